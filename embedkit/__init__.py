@@ -1,0 +1,1 @@
+"""Image features on disk, and what can be learnt from them."""

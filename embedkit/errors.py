@@ -1,0 +1,19 @@
+"""The errors that a user can cause. Each message names the file, the fact and the fix."""
+
+from __future__ import annotations
+
+
+class EmbedkitError(Exception):
+    """A job failed for a reason that the message explains; the command exits with code 1."""
+
+
+class UsageError(EmbedkitError):
+    """The call itself is wrong (an unknown name, options that exclude each other); exit code 2."""
+
+
+class ImageError(EmbedkitError):
+    """One image cannot be read; with ``--on-error skip`` its row is kept and marked instead."""
+
+
+class FeatureFileError(EmbedkitError):
+    """A file is not a feature file that this version can read, or breaks the schema."""

@@ -1,0 +1,142 @@
+"""One measured result a line: the record that clusterings and probes write and the leaderboard reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedkit.errors import EmbedkitError
+
+RESULTS_FILE = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A value and, where it is an estimate, its 95 % interval.
+
+    ``None`` stands for a value that is not defined on this data (ROC AUC with one class, say);
+    the reason then stands in `note`.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one method scored on one feature file.
+
+    Parameters
+    ----------
+    task
+        ``cluster``, ``probe``, ``finetune`` or ``pretrain``.
+    dataset
+        Name of the dataset, as the feature file gives it.
+    features
+        Short name of the feature set: backbone, layers, pooling and views.
+    method
+        ``kmeans``, ``hdbscan``, ``linear``, ``knn``, ...
+    params
+        Every setting that the numbers depend on, the resolved ones included.
+    split
+        How rows were divided: ``none``, ``file`` or ``stratified 70/15/15``, ...
+    seed
+        Seed of everything random in this result.
+    metrics
+        Name to `Metric`; ``*_score`` and accuracies: higher is better, ``*_loss``: lower is better.
+    n
+        Number of rows that the metrics are computed on.
+    seconds
+        Wall time of the method, without reading the file.
+    backend
+        What computed it: ``faiss-cpu``, ``torch-cuda``, ``scikit-learn``, ...
+    provenance
+        The feature file's SHA-256 and its own provenance, versions, and the time.
+    """
+
+    task: str
+    dataset: str
+    features: str
+    method: str
+    params: Mapping[str, Any]
+    split: str
+    seed: int
+    metrics: Mapping[str, Metric]
+    n: int
+    seconds: float
+    backend: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of strict JSON; a NaN or infinity becomes null."""
+        return json.dumps(_finite(asdict(self)), allow_nan=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Result:
+        """Read a line that `to_json` wrote; raises ``ValueError`` or ``TypeError`` on any other."""
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError("not a JSON object")
+        record["metrics"] = {name: Metric(**metric) for name, metric in record["metrics"].items()}
+        return cls(**record)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def append_result(path: str | os.PathLike[str], result: Result) -> None:
+    """Append one line to a results.jsonl, in one write, so that parallel runs don't interleave."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # O_APPEND makes a single write atomic with respect to other appenders on a local file system.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (result.to_json() + "\n").encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_results(path: str | os.PathLike[str]) -> list[Result]:
+    """Read a results.jsonl, or every one below a folder, in the order of path and line.
+
+    Raises
+    ------
+    EmbedkitError
+        Nothing there, or a line that is no result: the message names the file and the line.
+    """
+    path = Path(path)
+    files: Sequence[Path] = sorted(path.rglob(RESULTS_FILE)) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise EmbedkitError(
+            f"{path}: no {RESULTS_FILE} there. Run `embedkit cluster` or `embedkit probe` first, "
+            "or name the folder they wrote to."
+        )
+    results = []
+    for file in files:
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                results.append(Result.from_json(line))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise EmbedkitError(
+                    f"{file}:{number}: not a result ({error}). Remove the line, or restore the file."
+                ) from error
+    return results
