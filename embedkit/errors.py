@@ -17,3 +17,10 @@ class ImageError(EmbedkitError):
 
 class FeatureFileError(EmbedkitError):
     """A file is not a feature file that this version can read, or breaks the schema."""
+
+
+class DataError(EmbedkitError, ValueError):
+    """An array that a method cannot work on: NaN, no rows, fewer rows than clusters, ...
+
+    Also a ``ValueError``, because that is what scikit-learn's estimators raise and its tools expect.
+    """

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from platform import python_version
+from typing import TYPE_CHECKING, Any
 
 from embedkit.errors import EmbedkitError
 
+if TYPE_CHECKING:
+    from embedkit.store import FeatureFile
+
 RESULTS_FILE = "results.jsonl"
+VERSIONED = ("embedkit", "torch", "faiss-gpu", "faiss-cpu", "scikit-learn", "scipy", "numpy", "hdbscan")
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,28 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def result_provenance(file: FeatureFile) -> dict[str, Any]:
+    """What every result on a feature file records: the file, how it was made, versions and time.
+
+    Returns
+    -------
+    dict
+        ``features_file`` (path as given), ``features_sha256``, ``features`` (the file's own provenance),
+        ``versions`` (package to version, those installed) and ``time`` (UTC, ISO 8601).
+    """
+    versions = {"python": python_version()}
+    for package in VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "features_file": str(file.path),
+        "features_sha256": file.sha256,
+        "features": file.provenance,
+        "versions": versions,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def append_result(path: str | os.PathLike[str], result: Result) -> None:
