@@ -1,0 +1,70 @@
+"""What every source of images gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.rows import Rows
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n images that are read one at a time, and what is known of them.
+
+    Parameters
+    ----------
+    name
+        Short name for tables and provenance.
+    rows
+        Ids and annotations, in the order of the images.
+    read
+        Row number to the encoded bytes of an image file, or to a (h, w) or (h, w, 3) array. Picklable, and
+        safe in a worker process: files are opened there. `embedkit.images.decode` turns either into pixels.
+    where
+        Row number to the place that an error message names: a path, or ``galaxies.h5[17]``.
+    fingerprint
+        SHA-256 over what identifies the content (names, sizes, annotations, source version), without
+        reading every image: two datasets with the same fingerprint give the same feature file.
+    origin
+        The keyword arguments of `load_dataset` that give this dataset again; kept in the provenance, so
+        that ``verify`` and ``report`` find the images.
+    """
+
+    name: str
+    rows: Rows
+    read: Callable[[int], bytes | NDArray[Any]]
+    where: Callable[[int], str]
+    fingerprint: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def fingerprint(rows: Rows, content: Mapping[str, Any]) -> str:
+    """SHA-256 over the annotations and `content`: sizes, shapes or versions, as arrays or JSON values."""
+    digest = hashlib.sha256()
+    for name in sorted(content):
+        _update(digest, name, content[name])
+    for name in ("ids", "labels", "targets", "split", "group", "coordinates"):
+        _update(digest, name, getattr(rows, name))
+    _update(digest, "names", [rows.class_names, rows.target_names])
+    return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, name: str, value: Any) -> None:
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "UO":
+        data = np.ascontiguousarray(value).tobytes()
+        kind = f"{value.dtype.str}{value.shape}"
+    else:
+        data = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value).encode()
+        kind = "json"
+    digest.update(f"{name} {kind} {len(data)}\n".encode())
+    digest.update(data)
