@@ -1,0 +1,102 @@
+"""Choosing a setting on validation rows: what every probe with a grid does the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import DataError, UsageError
+
+Validation = tuple[NDArray[Any], NDArray[Any]]
+
+
+def accuracy(y: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Return the fraction of rows that are right."""
+    return float((y == predicted).mean())
+
+
+def balanced_accuracy(y: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Return the mean over the classes in `y` of the fraction of their rows that are right."""
+    return float(np.mean([(predicted[y == label] == label).mean() for label in np.unique(y)]))
+
+
+SELECT = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
+
+
+def choose(
+    probabilities: Mapping[Any, NDArray[np.float64]],
+    validation: Validation | None,
+    classes: NDArray[Any],
+    select: str,
+) -> tuple[int, list[float]]:
+    """Return the position of the best setting and the score of each; ties go to the first.
+
+    Parameters
+    ----------
+    probabilities
+        Setting to (n, c) probabilities of the validation rows, in the order in which ties are broken.
+    validation
+        Features and (n,) labels of the validation rows.
+    classes : (c,) array
+        Labels of the columns.
+    select
+        A name in `SELECT`.
+
+    Raises
+    ------
+    DataError
+        No validation rows.
+    UsageError
+        Unknown `select`.
+    """
+    if select not in SELECT:
+        raise UsageError(f"select {select!r} is unknown. Give one of {', '.join(SELECT)}.")
+    if validation is None or not len(validation[1]):
+        raise DataError(
+            "several settings and no validation rows to choose by. Give validation=(x, y), or one setting."
+        )
+    y = np.asarray(validation[1])
+    scores = [SELECT[select](y, classes[p.argmax(axis=1)]) for p in probabilities.values()]
+    return int(np.argmax(scores)), scores
+
+
+def features(x: NDArray[Any]) -> NDArray[np.float32]:
+    """Check (n, d) features: finite and at least one row.
+
+    Raises
+    ------
+    DataError
+        Another shape, no rows, NaN or infinity.
+    """
+    x = np.asarray(x, dtype=np.float32)
+    if x.ndim != 2 or not x.shape[1]:
+        raise DataError(f"features of shape {x.shape}; (n, d) is expected.")
+    bad = ~np.isfinite(x).all(axis=1)
+    if bad.any():
+        raise DataError(
+            f"{int(bad.sum()):,} of {len(x):,} rows hold NaN or infinite features, first row "
+            f"{int(np.argmax(bad))}. Extract again with --precision fp32, or leave those rows out."
+        )
+    return x
+
+
+def class_index(y: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the sorted classes of n labels and each label's position in them.
+
+    Raises
+    ------
+    DataError
+        Another number of labels than n, or fewer than two classes.
+    """
+    y = np.asarray(y)
+    if y.shape != (n,):
+        raise DataError(f"{y.shape} labels don't fit {n} rows of features.")
+    classes, index = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"{len(classes)} class in {n} training rows; a probe tells classes apart. Give at least two."
+        )
+    return classes, index.astype(np.int64)
