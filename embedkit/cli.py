@@ -80,10 +80,19 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
     parser = argparse.ArgumentParser(
         prog=f"embedkit {name}",
         description=VERBS[name].summary[0].upper() + VERBS[name].summary[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     handler = configure(parser)
     return handler(parser.parse_args(argv))
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Show defaults, but not the "None" of an option that is simply not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or "(default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def _exit_code(job: Callable[[], int | None]) -> int:

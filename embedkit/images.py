@@ -199,7 +199,8 @@ def _to_uint8(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:
-        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        scaled: NDArray[np.uint32] = (values.astype(np.uint32) * 255 + 32767) // 65535
+        return scaled.astype(np.uint8)
     if kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
     if kind == "f":

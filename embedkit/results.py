@@ -117,17 +117,22 @@ def result_provenance(file: FeatureFile) -> dict[str, Any]:
         ``features_file`` (path as given), ``features_sha256``, ``features`` (the file's own provenance),
         ``versions`` (package to version, those installed) and ``time`` (UTC, ISO 8601).
     """
-    versions = {"python": python_version()}
-    for package in VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
     return {
         "features_file": str(file.path),
         "features_sha256": file.sha256,
         "features": file.provenance,
-        "versions": versions,
+        "versions": versions(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each installed package that numbers can depend on."""
+    found = {"python": python_version()}
+    for package in VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def append_result(path: str | os.PathLike[str], result: Result) -> None:

@@ -1,0 +1,85 @@
+"""Weights from the model hub or its local cache; an unreachable hub is said within seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from embedkit.console import note
+from embedkit.errors import EmbedkitError
+
+# A hub that does not answer in this time is treated as out of reach; huggingface_hub alone retries for
+# three quarters of a minute.
+HUB_TIMEOUT_SECONDS = 8.0
+
+
+@contextlib.contextmanager
+def hub_or_cache(name: str) -> Iterator[None]:
+    """Load from the hub or its cache, and turn an unreachable hub into one clear error within seconds."""
+    import huggingface_hub.constants as hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    was_offline = hub.HF_HUB_OFFLINE
+    needs_hub = not name.startswith("local-dir:")
+    if needs_hub and not was_offline and not hub_reachable():
+        note(f"The model hub ({hub.ENDPOINT}) does not answer; looking in the local cache only.")
+        hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
+        raise EmbedkitError(
+            f"the weights of {name} are not in the local cache ({hub.HF_HUB_CACHE}), and the model hub "
+            f"({hub.ENDPOINT}) can't be reached. Give a checkpoint with --weights FILE, a folder with "
+            "--backbone local-dir:FOLDER, copy a filled cache there, or take the control --random-init 0."
+        ) from error
+    except HfHubHTTPError as error:
+        raise EmbedkitError(f"{name}: the model hub refused it ({str(error).splitlines()[0]}).") from error
+    except RuntimeError as error:
+        raise EmbedkitError(
+            f"{name}: its published weights can't be loaded ({str(error).splitlines()[0]}). "
+            "Give a checkpoint with --weights FILE."
+        ) from error
+    finally:
+        hub.HF_HUB_OFFLINE = was_offline
+
+
+def hub_reachable(timeout: float = HUB_TIMEOUT_SECONDS) -> bool:
+    """Whether the model hub answers at all within `timeout` seconds, an unresolvable name included."""
+    import huggingface_hub.constants as hub
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        request = urllib.request.Request(hub.ENDPOINT, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=timeout).close()
+        except urllib.error.HTTPError:
+            answered.set()  # an answer, if an unfriendly one
+        except OSError:
+            return
+        else:
+            answered.set()
+
+    # A resolver can hang for longer than any socket timeout, hence the thread.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return answered.is_set()
+
+
+def in_cache(name: str) -> bool:
+    """Whether the hub's weights of a timm name lie in the local cache already."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return False
+    names = ("model.safetensors", "pytorch_model.bin")
+    return any(
+        isinstance(try_to_load_from_cache(config.hf_hub_id, file), (str, os.PathLike)) for file in names
+    )
