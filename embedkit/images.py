@@ -217,7 +217,8 @@ def _to_uint8(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
                 f"{where}: floats from {low:g} to {high:g}, expected 0 to 1. Divide by the full range (255 "
                 "for 8 bits), or store uint8."
             )
-        return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+        rounded: NDArray[np.uint8] = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return rounded
     if kind in "iu":
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 255:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.dataset import Dataset, fingerprint
+from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import IMAGE_ENDINGS, SPLIT_NAMES, ImageFiles
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.rows import Rows
@@ -140,9 +140,9 @@ def load_csv(
         )
     table = read_table(path)
     names = table.column(_file_column(table, file_column), "--file-column")
-    _check_files(table, names)
-    sizes = _sizes(table, folder, names)
-    _note_unnamed(table, folder, names)
+    check_names(table, names)
+    sizes = file_sizes(table, folder, names)
+    note_unnamed(table, folder, names)
     labels, class_names = _labels(table, label_column)
     target_names = (
         [name.strip() for name in target_columns.split(",")]
@@ -174,7 +174,7 @@ def load_csv(
         "target_columns": target_names or None,
     }
     return Dataset(
-        name=path.stem,
+        name=short_name(path),
         rows=rows,
         read=files.read,
         where=files.where,
@@ -195,7 +195,8 @@ def _file_column(table: Table, wanted: str | None) -> str:
     return known[0]
 
 
-def _check_files(table: Table, names: Sequence[str]) -> None:
+def check_names(table: Table, names: Sequence[str]) -> None:
+    """Refuse an empty file name, or one file on two lines."""
     seen: dict[str, int] = {}
     for row, name in enumerate(names):
         if not name:
@@ -210,7 +211,10 @@ def _check_files(table: Table, names: Sequence[str]) -> None:
             )
 
 
-def _sizes(table: Table, folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
+def file_sizes(
+    table: Table, folder: Path, names: Sequence[str], *, fix: str | None = None
+) -> NDArray[np.int64]:
+    """Return the (n,) sizes in bytes; raises `EmbedkitError` where files don't exist."""
     sizes = np.full(len(names), -1, dtype=np.int64)
     missing = []
     for row, name in enumerate(names):
@@ -223,7 +227,7 @@ def _sizes(table: Table, folder: Path, names: Sequence[str]) -> NDArray[np.int64
         more = ", ..." if len(missing) > 3 else ""
         raise EmbedkitError(
             f"{table.path}: {len(missing):,} of {len(names):,} files don't exist below {folder}: "
-            f"{some}{more}. {_missing_hint(folder, names[missing[0]], len(missing) == len(names))}"
+            f"{some}{more}. {fix or _missing_hint(folder, names[missing[0]], len(missing) == len(names))}"
         )
     return sizes
 
@@ -240,7 +244,8 @@ def _missing_hint(folder: Path, name: str, all_missing: bool) -> str:
     return "Remove these lines, or restore the files."
 
 
-def _note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
+def note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
+    """Say how many images lie beside those that the table names."""
     # Only the folders that the table's files lie in: its own folder may be somebody's home.
     named = {posixpath.normpath(name) for name in names}
     extra = []

@@ -6,12 +6,30 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.rows import Rows
+
+_SAYS_NOTHING = frozenset(
+    (
+        "images",
+        "image",
+        "labels",
+        "label",
+        "data",
+        "dataset",
+        "train",
+        "training",
+        "val",
+        "valid",
+        "test",
+        "all",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def short_name(path: Path) -> str:
+    """Name a dataset after its file or folder, and after the one above where that says nothing."""
+    name = path.stem if path.is_file() else path.name
+    return f"{path.parent.name}-{name}" if name.lower() in _SAYS_NOTHING else name or "root"
 
 
 def fingerprint(rows: Rows, content: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embedkit.console import note
-from embedkit.datasets.dataset import Dataset, fingerprint
+from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.rows import Rows, labels_from_names
 
@@ -90,7 +90,7 @@ def load_folder(source: str) -> Dataset:
     )
     files = ImageFiles(root, names)
     return Dataset(
-        name=root.name or "folder",
+        name=short_name(root),
         rows=rows,
         read=files.read,
         where=files.where,
@@ -146,10 +146,10 @@ def _find_images(root: Path) -> tuple[list[str], list[int]]:
                 other[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1  # noqa: PTH122
     _check_names(root, found)
     if links:
-        note(f"{root}: {links} links left out, which lead out of the folder, to a folder or to nothing.")
+        note(f"{root}: left out {links:,} links that lead out of the folder, to a folder or to nothing.")
     if other:
         kinds = ", ".join(f"{count} {ending}" for ending, count in other.most_common(5))
-        note(f"{root}: {other.total()} files left out, which are no images by their ending ({kinds}).")
+        note(f"{root}: left out {other.total():,} that are no images by their ending ({kinds}).")
     found.sort()
     return [name for name, _ in found], [size for _, size in found]
 

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedkit.datasets.arrays import load_h5, load_npy, load_npz
 from embedkit.datasets.csv_file import load_csv
 from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
+from embedkit.datasets.galaxy10 import load_galaxy10_decals, load_galaxy10_sdss
+from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
+from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import UsageError
 
 
@@ -29,7 +34,7 @@ class Source:
     load
         Its loader; the keyword arguments are the options that apply to it.
     origin
-        How the images get here.
+        Where the images come from.
     citation, licence
         What to cite, and the terms of the images and labels.
     """
@@ -43,7 +48,55 @@ class Source:
     licence: str
 
 
-DATASETS: dict[str, Source] = {}
+_GALAXY_ZOO = "Lintott et al. 2008, MNRAS 389, 1179; Willett et al. 2013, MNRAS 435, 2835"
+
+DATASETS = {
+    "first-radio": Source(
+        summary="radio galaxies of the VLA FIRST survey, with the published split",
+        images="2,158, 300 x 300, grey",
+        labels="FRI, FRII, Compact, Bent",
+        load=load_first_radio,
+        origin="the package firstgalaxydata: pip install 'embedkit[sample]'",
+        citation="Griese et al. 2023, Data in Brief 47, 108974; Becker et al. 1995, ApJ 450, 559",
+        licence="MIT (package); images: scholarly, educational and private non-commercial use",
+    ),
+    "galaxy10-decals": Source(
+        summary="galaxies of the DESI Legacy Surveys in ten kinds",
+        images="17,736, 256 x 256, colour",
+        labels="ten kinds; redshift and pixel scale as targets; positions",
+        load=load_galaxy10_decals,
+        origin="downloaded once (2.5 GB), or --path",
+        citation=f"Leung & Bovy 2019, MNRAS 483, 3255; Walmsley et al. 2022, MNRAS 509, 3966; {_GALAXY_ZOO}",
+        licence="MIT (Galaxy10); see the Legacy Surveys' acknowledgment",
+    ),
+    "galaxy10-sdss": Source(
+        summary="galaxies of the Sloan Digital Sky Survey in ten kinds",
+        images="21,785, 69 x 69, colour",
+        labels="ten kinds; redshift and pixel scale as targets; positions",
+        load=load_galaxy10_sdss,
+        origin="downloaded once (0.2 GB), or --path",
+        citation=f"Leung & Bovy 2019, MNRAS 483, 3255; {_GALAXY_ZOO}",
+        licence="MIT (Galaxy10); see the SDSS image use policy",
+    ),
+    "galaxy-zoo-2": Source(
+        summary="the Kaggle challenge's SDSS galaxies with vote fractions",
+        images="61,578 and 79,975 test images, 424 x 424, colour",
+        labels="37 vote fractions as targets; smooth, featured with --threshold",
+        load=load_galaxy_zoo_2,
+        origin="unpacked files of the Kaggle challenge: --path",
+        citation=_GALAXY_ZOO,
+        licence="the challenge's rules",
+    ),
+    "simulated": Source(
+        summary="small galaxies of the ten Galaxy10 DECaLS kinds, drawn from a seed",
+        images="--n (1,000), --size (128 x 128), colour",
+        labels="ten kinds",
+        load=load_simulated,
+        origin="drawn when read",
+        citation="none",
+        licence="Apache-2.0, as this package",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +120,29 @@ OPTIONS = {
     "group_column": Option("--group-column", "NAME", "CSV: column of groups that no split divides"),
     "id_column": Option("--id-column", "NAME", "CSV: column of ids; by default the file names"),
     "target_columns": Option("--target-columns", "A,B,...", "CSV: columns of numbers to predict"),
+    "images_key": Option("--images-key", "NAME", "npz, h5: array of images; by default images"),
+    "labels_key": Option("--labels-key", "NAME", "npz, h5: array of labels; by default labels"),
+    "subset": Option("--subset", "NAME", "galaxy-zoo-2: training (default) or test"),
+    "threshold": Option(
+        "--threshold",
+        "SHARE",
+        "galaxy-zoo-2: keep images with at least this share of votes, as classes",
+        float,
+    ),
+    "n": Option("--n", "N", "simulated: number of images; by default 1000", int),
+    "size": Option("--size", "PIXELS", "simulated: pixels a side; by default 128", int),
+    # Not --seed, which commands that draw at random themselves have for their own.
+    "seed": Option("--dataset-seed", "SEED", "simulated: seed of the drawing; by default 0", int),
 }
 
-_BY_ENDING: dict[str, Callable[..., Dataset]] = {".csv": load_csv, ".tsv": load_csv}
+_BY_ENDING: dict[str, Callable[..., Dataset]] = {
+    ".csv": load_csv,
+    ".tsv": load_csv,
+    ".npy": load_npy,
+    ".npz": load_npz,
+    ".h5": load_h5,
+    ".hdf5": load_h5,
+}
 
 
 def load_dataset(source: str, *, path: str | None = None, **options: Any) -> Dataset:
@@ -98,8 +171,11 @@ def load_dataset(source: str, *, path: str | None = None, **options: Any) -> Dat
     for name in given:
         if name not in applies:
             flag = OPTIONS[name].flag if name in OPTIONS else name
-            known = ", ".join(OPTIONS[option].flag for option in applies) or "none"
-            raise UsageError(f"{flag} does not apply to {what}. Its options: {known}.")
+            known = ", ".join(OPTIONS[option].flag for option in applies)
+            raise UsageError(
+                f"{flag} does not apply to {what}. "
+                + (f"Its options are {known}." if known else "It has no options.")
+            )
     return load(**given) if source in DATASETS else load(source, **given)
 
 
@@ -125,12 +201,14 @@ def _loader(source: str) -> tuple[Callable[..., Dataset], str]:
     )
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add DATASET and the options of all sources; `dataset_from_args` reads them."""
     group = parser.add_argument_group("dataset")
     group.add_argument(
         "dataset",
         metavar="DATASET",
+        nargs="?" if optional else None,
+        default=None if optional else argparse.SUPPRESS,
         help="a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists",
     )
     for name, option in OPTIONS.items():

@@ -1,0 +1,155 @@
+"""Galaxy10 DECaLS and Galaxy10 SDSS: the HDF5 files of astroNN's authors, as they are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.console import note
+from embedkit.datasets.arrays import ArrayImages, hdf5_reader, make_rows, open_hdf5, read_hdf5
+from embedkit.datasets.dataset import Dataset, fingerprint
+from embedkit.datasets.download import Published, cache_folder, download
+from embedkit.errors import EmbedkitError
+
+SAME_GALAXY_ARCSEC = 1.0
+
+
+@dataclass(frozen=True)
+class Galaxy10:
+    """One of the two published files."""
+
+    name: str
+    file: Published
+    n: int
+    class_names: tuple[str, ...]
+
+
+# Addresses and digests as astroNN has them (astroNN.datasets.galaxy10, galaxy10sdss).
+DECALS = Galaxy10(
+    name="galaxy10-decals",
+    file=Published(
+        url="https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5",
+        name="Galaxy10_DECals.h5",
+        sha256="19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571",
+    ),
+    n=17_736,
+    class_names=(
+        "Disturbed",
+        "Merging",
+        "Round Smooth",
+        "In-between Round Smooth",
+        "Cigar Shaped Smooth",
+        "Barred Spiral",
+        "Unbarred Tight Spiral",
+        "Unbarred Loose Spiral",
+        "Edge-on without Bulge",
+        "Edge-on with Bulge",
+    ),
+)
+SDSS = Galaxy10(
+    name="galaxy10-sdss",
+    file=Published(
+        url="https://zenodo.org/records/10844811/files/Galaxy10.h5",
+        name="Galaxy10.h5",
+        sha256="969a6b1cefcc36e09fffa86febd2f699a4aa19b837ba0427f01b0bc6ded458af",
+    ),
+    n=21_785,
+    class_names=(
+        "Disk, Face-on, No Spiral",
+        "Smooth, Completely round",
+        "Smooth, in-between round",
+        "Smooth, Cigar shaped",
+        "Disk, Edge-on, Rounded Bulge",
+        "Disk, Edge-on, Boxy Bulge",
+        "Disk, Edge-on, No Bulge",
+        "Disk, Face-on, Tight Spiral",
+        "Disk, Face-on, Medium Spiral",
+        "Disk, Face-on, Loose Spiral",
+    ),
+)
+
+
+def load_galaxy10_decals(*, path: str | None = None) -> Dataset:
+    """Galaxy10 DECaLS: 17,736 images of 256 x 256 x 3; `path` is the file or its folder."""
+    return load_galaxy10(DECALS, path=path)
+
+
+def load_galaxy10_sdss(*, path: str | None = None) -> Dataset:
+    """Galaxy10 SDSS: 21,785 images of 69 x 69 x 3; `path` is the file or its folder."""
+    return load_galaxy10(SDSS, path=path)
+
+
+def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
+    """Open one of the two files; without `path` it is downloaded into the cache folder first.
+
+    Ids are row numbers, because some galaxies are in the file twice; rows within one arcsecond of each other
+    share a group. Redshift and pixel scale (arcsec) are targets.
+
+    Raises
+    ------
+    EmbedkitError
+        The file is not there, is not a Galaxy10 file, or cannot be downloaded.
+    """
+    if path is None:
+        place = download(which.file, cache_folder())
+    else:
+        place = Path(path).resolve()
+        place = place / which.file.name if place.is_dir() else place
+        if not place.is_file():
+            raise EmbedkitError(
+                f"{place}: no such file. Give {which.file.name} or its folder with --path, or leave --path "
+                f"out to download it from {which.file.url}."
+            )
+    with open_hdf5(place) as file:
+        lacking = [key for key in ("images", "ans") if key not in file]
+        if lacking or file["images"].ndim != 4 or file["images"].shape[3] != 3:
+            raise EmbedkitError(
+                f"{place}: not a Galaxy10 file: {' and '.join(lacking) or 'images (n, h, w, 3)'} not in it. "
+                f"Get {which.file.name} from {which.file.url}."
+            )
+        images = file["images"]
+        n = len(images)
+        found = {"labels": read_hdf5(file, "ans")}
+        found |= {key: read_hdf5(file, key) for key in ("ra", "dec") if key in file}
+        targets = [key for key in ("redshift", "pxscale") if key in file]
+        if targets:
+            found["targets"] = np.stack([read_hdf5(file, key) for key in targets], axis=1)
+            found["target_names"] = np.array(targets)
+        if "ra" in found and "dec" in found:
+            found |= _groups(np.stack([found["ra"], found["dec"]], axis=1).astype(np.float64))
+        rows = make_rows(n, found, str(place), which.class_names)
+        reader = ArrayImages(str(place), hdf5_reader(place, images))
+        content = {"shape": list(images.shape), "dtype": images.dtype.str, "bytes": place.stat().st_size}
+    if n != which.n:
+        note(f"{place}: {n:,} images; the published {which.name} has {which.n:,}.")
+    return Dataset(
+        name=which.name,
+        rows=rows,
+        read=reader.read,
+        where=reader.where,
+        fingerprint=fingerprint(rows, content),
+        origin={"source": which.name, "path": str(place)},
+    )
+
+
+def _groups(degrees: NDArray[np.float64]) -> dict[str, NDArray[np.str_]]:
+    """Name rows at one position after the first of them; nothing if no position occurs twice."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    known = np.flatnonzero(np.isfinite(degrees).all(axis=1))
+    ra, dec = np.radians(degrees[known]).T
+    xyz = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    chord = 2 * np.sin(np.radians(SAME_GALAXY_ARCSEC / 3600) / 2)
+    pairs = known[cKDTree(xyz).query_pairs(chord, output_type="ndarray")]
+    if not len(pairs):
+        return {}
+    n = len(degrees)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    first = np.unique(component, return_index=True)[1]
+    return {"group": first[component].astype(np.str_)}
