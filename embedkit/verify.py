@@ -71,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
         if found.not_compared:
             console.note(f"No image was extracted again: {found.not_compared}")
         if not found.problems:
-            compared = ""
+            print(f"{found.path}: {found.n} x {found.d}, every invariant holds.")
             if found.lowest_cosine is not None:
-                compared = f" {found.n_compared} rows extracted again agree (cosine at least {found.lowest_cosine:.5f})."
-            print(f"{found.path}: {found.n} x {found.d}, every invariant holds.{compared}")
+                agree = f"{found.n_compared} rows extracted again agree"
+                print(f"{found.path}: {agree} (cosine at least {found.lowest_cosine:.5f}).")
     return 1 if found.problems else 0
 
 
@@ -137,7 +137,7 @@ def _extract_again(file: FeatureFile, rows: int, moved: dict[str, Path]) -> dict
         images = load_image(job, int(job.index[row]))
         if not isinstance(images, np.ndarray):
             raise EmbedkitError(f"{images} It could be read when {file.path} was made.")
-        features = pooled_views(job, torch.from_numpy(images), precision).cpu()
+        features = pooled_views(job, torch.tensor(images), precision).cpu()
         stored = torch.from_numpy(file.read(np.array([row]))[0])
         cosines[str(file.rows.ids[row])] = float(F.cosine_similarity(features, stored, dim=0))
     return cosines
@@ -169,8 +169,8 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
         raise _NotThereError(f"its dataset can't be read ({error}). Give --path.") from error
     if dataset.fingerprint != provenance["dataset"]["fingerprint"]:
         raise EmbedkitError(
-            f"{file.path}: the dataset at {origin.get('path') or origin.get('source')} is not the one it was made "
-            "from: its names, sizes or labels differ. Extract again, or name the right one with --path."
+            f"{file.path}: the dataset at {origin.get('path') or origin.get('source')} is not the one it was "
+            "made from: its names, sizes or labels differ. Extract again, or name the right one with --path."
         )
     own = provenance["preprocessing"]
     if own["center_crop"] is not None:
@@ -194,6 +194,7 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
     job = Job.plan(dataset, spec, options)
     if job.backbone.weights_sha256 != provenance["backbone"]["weights_sha256"]:
         raise EmbedkitError(
-            f"{file.path}: the weights of {spec.name} are not the ones it was made with. Name them with --weights."
+            f"{file.path}: the weights of {spec.name} are not the ones it was made with. Name them with "
+            "--weights."
         )
     return replace(job, backbone=model_in(job.backbone, precision, job.device)), precision

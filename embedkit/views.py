@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from embedkit.errors import UsageError
 from embedkit.preprocess import Preprocessing, center
@@ -64,8 +64,11 @@ def make_views(
     resumed run draws the same ones, and galaxy:2 is the first two of galaxy:12.
     """
     if views.kind == "galaxy":
-        frame = preprocessing.frame(pixels, image_id)
-        return np.stack([_galaxy_view(frame, preprocessing, image_id, seed, v) for v in range(views.n)])
+        size = preprocessing.image_size
+        # No view can reach further than this from the centre, rotated, zoomed out and shifted.
+        reach = math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
+        frame = Image.fromarray(_reflect(np.asarray(preprocessing.frame(pixels, image_id)), reach))
+        return np.stack([_galaxy_view(frame, size, image_id, seed, v) for v in range(views.n)])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
         return base[None]
@@ -75,12 +78,9 @@ def make_views(
     return np.stack(turns)
 
 
-def _galaxy_view(
-    frame: Image.Image, preprocessing: Preprocessing, image_id: str, seed: int, view: int
-) -> NDArray[np.uint8]:
+def _galaxy_view(frame: Image.Image, size: int, image_id: str, seed: int, view: int) -> NDArray[np.uint8]:
     digest = hashlib.sha256(image_id.encode()).digest()[:8]
     random = np.random.default_rng([seed, int.from_bytes(digest, "little"), view])
-    size = preprocessing.image_size
     angle = random.uniform(0, 2 * math.pi)
     zoom = math.exp(random.uniform(math.log(SCALE[0]), math.log(SCALE[1])))
     flip = -1.0 if random.random() < 0.5 else 1.0
@@ -90,23 +90,36 @@ def _galaxy_view(
     noise_std = random.uniform(0, NOISE_STD)
 
     # One affine resampling straight from the frame, so that corners show real sky where there is some.
-    reach = math.ceil(size * math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX)
-    padded = _reflect(np.asarray(frame), reach)
-    middle = (padded.shape[1] / 2, padded.shape[0] / 2)
+    middle = (frame.width / 2, frame.height / 2)
     cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
     a, b, d, e = cos * flip, -sin, sin * flip, cos
     half = size / 2
     c = middle[0] + shift[0] - a * half - b * half
     f = middle[1] + shift[1] - d * half - e * half
-    image = Image.fromarray(padded).transform(
+    image = frame.transform(
         (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BICUBIC
     )
-    if sigma > 0.2:
-        image = image.filter(ImageFilter.GaussianBlur(sigma))
-    values = np.asarray(image, dtype=np.float32) * np.float32(brightness)
+    values = _blur(np.asarray(image, dtype=np.float32), sigma) * np.float32(brightness)
     values += random.standard_normal(values.shape, dtype=np.float32) * np.float32(noise_std)
     drawn: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return drawn
+
+
+def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Convolve (h, w, 3) with a Gaussian of `sigma` pixels, cut at three sigma; edges repeat."""
+    radius = math.ceil(3 * sigma)
+    if sigma < 0.2:  # under a fifth of a pixel the outer taps fall below 1e-5
+        return values
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        pad = [(0, 0)] * 3
+        pad[axis] = (radius, radius)
+        padded = np.pad(values, pad, mode="edge")
+        size = values.shape[axis]
+        windows = [padded[i : i + size] if axis == 0 else padded[:, i : i + size] for i in range(len(taps))]
+        values = sum((tap * window for tap, window in zip(taps, windows, strict=True)), np.float32(0))
+    return values
 
 
 def _reflect(pixels: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:

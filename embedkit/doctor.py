@@ -1,0 +1,189 @@
+"""`embedkit doctor`: versions, device, precision, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embedkit import console
+from embedkit.cli import Handler
+
+# Import name and distribution name of what embedkit cannot do without.
+REQUIRED = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "peft": "peft",
+    "faiss": "faiss-gpu",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "hdbscan": "hdbscan",
+    "numpy": "numpy",
+    "h5py": "h5py",
+    "plotly": "plotly",
+    "PIL": "pillow",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination.
+
+    Parameters
+    ----------
+    what
+        What was looked at.
+    found
+        What is there.
+    fix
+        What to do about it; empty where nothing is needed.
+    serious
+        Whether embedkit cannot work without the fix.
+    """
+
+    what: str
+    found: str
+    fix: str = ""
+    serious: bool = False
+
+
+def configure(parser: argparse.ArgumentParser) -> Handler:
+    """Add the options of `embedkit doctor`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return run
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `embedkit doctor`: 0 if embedkit can work here, 1 if something serious is missing."""
+    findings = examine()
+    if args.json:
+        console.print_json([asdict(finding) for finding in findings])
+    else:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title="embedkit doctor")
+        for column in ("what", "found", "to do"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            style = "bold red" if finding.serious else "yellow" if finding.fix else ""
+            table.add_row(finding.what, Text(finding.found, style=style), Text(finding.fix))
+        console.print_table(table)
+    return 1 if any(finding.serious for finding in findings) else 0
+
+
+def examine() -> list[Finding]:
+    """Look at everything that embedkit's results or speed depend on."""
+    findings = [
+        Finding("python", f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}"),
+        Finding("cores", str(os.cpu_count())),
+        *[_package(module, name) for module, name in REQUIRED.items()],
+    ]
+    # What is missing above must not keep the rest from being looked at.
+    return [*findings, *[_guarded(what, look) for what, look in LOOKS.items()]]
+
+
+def _package(module: str, name: str) -> Finding:
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a package's own start-up chatter is no finding of ours
+            importlib.import_module(module)
+    except ImportError as error:
+        return Finding(module, f"can't be imported: {error}", f"pip install {name}", serious=True)
+    for distribution in (name, *packages_distributions().get(module, ())):
+        try:
+            return Finding(module, f"{distribution} {version(distribution)}")
+        except PackageNotFoundError:
+            continue
+    return Finding(module, "installed, version unknown")
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except ImportError as error:
+        return Finding(what, f"not looked at: {error}")
+
+
+def _device() -> Finding:
+    import torch
+
+    from embedkit.device import choose_device, describe_device
+
+    device = choose_device("auto")
+    fix = ""
+    if device.type == "cpu" and torch.version.cuda is not None and shutil.which("nvidia-smi"):
+        fix = "there is an NVIDIA driver, but PyTorch sees no GPU: compare its CUDA version with nvidia-smi's"
+    return Finding("device", describe_device(device), fix)
+
+
+def _precision() -> Finding:
+    from embedkit.device import choose_device, native_bf16
+
+    if native_bf16(choose_device("auto")):
+        return Finding("precision auto", "bf16, where its features agree with fp32 on the first batch")
+    return Finding("precision auto", "fp32: no native bf16 here")
+
+
+def _faiss() -> Finding:
+    import faiss
+    import torch
+
+    n_gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    found = f"{n_gpus} GPUs" if n_gpus else "CPU"
+    if torch.cuda.is_available() and not n_gpus:
+        return Finding("faiss computes on", found, "for k-means on the GPU: pip install faiss-gpu")
+    return Finding("faiss computes on", found)
+
+
+def _hub() -> Finding:
+    import huggingface_hub.constants as hub
+
+    from embedkit.backbones import DEFAULT_BACKBONE
+    from embedkit.hub import hub_reachable, in_cache
+
+    cached = in_cache(DEFAULT_BACKBONE)
+    where = f"{hub.ENDPOINT}; cache {hub.HF_HUB_CACHE}"
+    has = f"{DEFAULT_BACKBONE} {'is' if cached else 'is not'} in the cache"
+    if hub.HF_HUB_OFFLINE:
+        reach = "switched off by HF_HUB_OFFLINE"
+    else:
+        reach = "reachable" if hub_reachable(3.0) else "not reachable"
+    fix = ""
+    if not cached and reach != "reachable":
+        fix = "give --weights FILE or --backbone local-dir:FOLDER, or copy a filled cache there"
+    return Finding("model hub", f"{reach} ({where}); {has}", fix)
+
+
+def _sample() -> Finding:
+    from importlib.util import find_spec
+
+    if find_spec("firstgalaxydata") is None:
+        return Finding("sample dataset", "first-radio is not installed", "pip install 'embedkit[sample]'")
+    return Finding("sample dataset", "first-radio is installed")
+
+
+def _disk() -> Finding:
+    usage = shutil.disk_usage(Path.cwd())
+    fix = "less than 1 GiB left for feature files" if usage.free < 2**30 else ""
+    return Finding("disk here", f"{usage.free / 2**30:,.0f} GiB free", fix)
+
+
+LOOKS: dict[str, Callable[[], Finding]] = {
+    "device": _device,
+    "precision auto": _precision,
+    "faiss computes on": _faiss,
+    "model hub": _hub,
+    "sample dataset": _sample,
+    "disk here": _disk,
+}
