@@ -1,0 +1,1 @@
+"""What a person looks at: the interactive map of a feature file, and the leaderboard."""

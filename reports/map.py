@@ -1,0 +1,213 @@
+"""Features to a map of two dimensions: PCA, then UMAP."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import DataError, UsageError
+
+METRICS = ("cosine", "euclidean", "correlation", "manhattan")
+KEPT_VARIANCE = 0.95
+MAX_DIMENSIONS = 50
+# Below this UMAP has no neighbourhoods to keep: PCA places so few points as well.
+MIN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Map:
+    """Where every image lies on the map.
+
+    Parameters
+    ----------
+    xy : (n, 2) float32
+        Coordinates; only neighbourhoods carry meaning.
+    reduced : (n, r) float32
+        The features that were laid out: after PCA, r at most 50.
+    kept_variance
+        Share of the variance that the r directions hold, in [0, 1].
+    method
+        ``umap``, or ``pca`` where there are fewer than 5 rows.
+    settings
+        Every setting that the coordinates depend on.
+    """
+
+    xy: NDArray[np.float32]
+    reduced: NDArray[np.float32]
+    kept_variance: float
+    method: str
+    settings: dict[str, Any]
+
+    def describe(self) -> str:
+        """Say in one sentence how the map was made."""
+        r = self.reduced.shape[1]
+        pca = f"PCA to {r} dimension{'s' * (r != 1)} ({self.kept_variance:.0%} of the variance)"
+        if self.method == "pca":
+            return f"The first two principal components: fewer than {MIN_ROWS} images are too few for UMAP."
+        s = self.settings
+        return (
+            f"{pca}, then UMAP with {s['n_neighbors']} neighbours, minimum distance {s['min_dist']:g}, "
+            f"{s['metric']} metric, seed {s['seed']}."
+        )
+
+
+def umap_map(
+    x: NDArray[np.floating[Any]],
+    *,
+    seed: int = 0,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    metric: str = "cosine",
+    show_progress: bool = False,
+) -> Map:
+    """Lay features out in two dimensions.
+
+    Rows are scaled to length 1 for the cosine metric, centred, and reduced by PCA to the fewest directions
+    that hold 95 % of the variance, 50 at most. UMAP starts from the first two principal components instead
+    of its own spectral start: that keeps the coarse arrangement [2]_ and cannot fail on a graph of several
+    pieces. The same seed on the same machine gives the same coordinates.
+
+    Parameters
+    ----------
+    x : (n, d) float
+        Finite features.
+    seed
+        Seed of PCA and UMAP.
+    n_neighbors
+        Size of the neighbourhoods that are kept, from 2; at most n - 1 are used.
+    min_dist
+        How tightly UMAP may pack points, in [0, 1].
+    metric
+        ``cosine``, ``euclidean``, ``correlation`` or ``manhattan``.
+    show_progress
+        Draw UMAP's own bar on stderr.
+
+    Raises
+    ------
+    UsageError
+        An option out of range.
+    DataError
+        No rows, NaN or infinite features, or the same features for every image.
+
+    References
+    ----------
+    .. [1] McInnes, Healy & Melville 2018, UMAP, arXiv 1802.03426.
+    .. [2] Kobak & Linderman 2021, Nature Biotechnology 39, 156.
+    """
+    if n_neighbors < 2:
+        raise UsageError(f"--neighbors {n_neighbors}: a neighbourhood needs at least 2.")
+    if not 0 <= min_dist <= 1:
+        raise UsageError(f"--min-dist {min_dist:g}: give a number from 0 to 1.")
+    if metric not in METRICS:
+        raise UsageError(f"--metric {metric}: not one of {', '.join(METRICS)}.")
+    x = np.asarray(x, dtype=np.float32)
+    n = len(x)
+    if n == 0:
+        raise DataError("no rows to lay out.")
+    if not np.isfinite(x).all():
+        bad = int((~np.isfinite(x).all(axis=1)).sum())
+        raise DataError(
+            f"{bad} of {n} rows hold NaN or infinite features. Extract again with --precision fp32."
+        )
+    reduced, kept = _reduce(x, normalise=metric == "cosine", seed=seed)
+    settings = {
+        "seed": seed,
+        "n_neighbors": min(n_neighbors, n - 1),
+        "min_dist": min_dist,
+        "metric": metric,
+        "pca_dimensions": reduced.shape[1],
+    }
+    first_two = np.zeros((n, 2), np.float32)
+    first_two[:, : min(2, reduced.shape[1])] = reduced[:, :2]
+    if n < MIN_ROWS:
+        return Map(first_two, reduced, kept, "pca", settings)
+    xy = _umap(reduced, first_two, settings, show_progress)
+    return Map(xy, reduced, kept, "umap", settings)
+
+
+def _reduce(x: NDArray[np.float32], *, normalise: bool, seed: int) -> tuple[NDArray[np.float32], float]:
+    from sklearn.decomposition import PCA
+
+    if normalise:
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        x = (x / np.where(length > 0, length, 1)).astype(np.float32)
+    n, d = x.shape
+    if n == 1:
+        return np.zeros((1, 1), np.float32), 1.0
+    spread = x.std(axis=0, dtype=np.float64).max()
+    if spread <= 1e-6 * max(float(np.abs(x).max()), 1e-30):
+        raise DataError(
+            f"all {n} images have the same features, so there is nothing to lay out. Check the weights and "
+            "the images with `embedkit verify`."
+        )
+    pca = PCA(n_components=min(MAX_DIMENSIONS, n - 1, d), random_state=seed)
+    scores = pca.fit_transform(x)
+    share = np.cumsum(pca.explained_variance_ratio_)
+    r = min(int(np.searchsorted(share, KEPT_VARIANCE)) + 1, len(share))
+    return np.ascontiguousarray(scores[:, :r], dtype=np.float32), float(min(share[r - 1], 1.0))
+
+
+def _umap(
+    reduced: NDArray[np.float32], start: NDArray[np.float32], settings: dict[str, Any], show_progress: bool
+) -> NDArray[np.float32]:
+    with warnings.catch_warnings():
+        # Importing umap-learn says that its neural variant, which is not used here, lacks TensorFlow.
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+        from umap import UMAP
+
+    rng = np.random.default_rng(settings["seed"])
+    # UMAP's forces need a start of about this extent, and equal starts would never part.
+    near_pca = start / (np.abs(start).max() or 1) * 10 + rng.normal(scale=1e-3, size=start.shape)
+    model = UMAP(
+        n_components=2,
+        n_neighbors=settings["n_neighbors"],
+        min_dist=settings["min_dist"],
+        metric=settings["metric"],
+        init=near_pca.astype(np.float32),
+        random_state=settings["seed"],
+        n_jobs=1,  # what a seed implies; any other value makes UMAP warn that it is overridden
+        tqdm_kwds={
+            "disable": not (show_progress and sys.stderr.isatty()),
+            "desc": "Laying out the map",
+            "leave": False,
+        },
+    )
+    return np.asarray(model.fit_transform(reduced), dtype=np.float32)
+
+
+def nearest_neighbours(
+    reduced: NDArray[np.float32], k: int = 10, *, metric: str = "cosine"
+) -> NDArray[np.int64]:
+    """Return each row's k nearest other rows, nearest first, as (n, min(k, n - 1)).
+
+    Parameters
+    ----------
+    reduced : (n, r) float32
+        Features after PCA, as `Map.reduced` holds them.
+    k
+        Neighbours a row.
+    metric
+        ``cosine``; anything else means Euclidean.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n = len(reduced)
+    k = min(k, n - 1)
+    if k < 1:
+        return np.empty((n, 0), np.int64)
+    if metric == "cosine":
+        # On rows of length 1 both metrics give the same order, and the Euclidean one is the faster code.
+        length = np.linalg.norm(reduced, axis=1, keepdims=True)
+        reduced = (reduced / np.where(length > 0, length, 1)).astype(np.float32)
+    index = (
+        NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(reduced).kneighbors(return_distance=False)
+    )
+    # Among duplicates the row itself need not come first: drop it wherever it is, else the last one.
+    own = index == np.arange(n)[:, None]
+    own[~own.any(axis=1), -1] = True
+    return np.asarray(index[~own].reshape(n, k), dtype=np.int64)

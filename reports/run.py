@@ -1,0 +1,415 @@
+"""``embedkit report``: an interactive map of a feature file, in one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.console import note, print_json
+from embedkit.errors import EmbedkitError, UsageError
+
+DEFAULT_RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a report is made.
+
+    Parameters
+    ----------
+    color
+        Column to colour by at first; by default the label, else the first clustering.
+    seed
+        Seed of the map and of every random choice of rows.
+    n_neighbors, min_dist, metric
+        As in `reports.map.umap_map`.
+    limit
+        Points on the map at most; of more rows, so many are drawn at random.
+    thumbnails
+        Whether to read the images again.
+    images
+        Where they lie now, if not where the feature file was made from.
+    thumbnail_size
+        Longer side of a picture, in pixels, 16 to 256.
+    max_thumbnails
+        Pictures at most: those nearest to the cluster centres, then others at random.
+    """
+
+    color: str | None = None
+    seed: int = 0
+    n_neighbors: int = 15
+    min_dist: float = 0.1
+    metric: str = "cosine"
+    limit: int = 50_000
+    thumbnails: bool = True
+    images: str | None = None
+    thumbnail_size: int = 64
+    max_thumbnails: int = 5_000
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.thumbnail_size <= 256:
+            raise UsageError(f"--thumbnail-size {self.thumbnail_size}: give 16 to 256 pixels.")
+        if self.limit < 1:
+            raise UsageError(f"--limit {self.limit}: give at least 1.")
+        if self.max_thumbnails < 0:
+            raise UsageError(f"--max-thumbnails {self.max_thumbnails}: give 0 or more.")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    n_points
+        Images on the map.
+    n_thumbnails
+        Images with a picture.
+    n_results
+        Results shown.
+    n_bytes
+        Size of the file.
+    columns
+        What the map can be coloured by.
+    notes
+        What is missing, and why; also in the page.
+    """
+
+    path: Path
+    n_points: int
+    n_thumbnails: int
+    n_results: int
+    n_bytes: int
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def report(
+    features: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    runs: str | os.PathLike[str] | None = None,
+    options: ReportOptions | None = None,
+) -> Report:
+    """Write an interactive map of a feature file as one HTML file that needs no network.
+
+    Parameters
+    ----------
+    features
+        A feature file.
+    output
+        The HTML file, replaced whole or not at all; by default ``<runs>/<name of the feature file>.html``.
+    runs
+        Folder with the results of clusterings and probes; by default ``runs``, if there is one. Those that
+        were computed on this very file are shown.
+    options
+        Everything else.
+
+    Raises
+    ------
+    EmbedkitError
+        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+    UsageError
+        An option out of range, or a column that isn't there.
+    """
+    from embedkit.store import FeatureFile
+    from reports.evidence import Evidence, find_evidence
+    from reports.leaderboard import leaderboard
+    from reports.map import nearest_neighbours, umap_map
+    from reports.page import Page, render
+
+    options = options or ReportOptions()
+    folder = Path(DEFAULT_RUNS if runs is None else runs)
+    if runs is not None and not folder.is_dir():
+        raise UsageError(f"--runs {folder}: no such folder.")
+    notes: list[str] = []
+
+    def say(text: str) -> None:
+        notes.append(text)
+        note(text)
+
+    with FeatureFile(features) as file:
+        points, reason = _points(file.ok, options)
+        if reason:
+            say(reason)
+        if not len(points):
+            raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
+        rows = file.rows.take(points)
+        evidence = Evidence()
+        if folder.is_dir():
+            evidence = find_evidence(folder, features_sha256=file.sha256, ids=rows.ids)
+        for text in evidence.notes:
+            say(text)
+        if len(points) > 2000:
+            note(f"Laying out {len(points):,} images; UMAP compiles itself first.")
+        try:
+            layout = umap_map(
+                file.read(points),
+                seed=options.seed,
+                n_neighbors=options.n_neighbors,
+                min_dist=options.min_dist,
+                metric=options.metric,
+                show_progress=True,
+            )
+        except UsageError:
+            raise
+        except EmbedkitError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+        neighbours = nearest_neighbours(layout.reduced, 8, metric=options.metric)
+        thumbnails = None
+        if options.thumbnails and options.max_thumbnails:
+            thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
+            for text in problems:
+                say(text)
+        columns = _columns(rows, evidence.clusterings, neighbours, thumbnails)
+        color = _first_color([column.key for column in columns], options.color, str(file.path))
+        page = Page(
+            title=f"{file.dataset_name} · {file.features_name}",
+            file_stem=file.path.stem,
+            facts=_facts(file, len(points)),
+            about=_about(file, options),
+            provenance=file.provenance,
+            notes=notes,
+            ids=rows.ids,
+            map=layout,
+            columns=columns,
+            color=color,
+            neighbours=neighbours,
+            thumbnails=thumbnails,
+            clusterings=evidence.clusterings,
+            confusions=evidence.confusions,
+            board=leaderboard(evidence.results),
+            version=_version(),
+        )
+        target = folder / f"{file.path.stem}.html" if output is None else Path(output)
+    n_bytes = _write(target, render(page))
+    return Report(
+        path=target,
+        n_points=len(points),
+        n_thumbnails=0 if thumbnails is None else len(thumbnails.pictures),
+        n_results=len(evidence.results),
+        n_bytes=n_bytes,
+        columns=tuple(column.key for column in columns),
+        notes=tuple(notes),
+    )
+
+
+def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
+    points = np.flatnonzero(ok)
+    if len(points) <= options.limit:
+        n_bad = int((~ok).sum())
+        return points, f"{n_bad} images that could not be read are left out." if n_bad else ""
+    chosen = np.random.default_rng(options.seed).choice(points, options.limit, replace=False)
+    return np.sort(chosen), (
+        f"The map shows {options.limit:,} of {len(points):,} images, drawn at random with seed "
+        f"{options.seed}; --limit shows more."
+    )
+
+
+def _thumbnails(
+    provenance: Mapping[str, Any], ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
+) -> tuple[Any, list[str]]:
+    from reports.page import central_rows
+    from reports.thumbnails import choose_rows, find_images, read_thumbnails
+
+    central = [
+        row for clustering in clusterings for rows in central_rows(clustering).values() for row in rows
+    ]
+    chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
+    try:
+        dataset = find_images(provenance, options.images)
+        thumbnails = read_thumbnails(dataset, ids.tolist(), chosen, size=options.thumbnail_size)
+    except (EmbedkitError, OSError) as error:
+        if options.images is not None:  # asked for by name: not something to go on without
+            raise
+        return None, [
+            f"No pictures: {error} Name where the images are with --images, or silence this with "
+            "--no-thumbnails."
+        ]
+    problems = list(thumbnails.notes)
+    if len(chosen) < len(ids):
+        problems.append(
+            f"Pictures of {len(chosen):,} of {len(ids):,} images are kept; --max-thumbnails keeps more."
+        )
+    return thumbnails, problems
+
+
+def _columns(
+    rows: Any, clusterings: Sequence[Any], neighbours: NDArray[np.int64], thumbnails: Any
+) -> list[Any]:
+    from reports.columns import Number, agreement_column, annotation_columns
+
+    annotations = annotation_columns(rows)
+    columns = [column for column in annotations if column.section == "Annotations"]
+    columns += [column for clustering in clusterings for column in clustering.columns()]
+    if rows.labels is not None and neighbours.shape[1]:
+        columns.append(agreement_column(rows.labels, neighbours))
+    if thumbnails is not None:
+        columns.append(Number("brightness", "mean brightness (0-255)", "Images", thumbnails.brightness))
+    columns += [column for column in annotations if column.section == "Targets"]
+    if not columns:
+        # A file with nothing but features still has a map; its order is what is left to see.
+        order = np.arange(len(rows), dtype=np.float32)
+        columns.append(Number("row", "row of the file", "Features", order))
+    return _with_unique_keys(columns)
+
+
+def _with_unique_keys(columns: list[Any]) -> list[Any]:
+    seen: set[str] = set()
+    unique = []
+    for column in columns:
+        key, number = column.key, 2
+        while key in seen:
+            key, number = f"{column.key}#{number}", number + 1
+        seen.add(key)
+        unique.append(column if key == column.key else dataclasses.replace(column, key=key))
+    return unique
+
+
+def _first_color(keys: list[str], wanted: str | None, where: str) -> str:
+    if wanted is None:
+        return next((key for key in keys if key == "label" or key.startswith("cluster:")), keys[0])
+    if wanted in keys:
+        return wanted
+    if wanted == "cluster":
+        found = [key for key in keys if key.startswith("cluster:")]
+        if found:
+            return found[0]
+    raise UsageError(
+        f"--color {wanted}: {where} and its results have no such column. There are: {', '.join(keys)}."
+    )
+
+
+def _facts(file: Any, n_points: int) -> list[str]:
+    n = f"{file.n:,} images" if n_points == file.n else f"{n_points:,} of {file.n:,} images"
+    facts = [n, f"{file.d:,} dimensions"]
+    if file.rows.labels is not None:
+        facts.append(f"{len(file.rows.class_names)} classes")
+    if file.n_views > 1:
+        facts.append(f"{file.n_views} views an image")
+    return facts
+
+
+def _about(file: Any, options: ReportOptions) -> list[tuple[str, str]]:
+    from embedkit.errors import FeatureFileError
+
+    about = [
+        ("feature file", str(file.path)),
+        ("SHA-256", file.sha256),
+        ("dataset", file.dataset_name),
+        ("features", file.features_name),
+        ("shape", f"{file.n:,} × {file.d:,}"),
+    ]
+    try:
+        about.append(("labelled", f"{int((file.rows.labels >= 0).sum()):,} images"))
+    except (TypeError, FeatureFileError):
+        about.append(("labelled", "no labels stored"))
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    about.append(("report", f"embedkit {_version()}, {made}, seed {options.seed}"))
+    return about
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("embedkit")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def _write(path: Path, text: str) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode("utf-8")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(data)
+
+
+def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
+    """Add the options of ``embedkit report``."""
+    default = ReportOptions()
+    parser.add_argument("features", metavar="FEATURES", help="a feature file that `embedkit extract` wrote")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the HTML file (default: RUNS/<features>.html)"
+    )
+    parser.add_argument(
+        "--runs", metavar="DIR", help="folder of results to show (default: runs, if there is one)"
+    )
+    parser.add_argument(
+        "--color", metavar="COLUMN", help="column to colour by at first: label, cluster, split, ..."
+    )
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of the map")
+    parser.add_argument(
+        "--neighbors",
+        type=int,
+        default=default.n_neighbors,
+        metavar="N",
+        help="UMAP: size of a neighbourhood",
+    )
+    parser.add_argument(
+        "--min-dist", type=float, default=default.min_dist, help="UMAP: how tightly points may pack"
+    )
+    parser.add_argument(
+        "--metric", default=default.metric, help="cosine, euclidean, correlation or manhattan"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=default.limit, metavar="N", help="points on the map at most"
+    )
+    parser.add_argument("--images", metavar="DATASET", help="where the images are now, if they have moved")
+    parser.add_argument("--no-thumbnails", action="store_true", help="don't read the images")
+    parser.add_argument(
+        "--thumbnail-size",
+        type=int,
+        default=default.thumbnail_size,
+        metavar="PIXELS",
+        help="side of a picture",
+    )
+    parser.add_argument(
+        "--max-thumbnails", type=int, default=default.max_thumbnails, metavar="N", help="pictures at most"
+    )
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+    return _run
+
+
+def _run(args: argparse.Namespace) -> None:
+    options = ReportOptions(
+        color=args.color,
+        seed=args.seed,
+        n_neighbors=args.neighbors,
+        min_dist=args.min_dist,
+        metric=args.metric,
+        limit=args.limit,
+        thumbnails=not args.no_thumbnails,
+        images=args.images,
+        thumbnail_size=args.thumbnail_size,
+        max_thumbnails=args.max_thumbnails,
+    )
+    written = report(args.features, output=args.output, runs=args.runs, options=options)
+    if args.json:
+        print_json(asdict(written))
+    else:
+        print(written.path)
+        note(
+            f"{written.n_points:,} images, {written.n_thumbnails:,} pictures, {written.n_results} results, "
+            f"{written.n_bytes / 1e6:.1f} MB."
+        )
+    if args.open:
+        webbrowser.open(written.path.resolve().as_uri())
