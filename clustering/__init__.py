@@ -1,0 +1,1 @@
+"""Structure without labels: principal components, k-means, HDBSCAN, and what they are worth."""

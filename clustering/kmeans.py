@@ -1,0 +1,408 @@
+"""k-means on every row: k-means++ restarts, nearest centroids by faiss, local minima left by swaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Self
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from clustering.matrix import BLOCK, as_matrix
+from embedkit.errors import DataError
+
+F32 = NDArray[np.float32]
+DEVICES = ("auto", "cpu", "cuda")
+# A restart stops once the centroids move by less than this in an iteration (sum of squares, in units of the
+# features' mean variance: scikit-learn's rule). The best of all is run until no row changes its cluster.
+TOLERANCE = 1e-4
+# Rounds of random swaps on the best: so many candidates are run for a few iterations, the most promising of
+# them to the end. The search is over when some rounds in a row have gained less than MIN_GAIN of the inertia.
+N_SWAPS, N_FIRST_ITERATIONS, N_PROMISING = 10, 8, 2
+MIN_GAIN = 1e-5
+MAX_IDLE_ROUNDS, MAX_ROUNDS = 3, 20
+# Multiplications in one search for the nearest centroids, from which on several threads share it.
+LARGE = 2e9
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """k-means over all rows, with faiss for the nearest centroids.
+
+    Each of `n_init` restarts begins at its own greedy k-means++ seeding and runs Lloyd's iterations. The
+    best few are run until no row changes its cluster, and the best of these is improved by random swaps of
+    centroids [1]_ as long as they lower the inertia. faiss' own training loop is not used: it takes a sample
+    of 256 rows a centroid unless told otherwise, starts from random rows, and stops after a fixed number of
+    iterations. Here every iteration sees every row. A cluster that loses all rows starts again
+    at the row that is farthest from its centroid, so that none is empty at the end.
+
+    Parameters
+    ----------
+    n_clusters
+        k, at least 1.
+    n_init
+        Restarts.
+    max_iter
+        Most iterations of any one run.
+    spherical
+        Scale rows and centroids to unit length, so that clusters go by direction (cosine).
+    device
+        ``cpu``, ``cuda`` (a GPU that faiss can use, else an error), or ``auto``: the GPU if faiss has one.
+    random_state
+        Seed; the same seed gives the same clusters on the same machine.
+
+    Attributes
+    ----------
+    cluster_centers_ : (k, d) float32
+        By falling cluster size; of unit length if `spherical`.
+    labels_ : (n,) int64
+    inertia_ : float
+        Sum of squared distances to the nearest centroid (of unit vectors, if `spherical`).
+    restart_inertias_ : (n_init,) float64
+        What each restart reached by itself: how far local minima spread.
+    n_iter_ : int
+        Iterations of the run that won.
+    backend_ : str
+        ``faiss-cpu`` or ``faiss-gpu``.
+
+    References
+    ----------
+    .. [1] P. Fränti, Efficiency of random swap clustering, Journal of Big Data 5:13 (2018).
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        n_init: int = 10,
+        max_iter: int = 300,
+        spherical: bool = False,
+        device: str = "auto",
+        random_state: Any = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.spherical = spherical
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, x: Any, y: object = None, *, on_restart: Callable[[], Any] | None = None) -> Self:  # noqa: ARG002
+        """Cluster `x` (n, d); `on_restart` is called after each restart.
+
+        Raises
+        ------
+        DataError
+            NaN or infinite values, fewer rows or fewer distinct rows than clusters, a parameter out of
+            range, or (spherical) a row of zeros.
+        """
+        for name in ("n_clusters", "n_init", "max_iter"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise DataError(f"{name}={value!r}: give an integer of at least 1.")
+        self.backend_ = _backend(self.device)
+        x = as_matrix(self, x)
+        n, k = len(x), int(self.n_clusters)
+        if k > n:
+            raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+        self._fit_frame(x)
+        work = self._to_frame(x)
+        _check_distinct(work, k)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seeds = np.random.SeedSequence(seed).spawn(self.n_init + 1)
+        problem = _Problem(work, k, self.spherical, self.max_iter, self.backend_)
+
+        def restart(sequence: np.random.SeedSequence) -> _Run:
+            run = problem.descend(problem.seeding(np.random.default_rng(sequence)), TOLERANCE)
+            if on_restart is not None:
+                on_restart()
+            return run
+
+        n_threads = 1 if x.size * k < LARGE else 0
+        with _Workers(self.backend_, n_threads) as workers:
+            runs = workers.map(restart, seeds[:-1])
+            self.restart_inertias_ = np.array([run.inertia for run in runs]) * self._scale**2
+            best = min(runs, key=lambda run: run.inertia)
+            best = _swap_search(problem, best, np.random.default_rng(seeds[-1]), workers)
+            (best,) = workers.map(lambda run: problem.descend(run.centers, 0.0), [best])
+        order = np.argsort(-np.bincount(best.labels, minlength=k), kind="stable")
+        self._centers = np.ascontiguousarray(best.centers[order])
+        centers = self._centers.astype(np.float64) * self._scale + self._shift
+        self.cluster_centers_ = centers.astype(np.float32)
+        self.labels_ = np.argsort(order)[best.labels]
+        self.inertia_ = float(best.inertia * self._scale**2)
+        self.n_iter_ = best.n_iter
+        return self
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """Return the nearest cluster (n,) of each row of `x` (n, d)."""
+        check_is_fitted(self)
+        return _nearest(self._checked(x), self._centers, self.backend_)[1]
+
+    def transform(self, x: Any) -> F32:
+        """Return the Euclidean distances (n, k) of `x` (n, d) to the centroids; of unit rows if spherical."""
+        check_is_fitted(self)
+        work = self._checked(x)
+        distances = np.empty((len(work), len(self._centers)), dtype=np.float32)
+        for start in range(0, len(work), BLOCK):
+            rows = slice(start, start + BLOCK)
+            squared = faiss.pairwise_distances(work[rows], self._centers)
+            np.sqrt(np.maximum(squared, 0, out=squared), out=distances[rows])
+        return distances * np.float32(self._scale)
+
+    def predict_proba(self, x: Any) -> NDArray[np.float64]:
+        """Return soft assignments (n, k): rows sum to 1, the nearest centroid has the most.
+
+        They are the memberships of fuzzy c-means with exponent 2 [1]_: in proportion to the inverse squared
+        distance. They have no scale to choose and don't saturate in many dimensions, as a softmax of
+        squared distances does. A row that sits on centroids belongs to those alone. They rank rows; they are
+        not calibrated probabilities of a class.
+
+        References
+        ----------
+        .. [1] J. C. Bezdek, Pattern Recognition with Fuzzy Objective Function Algorithms (1981).
+        """
+        squared = np.square(self.transform(x), dtype=np.float64)
+        on_it = squared == 0
+        weights = np.where(on_it.any(axis=1, keepdims=True), on_it, 1 / np.where(on_it, 1, squared))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+    def score(self, x: Any, y: object = None) -> float:  # noqa: ARG002
+        """Return minus the sum of squared distances of `x` (n, d) to the nearest centroids."""
+        check_is_fitted(self)
+        work = self._checked(x)
+        _, labels = _nearest(work, self._centers, self.backend_)
+        return -_inertia(work, labels, self._centers) * self._scale**2
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _fit_frame(self, x: F32) -> None:
+        # faiss finds distances as |x|^2 - 2 x.c + |c|^2 in float32. Centred rows of unit size keep that exact
+        # to about 1e-6 whatever the mean and the unit of the features.
+        if self.spherical:
+            self._shift, self._scale = np.zeros(x.shape[1]), 1.0
+            return
+        self._shift = x.mean(axis=0, dtype=np.float64)
+        total = sum(
+            float(np.square(x[start : start + BLOCK] - self._shift).sum())
+            for start in range(0, len(x), BLOCK)
+        )
+        self._scale = float(np.sqrt(total / x.size)) or 1.0
+
+    def _to_frame(self, x: F32) -> F32:
+        work = np.empty_like(x)
+        for start in range(0, len(x), BLOCK):
+            rows = slice(start, start + BLOCK)
+            if self.spherical:
+                block = x[rows].astype(np.float64)
+                norms = np.linalg.norm(block, axis=1, keepdims=True)
+                if not norms.all():
+                    row = start + int(np.argmin(norms))
+                    raise DataError(f"row {row} is all zeros and has no direction. Leave it out.")
+                work[rows] = block / norms
+            else:
+                work[rows] = (x[rows] - self._shift) / self._scale
+        return work
+
+    def _checked(self, x: Any) -> F32:
+        return self._to_frame(as_matrix(self, x, reset=False))
+
+
+@dataclass(frozen=True)
+class _Run:
+    centers: F32  # (k, d)
+    labels: NDArray[np.int64]  # (n,)
+    inertia: float
+    n_iter: int
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Rows in the working frame, and what Lloyd's iterations need to know."""
+
+    x: F32  # (n, d)
+    k: int
+    spherical: bool
+    max_iter: int
+    backend: str
+
+    def seeding(self, rng: np.random.Generator) -> F32:
+        """Greedy k-means++: each next centroid is the best of a few rows drawn by squared distance."""
+        n, n_trials = len(self.x), 2 + int(np.log(self.k))
+        chosen = np.empty(self.k, dtype=np.int64)
+        chosen[0] = rng.integers(n)
+        closest = faiss.pairwise_distances(self.x[chosen[:1]], self.x)[0]
+        np.maximum(closest, 0, out=closest)
+        for i in range(1, self.k):
+            cumulative = np.cumsum(closest, dtype=np.float64)
+            if cumulative[-1] > 0:
+                draws = np.searchsorted(cumulative, rng.random(n_trials) * cumulative[-1])
+                draws = np.minimum(draws, n - 1)
+            else:
+                draws = rng.integers(n, size=n_trials)
+            distances = faiss.pairwise_distances(self.x[draws], self.x)
+            np.clip(distances, 0, closest, out=distances)
+            winner = int(distances.sum(axis=1, dtype=np.float64).argmin())
+            chosen[i], closest = draws[winner], distances[winner]
+        return self.x[chosen]
+
+    def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> _Run:
+        """Lloyd's iterations until the centroids move by at most `tolerance`, or no row changes."""
+        labels: NDArray[np.int64] | None = None
+        n_iter = 0
+        while n_iter < (max_iter or self.max_iter):
+            n_iter += 1
+            squared, nearest = _nearest(self.x, centers, self.backend)
+            if labels is not None and np.array_equal(nearest, labels):
+                break
+            labels = nearest
+            moved = self._means(labels, squared)
+            shift = float(np.square(moved - centers).sum(dtype=np.float64))
+            centers = moved
+            if shift <= tolerance:
+                break
+        _, labels = _nearest(self.x, centers, self.backend)
+        return _Run(centers, labels, _inertia(self.x, labels, centers), n_iter)
+
+    def swapped(self, centers: F32, rng: np.random.Generator) -> list[F32]:
+        """Copies of `centers` with one of them moved onto a row drawn by squared distance.
+
+        The one that is moved is drawn by what its rows would lose to their second nearest centroid: the
+        cheapest with probability 1/2, the next with 1/4, and so on.
+        """
+        squared, nearest = _search(self.x, centers, self.backend, 2)
+        squared = np.maximum(squared, 0)
+        cost = np.bincount(nearest[:, 0], squared[:, 1] - squared[:, 0], minlength=self.k)
+        cheapest = np.argsort(cost, kind="stable")
+        cumulative = np.cumsum(squared[:, 0], dtype=np.float64)
+        starts = []
+        for _ in range(N_SWAPS):
+            row = min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1])), len(self.x) - 1)
+            start = centers.copy()
+            start[cheapest[min(int(rng.geometric(0.5)), self.k) - 1]] = self.x[row]
+            starts.append(start)
+        return starts
+
+    def _means(self, labels: NDArray[np.int64], squared: F32) -> F32:
+        n, d = self.x.shape
+        sums = np.zeros((self.k, d))
+        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
+        size = 65536
+        for start in range(0, n, size):
+            part = labels[start : start + size]
+            b = len(part)
+            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(self.k, b))
+            sums += members @ self.x[start : start + b]
+        counts = np.bincount(labels, minlength=self.k)
+        means = sums / np.maximum(counts, 1)[:, np.newaxis]
+        empty = np.flatnonzero(counts == 0)
+        if len(empty):
+            means[empty] = self.x[np.argsort(-squared, kind="stable")[: len(empty)]]
+        if self.spherical:
+            norms = np.linalg.norm(means, axis=1, keepdims=True)
+            means = means / np.where(norms > 0, norms, 1)
+        return np.ascontiguousarray(means, dtype=np.float32)
+
+
+def _nearest(x: F32, centers: F32, backend: str) -> tuple[F32, NDArray[np.int64]]:
+    """Squared distance (n,) to the nearest of `centers` (k, d), and which it is (n,)."""
+    squared, nearest = _search(x, centers, backend, 1)
+    return squared[:, 0], nearest[:, 0]
+
+
+def _search(x: F32, centers: F32, backend: str, m: int) -> tuple[F32, NDArray[np.int64]]:
+    """Squared distances (n, m) to the nearest of `centers` (k, d), and which they are (n, m)."""
+    index: Any = faiss.IndexFlatL2(x.shape[1])
+    if backend == "faiss-gpu":
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(centers)
+    squared, nearest = index.search(x, m)
+    return squared, nearest
+
+
+def _inertia(x: F32, labels: NDArray[np.int64], centers: F32) -> float:
+    total = 0.0
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        difference = x[rows] - centers[labels[rows]]
+        total += float(np.einsum("nd,nd->n", difference, difference).sum(dtype=np.float64))
+    return total
+
+
+def _check_distinct(x: F32, k: int) -> None:
+    # Most files have k distinct rows among the first few; sorting all of them is left for those that don't.
+    for part in (x[: 4 * k + 100], x):
+        n_distinct = len(np.unique(part, axis=0))
+        if n_distinct >= k:
+            return
+    raise DataError(
+        f"{len(x)} rows, but only {n_distinct} of them distinct, for n_clusters={k}. Ask for at most "
+        f"{n_distinct} clusters, and look at whether the features are constant."
+    )
+
+
+def _backend(device: str) -> str:
+    if device not in DEVICES:
+        raise DataError(f"device={device!r} is not one of {', '.join(DEVICES)}.")
+    # faiss-cpu has no GPU functions at all.
+    n_gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    if device == "cuda" and n_gpus == 0:
+        raise DataError(
+            "device='cuda', but faiss sees no GPU. Install faiss-gpu on a machine with CUDA, or take 'cpu'."
+        )
+    return "faiss-gpu" if device != "cpu" and n_gpus else "faiss-cpu"
+
+
+def _swap_search(problem: _Problem, best: _Run, rng: np.random.Generator, workers: _Workers) -> _Run:
+    """Improve a solution by moving one centroid at a time, for as long as that lowers the inertia."""
+    if problem.k < 3:
+        return best
+    idle = 0
+    for _ in range(MAX_ROUNDS):
+        (starts,) = workers.map(lambda run: problem.swapped(run.centers, rng), [best])
+        trials = workers.map(lambda c: problem.descend(c, TOLERANCE, N_FIRST_ITERATIONS), starts)
+        trials = sorted(trials, key=lambda run: run.inertia)[:N_PROMISING]
+        trials = workers.map(lambda run: problem.descend(run.centers, TOLERANCE), trials)
+        trial = min(trials, key=lambda run: run.inertia)
+        idle = idle + 1 if best.inertia - trial.inertia <= MIN_GAIN * best.inertia else 0
+        best = min(best, trial, key=lambda run: run.inertia)
+        if idle == MAX_IDLE_ROUNDS:
+            break
+    return best
+
+
+class _Workers:
+    """Threads that run independent descents side by side, each with its share of the cores.
+
+    One descent on all cores waits at a barrier many times an iteration, for longer than it computes when
+    rows are few or another process has a core. faiss' thread count is per calling thread.
+    """
+
+    def __init__(self, backend: str, n_threads: int) -> None:
+        n_cores = max(1, faiss.omp_get_max_threads())
+        n_workers = 1 if backend == "faiss-gpu" or not n_threads else n_cores
+        n_threads = n_threads or n_cores
+        self._pool = ThreadPoolExecutor(n_workers, initializer=lambda: faiss.omp_set_num_threads(n_threads))
+
+    def map(self, job: Callable[[Any], Any], arguments: Iterable[Any]) -> list[Any]:
+        return list(self._pool.map(job, arguments))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
