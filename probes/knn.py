@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-from probes.selection import Validation, choose, class_index, features
+from probes.selection import Validation, check_varies, choose, class_index, features
 
 KS = (10, 20, 100, 200)
 TEMPERATURE = 0.07
@@ -107,9 +107,7 @@ def vote(
     done = 0
     for k in sorted(set(ks)):
         some = slice(done, k)
-        votes += np.bincount(
-            cell[:, some].ravel(), weights=weight[:, some].ravel(), minlength=n * n_classes
-        )
+        votes += np.bincount(cell[:, some].ravel(), weights=weight[:, some].ravel(), minlength=n * n_classes)
         total = votes.reshape(n, n_classes)
         shares[k] = total / total.sum(axis=1, keepdims=True)
         done = k
@@ -138,6 +136,8 @@ class KNNProbe:
         The k that `predict` uses.
     validation_scores_ : dict
         k to its score on the validation rows; empty where there was nothing to choose.
+    validation_probabilities_ : (n, c) float64, optional
+        Of the validation rows at the chosen k, before any refit; None where there were none.
     """
 
     def __init__(
@@ -153,9 +153,7 @@ class KNNProbe:
         self.select = select
         self.refit = refit
 
-    def fit(
-        self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None
-    ) -> KNNProbe:
+    def fit(self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None) -> KNNProbe:
         """Keep (n, d) features and their (n,) labels; choose k on `validation`, a pair of the same."""
         ks = (self.k,) if isinstance(self.k, int) else tuple(sorted(set(self.k)))
         if not ks or self.temperature <= 0:
@@ -164,15 +162,17 @@ class KNNProbe:
         self.classes_, index = class_index(y, len(x))
         for k in ks:
             check_k(k, len(x))
-        self.ks_ = ks
+        check_varies(x)
+        self.ks_: tuple[int, ...] = ks
         self._bank, self._labels = normalise(x), index
         self.validation_scores_: dict[int, float] = {}
         self.k_ = ks[0]
+        shares = {} if validation is None else self.predict_proba_each(validation[0])
         if len(ks) > 1:
-            shares = {} if validation is None else self.predict_proba_each(validation[0])
             best, scores = choose(shares, validation, self.classes_, self.select)
             self.k_ = ks[best]
             self.validation_scores_ = dict(zip(ks, scores, strict=True))
+        self.validation_probabilities_ = shares.get(self.k_)
         if self.refit and validation is not None:
             joined = np.concatenate([np.asarray(y), np.asarray(validation[1])])
             self.classes_, self._labels = class_index(joined, len(joined))
@@ -231,8 +231,8 @@ def _search(queries: NDArray[np.float32], bank: NDArray[np.float32], k: int) -> 
     if n_candidates < m:
         # A dot product of unit vectors is off by d units of rounding at most (Higham 2002, section 3.1).
         error = d * float(np.finfo(np.float32).eps)
-        missed = values[:, -1].numpy() + error >= found.similarity[:, -1]
-        for i in np.flatnonzero(missed):
+        missed = np.flatnonzero(values[:, -1].numpy() + error >= found.similarity[:, -1])
+        for i in missed.tolist():
             near = np.flatnonzero(screened[i] >= found.similarity[i, -1] - error)
             exact_row = bank[near].astype(np.float64) @ queries[i].astype(np.float64)
             row = _ranked(exact_row[None], near[None], k)
@@ -244,6 +244,4 @@ def _ranked(similarity: NDArray[np.float64], index: NDArray[np.int64], k: int) -
     # Rounded to 2^-40, so that copies of one image are equal whatever order their products are added in.
     similarity = np.round(similarity * 2.0**40) / 2.0**40
     order = np.lexsort((index, -similarity), axis=1)[:, :k]
-    return Neighbours(
-        np.take_along_axis(index, order, axis=1), np.take_along_axis(similarity, order, axis=1)
-    )
+    return Neighbours(np.take_along_axis(index, order, axis=1), np.take_along_axis(similarity, order, axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-from probes.selection import Validation, choose, class_index, features
+from probes.selection import Validation, check_varies, choose, class_index, features
 
 # Half decades around 0.01, where standardised features of a few hundred to a few thousand dimensions have
 # their best C.
@@ -262,9 +262,17 @@ class LinearProbe:
         self.max_iter = max_iter
 
     def fit(
-        self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        *,
+        validation: Validation | None = None,
+        advance: Callable[[], object] = lambda: None,
     ) -> LinearProbe:
-        """Fit (n, d) features and their (n,) labels; choose C on `validation`, a pair of the same."""
+        """Fit (n, d) features and their (n,) labels; choose C on `validation`, a pair of the same.
+
+        `advance` is called after each C of the grid.
+        """
         grid = check_c_grid(self.c_grid)
         x = features(x)
         self.classes_, label = class_index(y, len(x))
@@ -287,14 +295,15 @@ class LinearProbe:
                         max_iter=self.max_iter,
                     )
                 )
+                advance()
                 self.n_iter_[c] = path[-1].n_iter
                 if held is not None:
                     probabilities[c] = probability(held @ path[-1].coef.T + path[-1].intercept)
             unsettled = [f"{fit.c:g}" for fit in path if not fit.converged]
             if unsettled:
                 warnings.warn(
-                    f"C = {', '.join(unsettled)} had not settled after {self.max_iter} iterations; the choice of "
-                    "C may be off. Raise max_iter.",
+                    f"C = {', '.join(unsettled)} had not settled after {self.max_iter} iterations; the "
+                    "choice of C may be off. Raise max_iter.",
                     ConvergenceWarning,
                     stacklevel=2,
                 )
@@ -316,8 +325,8 @@ class LinearProbe:
         self.converged_ = final.converged
         if not final.converged:
             warnings.warn(
-                f"the fit at C = {self.c_:g} stopped after {final.n_iter} iterations with coefficients still moving "
-                f"by {final.error:.1g}. Raise max_iter.",
+                f"the fit at C = {self.c_:g} stopped after {final.n_iter} iterations with coefficients still "
+                f"moving by {final.error:.1g}. Raise max_iter.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -349,10 +358,7 @@ class LinearProbe:
         # Rounding leaves some spread in a constant feature; scaled up, it would be noise.
         constant = scale <= 1e-6 * np.abs(mean)
         if constant.all():
-            raise DataError(
-                "every feature is constant on the training rows, so nothing can be read out. Check the images "
-                "and the weights that the features come from."
-            )
+            check_varies(x[:1])
         self.n_constant_ = int(constant.sum())
         if self.standardize:
             self.mean_, self.scale_ = mean, np.where(constant, 0.0, scale)

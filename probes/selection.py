@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,23 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, UsageError
 
 Validation = tuple[NDArray[Any], NDArray[Any]]
+
+
+class Probe(Protocol):
+    """What every probe can do, so that a command or a leaderboard needs to know no kind."""
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """(c,) sorted class labels, the columns of `predict_proba`."""
+
+    def fit(self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None) -> Any:
+        """Fit (n, d) features and (n,) labels; choose settings on `validation`, a pair of the same."""
+
+    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (n, c) probabilities."""
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the (n,) most probable classes."""
 
 
 def accuracy(y: NDArray[Any], predicted: NDArray[Any]) -> float:
@@ -81,6 +98,15 @@ def features(x: NDArray[Any]) -> NDArray[np.float32]:
             f"{int(np.argmax(bad))}. Extract again with --precision fp32, or leave those rows out."
         )
     return x
+
+
+def check_varies(x: NDArray[np.float32]) -> None:
+    """Refuse features that are the same in every row."""
+    if (x == x[:1]).all():
+        raise DataError(
+            "every feature is constant on the training rows, so nothing can be read out. Check the images "
+            "and the weights that the features come from."
+        )
 
 
 def class_index(y: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -234,8 +234,8 @@ def file_split(
         why = "" if needed == 1 else ", one to train and one to validate on"
         raise DataError(
             f"class {_name(present[worst], class_names)} has {_rows(counts[worst])} to train on in the split "
-            f"column; at least {needed} {'is' if needed == 1 else 'are'} needed{why}. Move some rows to train, "
-            "merge the class with another, or draw a split with --split stratified."
+            f"column; at least {needed} {'is' if needed == 1 else 'are'} needed{why}. Move some rows to "
+            "train, merge the class with another, or draw a split with --split stratified."
         )
     if len(rows["validation"]):
         return Split("file", rows["train"], rows["validation"], rows["test"])
@@ -376,15 +376,11 @@ def _carve(
 ) -> list[NDArray[np.int64]]:
     shares = np.array([1 - fraction, fraction])
     return (
-        _divide(labels, shares, random)
-        if groups is None
-        else _divide_groups(groups, labels, shares, random)
+        _divide(labels, shares, random) if groups is None else _divide_groups(groups, labels, shares, random)
     )
 
 
-def _check_classes(
-    labels: NDArray[np.int64], needed: int, why: str, class_names: Sequence[str]
-) -> None:
+def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names: Sequence[str]) -> None:
     present, counts = np.unique(labels[labels >= 0], return_counts=True)
     if not len(present):
         raise DataError("no row has a label. Extract again from a labelled dataset.")
@@ -397,8 +393,8 @@ def _check_classes(
             for label, count in zip(present[few][:5], counts[few][:5], strict=True)
         )
         raise DataError(
-            f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Merge it with another "
-            "class, or leave its labels empty so that its rows are left out, and extract again."
+            f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Merge it with "
+            "another class, or leave its labels empty so that its rows are left out, and extract again."
         )
 
 
@@ -407,8 +403,8 @@ def _check_groups(labels: NDArray[np.int64], split: Split, part: str, class_name
     if len(absent):
         raise DataError(
             f"class {_name(absent[0], class_names)} has no {part} rows when groups stay together: its "
-            f"{_rows((labels == absent[0]).sum())} are in too few groups. Use smaller groups, merge the class "
-            "with another, or try another --seed."
+            f"{_rows((labels == absent[0]).sum())} are in too few groups. Use smaller groups, merge "
+            "the class with another, or try another --seed."
         )
 
 
