@@ -198,7 +198,7 @@ def _to_uint8(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     kind = values.dtype.kind
     if values.dtype == np.uint8:
         return values
-    if values.dtype == np.uint16:
+    if kind == "u" and values.dtype.itemsize == 2:  # of either byte order
         scaled: NDArray[np.uint32] = (values.astype(np.uint32) * 255 + 32767) // 65535
         return scaled.astype(np.uint8)
     if kind == "b":

@@ -24,6 +24,9 @@ ANNOTATIONS = ("ids", "split", "group", "targets", "target_names", "class_names"
 
 MAX_CHUNK_CACHE = 2**29
 
+# Where a chunk spans many images: an image of 256 x 256 takes 4.4 ms alone and 2.3 ms in a block of eight.
+BLOCK = 8
+
 
 @dataclass
 class ArrayImages:
@@ -35,17 +38,21 @@ class ArrayImages:
         The file.
     open
         Opens the array; picklable.
+    block
+        Images that are read at once, and kept until one outside is wanted.
     """
 
     path: str
     open: Callable[[], Any]
+    block: int = 1
 
     def __post_init__(self) -> None:
         self._array: Any = None
         self._pid = -1
+        self._kept: tuple[int, NDArray[Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "open": self.open, "_array": None, "_pid": -1}
+        return vars(self) | {"_array": None, "_pid": -1, "_kept": None}
 
     def where(self, row: int) -> str:
         """Return the file and the row of one image."""
@@ -57,7 +64,13 @@ class ArrayImages:
             # HDF5 handles must not be shared with a forked worker, so each process opens its own.
             if self._array is None or self._pid != os.getpid():
                 self._array, self._pid = self.open(), os.getpid()
-            return np.asarray(self._array[row])
+            if self.block == 1:
+                return np.asarray(self._array[row])
+            start = row // self.block * self.block
+            kept = self._kept  # one reference, so that another thread's block can't be taken for this one
+            if kept is None or kept[0] != start:
+                kept = self._kept = (start, np.asarray(self._array[start : start + self.block]))
+            return np.asarray(kept[1][row - start])
         except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
             raise ImageError(
                 f"{self.where(row)}: cannot be read ({error}). Restore the file, or leave such images out "
@@ -122,7 +135,8 @@ def load_npy(source: str) -> Dataset:
     with path.open("rb") as file:
         layout = _npy_layout(file, path, str(path), stored=path.stat().st_size)
     _check_images(layout.shape, layout.dtype, str(path))
-    return _dataset(path, layout, layout.shape, layout.dtype, {}, {"source": str(path)})
+    images = ArrayImages(str(path), layout)
+    return _dataset(images, layout.shape, layout.dtype, {}, {"source": str(path)})
 
 
 def load_npz(source: str, *, images_key: str | None = None, labels_key: str | None = None) -> Dataset:
@@ -164,9 +178,8 @@ def load_npz(source: str, *, images_key: str | None = None, labels_key: str | No
         note(
             f"{path}: compressed, so each worker holds all images ({size:,.0f} MB). numpy.savez avoids that."
         )
-    return _dataset(
-        path, reader, layout.shape, layout.dtype, annotations, _origin(path, images_key, labels_key)
-    )
+    images = ArrayImages(str(path), reader)
+    return _dataset(images, layout.shape, layout.dtype, annotations, _origin(path, images_key, labels_key))
 
 
 def load_h5(source: str, *, images_key: str | None = None, labels_key: str | None = None) -> Dataset:
@@ -180,12 +193,12 @@ def load_h5(source: str, *, images_key: str | None = None, labels_key: str | Non
         key = _images_key(path, shapes, images_key)
         images = file[key]
         _check_images(images.shape, images.dtype, f"{path}: {key}")
-        reader = hdf5_reader(path, images)
+        reader = hdf5_images(path, images)
         annotations = {
             name: read_hdf5(file, stored) for name, stored in _wanted_keys(path, shapes, labels_key).items()
         }
         return _dataset(
-            path, reader, images.shape, images.dtype, annotations, _origin(path, images_key, labels_key)
+            reader, images.shape, images.dtype, annotations, _origin(path, images_key, labels_key)
         )
 
 
@@ -211,28 +224,30 @@ def read_hdf5(file: h5py.File, key: str) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def hdf5_reader(path: Path, images: h5py.Dataset) -> _InHdf5:
-    """Return what opens `images` in a worker, with a cache as large as its chunks ask for.
+def hdf5_images(path: Path, images: h5py.Dataset) -> ArrayImages:
+    """Return what reads `images` in a worker, with a cache as large as its chunks ask for.
 
     h5py's own choice of chunks for 17,736 x 256 x 256 x 3 is (555, 16, 16, 1): one image touches 768 chunks
     that hold 109 MB. With the usual cache of a few MB every image inflates all of them again; with room for
-    them, reading in order inflates each chunk once.
+    them, reading in order inflates each chunk once (0.2 s against 0.004 s an image).
     """
-    n_bytes, n_chunks = 2**20, 1
+    n_bytes, n_chunks, block = 2**20, 1, 1
     if images.chunks is not None and images.chunks[0] > 1:
         n_chunks = prod(ceil(s / c) for s, c in zip(images.shape[1:], images.chunks[1:], strict=True))
         n_bytes = n_chunks * prod(images.chunks) * images.dtype.itemsize
+        block = BLOCK
     if n_bytes > MAX_CHUNK_CACHE:
         note(
             f"{path}: one image lies in chunks of {n_bytes / 1e6:,.0f} MB, more than is cached, so reading "
             "is slow. Store it with chunks of one image: chunks=(1, h, w, 3)."
         )
-    return _InHdf5(
+    opener = _InHdf5(
         str(path),
         images.name,
         cache_bytes=min(n_bytes, MAX_CHUNK_CACHE) + 2**20,
         cache_slots=20 * n_chunks + 501,
     )
+    return ArrayImages(str(path), opener, block)
 
 
 def make_rows(
@@ -293,15 +308,14 @@ def _text(values: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def _dataset(
-    path: Path,
-    reader: Callable[[], Any],
+    images: ArrayImages,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     annotations: Mapping[str, NDArray[Any]],
     origin: Mapping[str, Any],
 ) -> Dataset:
+    path = Path(images.path)
     rows = make_rows(shape[0], annotations, str(path))
-    images = ArrayImages(str(path), reader)
     content = {"shape": list(shape), "dtype": dtype.str, "bytes": path.stat().st_size}
     return Dataset(short_name(path), rows, images.read, images.where, fingerprint(rows, content), origin)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.arrays import ArrayImages, hdf5_reader, make_rows, open_hdf5, read_hdf5
+from embedkit.datasets.arrays import hdf5_images, make_rows, open_hdf5, read_hdf5
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.download import Published, cache_folder, download
 from embedkit.errors import EmbedkitError
@@ -121,7 +121,7 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
         if "ra" in found and "dec" in found:
             found |= _groups(np.stack([found["ra"], found["dec"]], axis=1).astype(np.float64))
         rows = make_rows(n, found, str(place), which.class_names)
-        reader = ArrayImages(str(place), hdf5_reader(place, images))
+        reader = hdf5_images(place, images)
         content = {"shape": list(images.shape), "dtype": images.dtype.str, "bytes": place.stat().st_size}
     if n != which.n:
         note(f"{place}: {n:,} images; the published {which.name} has {which.n:,}.")

@@ -126,7 +126,8 @@ def _blur(size: int, sigma: float) -> _Image:
     # Gaussian seeing as a symmetric matrix for each side: at these sizes two products beat any filter.
     pixels = np.arange(size)
     matrix = np.exp(-((pixels[:, None] - pixels) ** 2) / (2 * max(sigma, 0.6) ** 2))
-    return (matrix / matrix.sum(axis=1).max()).astype(np.float32)
+    blur: _Image = (matrix / matrix.sum(axis=1).max()).astype(np.float32)
+    return blur
 
 
 def _turned(x: _Image, y: _Image, angle: float) -> tuple[_Image, _Image]:
@@ -308,7 +309,8 @@ def _spread(size: int) -> _Image:
     cells = (np.arange(_PATCHES) + 0.5) / _PATCHES
     pixels = (np.arange(size) + 0.5) / size
     matrix = np.exp(-0.5 * ((pixels[:, None] - cells) * _PATCHES / 0.7) ** 2)
-    return (matrix / np.sqrt((matrix**2).sum(axis=1, keepdims=True))).astype(np.float32)
+    spread: _Image = (matrix / np.sqrt((matrix**2).sum(axis=1, keepdims=True))).astype(np.float32)
+    return spread
 
 
 def _add_neighbours(old: _Image, young: _Image, rng: np.random.Generator) -> None:
