@@ -121,9 +121,9 @@ def _check(file: Published, part: Path) -> None:
 
 def _failed(file: Published, part: Path, why: str) -> EmbedkitError:
     have = part.stat().st_size if part.exists() else 0
+    kept = f"{have / 1e6:,.0f} MB are kept, and the same command goes on from there" if have else "Try later"
     return EmbedkitError(
-        f"{file.url}: {why}. {have / 1e6:,.0f} MB are kept, and the same command goes on from there; or get "
-        f"{file.name} in another way and give it with --path."
+        f"{file.url}: {why}. {kept}; or get {file.name} in another way and give it with --path."
     )
 
 

@@ -74,7 +74,7 @@ DATASETS = {
         images="21,785, 69 x 69, colour",
         labels="ten kinds; redshift and pixel scale as targets; positions",
         load=load_galaxy10_sdss,
-        origin="downloaded once (0.2 GB), or --path",
+        origin="downloaded once, or --path",
         citation=f"Leung & Bovy 2019, MNRAS 483, 3255; {_GALAXY_ZOO}",
         licence="MIT (Galaxy10); see the SDSS image use policy",
     ),

@@ -33,6 +33,11 @@ class Server:
     status: int = 200
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     state = Server()
@@ -121,7 +126,7 @@ def test_an_unreachable_host(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.h5"
-        with pytest.raises(EmbedkitError, match=r"can't be reached \(.*refused.*--path"):
+        with pytest.raises(EmbedkitError, match=r"can't be reached \(.*refused.*Try later.*--path"):
             download(Published(url, "file.h5", SHA256), tmp_path)
 
 
