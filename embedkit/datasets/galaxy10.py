@@ -86,7 +86,7 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
     """Open one of the two files; without `path` it is downloaded into the cache folder first.
 
     Ids are row numbers, because some galaxies are in the file twice; rows within one arcsecond of each other
-    share a group. Redshift and pixel scale (arcsec) are targets.
+    share a group, all others have none. Redshift and pixel scale (arcsec) are targets.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
 
 
 def _groups(degrees: NDArray[np.float64]) -> dict[str, NDArray[np.str_]]:
-    """Name rows at one position after the first of them; nothing if no position occurs twice."""
+    """Name rows at one position after the first of them, "" for all others; nothing if there are no such rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
@@ -151,5 +151,5 @@ def _groups(degrees: NDArray[np.float64]) -> dict[str, NDArray[np.str_]]:
     n = len(degrees)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     _, component = connected_components(graph, directed=False)
-    first = np.unique(component, return_index=True)[1]
-    return {"group": first[component].astype(np.str_)}
+    _, first, counts = np.unique(component, return_index=True, return_counts=True)
+    return {"group": np.where(counts[component] > 1, first[component].astype(np.str_), "")}

@@ -54,7 +54,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         summary["split"] = {name: int((rows.split == name).sum()) for name in SPLITS}
         summary["in no split"] = int((rows.split == "").sum())
     if rows.group is not None:
-        summary["groups"] = len(np.unique(rows.group))
+        summary["groups"] = len(np.unique(rows.group[rows.group != ""]))
     if rows.coordinates is not None:
         summary["with position"] = int(np.isfinite(rows.coordinates).all(axis=1).sum())
     summary["targets"] = list(rows.target_names)

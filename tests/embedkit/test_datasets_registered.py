@@ -75,8 +75,7 @@ def test_galaxy10_rows_of_one_galaxy_share_a_group(tmp_path: Path) -> None:
     group = load_dataset("galaxy10-decals", path=str(path)).rows.group
     assert group[0] == group[2] == "0"
     assert group[1] == group[3] == "1"  # 0.07 arcsec apart across the meridian
-    assert group[4] != group[5]  # 3 arcsec apart
-    assert len(set(group.tolist())) == 18
+    assert (group[4:] == "").all()  # 3 arcsec apart, or far
 
 
 def test_galaxy10_of_another_file(tmp_path: Path) -> None:
