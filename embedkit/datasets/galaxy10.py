@@ -136,7 +136,7 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
 
 
 def _groups(degrees: NDArray[np.float64]) -> dict[str, NDArray[np.str_]]:
-    """Name rows at one position after the first of them, "" for all others; nothing if there are no such rows."""
+    """Name rows at one position after the first of them, all others ""; no group if there are none."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
