@@ -11,6 +11,10 @@ from sklearn.utils.validation import validate_data
 from embedkit.errors import DataError
 
 BLOCK = 8192
+CONSTANT = (
+    "all {n} rows are equal. Constant features come from a backbone that collapsed, or from one image read "
+    "{n} times: look at the images and the weights."
+)
 
 
 def as_matrix(

@@ -13,7 +13,7 @@ from scipy.linalg import lapack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.matrix import BLOCK, as_matrix, check_finite
+from clustering.matrix import BLOCK, CONSTANT, as_matrix, check_finite
 from embedkit.errors import DataError
 
 # Eigenvalues below this fraction of the largest are rounding errors of a float64 covariance or Gram
@@ -261,7 +261,4 @@ def _leading(
 def _check_varies(total: float, mean: NDArray[np.float64], n: int) -> None:
     # A constant column leaves about (1e-16 * its value)^2 of variance behind.
     if total <= 1e-28 * float(mean @ mean) or total == 0:
-        raise DataError(
-            f"all {n} rows are equal, so there is no direction of variance. Constant features come from a "
-            "backbone that collapsed or from the same image read n times: look at the images and the weights."
-        )
+        raise DataError(CONSTANT.format(n=n))

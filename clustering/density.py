@@ -1,0 +1,108 @@
+"""HDBSCAN: clusters of any shape where rows are dense, and noise in between."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import hdbscan
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClusterMixin
+
+from clustering.matrix import CONSTANT, as_matrix
+from embedkit.errors import DataError
+
+METHODS = ("eom", "leaf")
+
+
+class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """HDBSCAN* [1]_ with Euclidean distances, computed by the `hdbscan` package.
+
+    Parameters
+    ----------
+    min_cluster_size
+        Fewest rows of a cluster; None takes 1 % of the rows, and at least 5. (The package's own
+        default is 5 whatever n, which on thousands of rows finds dozens of tiny clusters.)
+    min_samples
+        Neighbours that make a core point; more make more noise. None takes `min_cluster_size`, or n - 1
+        where that is less.
+    cluster_selection_method
+        ``eom`` (excess of mass) or ``leaf`` (many small clusters).
+    allow_single_cluster
+        Whether all rows may be one cluster.
+
+    Attributes
+    ----------
+    labels_ : (n,) int64
+        -1 for noise. All rows can be noise.
+    probabilities_ : (n,) float64
+        Strength of membership in the own cluster; 0 for noise.
+    outlier_scores_ : (n,) float64
+        GLOSH, higher is farther out.
+    n_clusters_ : int
+    min_cluster_size_, min_samples_ : int
+        What was used.
+
+    References
+    ----------
+    .. [1] R. Campello, D. Moulavi, J. Sander, Density-based clustering based on hierarchical density
+       estimates (2013).
+    """
+
+    def __init__(
+        self,
+        min_cluster_size: int | None = None,
+        *,
+        min_samples: int | None = None,
+        cluster_selection_method: str = "eom",
+        allow_single_cluster: bool = False,
+    ) -> None:
+        self.min_cluster_size = min_cluster_size
+        self.min_samples = min_samples
+        self.cluster_selection_method = cluster_selection_method
+        self.allow_single_cluster = allow_single_cluster
+
+    def fit(self, x: Any, y: object = None) -> Self:  # noqa: ARG002
+        """Cluster `x` (n, d).
+
+        Raises
+        ------
+        DataError
+            NaN or infinite values, fewer than two rows, all rows equal, or a parameter out of range.
+        """
+        self._check_parameters()
+        x = as_matrix(self, x, dtype=np.float64, min_rows=2)
+        n = len(x)
+        self.min_cluster_size_ = _within(
+            "min_cluster_size", self.min_cluster_size, min(max(5, n // 100), n), 2, n
+        )
+        self.min_samples_ = _within(
+            "min_samples", self.min_samples, min(self.min_cluster_size_, n - 1), 1, n - 1
+        )
+        if (x == x[0]).all():
+            raise DataError(CONSTANT.format(n=n))
+        model = hdbscan.HDBSCAN(
+            min_cluster_size=self.min_cluster_size_,
+            min_samples=self.min_samples_,
+            cluster_selection_method=self.cluster_selection_method,
+            allow_single_cluster=self.allow_single_cluster,
+        ).fit(x)
+        self.labels_: NDArray[np.int64] = model.labels_.astype(np.int64)
+        self.probabilities_: NDArray[np.float64] = model.probabilities_
+        self.outlier_scores_: NDArray[np.float64] = model.outlier_scores_
+        self.n_clusters_ = int(self.labels_.max()) + 1
+        return self
+
+    def _check_parameters(self) -> None:
+        method = self.cluster_selection_method
+        if method not in METHODS:
+            raise DataError(f"cluster_selection_method={method!r}: give one of {', '.join(METHODS)}.")
+
+
+def _within(name: str, value: int | None, default: int, low: int, high: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
+        raise DataError(f"{name}={value!r}: give an integer from {low} to {high} for this many rows.")
+    return int(value)

@@ -1,0 +1,291 @@
+"""What a clustering is worth: against labels, against chance, and by itself.
+
+Every score against labels but the ROC AUC depends only on the table of counts (class x cluster), so that
+resamples of the images are draws of tables: multinomial for the bootstrap, of fixed margins for permuted
+labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+from scipy.stats import random_table, rankdata
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
+from sklearn.metrics.cluster import expected_mutual_information
+
+from clustering.matching import I64, Matching, match_clusters, match_table
+from embedkit.errors import DataError
+from embedkit.results import Metric
+
+F64 = NDArray[np.float64]
+N_BOOTSTRAP = 1000
+N_PERMUTATIONS = 200
+N_SILHOUETTE = 5000
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """What labels say of a clustering.
+
+    Parameters
+    ----------
+    metrics
+        ``accuracy`` (noise and unmatched clusters count as wrong), ``balanced_accuracy`` (mean recall over
+        the classes present), ``nmi``, ``ari``, ``ami`` (noise as one cluster of its own), ``roc_auc``,
+        ``null_accuracy``, ``majority_accuracy`` and, where rows may be noise, ``coverage`` and
+        ``accuracy_without_noise``.
+    matching
+        Which class each cluster stands for.
+    """
+
+    metrics: dict[str, Metric]
+    matching: Matching
+
+
+def labelled_scores(
+    labels: I64,
+    clusters: I64,
+    *,
+    n_classes: int | None = None,
+    soft: F64 | None = None,
+    noise: bool = False,
+    seed: int = 0,
+) -> LabelledScores:
+    """Score clusters against labels, with 95 % intervals and the level of chance.
+
+    Intervals of scores of the table are from 1,000 bootstrap resamples of the images, each matched anew,
+    moved by the mean of the resamples onto the score itself (a resample's score is biased upwards, because it
+    fits its own noise). The interval of the ROC AUC is DeLong's, for the mean over classes.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+        Class of each row, at least 0: leave unlabelled rows out.
+    clusters : (n,) int64
+        Cluster of each row, -1 for noise.
+    n_classes
+        c; by default the largest label plus one.
+    soft : (n, k) float64, optional
+        How much each row belongs to each of the clusters, in the order of their numbers; for the ROC AUC.
+        Its columns are the clusters 0 to k - 1.
+    noise
+        Whether the method may leave rows out, so that coverage is reported even if it is 1.
+    seed
+        Of the resamples and permutations.
+
+    Raises
+    ------
+    DataError
+        No rows, or labels that don't fit.
+    """
+    matching = match_clusters(labels, clusters, n_classes=n_classes)
+    table = np.column_stack([matching.counts, matching.noise])
+    present = table.sum(axis=1) > 0
+    table = table[present]
+    n = int(table.sum())
+    rng = np.random.default_rng(seed)
+    resamples = rng.multinomial(n, table.reshape(-1) / n, size=N_BOOTSTRAP).reshape(-1, *table.shape)
+
+    values, draws = _table_scores(table[np.newaxis]), _table_scores(resamples)
+    # The expected mutual information of one table costs as much as all else, and hardly differs between them.
+    expected = float(expected_mutual_information(table[:, table.any(axis=0)], n))
+    values["ami"], draws["ami"] = (_ami(scores, expected) for scores in (values, draws))
+    metrics = {
+        name: _with_interval(values[name][0], draws[name], lowest=-1.0 if name in ("ari", "ami") else 0.0)
+        for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "ami")
+    }
+    if noise or matching.noise.any():
+        inside = table[:, :-1].sum(axis=(0, 1))
+        coverage = resamples[:, :, :-1].sum(axis=(1, 2)) / n
+        metrics["coverage"] = _with_interval(inside / n, coverage)
+        if inside:
+            hits = draws["accuracy"] / np.where(coverage > 0, coverage, np.nan)
+            metrics["accuracy_without_noise"] = _with_interval(matching.n_correct / inside, hits)
+        else:
+            metrics["accuracy_without_noise"] = Metric(None, note="every labelled row is noise")
+    metrics["roc_auc"] = _soft_auc(labels, matching, present, soft)
+    metrics["null_accuracy"] = null_accuracy(table, seed=int(rng.integers(2**31)))
+    metrics["majority_accuracy"] = Metric(
+        float(table.sum(axis=1).max() / n), note="the largest class, which is what one giant cluster gets"
+    )
+    return LabelledScores(metrics, matching)
+
+
+def null_accuracy(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUTATIONS) -> Metric:
+    """Matched accuracy of the same clusters on permuted labels: mean and 95 % range of permutations.
+
+    Permuting the labels draws a table with the same margins, so that tables are drawn instead of rows
+    (Patefield's algorithm); each is matched anew.
+
+    Parameters
+    ----------
+    table : (c, k + 1) int64
+        Rows of each class in each cluster; the last column is noise.
+    """
+    margins = table.sum(axis=1), table.sum(axis=0)
+    tables = random_table(*margins, seed=np.random.default_rng(seed)).rvs(
+        size=n_permutations, method="patefield"
+    )
+    accuracies = _matched(tables.astype(np.int64))[0] / table.sum()
+    low, high = np.quantile(accuracies, [0.025, 0.975])
+    return Metric(
+        float(accuracies.mean()),
+        float(low),
+        float(high),
+        f"the same clusters on {n_permutations} permutations of the labels, each matched anew",
+    )
+
+
+def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) -> dict[str, Metric]:
+    """Score clusters by their shape alone, noise left out.
+
+    ``silhouette`` (-1 to 1, mean over a seeded sample of at most 5,000 rows, with the interval of that
+    mean), ``calinski_harabasz`` (higher is better) and ``davies_bouldin_loss`` (lower is better), all in the
+    space of `x` (n, d). Values are comparable only between clusterings of the same `x`.
+    """
+    inside = np.flatnonzero(clusters >= 0)
+    k = len(np.unique(clusters[inside]))
+    names = ("silhouette", "calinski_harabasz", "davies_bouldin_loss")
+    if k < 2 or k >= len(inside):
+        reason = f"not defined for {k} clusters of {len(inside)} rows"
+        return {name: Metric(None, note=reason) for name in names}
+    sample = inside
+    if len(inside) > N_SILHOUETTE:
+        sample = np.sort(np.random.default_rng(seed).choice(inside, N_SILHOUETTE, replace=False))
+    scores: dict[str, Metric] = {}
+    m, k_sample = len(sample), len(np.unique(clusters[sample]))
+    if 2 <= k_sample < m:
+        values = silhouette_samples(x[sample], clusters[sample]).astype(np.float64)
+        half = Z95 * float(values.std(ddof=1)) / np.sqrt(m)
+        mean = float(values.mean())
+        rows = "all rows" if m == len(clusters) else f"{m} of {len(clusters)} rows"
+        scores["silhouette"] = Metric(mean, mean - half, mean + half, f"on {rows}")
+    else:
+        scores["silhouette"] = Metric(None, note=f"the sample of {m} rows holds {k_sample} clusters")
+    scores["calinski_harabasz"] = Metric(float(calinski_harabasz_score(x[inside], clusters[inside])))
+    scores["davies_bouldin_loss"] = Metric(float(davies_bouldin_score(x[inside], clusters[inside])))
+    return scores
+
+
+def roc_auc(positive: NDArray[np.bool_], scores: F64) -> tuple[float, F64]:
+    """Area under the ROC curve, and the influence (n,) of each row on it.
+
+    The variance of the area is the sum of squared influences over n^2 [1]_; ties count one half.
+
+    References
+    ----------
+    .. [1] E. DeLong, D. DeLong, D. Clarke-Pearson, Comparing the areas under two or more correlated receiver
+       operating characteristic curves, Biometrics 44 (1988).
+    """
+    n, n_positive = len(scores), int(positive.sum())
+    ranks = rankdata(scores)
+    within = np.empty(n)
+    within[positive] = rankdata(scores[positive])
+    within[~positive] = rankdata(scores[~positive])
+    # For a positive the part of negatives below it, for a negative the part of positives above it.
+    placement = np.where(
+        positive, (ranks - within) / (n - n_positive), 1 - (ranks - within) / max(n_positive, 1)
+    )
+    area = float(placement[positive].mean())
+    share = np.where(positive, n_positive / n, 1 - n_positive / n)
+    return area, (placement - area) / share
+
+
+def macro_roc_auc(labels: I64, scores: F64) -> Metric:
+    """One-vs-rest ROC AUC, mean over the classes present, with DeLong's 95 % interval.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+    scores : (n, c) float64
+        Higher where the row looks more like the class; 0.5 results for a column that is constant.
+    """
+    present = np.unique(labels)
+    if len(present) < 2:
+        return Metric(None, note="not defined with one class present")
+    areas, influences = zip(*(roc_auc(labels == c, scores[:, c]) for c in present), strict=True)
+    area = float(np.mean(areas))
+    error = float(np.sqrt(np.square(np.mean(influences, axis=0)).sum())) / len(labels)
+    return Metric(area, max(0.0, area - Z95 * error), min(1.0, area + Z95 * error))
+
+
+def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft: F64 | None) -> Metric:
+    if soft is None:
+        return Metric(None, note="the method gives no soft assignment")
+    if len(soft) != len(labels) or (len(matching.clusters) and soft.shape[1] <= matching.clusters[-1]):
+        raise DataError(
+            f"soft assignments of shape {soft.shape} don't fit {len(labels)} rows and the clusters."
+        )
+    scores = np.zeros((len(labels), len(present)))
+    for cluster, label in matching.mapping.items():
+        scores[:, label] = soft[:, cluster]
+    metric = macro_roc_auc(labels, scores)
+    n_without = int(present.sum()) - len(matching.mapping)
+    if n_without and metric.value is not None:
+        note = f"{n_without} of the {int(present.sum())} classes have no cluster and count 0.5"
+        return Metric(metric.value, metric.low, metric.high, note)
+    return metric
+
+
+def _matched(tables: I64) -> tuple[F64, F64]:
+    """Rows that are right (b,) and recall of each class (b, c), NaN where absent, in tables (b, c, k + 1)."""
+    b, c, _ = tables.shape
+    right = np.zeros((b, c))
+    for i, table in enumerate(tables):
+        classes = match_table(table[:, :-1])
+        matched = np.flatnonzero(classes >= 0)
+        right[i, classes[matched]] = table[classes[matched], matched]
+    sizes = tables.sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        recall = right / np.where(sizes > 0, sizes, np.nan)
+    return right.sum(axis=1), recall
+
+
+def _table_scores(tables: I64) -> dict[str, F64]:
+    """Scores (b,) of tables (b, c, k + 1) of which the last column is noise."""
+    n = tables.sum(axis=(1, 2)).astype(np.float64)
+    rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+    right, recall = _matched(tables)
+
+    def entropy(counts: NDArray[np.int64]) -> F64:
+        p = counts / n.reshape(-1, *[1] * (counts.ndim - 1))
+        terms: F64 = xlogy(p, p).reshape(len(counts), -1)
+        return np.asarray(-terms.sum(axis=1))
+
+    of_classes, of_clusters = entropy(rows), entropy(columns)
+    mutual = np.maximum(of_classes + of_clusters - entropy(tables), 0)
+    mean_entropy = (of_classes + of_clusters) / 2
+
+    def pairs(counts: NDArray[np.int64]) -> F64:
+        return np.asarray((counts * (counts - 1.0) / 2).reshape(len(counts), -1).sum(axis=1))
+
+    together, by_class, by_cluster, total = pairs(tables), pairs(rows), pairs(columns), n * (n - 1) / 2
+    expected = by_class * by_cluster / np.where(total > 0, total, 1)
+    return {
+        "accuracy": right / n,
+        "balanced_accuracy": np.nanmean(recall, axis=1),
+        "nmi": _ratio(mutual, mean_entropy),
+        "ari": _ratio(together - expected, (by_class + by_cluster) / 2 - expected),
+        "mutual": mutual,
+        "mean_entropy": mean_entropy,
+    }
+
+
+def _ami(scores: dict[str, F64], expected: float) -> F64:
+    return _ratio(scores["mutual"] - expected, scores["mean_entropy"] - expected)
+
+
+def _ratio(numerator: F64, denominator: F64) -> F64:
+    """Quotient that is 1 where both partitions are trivial and equal, as scikit-learn has it."""
+    tiny = np.abs(denominator) < 1e-12
+    return np.where(tiny, 1.0, numerator / np.where(tiny, 1, denominator))
+
+
+def _with_interval(value: float, draws: F64, *, lowest: float = 0.0) -> Metric:
+    draws = draws[np.isfinite(draws)]
+    low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value
+    return Metric(float(value), float(max(low, lowest)), float(min(high, 1.0)))
