@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from embedkit.checkpoints import load_weights, state_sha256
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.hub import hub_or_cache
 from embedkit.preprocess import Overrides, Preprocessing, from_timm
 
@@ -244,7 +244,8 @@ def _n_blocks(model: nn.Module, is_vit: bool) -> int:
 
 
 def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module, str]:
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+    from safetensors.torch import load_file
 
     from embedkit.store import file_sha256
 
@@ -263,7 +264,12 @@ def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module,
             )
         adapted = PeftModel.from_pretrained(model, str(folder))
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise EmbedkitError(f"{folder}: this adapter does not fit {name} ({first_line(error)}).") from error
+    # PEFT only warns of tensors without a place, and would leave blocks unadapted.
+    stray = set(load_file(weights)) ^ set(get_peft_model_state_dict(adapted))
+    if stray:
         raise EmbedkitError(
-            f"{folder}: this adapter does not fit {name} ({str(error).splitlines()[0]})."
-        ) from error
+            f"{folder}: this adapter does not fit {name}: {len(stray)} tensors have no counterpart, such as "
+            f"{min(stray)}."
+        )
     return adapted.get_base_model(), file_sha256(weights)

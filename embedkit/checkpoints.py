@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import pickle
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, first_line
 
 
 def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
@@ -43,7 +44,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         try:
             state = convert(state, model)
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-            raise EmbedkitError(f"{path}: {_no_fit(model)} ({error}).") from error
+            raise EmbedkitError(f"{path}: {_no_fit(model)} ({first_line(error)}).") from error
     own = model.state_dict()
     missing = [key for key in own if key not in state]
     misfit = [key for key, value in own.items() if key in state and state[key].shape != value.shape]
@@ -76,9 +77,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             try:
                 return dict(load_file(path))
             except SafetensorError as error:
-                raise EmbedkitError(f"{path}: not a readable safetensors file ({error}).") from error
+                raise EmbedkitError(
+                    f"{path}: not a readable safetensors file ({first_line(error)})."
+                ) from error
         # DINO's own training checkpoints keep their command line as an argparse.Namespace, plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Detected pickle protocol"
+            )  # refused or read all the same
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise EmbedkitError(
@@ -86,7 +92,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "dict alone with safetensors or torch.save, where you trust the file."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise EmbedkitError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}).") from error
+        raise EmbedkitError(f"{path}: not a readable checkpoint ({first_line(error)}).") from error
     if not isinstance(loaded, dict):
         raise EmbedkitError(f"{path}: holds a {type(loaded).__name__}, expected a state dict.")
     return loaded

@@ -24,3 +24,8 @@ class DataError(EmbedkitError, ValueError):
 
     Also a ``ValueError``, because that is what scikit-learn's estimators raise and its tools expect.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, cut to one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -475,7 +475,7 @@ def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[f
     n_images = 0
     total = len(job.index)
     before = total - sum(parts.slice(number).stop - parts.slice(number).start for number in todo)
-    current = _OpenPart()
+    filling = _Filling(job, parts)
     batches = _batches(job, parts, todo)
     # One batch stays in flight, so that a GPU computes while the next one is put together.
     in_flight: _InFlight | None = None
@@ -484,14 +484,11 @@ def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[f
         for number, images in batches:
             launched = _launch(job, number, images, precision)
             if in_flight is not None:
-                current = _collect(in_flight, current, parts)
-                advance(len(in_flight.ok))
+                advance(filling.add(in_flight))
             in_flight = launched
             n_images += len(images)
         if in_flight is not None:
-            current = _collect(in_flight, current, parts)
-            advance(len(in_flight.ok))
-        current.write(parts)
+            advance(filling.add(in_flight))
     return time.perf_counter() - started, n_images
 
 
@@ -501,32 +498,26 @@ class _InFlight:
     features: torch.Tensor
     view_mean: torch.Tensor | None
     scatter: torch.Tensor | None
-    ok: list[bool]
-    errors: list[str]
-    storage: str
+    errors: list[str]  # empty where the image could be read
 
 
 def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError], precision: str) -> _InFlight:
     """Start the forward pass of one batch; on a GPU this returns before it is done."""
-    for image in images:
-        if isinstance(image, ImageError) and job.options.on_error == "fail":
-            raise ImageError(f"{image} Or give --on-error skip to leave such images out.") from image
     s, v = job.backbone.preprocessing.image_size, job.views.n
     # An unreadable image keeps its place as zeros: the others' batch, and so their bits, stay the same.
     blank = np.zeros((v, s, s, 3), dtype=np.uint8)
     stack = np.concatenate([blank if isinstance(image, ImageError) else image for image in images])
     features = _forward(job, torch.from_numpy(stack), precision)  # (b v, d)
-    good = [not isinstance(image, ImageError) for image in images]
+    errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
     view_mean = scatter = None
     if v > 1:
         by_image = features.reshape(len(images), v, -1)  # (b, v, d)
         unit = F.normalize(by_image, dim=2)
         view_mean = unit.mean(dim=1)  # (b, d)
-        off = (unit - view_mean[:, None])[torch.tensor(good, device=unit.device)].flatten(0, 1)
+        off = (unit - view_mean[:, None])[torch.tensor([not error for error in errors])].flatten(0, 1)
         scatter = off.T @ off  # (d, d)
         features = by_image.mean(dim=1)
-    errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
-    return _InFlight(number, features, view_mean, scatter, good, errors, job.options.storage)
+    return _InFlight(number, features, view_mean, scatter, errors)
 
 
 def pooled_views(job: Job, images: torch.Tensor, precision: str) -> torch.Tensor:
@@ -543,51 +534,49 @@ def _forward(job: Job, batch: torch.Tensor, precision: str) -> torch.Tensor:
         return job.pooling(job.backbone, x.to(PRECISIONS[precision]))
 
 
-class _OpenPart:
-    """The batches of the part that is being filled."""
+class _Filling:
+    """Gathers batches into the part that is being filled, and writes it the moment it is full."""
 
-    def __init__(self, number: int = -1) -> None:
-        self.number = number
-        self.features: list[NDArray[Any]] = []
-        self.view_means: list[NDArray[np.float32]] = []
-        self.scatter: NDArray[np.float64] | None = None
-        self.ok: list[bool] = []
-        self.errors: list[str] = []
+    def __init__(self, job: Job, parts: Parts) -> None:
+        self._storage = job.options.storage
+        self._on_error = job.options.on_error
+        self._parts = parts
+        self._clear()
 
-    def write(self, parts: Parts) -> None:
-        if self.number < 0:
-            return
-        parts.write(
-            self.number,
-            Part(
-                features=np.concatenate(self.features),
-                ok=np.array(self.ok),
-                errors=np.array(self.errors, dtype=np.str_),
-                view_mean=np.concatenate(self.view_means) if self.view_means else None,
-                scatter=self.scatter,
-            ),
-        )
+    def _clear(self) -> None:
+        self._features: list[NDArray[Any]] = []
+        self._view_means: list[NDArray[np.float32]] = []
+        self._scatter: NDArray[np.float64] | None = None
+        self._errors: list[str] = []
 
-
-def _collect(batch: _InFlight, part: _OpenPart, parts: Parts) -> _OpenPart:
-    """Add a finished batch to its part; the part before it is complete and goes to the disk."""
-    if batch.number != part.number:
-        part.write(parts)
-        part = _OpenPart(batch.number)
-    features = batch.features.float().cpu().numpy()
-    ok = np.array(batch.ok)
-    _refuse_broken(features[ok], batch.storage)
-    features[~ok] = np.nan
-    part.features.append(features.astype(STORAGE[batch.storage]))
-    part.ok += batch.ok
-    part.errors += batch.errors
-    if batch.view_mean is not None and batch.scatter is not None:
-        view_mean = batch.view_mean.cpu().numpy()
-        view_mean[~ok] = np.nan
-        part.view_means.append(view_mean)
-        scatter = batch.scatter.cpu().numpy().astype(np.float64)
-        part.scatter = scatter if part.scatter is None else part.scatter + scatter
-    return part
+    def add(self, batch: _InFlight) -> int:
+        """Take in a batch once it is computed; returns its number of images."""
+        reason = next(filter(None, batch.errors), None)
+        if reason and self._on_error == "fail":
+            raise ImageError(f"{reason} Or give --on-error skip to leave such images out.")
+        failed = np.array([bool(error) for error in batch.errors])
+        features = batch.features.float().cpu().numpy()
+        _refuse_broken(features[~failed], self._storage)
+        features[failed] = np.nan
+        self._features.append(features.astype(STORAGE[self._storage]))
+        self._errors += batch.errors
+        if batch.view_mean is not None and batch.scatter is not None:
+            view_mean = batch.view_mean.cpu().numpy()
+            view_mean[failed] = np.nan
+            self._view_means.append(view_mean)
+            scatter = batch.scatter.cpu().numpy().astype(np.float64)
+            self._scatter = scatter if self._scatter is None else self._scatter + scatter
+        rows = self._parts.slice(batch.number)
+        if len(self._errors) == rows.stop - rows.start:
+            part = Part(
+                features=np.concatenate(self._features),
+                errors=np.array(self._errors, dtype=np.str_),
+                view_mean=np.concatenate(self._view_means) if self._view_means else None,
+                scatter=self._scatter,
+            )
+            self._parts.write(batch.number, part)
+            self._clear()
+        return len(batch.errors)
 
 
 def _refuse_broken(features: NDArray[np.float32], storage: str) -> None:

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from embedkit.console import note
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, first_line
 
 # A hub that does not answer in this time is treated as out of reach; huggingface_hub alone retries for
 # three quarters of a minute.
@@ -37,10 +37,10 @@ def hub_or_cache(name: str) -> Iterator[None]:
             "--backbone local-dir:FOLDER, copy a filled cache there, or take the control --random-init 0."
         ) from error
     except HfHubHTTPError as error:
-        raise EmbedkitError(f"{name}: the model hub refused it ({str(error).splitlines()[0]}).") from error
+        raise EmbedkitError(f"{name}: the model hub refused it ({first_line(error)}).") from error
     except RuntimeError as error:
         raise EmbedkitError(
-            f"{name}: its published weights can't be loaded ({str(error).splitlines()[0]}). "
+            f"{name}: its published weights can't be loaded ({first_line(error)}). "
             "Give a checkpoint with --weights FILE."
         ) from error
     finally:

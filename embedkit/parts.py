@@ -32,7 +32,6 @@ class Part:
     Parameters
     ----------
     features : (rows, d) float32 or float16
-    ok : (rows,) bool
     errors : (rows,) str
         Why an image could not be read; empty where it could.
     view_mean : (rows, d) float32, optional
@@ -42,7 +41,6 @@ class Part:
     """
 
     features: NDArray[Any]
-    ok: NDArray[np.bool_]
     errors: NDArray[np.str_]
     view_mean: NDArray[np.float32] | None = None
     scatter: NDArray[np.float64] | None = None
@@ -146,7 +144,7 @@ class Parts:
 
     def write(self, number: int, part: Part) -> None:
         """Store one part: written aside, flushed to the disk, renamed into place."""
-        arrays: dict[str, Any] = {"features": part.features, "ok": part.ok, "errors": part.errors}
+        arrays: dict[str, Any] = {"features": part.features, "errors": part.errors}
         if part.view_mean is not None and part.scatter is not None:
             arrays |= {"view_mean": part.view_mean, "scatter": part.scatter}
         temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp")
@@ -167,45 +165,33 @@ class Parts:
         with np.load(self.file(number), allow_pickle=False) as arrays:
             return Part(**{name: arrays[name] for name in arrays.files})
 
-    def join(self, rows: Rows, provenance: Mapping[str, Any]) -> int:
-        """Put all parts into the feature file and delete them; returns how many images failed.
+    def join(self, rows: Rows, provenance: Mapping[str, Any]) -> None:
+        """Put all parts into the feature file and delete them.
 
         One part is in memory at a time. The file appears whole or not at all, and the parts are deleted
         only when it is there.
         """
         first = self.read(0)
-        n_failed = 0
+        n, d = self.n, first.features.shape[1]
         dtype = np.float16 if first.features.dtype == np.float16 else np.float32
-        shape = (self.n, first.features.shape[1])
-        self._check_room(shape[0] * shape[1] * (np.dtype(dtype).itemsize + (4 if self.n_views > 1 else 0)))
-        scatter = np.zeros((shape[1], shape[1])) if first.scatter is not None else None
-        ok = np.ones(self.n, dtype=np.bool_)
-        errors = np.zeros(self.n, dtype=object)
-        errors[:] = ""
-        with new_feature_file(self.output, shape, dtype, rows, provenance) as file:
+        scatter = np.zeros((d, d)) if first.scatter is not None else None
+        errors = np.full(n, "", dtype=object)
+        with new_feature_file(
+            self.output, (n, d), dtype, rows, provenance, views=scatter is not None
+        ) as file:
             if scatter is not None:
                 add_views(file, self.n_views, scatter)
             for number in range(len(self)):
                 where, part = self.slice(number), self.read(number)
                 file["features"][where] = part.features
-                ok[where], errors[where] = part.ok, part.errors
+                errors[where] = part.errors
                 if scatter is not None and part.scatter is not None:
                     file["view_mean"][where] = part.view_mean
                     scatter += part.scatter
-            n_failed = int((~ok).sum())
+            ok = errors == ""
             if scatter is not None:
-                file["within_covariance"][...] = scatter / max(1, (self.n - n_failed) * (self.n_views - 1))
-            if n_failed:
-                file.create_dataset("ok", data=ok)
+                file["within_covariance"][...] = scatter / max(1, ok.sum() * (self.n_views - 1))
+            if not ok.all():
+                file.create_dataset("ok", data=ok.astype(np.bool_))
                 file.create_dataset("errors", data=errors)
         self.remove()
-        return n_failed
-
-    def _check_room(self, n_bytes: int) -> None:
-        free = shutil.disk_usage(self.output.parent).free
-        # HDF5 can leave a half-written file behind when the disk fills up under it, so ask beforehand.
-        if free < n_bytes * 1.02 + 2**20:
-            raise EmbedkitError(
-                f"{self.output}: needs {n_bytes / 2**20:,.0f} MiB, and the disk has {free / 2**20:,.0f} MiB "
-                f"left. Free some space and give the same command again: all rows are kept in {self.folder}."
-            )

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbedkitError, FeatureFileError
+from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.rows import Rows
 
 SCHEMA_VERSION = 1
@@ -114,7 +114,7 @@ class FeatureFile:
                 raise FeatureFileError(f"{self.path}: permission denied. Make the file readable.") from error
             raise FeatureFileError(
                 f"{self.path}: not a readable HDF5 file; it is truncated, half-written or of another kind "
-                f"({str(error).splitlines()[0]}). Delete it and run the same `embedkit extract` again."
+                f"({first_line(error)}). Delete it and run the same `embedkit extract` again."
             ) from error
 
     @staticmethod
@@ -328,7 +328,9 @@ def write_features(
             f"{path}: features of shape {features.shape} don't fit {len(rows)} rows of (n, d)."
         )
     dtype = np.float16 if features.dtype == np.float16 else np.float32
-    with new_feature_file(path, features.shape, dtype, rows, provenance or {}) as file:
+    with new_feature_file(
+        path, features.shape, dtype, rows, provenance or {}, views=views is not None
+    ) as file:
         file["features"][...] = features
         if views is not None:
             add_views(file, views.n_views, views.within_covariance)
@@ -351,6 +353,8 @@ def new_feature_file(
     dtype: type[np.floating[Any]],
     rows: Rows,
     provenance: Mapping[str, Any],
+    *,
+    views: bool = False,
 ) -> Iterator[h5py.File]:
     """Open a new feature file with everything but the features; rename it into place at the end.
 
@@ -361,6 +365,7 @@ def new_feature_file(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        _check_room(temporary, shape, dtype, rows, views=views)
         with h5py.File(temporary, "w", track_order=True) as file:
             file.attrs["format"] = FORMAT
             file.attrs["schema_version"] = SCHEMA_VERSION
@@ -373,6 +378,28 @@ def new_feature_file(
         _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_room(
+    path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]], rows: Rows, *, views: bool
+) -> None:
+    """Raise the disk's own OSError, naming the file, where the feature file would not fit.
+
+    Beforehand, because HDF5 neither fails cleanly on a full disk nor says which file it was.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    n, d = shape
+    strings = [values for values in (rows.ids, rows.split, rows.group) if values is not None]
+    n_bytes = n * d * np.dtype(dtype).itemsize + (n * d * 4 + d * d * 8 if views else 0)
+    n_bytes += sum(values.nbytes + 64 * n for values in strings) + 64 * n + 2**16
+    try:
+        with path.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, n_bytes)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _write_rows(file: h5py.File, rows: Rows) -> None:

@@ -117,8 +117,9 @@ def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         pad[axis] = (radius, radius)
         padded = np.pad(values, pad, mode="edge")
         size = values.shape[axis]
-        windows = [padded[i : i + size] if axis == 0 else padded[:, i : i + size] for i in range(len(taps))]
-        values = sum((tap * window for tap, window in zip(taps, windows, strict=True)), np.float32(0))
+        values = np.zeros_like(values)
+        for i, tap in enumerate(taps):
+            values += tap * (padded[i : i + size] if axis == 0 else padded[:, i : i + size])
     return values
 
 

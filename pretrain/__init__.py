@@ -1,0 +1,1 @@
+"""Features worth having: views, adaptation and self-distillation on images without labels."""
