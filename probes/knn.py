@@ -156,6 +156,8 @@ class KNNProbe:
     def fit(self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None) -> KNNProbe:
         """Keep (n, d) features and their (n,) labels; choose k on `validation`, a pair of the same."""
         ks = (self.k,) if isinstance(self.k, int) else tuple(sorted(set(self.k)))
+        if self.select == "log_loss":
+            raise UsageError("votes can be 0, so k can't be chosen by log_loss. Give select='accuracy'.")
         if not ks or self.temperature <= 0:
             raise UsageError("a kNN probe needs at least one k, and a temperature above 0.")
         x = features(x)

@@ -62,7 +62,8 @@ class ProbeOptions:
         Of train, validation and test; 0.7, 0.15, 0.15 by default. Where test is given (``file``, ``kfold``),
         the first two say how the rest is divided.
     select
-        ``accuracy`` or ``balanced_accuracy``: what the validation rows choose C or k by.
+        ``accuracy``, ``balanced_accuracy`` or, for ``linear``, ``log_loss``: what the validation rows choose
+        C or k by.
     refit
         Fit once more on training and validation rows together after the choice.
     c_grid
@@ -97,6 +98,8 @@ class ProbeOptions:
                     )
         if self.select not in SELECT:
             raise UsageError(f"--select {self.select}: unknown. Give one of {', '.join(SELECT)}.")
+        if self.select == "log_loss" and self.kind == "knn":
+            raise UsageError("--select log_loss is for --kind linear: votes can be 0. Leave it out.")
         if self.fractions is not None and self.split.endswith(".json"):
             raise UsageError("--fractions says nothing about a saved split. Leave it out.")
         known = self.split in ("auto", "file", "stratified", "group") or self.split.endswith(".json")
@@ -227,6 +230,12 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
             )
     options = _resolve(options, min(len(split.train) for split in splits), notes)
     x = file.read(used)
+    broken = ~np.isfinite(x).all(axis=1)
+    if broken.any():
+        raise DataError(
+            f"{int(broken.sum()):,} of {len(x):,} rows hold NaN or infinite features, such as "
+            f"{str(file.rows.ids[used[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
+        )
     n_fits = len(splits) * len(options.c_grid or (1,))
     fitted = []
     start = time.perf_counter()

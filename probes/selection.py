@@ -30,17 +30,24 @@ class Probe(Protocol):
         """Return the (n,) most probable classes."""
 
 
-def accuracy(y: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Return the fraction of rows that are right."""
-    return float((y == predicted).mean())
+def accuracy(y: NDArray[Any], probabilities: NDArray[np.float64], classes: NDArray[Any]) -> float:
+    """Return the fraction of rows whose most probable class is right."""
+    return float((y == classes[probabilities.argmax(axis=1)]).mean())
 
 
-def balanced_accuracy(y: NDArray[Any], predicted: NDArray[Any]) -> float:
+def balanced_accuracy(y: NDArray[Any], probabilities: NDArray[np.float64], classes: NDArray[Any]) -> float:
     """Return the mean over the classes in `y` of the fraction of their rows that are right."""
-    return float(np.mean([(predicted[y == label] == label).mean() for label in np.unique(y)]))
+    right = y == classes[probabilities.argmax(axis=1)]
+    return float(np.mean([right[y == label].mean() for label in np.unique(y)]))
 
 
-SELECT = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
+def log_loss(y: NDArray[Any], probabilities: NDArray[np.float64], classes: NDArray[Any]) -> float:
+    """Return the mean log probability of the true class: a smaller loss is a higher score."""
+    own = (probabilities * (y[:, None] == classes)).sum(axis=1)
+    return float(np.log(np.maximum(own, 1e-12)).mean())
+
+
+SELECT = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "log_loss": log_loss}
 
 
 def choose(
@@ -76,7 +83,7 @@ def choose(
             "several settings and no validation rows to choose by. Give validation=(x, y), or one setting."
         )
     y = np.asarray(validation[1])
-    scores = [SELECT[select](y, classes[p.argmax(axis=1)]) for p in probabilities.values()]
+    scores = [SELECT[select](y, p, classes) for p in probabilities.values()]
     return int(np.argmax(scores)), scores
 
 

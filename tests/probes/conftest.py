@@ -1,0 +1,39 @@
+"""A feature file whose classes a probe can nearly tell apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedkit.rows import Rows
+from embedkit.store import new_feature_file, write_features
+
+CLASSES = ("edge on", "merger", "spiral, tight")
+
+
+@pytest.fixture
+def make_file(tmp_path):
+    def make(*, n=300, name="features.h5", failed=(), features=None, **annotations) -> Path:
+        random = np.random.default_rng(0)
+        y = random.choice(3, size=n, p=(0.5, 0.2, 0.3))
+        x = (np.eye(3, 12)[y] * 2.5 + random.normal(size=(n, 12))).astype(np.float32)
+        if features is not None:
+            x = features(x)
+        given = {"labels": y, "class_names": CLASSES} | annotations
+        given["labels"] = given["labels"](y) if callable(given["labels"]) else given["labels"]
+        if given["labels"] is None:
+            given["class_names"] = ()
+        rows = Rows(ids=np.array([f"images/galaxy {i}.jpg" for i in range(n)]), **given)
+        provenance = {"dataset": {"name": "test galaxies"}, "features_name": "vit cls-4"}
+        path = tmp_path / name
+        if not len(failed):
+            return write_features(path, x, rows, provenance=provenance)
+        x[list(failed)] = np.nan
+        with new_feature_file(path, x.shape, np.float32, rows, provenance) as file:
+            file["features"][...] = x
+            ok = np.ones(n, bool)
+            ok[list(failed)] = False
+            file.create_dataset("ok", data=ok)
+        return path
+
+    return make

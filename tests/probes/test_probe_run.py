@@ -1,0 +1,245 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from embedkit.cli import main
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.results import read_results
+from embedkit.store import FeatureFile
+from probes.knn import KNNProbe
+from probes.linear import LinearProbe
+from probes.run import ProbeOptions, probe
+from probes.splits import stratified_split
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_the_command_gives_what_the_estimator_gives(make_file, tmp_path, kind):
+    path = make_file()
+    report = probe(path, ProbeOptions(kind=kind, seed=4), output=tmp_path / "runs")
+    with FeatureFile(path) as file:
+        x, y = file.read(), file.rows.labels
+    split = stratified_split(y, seed=4)
+    model = LinearProbe() if kind == "linear" else KNNProbe()
+    model.fit(x[split.train], y[split.train], validation=(x[split.validation], y[split.validation]))
+    predicted = model.predict(x[split.test])
+    assert report.result.metrics["accuracy"].value == pytest.approx((predicted == y[split.test]).mean())
+    assert report.result.metrics["accuracy"].value > 0.8
+    test = report.predictions.part == "test"
+    assert np.array_equal(report.predictions.index[test], split.test)
+    assert np.array_equal(report.predictions.predicted[test], predicted)
+    [result] = read_results(tmp_path / "runs")
+    assert result == report.result
+    assert (result.task, result.dataset, result.method) == ("probe", "test galaxies", kind)
+    assert result.n == len(split.test)
+    assert result.params["division"]["folds"] == [{"name": "stratified 70/15/15", **split.counts}]
+    assert np.sum(result.params["confusion"]) == result.n
+    assert result.params["c" if kind == "linear" else "k"] == (model.c_ if kind == "linear" else model.k_)
+    majority = (y[split.test] == np.bincount(y[split.train]).argmax()).mean()
+    assert result.metrics["majority_accuracy"].value == pytest.approx(majority)
+    assert result.provenance["features_sha256"]
+    assert result.provenance["predictions"] == report.predictions_path.name
+
+
+def test_predictions_hold_every_validation_and_test_row(make_file, tmp_path):
+    report = probe(make_file(), output=tmp_path)
+    lines = table(report.predictions_path)
+    assert len(lines) == len(report.splits[0].validation) + len(report.splits[0].test)
+    assert list(lines[0]) == ["id", "split", "fold", "true", "predicted", "probability"]
+    right = [line["true"] == line["predicted"] for line in lines if line["split"] == "test"]
+    assert np.mean(right) == pytest.approx(report.result.metrics["accuracy"].value)
+    assert {line["true"] for line in lines} == {"edge on", "merger", "spiral, tight"}
+    assert all(1 / 3 <= float(line["probability"]) <= 1 for line in lines)
+
+
+def test_every_k_is_scored_and_the_choice_is_made_on_validation(make_file):
+    result = probe(make_file(), ProbeOptions(kind="knn")).result
+    choice = result.params["choice"]
+    assert choice["grid"] == [10, 20, 100, 200]
+    best = max(choice["scores"][0].values())
+    assert result.params["k"] == min(int(k) for k, s in choice["scores"][0].items() if s == best)
+    assert result.metrics[f"accuracy_k{result.params['k']}"] == result.metrics["accuracy"]
+    assert {"accuracy_k10", "accuracy_k200"} <= set(result.metrics)
+
+
+def test_test_rows_decide_nothing(make_file):
+    """Scrambled features and labels of the test rows leave every choice as it is."""
+    honest = probe(make_file())
+    test = honest.splits[0].test
+
+    def scramble(x):
+        x[test] = np.random.default_rng(1).normal(size=(len(test), x.shape[1])) * 1e3
+        return x
+
+    scrambled = probe(make_file(features=scramble, name="scrambled.h5"))
+    assert np.array_equal(scrambled.splits[0].test, test)
+    assert scrambled.result.params["choice"] == honest.result.params["choice"]
+    assert scrambled.result.params["c"] == honest.result.params["c"]
+    assert scrambled.result.metrics["accuracy"].value < 0.6
+
+
+def test_kfold_tests_every_row_once(make_file):
+    report = probe(make_file(), ProbeOptions(split="kfold:3"))
+    assert np.array_equal(report.predictions.index, np.arange(300))
+    assert set(report.predictions.part) == {"test"}
+    assert report.result.split == "kfold:3"
+    assert len(report.result.params["c"]) == 3
+    predictions = report.predictions
+    right = predictions.true == predictions.predicted
+    means = [right[predictions.fold == f].mean() for f in (1, 2, 3)]
+    assert report.result.metrics["accuracy"].value == pytest.approx(np.mean(means))
+
+
+def test_auto_takes_the_files_split_then_groups_then_chance(make_file):
+    column = np.array(["train", "train", "validation", "test"] * 75)
+    groups = np.array([f"plate {i % 60}" for i in range(300)])
+    report = probe(make_file(split=column, group=groups, name="a.h5"))
+    assert report.result.split == "file"
+    assert np.array_equal(report.splits[0].test, np.flatnonzero(column == "test"))
+    report = probe(make_file(group=groups, name="b.h5"))
+    assert report.result.split == "group 70/15/15"
+    assert not set(groups[report.splits[0].train]) & set(groups[report.splits[0].test])
+    assert probe(make_file(name="c.h5")).result.split == "stratified 70/15/15"
+
+
+def test_failed_and_unlabelled_rows_are_left_out_and_said(make_file, capsys, tmp_path):
+    path = make_file(failed=(0, 5), labels=lambda y: np.where(np.arange(300) % 100 == 7, -1, y))
+    report = probe(path)
+    assert report.result.params["left_out"] == {"failed": 2, "unlabelled": 3, "outside_split": 0}
+    used = np.concatenate([report.splits[0].train, report.splits[0].validation, report.splits[0].test])
+    assert not set(used) & {0, 5, 7, 107, 207}
+    assert main(["probe", str(path), "-o", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().err
+    assert "Left out 2 rows whose image could not be read" in said
+    assert "Left out 3 rows without a label" in said
+
+
+def test_a_class_that_no_row_has_is_no_class(make_file):
+    report = probe(make_file(class_names=("edge on", "merger", "spiral, tight", "never seen")))
+    assert report.result.params["class_names"] == ["edge on", "merger", "spiral, tight"]
+
+
+def test_a_split_that_is_kept_can_be_used_again(make_file, tmp_path, capsys):
+    path, kept = make_file(), tmp_path / "split.json"
+    arguments = ["-o", str(tmp_path / "runs"), "--json"]
+    assert main(["probe", str(path), "--seed", "9", "--save-split", str(kept), *arguments]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(["probe", str(path), "--split", str(kept), *arguments]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert first["metrics"] == second["metrics"]
+    missing = make_file(failed=(3, 4), name="missing.h5")
+    assert main(["probe", str(missing), "--split", str(kept), *arguments]) == 0
+    assert "2 of its entries are rows without features or label here" in capsys.readouterr().err
+
+
+def test_json_is_one_document(make_file, tmp_path, capsys):
+    assert main(["probe", str(make_file()), "-o", str(tmp_path / "runs"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["method"] == "linear"
+    assert [c["name"] for c in document["classes"]] == document["params"]["class_names"]
+    assert len(document["params"]["choice"]["grid"]) == 13
+
+
+def test_the_table_shows_metrics_choice_classes_and_the_majority(make_file, tmp_path, capsys):
+    assert main(["probe", str(make_file()), "--kind", "knn", "-o", str(tmp_path / "runs")]) == 0
+    shown = capsys.readouterr().out
+    for text in ("knn probe of vit cls-4 on test galaxies", "balanced accuracy", "ROC AUC", "majority class"):
+        assert text in shown
+    for text in ("best validation accuracy of 4", "accuracy, k = 200", "spiral, tight", "recall"):
+        assert text in shown
+
+
+def test_same_seed_same_numbers(make_file):
+    path = make_file()
+    one, again = (probe(path, ProbeOptions(split="kfold:2", seed=3)).result for _ in range(2))
+    assert (one.metrics, one.params) == (again.metrics, again.params)
+
+
+def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
+    def pad(x):
+        x[:, 3:5] = 0.25
+        return x
+
+    report = probe(make_file(features=pad), ProbeOptions(c_grid=(1e-6, 1e-5)))
+    assert "Left out 2 features that are constant on the training rows." in report.notes
+    assert any("edge of the grid" in line for line in report.notes)
+
+
+def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_file):
+    path = make_file(n=60)
+    report = probe(path, ProbeOptions(kind="knn"))
+    assert report.result.params["choice"]["grid"] == [10, 20]
+    assert any("Left out k above the" in line for line in report.notes)
+    with pytest.raises(EmbedkitError, match=r"k = 200 neighbours are asked of 4\d training rows"):
+        probe(path, ProbeOptions(kind="knn", k=(10, 200)))
+    with pytest.raises(EmbedkitError, match="fewer than k = 10. Give a smaller --k"):
+        probe(make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5"), ProbeOptions(kind="knn"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"labels": None}, r"features.h5: no labels stored. Extract again from a labelled dataset"),
+        ({"labels": np.full(300, -1)}, "no labels stored"),
+        ({"labels": np.zeros(300, int)}, "every labelled row is of one class, 'edge on'"),
+        ({"labels": np.append(np.arange(299) % 2, 2)}, r"'spiral, tight' \(1 row\)"),
+        ({"failed": range(300)}, "none of the 300 images could be read"),
+        (
+            {"features": lambda x: np.where(np.arange(300)[:, None] == 8, np.nan, x)},
+            r"1 of 300 rows hold NaN or infinite features, such as 'images/galaxy 8.jpg'",
+        ),
+        ({"features": lambda x: np.ones_like(x)}, "every feature is constant on the training rows"),
+        ({"split": np.array(["train", "validation"] * 150)}, "split column has no labelled test rows"),
+        ({"split": np.array(["validation", "test"] * 150)}, "split column has no labelled train rows"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_bad_files_are_refused_with_what_to_do(make_file, capsys, tmp_path, wrong, message, kind):
+    path = make_file(**wrong)
+    with pytest.raises(EmbedkitError, match=message):
+        probe(path, ProbeOptions(kind=kind))
+    assert main(["probe", str(path), "--kind", kind, "-o", str(tmp_path / "runs")]) == 1
+    assert "features.h5: " in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kind", "linear", "--k", "5"], "--k is for --kind knn, not linear"),
+        (["--kind", "linear", "--temperature", "0.1"], "--temperature is for --kind knn"),
+        (["--kind", "knn", "--c-grid", "1"], "--c-grid is for --kind linear, not knn"),
+        (["--kind", "knn", "--select", "log_loss"], "--select log_loss is for --kind linear"),
+        (["--kind", "knn", "--k", "0"], "k = 0: at least 1"),
+        (["--kind", "knn", "--temperature", "0"], "--temperature 0: give a number above 0"),
+        (["--c-grid", "-1"], "every C must be above 0"),
+        (["--split", "random"], "--split random: unknown. Give one of auto"),
+        (["--split", "kfold:x"], "--split kfold:x: unknown"),
+        (["--split", "kfold:1"], "at least 2 folds"),
+        (["--fractions", "0.5", "0.5", "0.5"], "add up to 1"),
+        (["--split", "s.json", "--fractions", "0.5", "0.3", "0.2"], "nothing about a saved split"),
+    ],
+)
+def test_bad_options_end_with_code_2(make_file, capsys, tmp_path, arguments, message):
+    assert main(["probe", str(make_file()), "-o", str(tmp_path / "runs"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_columns_that_a_split_needs(make_file):
+    with pytest.raises(EmbedkitError, match="no split column stored. Use --split stratified"):
+        probe(make_file(), ProbeOptions(split="file"))
+    with pytest.raises(EmbedkitError, match="no group column stored. Use --split stratified"):
+        probe(make_file(), ProbeOptions(split="group"))
+    with pytest.raises(UsageError, match="--kind forest: unknown. Give one of linear, knn"):
+        ProbeOptions(kind="forest")
+
+
+def test_a_missing_file_says_how_to_make_one(capsys):
+    assert main(["probe", "nowhere.h5"]) == 1
+    assert "embedkit extract DATASET -o nowhere.h5" in capsys.readouterr().err
