@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.results import RESULTS_FILE, Result, read_results
-from reports.columns import Category, Column, Number, limited
-from reports.leaderboard import leaderboard, settings_text
+from embedkit.store import FeatureFile
+from reports.columns import Category, Column, Number, category, limited
+from reports.leaderboard import leaderboard, settings
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
 UNASSIGNED = -2
@@ -91,6 +92,8 @@ class Evidence:
         The newest of identical runs.
     clusterings
         Those whose assignments could be read.
+    predictions
+        What probes said of the rows they were not fitted on, as columns.
     confusions
         Of every result that keeps one.
     notes
@@ -99,12 +102,23 @@ class Evidence:
 
     results: tuple[Result, ...] = ()
     clusterings: tuple[Clustering, ...] = ()
+    predictions: tuple[Column, ...] = ()
     confusions: tuple[Confusion, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
 
-def find_evidence(runs: Path, *, features_sha256: str, ids: NDArray[np.str_]) -> Evidence:
-    """Collect the results below `runs` that were computed on the feature file with this SHA-256.
+def find_evidence(runs: Path, file: FeatureFile, ids: NDArray[np.str_]) -> Evidence:
+    """Collect the results below `runs` that were computed on this very feature file.
+
+    Parameters
+    ----------
+    runs
+        Folder with any number of results.jsonl.
+    file
+        Matched by the SHA-256 that results record; one of the same dataset and features but another
+        SHA-256 is counted in a note.
+    ids : (n,) str
+        The rows that the clusterings and predictions are given for.
 
     Raises
     ------
@@ -113,43 +127,50 @@ def find_evidence(runs: Path, *, features_sha256: str, ids: NDArray[np.str_]) ->
     """
     folders: dict[int, Path] = {}
     mine: list[Result] = []
-    n_others = 0
-    for file in sorted(runs.rglob(RESULTS_FILE)):
-        for result in read_results(file):
-            if result.provenance.get("features_sha256") == features_sha256:
+    n_stale = 0
+    for lines in sorted(runs.rglob(RESULTS_FILE)):
+        for result in read_results(lines):
+            if result.provenance.get("features_sha256") == file.sha256:
                 mine.append(result)
-                folders[id(result)] = file.parent
-            else:
-                n_others += 1
+                folders[id(result)] = lines.parent
+            elif (result.dataset, result.features) == (file.dataset_name, file.features_name):
+                n_stale += 1
     notes = []
-    if n_others and not mine:
+    if n_stale:
         notes.append(
-            f"{runs}: none of its {n_others} results was computed on this file as it is now, so no result "
-            "is shown. Run `embedkit cluster` or `embedkit probe` on it."
+            f"{runs}: {n_stale} of its results were computed on another version of this feature file and are "
+            "not shown."
         )
     newest = [entry.result for entry in leaderboard(mine).entries]
     titles = _unique_titles(newest)
     clusterings, confusions = [], []
+    predictions: list[Column] = []
     for result, title in zip(newest, titles, strict=True):
         if (name := result.provenance.get("assignments")) is not None:
             try:
                 clusterings.append(read_clustering(folders[id(result)] / str(name), ids, result, title))
             except (EmbedkitError, OSError) as error:
                 notes.append(f"{title}: its clusters are not shown. {error}")
+        if (name := result.provenance.get("predictions")) is not None:
+            try:
+                predictions += read_predictions(folders[id(result)] / str(name), ids, title)
+            except (EmbedkitError, OSError) as error:
+                notes.append(f"{title}: its predictions are not shown. {error}")
         if (confusion := _confusion(result, title)) is not None:
             confusions.append(confusion)
-    return Evidence(tuple(newest), tuple(clusterings), tuple(confusions), tuple(notes))
+    return Evidence(tuple(newest), tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
 
 
 def _unique_titles(results: Sequence[Result]) -> list[str]:
-    short = [result.method for result in results]
-    settings = [settings_text(result) for result in results]
+    """Name each result by its method and by the settings that set it apart from its like."""
     titles: list[str] = []
-    for i, result in enumerate(results):
-        title = short[i] if short.count(short[i]) == 1 else f"{short[i]} ({settings[i]})"
-        if titles.count(title):
-            title = f"{title} seed {result.seed}"
-        number, base = 2, title
+    for result in results:
+        alike = [other for other in results if (other.task, other.method) == (result.task, result.method)]
+        every = [settings(other) | {"seed": f"seed={other.seed}"} for other in alike]
+        own = settings(result) | {"seed": f"seed={result.seed}"}
+        apart = [text for name, text in own.items() if any(other.get(name) != text for other in every)]
+        base = title = " ".join([result.method, *apart])
+        number = 2
         while title in titles:
             title, number = f"{base} #{number}", number + 1
         titles.append(title)
@@ -191,7 +212,38 @@ def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: st
                 ) from error
     if (cluster == UNASSIGNED).all():
         raise EmbedkitError(f"{path}: none of its ids is in the feature file. Run `embedkit cluster` again.")
-    return Clustering(result, title, cluster, numbers.get("distance"), numbers.get("probability"))
+    known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
+    return Clustering(result, title, cluster, known.get("distance"), known.get("probability"))
+
+
+def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
+    """Read a probe's predictions: CSV with id, split, true and predicted; the test rows make two columns.
+
+    Raises
+    ------
+    EmbedkitError
+        No such file, a column missing, or no id of the feature file in it.
+    """
+    if not path.is_file():
+        raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit probe` again.")
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    predicted, verdict = [""] * len(ids), [""] * len(ids)
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if not {"id", "split", "true", "predicted"} <= set(reader.fieldnames or ()):
+            raise EmbedkitError(f"{path}: not a table of predictions; run `embedkit probe` again.")
+        for line in reader:
+            row = row_of.get(line["id"])
+            if row is not None and line["split"] == "test":
+                predicted[row] = line["predicted"]
+                verdict[row] = "right" if line["predicted"] == line["true"] else "wrong"
+    if not any(predicted):
+        raise EmbedkitError(f"{path}: none of its test rows is in the feature file.")
+    shared = {"section": "Probes", "missing": "not a test row"}
+    return [
+        category(f"predicted:{title}", predicted, title=f"{title}: predicted class", **shared),
+        category(f"verdict:{title}", verdict, title=f"{title}: right or wrong", **shared),
+    ]
 
 
 def _confusion(result: Result, title: str) -> Confusion | None:

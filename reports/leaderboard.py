@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "markdown", "csv", "json")
 
-# The metrics that a table shows, in its order; CSV and JSON hold all of them.
+# Column of a table -> the metrics that may stand in it, the first that a result has; CSV and JSON hold
+# every metric under its own name.
 HEADLINES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced acc.",
-    "accuracy_without_noise": "acc. without noise",
-    "coverage": "coverage",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "roc_auc": "ROC AUC",
-    "rmse": "RMSE",
-    "silhouette": "silhouette",
-    "null_accuracy": "chance",
+    "accuracy": ("accuracy",),
+    "balanced acc.": ("balanced_accuracy",),
+    "acc. without noise": ("accuracy_without_noise",),
+    "coverage": ("coverage",),
+    "NMI": ("nmi",),
+    "ARI": ("ari",),
+    "ROC AUC": ("roc_auc",),
+    "RMSE": ("rmse",),
+    "silhouette": ("silhouette",),
+    # What no skill at all gets: the same clusters with permuted labels, or always the largest class.
+    "chance": ("null_accuracy", "majority_accuracy"),
 }
 # What ranks a group where the user names nothing: the first that any of its results has.
 RANKING = ("accuracy", "rmse", "roc_auc", "nmi", "silhouette")
@@ -228,21 +230,29 @@ def _time(result: Result) -> str:
 
 
 def _identity(result: Result) -> str:
-    params = {name: value for name, value in result.params.items() if name not in _OUTCOMES}
+    params = {name: _setting(value) for name, value in result.params.items() if name not in _OUTCOMES}
     fields = (result.dataset, result.task, result.features, result.method)
     return json.dumps([*fields, params, result.split, result.seed, result.n], sort_keys=True, default=str)
+
+
+def _setting(value: Any) -> Any:
+    # The scores that a setting was chosen by are an outcome too.
+    if isinstance(value, Mapping):
+        return {name: item for name, item in value.items() if name != "scores"}
+    return value
 
 
 def _all_metrics(entries: Iterable[Entry]) -> list[str]:
     found = {
         name for entry in entries for name, metric in entry.result.metrics.items() if metric.value is not None
     }
-    return [name for name in HEADLINES if name in found] + sorted(found - set(HEADLINES))
+    headlines = [name for names in HEADLINES.values() for name in names]
+    return [name for name in headlines if name in found] + sorted(found - set(headlines))
 
 
-def settings_text(result: Result) -> str:
-    """Write the settings of a result that fit on a line: ``k=10 pca=0.95``."""
-    words = []
+def settings(result: Result) -> dict[str, str]:
+    """Return the settings that fit on a line, as text: ``{"k": "k=10", "refit": "refit"}``."""
+    words = {}
     for name, value in result.params.items():
         if name in _OUTCOMES or value is None or value is False or not isinstance(value, (str, int, float)):
             continue
@@ -250,8 +260,13 @@ def settings_text(result: Result) -> str:
             name if value is True else f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         )
         if len(text) <= 32:
-            words.append(text)
-    return " ".join(words)
+            words[name] = text
+    return words
+
+
+def settings_text(result: Result) -> str:
+    """Write the settings of a result on one line: ``k=10 pca=0.95``."""
+    return " ".join(settings(result).values())
 
 
 def metric_text(metric: Metric | None) -> str:
@@ -279,10 +294,15 @@ def cells(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     columns: dict[str, list[str]] = {
         name: [text(entry.result) for entry in entries] for name, text in _COLUMNS.items()
     }
-    for metric, title in HEADLINES.items():
-        columns[title] = [metric_text(entry.result.metrics.get(metric)) for entry in entries]
+    for title, names in HEADLINES.items():
+        columns[title] = [metric_text(_first(entry.result, names)) for entry in entries]
     kept = {name: column for name, column in columns.items() if any(column)}
     return list(kept), [list(line) for line in zip(*kept.values(), strict=True)]
+
+
+def _first(result: Result, names: Sequence[str]) -> Metric | None:
+    found = (result.metrics[name] for name in names if name in result.metrics)
+    return next((metric for metric in found if metric.value is not None), None)
 
 
 def _pipe_safe(text: str) -> str:
@@ -315,7 +335,8 @@ def _run(args: argparse.Namespace) -> None:
     if not board.entries:
         raise EmbedkitError(f"{args.runs}: no results yet. Run `embedkit cluster` or `embedkit probe` first.")
     if board.n_older:
-        note(f"Left out {board.n_older} older runs of the same thing; the newest of each is shown.")
+        runs = "run" if board.n_older == 1 else "runs"
+        note(f"Left out {board.n_older} older {runs} of the same thing; the newest of each is shown.")
     if style == "table":
         for i, table in enumerate(board.to_tables()):
             if i:

@@ -204,10 +204,6 @@ def nearest_neighbours(
         # On rows of length 1 both metrics give the same order, and the Euclidean one is the faster code.
         length = np.linalg.norm(reduced, axis=1, keepdims=True)
         reduced = (reduced / np.where(length > 0, length, 1)).astype(np.float32)
-    index = (
-        NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(reduced).kneighbors(return_distance=False)
-    )
-    # Among duplicates the row itself need not come first: drop it wherever it is, else the last one.
-    own = index == np.arange(n)[:, None]
-    own[~own.any(axis=1), -1] = True
-    return np.asarray(index[~own].reshape(n, k), dtype=np.int64)
+    model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(reduced)
+    # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
+    return np.asarray(model.kneighbors(return_distance=False), dtype=np.int64)

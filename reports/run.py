@@ -53,7 +53,7 @@ class ReportOptions:
     limit: int = 50_000
     thumbnails: bool = True
     images: str | None = None
-    thumbnail_size: int = 64
+    thumbnail_size: int = 96
     max_thumbnails: int = 5_000
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ def report(
         rows = file.rows.take(points)
         evidence = Evidence()
         if folder.is_dir():
-            evidence = find_evidence(folder, features_sha256=file.sha256, ids=rows.ids)
+            evidence = find_evidence(folder, file, rows.ids)
         for text in evidence.notes:
             say(text)
         if len(points) > 2000:
@@ -173,7 +173,7 @@ def report(
             thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
             for text in problems:
                 say(text)
-        columns = _columns(rows, evidence.clusterings, neighbours, thumbnails)
+        columns = _columns(rows, evidence, neighbours, thumbnails)
         color = _first_color([column.key for column in columns], options.color, str(file.path))
         page = Page(
             title=f"{file.dataset_name} · {file.features_name}",
@@ -246,14 +246,13 @@ def _thumbnails(
     return thumbnails, problems
 
 
-def _columns(
-    rows: Any, clusterings: Sequence[Any], neighbours: NDArray[np.int64], thumbnails: Any
-) -> list[Any]:
+def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], thumbnails: Any) -> list[Any]:
     from reports.columns import Number, agreement_column, annotation_columns
 
     annotations = annotation_columns(rows)
     columns = [column for column in annotations if column.section == "Annotations"]
-    columns += [column for clustering in clusterings for column in clustering.columns()]
+    columns += [column for clustering in evidence.clusterings for column in clustering.columns()]
+    columns += evidence.predictions
     if rows.labels is not None and neighbours.shape[1]:
         columns.append(agreement_column(rows.labels, neighbours))
     if thumbnails is not None:

@@ -1,0 +1,403 @@
+"""The report: what stands in the page, that it stands on its own, and that nothing in it runs."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report_world import NASTY, page_data, write_clustering
+
+from embedkit.cli import main
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.rows import Rows
+from embedkit.store import FeatureFile, write_features
+from reports.run import ReportOptions, report
+
+
+def unpack(packed):
+    return np.frombuffer(base64.b64decode(packed["data"]), dtype=f"<{packed['type']}")
+
+
+def column(data, key):
+    return next(c for c in data["columns"] if c["key"] == key)
+
+
+@pytest.fixture(scope="module")
+def written(world):
+    return report(world.features, runs=world.runs)
+
+
+@pytest.fixture(scope="module")
+def data(written):
+    return page_data(written.path)
+
+
+def test_every_image_is_on_the_map(world, written, data):
+    assert written.n_points == written.n_thumbnails == len(data["ids"]) == world.n
+    assert written.path == world.runs / "colours.html"
+    for axis in "xy":
+        assert np.isfinite(unpack(data["map"][axis])).all()
+        assert len(unpack(data["map"][axis])) == world.n
+
+
+def test_label_and_cluster_columns(data):
+    label = column(data, "label")
+    assert label["names"] == ["blue", "green", "red"]
+    assert np.bincount(unpack(label["values"])).tolist() == [20, 20, 20]
+    cluster = column(data, "cluster:kmeans")
+    codes = unpack(cluster["values"])
+    assert cluster["missing"] == "noise"
+    assert (codes[::9] == -1).all()
+    others = np.arange(60) % 9 != 0
+    np.testing.assert_array_equal(codes[others], unpack(label["values"])[others])
+    assert data["color"] == "label"
+
+
+def test_pictures_belong_to_their_ids(data):
+    from io import BytesIO
+
+    from PIL import Image
+
+    for name, picture in zip(data["ids"], data["thumbnails"]["pictures"], strict=True):
+        image = Image.open(BytesIO(base64.b64decode(picture)))
+        assert image.size == (48, 40)  # never enlarged
+        strongest = np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)).argmax()
+        assert name.split("/")[0] == ("red", "green", "blue")[strongest]
+
+
+def test_neighbours_share_the_label_in_separate_groups(data):
+    assert np.nanmin(unpack(column(data, "knn-agreement")["values"])) == 1
+    near = unpack(data["neighbours"]["index"]).reshape(60, data["neighbours"]["k"])
+    assert (near // 20 == np.arange(60)[:, None] // 20).all()
+
+
+def test_gallery_holds_the_images_nearest_to_each_centre(world, data):
+    (gallery,) = data["galleries"]
+    assert [cluster["name"] for cluster in gallery["clusters"]][-1] == "noise"
+    assert sum(cluster["size"] for cluster in gallery["clusters"]) == world.n
+    distance = unpack(column(data, "distance:kmeans")["values"])
+    codes = unpack(column(data, "cluster:kmeans")["values"])
+    for cluster in gallery["clusters"][:3]:
+        code = int(cluster["name"].split()[1])
+        assert cluster["classes"] == [[column(data, "label")["names"][code], 1.0]]
+        expected = np.sort(distance[codes == code])[:12]
+        np.testing.assert_array_equal(distance[cluster["members"]], expected)
+
+
+def test_results_and_confusion_of_this_file(data):
+    (table,) = data["results"]
+    assert table["title"] == "cluster"
+    row = dict(zip(table["header"], table["rows"][0], strict=True))
+    assert row["accuracy"] == "0.900 [0.850, 0.950]"
+    assert row["chance"] == "0.370"
+    (confusion,) = data["confusions"]
+    assert confusion["counts"][1] == [0, 17, 1]
+
+
+class Loads(HTMLParser):
+    """Every attribute that makes a browser fetch something, and the text of every element."""
+
+    def __init__(self):
+        super().__init__()
+        self.urls, self.scripts, self.tags = [], 0, []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.scripts += tag == "script"
+        self.urls += [v for k, v in attributes if k in ("src", "href", "srcset", "data", "action", "poster")]
+
+
+def test_page_asks_the_network_for_nothing(written):
+    text = written.path.read_text(encoding="utf-8")
+    page = Loads()
+    page.feed(text)
+    assert page.urls == []
+    assert page.scripts == 3
+    assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
+    style = re.search(r"<style>(.*?)</style>", text, re.S).group(1)
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_ids_and_classes_are_never_markup(plain_file):
+    ids = [
+        NASTY,
+        "<!--",
+        "</title><b>",
+        "{{data}}",
+        "a&b \"c\" 'd'",
+        "ü — 銀河",
+        *(f"r{i}" for i in range(4)),
+    ]
+    labels = np.arange(10) % 2
+    path = plain_file(n=10, ids=ids, labels=labels, class_names=("<script>alert(1)</script>", "{{script}}"))
+    written = report(path, output=path.with_name("out.html"), options=ReportOptions(thumbnails=False))
+    text = written.path.read_text(encoding="utf-8")
+    page = Loads()
+    page.feed(text)
+    assert page.scripts == 3
+    assert page.urls == []
+    assert "img" not in page.tags
+    data = page_data(written.path)
+    assert data["ids"] == ids
+    assert column(data, "label")["names"] == ["<script>alert(1)</script>", "{{script}}"]
+
+
+def test_title_is_escaped(tmp_path):
+    provenance = {"dataset": {"name": "</title><script>"}, "features_name": "a<b", "odd": float("nan")}
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    path = write_features(tmp_path / "f.h5", x, Rows(ids=np.array(list("abc"))), provenance=provenance)
+    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    assert "<title>&lt;/title&gt;&lt;script&gt; · a&lt;b</title>" in written.path.read_text(encoding="utf-8")
+    assert page_data(written.path)["provenance"]["odd"] is None
+
+
+def test_all_annotations_can_be_coloured_by(plain_file):
+    n = 12
+    targets = np.linspace(0, 1, 2 * n, dtype=np.float32).reshape(n, 2)
+    targets[3, 0] = np.nan
+    path = plain_file(
+        n=n,
+        labels=np.where(np.arange(n) == 5, -1, np.arange(n) % 2),
+        class_names=("a", "b"),
+        targets=targets,
+        target_names=("smooth", "label"),
+        split=np.array(["train", "test", ""] * 4),
+        group=np.array([f"g{i // 3}" for i in range(n)]),
+        coordinates=np.stack([np.arange(n, dtype=float), np.full(n, np.nan)], 1),
+    )
+    written = report(
+        path, output=path.with_name("o.html"), options=ReportOptions(thumbnails=False, color="dec")
+    )
+    assert written.columns == ("label", "split", "group", "ra", "dec", "knn-agreement", "smooth", "label#2")
+    data = page_data(written.path)
+    assert data["color"] == "dec"
+    assert column(data, "split")["names"] == ["train", "test"]
+    assert unpack(column(data, "split")["values"]).tolist() == [0, 1, -1] * 4
+    assert unpack(column(data, "label")["values"])[5] == -1
+    assert np.isnan(unpack(column(data, "smooth")["values"])[3])
+    agreement = unpack(column(data, "knn-agreement")["values"])
+    assert np.isnan(agreement[5])
+    assert np.isfinite(np.delete(agreement, 5)).all()
+
+
+def test_unknown_column_lists_the_known(world, tmp_path):
+    options = ReportOptions(color="lable", thumbnails=False)
+    with pytest.raises(UsageError, match=r"--color lable: .* There are: label, cluster:kmeans"):
+        report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_alone_are_enough(plain_file, tmp_path):
+    path = plain_file(n=7)
+    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    assert written.columns == ("row",)
+    assert written.n_results == 0
+
+
+def test_failed_rows_are_left_out(world, tmp_path):
+    import h5py
+
+    path = tmp_path / "failed.h5"
+    path.write_bytes(world.features.read_bytes())
+    with h5py.File(path, "a") as file:
+        ok = np.ones(60, bool)
+        ok[[3, 40]] = False
+        file["features"][3] = file["features"][40] = np.nan
+        file.create_dataset("ok", data=ok)
+        lost = file["ids"].asstr()[3]
+    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    assert written.n_points == 58
+    assert lost not in page_data(written.path)["ids"]
+    assert "2 images that could not be read are left out." in page_data(written.path)["notes"]
+
+
+def test_limit_draws_with_the_seed(world, tmp_path):
+    def ids(seed):
+        options = ReportOptions(limit=20, seed=seed, thumbnails=False)
+        written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+        data = page_data(written.path)
+        assert any("The map shows 20 of 60 images" in note for note in data["notes"])
+        return data["ids"]
+
+    assert ids(1) == ids(1)
+    assert ids(1) != ids(2)
+    assert len(ids(1)) == 20
+
+
+def test_pictures_are_capped_with_the_galleries_first(world, tmp_path):
+    options = ReportOptions(max_thumbnails=45, thumbnail_size=16)
+    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+    data = page_data(written.path)
+    kept = {i for i, picture in enumerate(data["thumbnails"]["pictures"]) if picture}
+    assert len(kept) == written.n_thumbnails == 45
+    assert {i for c in data["galleries"][0]["clusters"] for i in c["members"]} <= kept
+    assert any("Pictures of 45 of 60 images are kept" in note for note in data["notes"])
+
+
+def test_missing_images_are_said_and_survived(plain_file, tmp_path, capsys):
+    written = report(plain_file(n=6), output=tmp_path / "o.html")
+    assert written.n_thumbnails == 0
+    assert page_data(written.path)["thumbnails"] is None
+    (note,) = page_data(written.path)["notes"]
+    assert "doesn't record its dataset" in note
+    assert "--images" in note
+    assert "No pictures" in capsys.readouterr().err
+
+
+def test_moved_images_are_named(world, tmp_path):
+    moved = tmp_path / "elsewhere"
+    (moved / "red").mkdir(parents=True)
+    for path in (world.images / "red").iterdir():
+        (moved / "red" / path.name).write_bytes(path.read_bytes())
+    (moved / "red" / "red 00.png").write_bytes(b"")
+    options = ReportOptions(images=str(moved))
+    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+    assert written.n_thumbnails == 19
+    assert "40 of 60 images are not in elsewhere any more." in written.notes
+    assert any(note.startswith("1 images can't be read, the first: ") for note in written.notes)
+
+
+def test_images_named_in_vain_are_an_error(world, tmp_path):
+    with pytest.raises(EmbedkitError, match="no such file or folder"):
+        report(world.features, output=tmp_path / "o.html", options=ReportOptions(images=str(tmp_path / "no")))
+
+
+def test_results_of_another_version_of_the_file_are_not_shown(world, tmp_path):
+    other = tmp_path / "other.h5"
+    with FeatureFile(world.features) as file:
+        write_features(other, file.read() * 2, file.rows, provenance=file.provenance)
+    written = report(
+        other, runs=world.runs, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False)
+    )
+    assert written.n_results == 0
+    assert any("1 of its results were computed on another version" in note for note in written.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file; restore it"),
+        ("a,b\n1,2\n", "needs the columns id and cluster"),
+        ("id,cluster\nnobody,1\n", "none of its ids is in the feature file"),
+        ("id,cluster\nred/red 00.png,one\n", "invalid literal"),
+    ],
+)
+def test_damaged_assignments_are_said_and_survived(world, tmp_path, text, message):
+    with FeatureFile(world.features) as file:
+        write_clustering(tmp_path, file, "c.csv", file.rows.labels, k=3)
+    (tmp_path / "c.csv").unlink()
+    if text is not None:
+        (tmp_path / "c.csv").write_text(text)
+    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False))
+    assert written.n_results == 1
+    (note,) = written.notes
+    assert note.startswith("kmeans: its clusters are not shown.")
+    assert message in note
+
+
+def test_clusterings_are_told_apart_by_what_differs(world, tmp_path):
+    with FeatureFile(world.features) as file:
+        for k in (3, 5):
+            write_clustering(tmp_path, file, f"{k}.csv", file.rows.labels, k=k, prep="pca95")
+    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False, color="cluster"))
+    assert [c for c in written.columns if c.startswith("cluster:")] == [
+        "cluster:kmeans k=3",
+        "cluster:kmeans k=5",
+    ]
+    assert page_data(written.path)["color"] == "cluster:kmeans k=3"
+
+
+def test_predictions_of_a_probe(world, tmp_path):
+    from embedkit.results import Result, append_result, result_provenance
+
+    with FeatureFile(world.features) as file:
+        ids = file.rows.ids
+        provenance = result_provenance(file) | {"predictions": "p.csv"}
+    (tmp_path / "p.csv").write_text(
+        "id,split,fold,true,predicted,probability\n"
+        f"{ids[0]},test,1,blue,blue,0.9\n{ids[1]},test,1,blue,red,0.5\n{ids[2]},validation,1,blue,red,0.5\n"
+    )
+    line = Result(
+        "probe", "colours", "tiny", "linear", {"c": 1.0}, "stratified", 0, {}, 2, 0.1, "x", provenance
+    )
+    append_result(tmp_path / "results.jsonl", line)
+    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False))
+    data = page_data(written.path)
+    verdict = column(data, "verdict:linear")
+    names = [*verdict["names"], verdict["missing"]]
+    assert [names[code] for code in unpack(verdict["values"])[:4]] == [
+        "right",
+        "wrong",
+        *["not a test row"] * 2,
+    ]
+
+
+def test_same_seed_same_page(world, tmp_path):
+    pages = []
+    for _ in range(2):
+        written = report(
+            world.features,
+            runs=world.runs,
+            output=tmp_path / "o.html",
+            options=ReportOptions(thumbnails=False),
+        )
+        data = page_data(written.path)
+        data["about"] = [pair for pair in data["about"] if pair[0] != "report"]
+        pages.append(data)
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"thumbnail_size": 4}, "--thumbnail-size 4: give 16 to 256"),
+        ({"limit": 0}, "--limit 0: give at least 1"),
+        ({"max_thumbnails": -1}, "--max-thumbnails -1: give 0 or more"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(UsageError, match=message):
+        ReportOptions(**options)
+
+
+def test_command(world, tmp_path, capsys):
+    target = tmp_path / "deep" / "out.html"
+    command = ["report", str(world.features), "--runs", str(world.runs), "-o", str(target)]
+    assert main([*command, "--no-thumbnails"]) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() == str(target)
+    assert "60 images, 0 pictures, 1 results" in err
+    assert main([*command, "--no-thumbnails", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n_points"] == 60
+    assert [path.name for path in target.parent.iterdir()] == ["out.html"]
+
+
+def test_command_mistakes(world, tmp_path, capsys):
+    assert main(["report", str(tmp_path / "no.h5")]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert main(["report", str(world.features), "--runs", str(tmp_path / "no")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    constant = write_features(
+        tmp_path / "c.h5", np.ones((9, 4), np.float32), Rows(ids=np.arange(9).astype(str))
+    )
+    assert main(["report", str(constant), "--runs", str(tmp_path)]) == 1
+    assert f"{constant}: all 9 images have the same features" in capsys.readouterr().err
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    import h5py
+
+    path = write_features(
+        tmp_path / "x.h5", np.full((2, 3), np.nan, np.float32), Rows(ids=np.array(["a", "b"]))
+    )
+    with h5py.File(path, "a") as file:
+        file.create_dataset("ok", data=np.zeros(2, bool))
+    with pytest.raises(EmbedkitError, match="no row could be read"):
+        report(path, output=tmp_path / "o.html")
