@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ from probes.selection import Validation, check_varies, choose, class_index, feat
 # their best C.
 C_GRID = tuple(float(f"{c:.4g}") for c in np.logspace(-5, 1, 13))
 
-# Largest change of a coefficient that a Newton step would still make: along the path, and in the fit that is
-# kept. Agreement with scikit-learn's coefficients to 1e-4 needs the second.
-PATH_TOLERANCE = 1e-3
-FINAL_TOLERANCE = 1e-7
+# Largest change of a coefficient that a Newton step would still make, as a fraction of the largest one: along the
+# path, and in the fit that is kept. Agreement with scikit-learn's coefficients to 1e-4 needs the second.
+PATH_TOLERANCE = 2e-3
+FINAL_TOLERANCE = 1e-8
 MEMORY = 10
 
 
@@ -43,7 +43,8 @@ class LogisticFit:
     n_iter
         Iterations of L-BFGS.
     error
-        Largest change that one more Newton step with the preconditioner's Hessian would make.
+        Largest change of a coefficient that one more Newton step, with the preconditioner for Hessian,
+        would make; as a fraction of the largest coefficient.
     converged
         Whether `error` is within the tolerance.
     """
@@ -67,6 +68,8 @@ class Logistic:
         Classes 0 to n_classes - 1.
     n_classes
         Two classes have one logit, more have one each, as in scikit-learn.
+    like
+        The same rows in another precision, whose X^T X is used again.
 
     Notes
     -----
@@ -77,7 +80,14 @@ class Logistic:
     first, which changes nothing: the minimum lies in it.
     """
 
-    def __init__(self, x: NDArray[Any], label: NDArray[np.int64], *, n_classes: int) -> None:
+    def __init__(
+        self,
+        x: NDArray[Any],
+        label: NDArray[np.int64],
+        *,
+        n_classes: int,
+        like: Logistic | None = None,
+    ) -> None:
         n, d = x.shape
         self._mean = x.mean(axis=0, dtype=np.float64)
         # The intercept takes up the mean, so that it and the coefficients are not coupled.
@@ -93,7 +103,8 @@ class Logistic:
             self._target[:, 0] = label
         else:
             self._target[np.arange(n), label] = 1
-        self._gram: NDArray[np.float64] | None = None
+        # In another precision, the same rows have the same X^T X as far as a preconditioner needs it.
+        self._gram: NDArray[np.float64] | None = like._gram if like is not None and n >= d else None
 
     def fit(
         self,
@@ -108,33 +119,28 @@ class Logistic:
         loss, gradient = self._value(w, c)
         precondition = self._preconditioner(w, c)
         step = precondition(gradient)
-        steps: list[NDArray[np.float64]] = []
-        changes: list[NDArray[np.float64]] = []
+        pairs: list[_Pair] = []
         # What rounding leaves of a loss: below it, a line search sees noise.
         noise = 10 * float(np.finfo(self._x.dtype).eps)
         n_iter = 0
-        while (error := float(np.abs(step).max())) > tolerance and n_iter < max_iter:
-            direction = -_two_loop(gradient, steps, changes, precondition)
+        while (error := _relative(step, w)) > tolerance and n_iter < max_iter:
+            n_iter += 1
+            direction = -_two_loop(gradient, step, pairs, precondition)
             slope = float((gradient * direction).sum())
             length = 1.0
-            while True:
+            while length > 1e-10:
                 trial = w + length * direction
                 trial_loss, trial_gradient = self._value(trial, c)
                 if trial_loss <= loss + 1e-4 * length * slope + noise * abs(loss):
                     break
                 length /= 2
-                if length < 1e-10:
-                    break
-            n_iter += 1
-            if length < 1e-10:
+            else:
                 break
-            steps.append(trial - w)
-            changes.append(trial_gradient - gradient)
-            if (steps[-1] * changes[-1]).sum() <= 0:  # rounding: the loss is convex
-                steps.pop(), changes.pop()
-            del steps[:-MEMORY], changes[:-MEMORY]
-            w, loss, gradient = trial, trial_loss, trial_gradient
-            step = precondition(gradient)
+            trial_step = precondition(trial_gradient)
+            pair = _Pair(trial - w, trial_gradient - gradient, trial_step - step)
+            if pair.curvature > 0:  # the loss is convex; only rounding makes it otherwise
+                pairs = [*pairs, pair][-MEMORY:]
+            w, loss, gradient, step = trial, trial_loss, trial_gradient, trial_step
         coef, intercept = w[:, :-1], w[:, -1]
         if self._rotation is not None:
             coef = coef @ self._rotation.T.astype(np.float64)
@@ -181,11 +187,13 @@ class Logistic:
         losses = np.log(total[:, 0]) - z[np.arange(len(z)), self._label]
         return float(losses.sum(dtype=np.float64)), p / total
 
-    def _preconditioner(self, w: NDArray[np.float64], c: float) -> Any:
+    def _preconditioner(
+        self, w: NDArray[np.float64], c: float
+    ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         from scipy.linalg import cho_factor, cho_solve
 
         if self._gram is None:
-            self._gram = (self._x.T @ self._x).astype(np.float64)
+            self._gram = np.asarray(self._x.T @ self._x, dtype=np.float64)
         _, p = self._log_loss(self._logits(w))
         weight = float((p * (1 - p)).mean(dtype=np.float64))
         # A floor keeps the factor meaningful where the rows are separated and every weight vanishes.
@@ -278,20 +286,21 @@ class LinearProbe:
         x = features(x)
         self.classes_, label = class_index(y, len(x))
         self._standardisation(x)
-        logistic = Logistic(self._standardised(x), label, n_classes=len(self.classes_))
+        logistic: Logistic | None = None
         self.n_iter_: dict[float, int] = {}
         self.validation_scores_: dict[float, float] = {}
         path: list[LogisticFit] = []
         if len(grid) == 1:
             self.c_ = grid[0]
         else:
+            logistic = Logistic(self._standardised(x), label, n_classes=len(self.classes_))
             held = None if validation is None else self._standardised(features(validation[0]))
             probabilities = {}
             for c in grid:
                 path.append(
                     logistic.fit(
                         c,
-                        start=path[-1] if path else None,
+                        start=_ahead(path, c),
                         tolerance=PATH_TOLERANCE,
                         max_iter=self.max_iter,
                     )
@@ -319,15 +328,16 @@ class LinearProbe:
             self._standardisation(x)
             if start is not None and len(start.coef) != _n_logits(self.classes_):
                 start = None
-        final = Logistic(self._standardised(x, np.float64), label, n_classes=len(self.classes_)).fit(
-            self.c_, start=start, max_iter=self.max_iter
-        )
+            logistic = None
+        final = Logistic(
+            self._standardised(x, np.float64), label, n_classes=len(self.classes_), like=logistic
+        ).fit(self.c_, start=start, max_iter=self.max_iter)
         self.n_iter_[self.c_] = self.n_iter_.get(self.c_, 0) + final.n_iter
         self.converged_ = final.converged
         if not final.converged:
             warnings.warn(
                 f"the fit at C = {self.c_:g} stopped after {final.n_iter} iterations with coefficients still "
-                f"moving by {final.error:.1g}. Raise max_iter.",
+                f"moving by {final.error:.1g} of the largest. Raise max_iter.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -403,25 +413,53 @@ def _sigmoid(z: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((1 + half) / 2)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """One step of L-BFGS: the change of the coefficients, of the gradient, and of that preconditioned."""
+
+    w: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    preconditioned: NDArray[np.float64]
+
+    @property
+    def curvature(self) -> float:
+        return float((self.w * self.gradient).sum())
+
+
 def _two_loop(
     gradient: NDArray[np.float64],
-    steps: Sequence[NDArray[np.float64]],
-    changes: Sequence[NDArray[np.float64]],
-    precondition: Any,
+    step: NDArray[np.float64],
+    pairs: Sequence[_Pair],
+    precondition: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     """Apply the L-BFGS inverse Hessian to `gradient` (Nocedal and Wright 2006, algorithm 7.4)."""
+    if not pairs:
+        return step
     q = gradient.copy()
     alphas = []
-    rhos = [1 / float((s * y).sum()) for s, y in zip(steps, changes, strict=True)]
-    for s, y, rho in zip(reversed(steps), reversed(changes), reversed(rhos), strict=True):
-        alphas.append(rho * float((s * q).sum()))
-        q -= alphas[-1] * y
-    if steps:
-        y = changes[-1]
-        scale = 1 / (rhos[-1] * float((y * precondition(y)).sum()))
-    else:
-        scale = 1.0
-    r = scale * precondition(q)
-    for s, y, rho, alpha in zip(steps, changes, rhos, reversed(alphas), strict=True):
-        r += (alpha - rho * float((y * r).sum())) * s
-    return np.asarray(r)
+    for pair in reversed(pairs):
+        alphas.append(float((pair.w * q).sum()) / pair.curvature)
+        q -= alphas[-1] * pair.gradient
+    last = pairs[-1]
+    r = precondition(q) * (last.curvature / float((last.gradient * last.preconditioned).sum()))
+    for pair, alpha in zip(pairs, reversed(alphas), strict=True):
+        r += (alpha - float((pair.gradient * r).sum()) / pair.curvature) * pair.w
+    return r
+
+
+def _relative(step: NDArray[np.float64], w: NDArray[np.float64]) -> float:
+    # Where every coefficient is 0 at the minimum, steps are held against 1e-4 instead.
+    return float(np.abs(step).max()) / max(float(np.abs(w[:, :-1]).max()), 1e-4)
+
+
+def _ahead(path: Sequence[LogisticFit], c: float) -> LogisticFit | None:
+    """Start from the last two fits, drawn on along log C: about 0.6 of the iterations of the last one."""
+    if len(path) < 2:
+        return path[-1] if path else None
+    a, b = path[-2:]
+    further = min(np.log(c / b.c) / np.log(b.c / a.c), 1.0)
+    return replace(
+        b,
+        coef=b.coef + further * (b.coef - a.coef),
+        intercept=b.intercept + further * (b.intercept - a.intercept),
+    )
