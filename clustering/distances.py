@@ -7,12 +7,12 @@ differences. So the products decide how fast a search is, never what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from typing import TypeVar, cast
+from threading import local
+from typing import Protocol, TypeVar, cast
 
 import numba
 import numpy as np
@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from clustering.matrix import check_finite
 from embedkit.errors import DataError
 
-# A tile of this size stays in the last cache between the product and the kernel that reads it.
-TILE_BYTES = 16 << 20
-TILE_COLUMNS = 16_384
+# A tile, 8 MiB of float32, stays in the cache between the product and the kernel that reads it.
+TILE_ROWS = 256
+TILE_COLUMNS = 8192
 # On a GPU a block has to be large enough to fill it.
 CUDA_BLOCK_BYTES = 1 << 30
 # Rows of a tile are tested this many at a time, without a branch, before any is looked at alone.
@@ -177,35 +177,63 @@ def lower_bounds(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | No
     return out.copy_(bounds)
 
 
-class full_precision:  # noqa: N801 - a context manager, used as a word
+@contextmanager
+def full_precision() -> Iterator[None]:
     """Hold matrix products at float32: TF32 or bfloat16 products would break the error bound."""
-
-    def __enter__(self) -> None:
-        self._before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self._before)
-
-
-Kernel = Callable[[int, int], None]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
-def in_threads(kernel: Kernel, n: int, pool: ThreadPoolExecutor) -> None:
-    """Run ``kernel(start, stop)`` over the rows 0..n in pieces, on all threads of the pool.
+class Workers(Protocol):
+    """Call ``work(start, stop)`` on blocks of the rows 0..n, one block a thread."""
 
-    Threads of Python's own, because the kernels let go of the interpreter lock and numba's thread layers do
-    not survive a fork.
+    def __call__(self, work: Callable[[int, int], None], n: int) -> None: ...  # noqa: D102
+
+
+@contextmanager
+def workers() -> Iterator[Workers]:
+    """Yield a callable that spreads blocks of rows over as many threads as torch computes with.
+
+    Each thread takes the products of its own blocks alone. Products shared by all threads end in a wait that
+    spins while the kernels run, and take three times as long on two busy cores. The threads are Python's own:
+    the kernels let go of the interpreter lock, and numba's thread layers do not survive a fork.
     """
-    pieces = min(n, 4 * torch.get_num_threads())
-    edges = np.linspace(0, n, pieces + 1).astype(int)
-    for done in [pool.submit(kernel, int(a), int(b)) for a, b in pairwise(edges)]:
-        done.result()
+    threads = torch.get_num_threads()
+    with (
+        full_precision(),
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+
+        def run(work: Callable[[int, int], None], n: int) -> None:
+            starts = range(0, n, TILE_ROWS)
+            for _ in pool.map(work, starts, [min(start + TILE_ROWS, n) for start in starts]):
+                pass
+
+        try:
+            yield run
+        finally:
+            pool.shutdown()
+            # Setting it in a thread also sets what later threads begin with.
+            torch.set_num_threads(threads)
 
 
-def thread_pool() -> ThreadPoolExecutor:
-    """Return a pool of as many threads as torch computes with."""
-    return ThreadPoolExecutor(torch.get_num_threads())
+class Tiles:
+    """Buffers for lower bounds, one a thread; a new one for each tile would cost more than the product."""
+
+    def __init__(self) -> None:
+        self._buffers = local()
+
+    def bounds(self, left: torch.Tensor, right: torch.Tensor) -> F32:
+        """Return the lower bounds between ``left`` and ``right``, valid until this thread's next call."""
+        if not hasattr(self._buffers, "tile"):
+            self._buffers.tile = torch.empty(TILE_ROWS * TILE_COLUMNS)
+        out = self._buffers.tile[: len(left) * len(right)].view(len(left), len(right))
+        bounds: F32 = lower_bounds(left, right, out).numpy()
+        return bounds
 
 
 @compiled
@@ -227,30 +255,29 @@ def threshold(square: float) -> np.float32:
 
 
 @compiled
-def _nearest_in_tile(
-    bounds: F32,
-    corner: tuple[int, int],
-    q: F64,
-    x: F64,
-    skip_self: bool,
-    squares: F64,
-    index: I64,
-    start: int,
-    stop: int,
+def _any_under(row: F32, limit: np.float32) -> bool:
+    # In 32 bits as the values are, and over a slice: so the compiler tests 16 at a time.
+    hit = np.uint32(0)
+    for j in range(len(row)):
+        hit = np.uint32(hit | np.uint32(row[j] < limit))
+    return bool(hit > 0)
+
+
+@compiled
+def nearest_in_tile(
+    bounds: F32, corner: tuple[int, int], q: F64, x: F64, skip_self: bool, squares: F64, index: I64
 ) -> None:
+    """Bring the nearest squared distances and indices, both (n, k), up to date with one tile of bounds."""
     row0, column0 = corner
     k = squares.shape[1]
     m = bounds.shape[1]
-    for r in range(start, stop):
+    for r in range(len(bounds)):
         i = row0 + r
         row = bounds[r]
         limit = threshold(squares[i, k - 1])
         for first in range(0, m, CHUNK):
             last = min(first + CHUNK, m)
-            hits = 0
-            for j in range(first, last):
-                hits += row[j] < limit
-            if hits == 0:
+            if not _any_under(row[first:last], limit):
                 continue
             for j in range(first, last):
                 if row[j] < limit and not (skip_self and i == column0 + j):
@@ -264,20 +291,6 @@ def _nearest_in_tile(
                         squares[i, place] = square
                         index[i, place] = column0 + j
                         limit = threshold(squares[i, k - 1])
-
-
-def nearest_rows(
-    bounds: F32,
-    corner: tuple[int, int],
-    queries: Points,
-    points: Points,
-    found: tuple[F64, I64],
-    pool: ThreadPoolExecutor,
-) -> None:
-    """Bring ``found``, squared distances and indices (n, k), up to date with one tile of lower bounds."""
-    same = queries is points
-    kernel = partial(_nearest_in_tile, bounds, corner, queries.exact, points.exact, same, *found)
-    in_threads(kernel, len(bounds), pool)
 
 
 def nearest(queries: Points, points: Points, k: int) -> tuple[F64, I64]:
@@ -306,19 +319,18 @@ def nearest(queries: Points, points: Points, k: int) -> tuple[F64, I64]:
 
 
 def _nearest_cpu(queries: Points, points: Points, k: int) -> tuple[F64, I64]:
-    found = np.full((queries.n, k), np.inf), np.full((queries.n, k), -1, np.int64)
-    columns = min(points.n, TILE_COLUMNS)
-    rows = max(64, TILE_BYTES // (4 * columns))
-    tile = torch.empty(rows, columns)
-    with full_precision(), thread_pool() as pool:
-        for i in range(0, queries.n, rows):
-            left = queries.left[i : i + rows]
-            for j in range(0, points.n, columns):
-                right = points.right[j : j + columns]
-                out = tile.view(-1)[: len(left) * len(right)].view(len(left), len(right))
-                bounds = lower_bounds(left, right, out)
-                nearest_rows(bounds.numpy(), (i, j), queries, points, found, pool)
-    return found
+    squares, index = np.full((queries.n, k), np.inf), np.full((queries.n, k), -1, np.int64)
+    same = queries is points
+    tiles = Tiles()
+
+    def search(start: int, stop: int) -> None:
+        for column in range(0, points.n, TILE_COLUMNS):
+            bounds = tiles.bounds(queries.left[start:stop], points.right[column : column + TILE_COLUMNS])
+            nearest_in_tile(bounds, (start, column), queries.exact, points.exact, same, squares, index)
+
+    with workers() as run:
+        run(search, queries.n)
+    return squares, index
 
 
 def block_rows(n: int, per_row: int) -> int:

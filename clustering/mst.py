@@ -11,13 +11,13 @@ Two ways to the same weights:
 Mutual reachability ties by construction: all edges from a row into its neighbourhood may weigh its core
 distance. So several trees are minimal, all with the same sorted weights, and clusterings drawn from them
 differ in the few points that reach two clusters at one distance. Borůvka's tree is therefore walked again by
-Prim together with the edges that tie in this way, and becomes Prim's own unless distances themselves tie too.
+Prim together with the neighbour lists, where such edges stand, and becomes Prim's own. Only where many
+distances tie themselves, as on a grid, can it remain another of the minimal trees.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from heapq import heappop, heappush
 from typing import Literal
 
@@ -30,27 +30,26 @@ from clustering.distances import (
     F32,
     F64,
     I64,
-    TILE_BYTES,
     TILE_COLUMNS,
     Frame,
     Points,
+    Tiles,
     block_rows,
     checked,
     compiled,
     full_precision,
-    in_threads,
     lower_bounds,
     nearest,
-    nearest_rows,
+    nearest_in_tile,
     squared_distance,
-    thread_pool,
     threshold,
+    workers,
 )
 from embedkit.device import choose_device
 from embedkit.errors import UsageError
 
-# The stored matrix of 24,000 rows takes 2.3 GB; beyond that the blocked way is as fast on two cores.
-DENSE_ROWS = 24_000
+# The stored matrix of 20,000 rows takes 1.6 GB. Without it the tree takes about a fifth longer on two cores.
+DENSE_ROWS = 20_000
 # Neighbours kept beyond min_samples: they let components merge without another pass over all pairs.
 EXTRA_NEIGHBOURS = 16
 
@@ -93,7 +92,7 @@ def spanning_tree(
     device : str
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
     method : {"auto", "prim", "boruvka"}
-        ``auto`` takes Prim on a CPU up to 24,000 rows and Borůvka otherwise.
+        ``auto`` takes Prim on a CPU up to 20,000 rows and Borůvka otherwise.
 
     Returns
     -------
@@ -136,17 +135,25 @@ def _prim(points: Points, k: int) -> tuple[I64, F64, F64]:
     """Return edges, weights and core distances, in the scale of the frame."""
     n = points.n
     bounds = torch.empty(n, n)
-    found = np.full((n, k), np.inf), np.full((n, k), -1, np.int64)
-    step = max(64, TILE_BYTES // (4 * n))
-    with full_precision(), thread_pool() as pool:
-        for start in range(0, n, step):
-            block = lower_bounds(
-                points.left[start : start + step], points.right, bounds[start : start + step]
-            )
-            nearest_rows(block.numpy(), (start, 0), points, points, found, pool)
-    core = np.sqrt(found[0][:, -1])
+    squares, index = np.full((n, k), np.inf), np.full((n, k), -1, np.int64)
+
+    def search(start: int, stop: int) -> None:
+        rows = lower_bounds(points.left[start:stop], points.right, bounds[start:stop]).numpy()
+        nearest_in_tile(rows, (start, 0), points.exact, points.exact, True, squares, index)
+
+    with workers() as run:
+        run(search, n)
+    core = np.sqrt(squares[:, -1])
     edges, weights = _prim_over(bounds.numpy(), points.exact, core)
     return edges, weights, core
+
+
+@compiled
+def _any_improves(row: F32, own: np.float32, limit: F32) -> bool:
+    hit = np.uint32(0)
+    for j in range(len(row)):
+        hit = np.uint32(hit | (np.uint32(row[j] < limit[j]) & np.uint32(own < limit[j])))
+    return bool(hit > 0)
 
 
 @compiled
@@ -171,11 +178,8 @@ def _prim_over(bounds: F32, x: F64, core: F64) -> tuple[I64, F64]:
         for c in range(chunks):
             first = c * CHUNK
             last = min(first + CHUNK, n)
-            hits = 0
-            for j in range(first, last):
-                hits += max(row[j], own) < limit[j]
             changed = current // CHUNK == c
-            if hits > 0:
+            if _any_improves(row[first:last], own, limit[first:last]):
                 for j in range(first, last):
                     if max(row[j], own) < limit[j]:
                         distance = np.sqrt(squared_distance(x, current, x, j))
@@ -254,14 +258,12 @@ def _boruvka(points: Points, k: int) -> tuple[I64, F64, F64]:
         roots = _roots(parent)
         _, component, sizes = np.unique(roots, return_inverse=True, return_counts=True)
     tree = np.concatenate(edges), np.concatenate(weights)
-    return *_prim_among(*_with_floor_ties(*tree, reach, index, core), n), core
+    return *_prim_among(*_with_lists(*tree, reach, index), n), core
 
 
 @compiled
-def _with_floor_ties(
-    edges: I64, weights: F64, reach: F64, index: I64, core: F64
-) -> tuple[I64, NDArray[np.int32], F64]:
-    """Return the tree and all list edges that weigh one end's core distance, as rows of a sparse matrix.
+def _with_lists(edges: I64, weights: F64, reach: F64, index: I64) -> tuple[I64, NDArray[np.int32], F64]:
+    """Return the tree and all edges of the lists, as rows of a sparse matrix.
 
     Where distances themselves do not tie, an edge that could take another's place in a minimal tree weighs
     as much as that one, and so both weigh one row's core distance; such edges stand in that row's list.
@@ -281,8 +283,6 @@ def _with_floor_ties(
             else:
                 i, t = divmod(e - len(edges), k)
                 j, w = index[i, t], reach[i, t]
-                if w != max(core[i], core[j]):
-                    continue
             for a, b in ((i, j), (j, i)):
                 if fill == 0:
                     starts[a + 1] += 1
@@ -397,23 +397,33 @@ def _nearest_outside(points: Points, rows: I64, component: I64, core: F64) -> tu
 def _nearest_outside_cpu(points: Points, rows: I64, component: I64, core: F64) -> tuple[F64, I64]:
     reach = np.full(len(rows), np.inf)
     index = np.full(len(rows), -1, np.int64)
-    columns = min(points.n, TILE_COLUMNS)
-    step = max(64, TILE_BYTES // (4 * columns))
-    tile = torch.empty(step, columns)
     shrunk = (core * core * (1 - 1e-6)).astype(np.float32)
     labels = component.astype(np.int32)
-    with full_precision(), thread_pool() as pool:
-        for i in range(0, len(rows), step):
-            part = rows[i : i + step]
-            left = points.left[part]
-            for j in range(0, points.n, columns):
-                right = points.right[j : j + columns]
-                out = tile.view(-1)[: len(left) * len(right)].view(len(left), len(right))
-                bounds = lower_bounds(left, right, out).numpy()
-                best = reach[i : i + step], index[i : i + step]
-                kernel = partial(_outside_in_tile, bounds, part, j, points.exact, labels, core, shrunk, *best)
-                in_threads(kernel, len(part), pool)
+    tiles = Tiles()
+
+    def search(start: int, stop: int) -> None:
+        part = rows[start:stop]
+        left = points.left[part]
+        for column in range(0, points.n, TILE_COLUMNS):
+            bounds = tiles.bounds(left, points.right[column : column + TILE_COLUMNS])
+            _outside_in_tile(
+                bounds, part, column, points.exact, labels, core, shrunk, reach[start:stop], index[start:stop]
+            )
+
+    with workers() as run:
+        run(search, len(rows))
     return reach, index
+
+
+@compiled
+def _any_outside(
+    row: F32, limit: np.float32, shrunk: F32, component: NDArray[np.int32], own: np.int32
+) -> bool:
+    hit = np.uint32(0)
+    for j in range(len(row)):
+        under = np.uint32(row[j] < limit) & np.uint32(shrunk[j] < limit)
+        hit = np.uint32(hit | (under & np.uint32(component[j] != own)))
+    return bool(hit > 0)
 
 
 @compiled
@@ -427,11 +437,9 @@ def _outside_in_tile(
     shrunk: F32,
     reach: F64,
     index: I64,
-    start: int,
-    stop: int,
 ) -> None:
     m = bounds.shape[1]
-    for r in range(start, stop):
+    for r in range(len(rows)):
         i = rows[r]
         if reach[r] <= core[i]:
             continue
@@ -439,10 +447,8 @@ def _outside_in_tile(
         limit = threshold(reach[r] * reach[r])
         for first in range(0, m, CHUNK):
             last = min(first + CHUNK, m)
-            hits = 0
-            for j in range(first, last):
-                hits += (max(row[j], shrunk[column0 + j]) < limit) & (component[column0 + j] != component[i])
-            if hits == 0:
+            near, far = column0 + first, column0 + last
+            if not _any_outside(row[first:last], limit, shrunk[near:far], component[near:far], component[i]):
                 continue
             for t in range(first, last):
                 j = column0 + t

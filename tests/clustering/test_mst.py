@@ -60,9 +60,9 @@ def mutual_reachability(x, k):
 def method(request, monkeypatch):
     """Every way to the tree; the torch operations that a GPU runs are run here on the CPU."""
     if request.param.endswith("tiles"):
-        for name, value in {"TILE_BYTES": 4 * 64 * 40, "TILE_COLUMNS": 40}.items():
-            monkeypatch.setattr(distances, name, value)
-            monkeypatch.setattr(mst, name, value)
+        monkeypatch.setattr(distances, "TILE_ROWS", 17)
+        for module in (distances, mst):
+            monkeypatch.setattr(module, "TILE_COLUMNS", 40)
     if request.param.startswith("torch"):
         monkeypatch.setattr(distances, "_nearest_cpu", nearest_torch)
         monkeypatch.setattr(mst, "_nearest_outside_cpu", nearest_outside_torch)
