@@ -97,7 +97,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def _exit_code(job: Callable[[], int | None]) -> int:
     try:
-        return job() or 0
+        code = job() or 0
+        sys.stdout.flush()  # here, where a reader that has gone is still handled
+        return code
     except SystemExit as stop:  # argparse has printed its message
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     except UsageError as error:

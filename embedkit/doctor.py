@@ -98,7 +98,7 @@ def _package(module: str, name: str) -> Finding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a package's own start-up chatter is no finding of ours
             importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # a broken binary raises anything, OSError and RuntimeError most often
         return Finding(module, f"can't be imported: {error}", f"pip install {name}", serious=True)
     for distribution in (name, *packages_distributions().get(module, ())):
         try:
@@ -111,7 +111,7 @@ def _package(module: str, name: str) -> Finding:
 def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
-    except ImportError as error:
+    except Exception as error:  # whatever is broken here, the rest is still worth looking at
         return Finding(what, f"not looked at: {error}")
 
 

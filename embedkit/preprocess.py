@@ -21,6 +21,11 @@ INTERPOLATIONS = {
 }
 
 
+# What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
+# and an image of 8192 x 1 pixels doesn't become one of 400 million.
+_REACH = 8
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How an image becomes a square model input.
@@ -76,15 +81,17 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         shorter = min(height, width)
         if self.center_crop is None:
-            scale = self.resize / shorter
+            target, source = self.resize, shorter
         else:
             if self.center_crop > shorter:
                 raise ImageError(
                     f"{where}: {width} x {height} pixels, smaller than the centre crop of "
                     f"{self.center_crop}. Give a smaller --center-crop."
                 )
-            scale = self.image_size / self.center_crop
-        size = (max(round(width * scale), self.image_size), max(round(height * scale), self.image_size))
+            target, source = self.image_size, self.center_crop
+        pixels = center(pixels, _REACH * source)
+        # Rounded down, as torchvision does.
+        size = (pixels.shape[1] * target // source, pixels.shape[0] * target // source)
         image = Image.fromarray(pixels)
         return image if size == image.size else image.resize(size, INTERPOLATIONS[self.interpolation])
 
@@ -93,8 +100,7 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         if self.center_crop is not None and self.center_crop <= min(height, width):
             # Cropping first keeps pixels outside the crop from leaking in through the resize kernel.
-            top, left = (height - self.center_crop) // 2, (width - self.center_crop) // 2
-            pixels = pixels[top : top + self.center_crop, left : left + self.center_crop]
+            pixels = center(pixels, self.center_crop)
         return center(np.asarray(self.frame(pixels, where)), self.image_size)
 
     def normalize(self, batch: torch.Tensor) -> torch.Tensor:
@@ -109,8 +115,9 @@ class Preprocessing:
 
 
 def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the central (size, size, 3) square."""
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    """Return the central (size, size, 3) square; of an axis that is shorter, all there is."""
+    # Half a pixel goes to the even side, as in torchvision.
+    top, left = (max(0, round((length - size) / 2)) for length in pixels.shape[:2])
     return pixels[top : top + size, left : left + size]
 
 

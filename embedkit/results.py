@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import math
 import os
@@ -87,7 +89,7 @@ class Result:
         return json.dumps(_finite(asdict(self)), allow_nan=False, sort_keys=True)
 
     @classmethod
-    def from_json(cls, line: str) -> Result:
+    def from_json(cls, line: str | bytes) -> Result:
         """Read a line that `to_json` wrote; raises ``ValueError`` or ``TypeError`` on any other."""
         record = json.loads(line)
         if not isinstance(record, dict):
@@ -101,8 +103,8 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        value = value.item()
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _finite(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -136,16 +138,22 @@ def versions() -> dict[str, str]:
 
 
 def append_result(path: str | os.PathLike[str], result: Result) -> None:
-    """Append one line to a results.jsonl, in one write, so that parallel runs don't interleave."""
+    """Append one line to a results.jsonl, whole or not at all; parallel runs wait for each other."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # O_APPEND makes a single write atomic with respect to other appenders on a local file system.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (result.to_json() + "\n").encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    line = (result.to_json() + "\n").encode()
+    with path.open("ab+", buffering=0) as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        end = stream.seek(0, os.SEEK_END)
+        if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
+            line = b"\n" + line  # a crash of the machine tore the last line; that one alone is lost
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError as error:
+            stream.truncate(end)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_results(path: str | os.PathLike[str]) -> list[Result]:
@@ -165,7 +173,7 @@ def read_results(path: str | os.PathLike[str]) -> list[Result]:
         )
     results = []
     for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
             if not line.strip():
                 continue
             try:

@@ -94,6 +94,8 @@ class FeatureFile:
             raise FeatureFileError(
                 f"{self.path}: no such file. Make it with `embedkit extract DATASET -o {self.path}`."
             )
+        if self.path.is_dir():
+            raise FeatureFileError(f"{self.path}: a folder. Name one of the feature files in it.")
         try:
             file = self._file()
             if file.attrs.get("format") != FORMAT or "schema_version" not in file.attrs:
@@ -101,7 +103,9 @@ class FeatureFile:
                     "an HDF5 file, but not a feature file: it has no embedkit format mark. Use the .h5 that "
                     "`embedkit extract` wrote; a file of images is a DATASET for extract."
                 ]
-            version = int(file.attrs["schema_version"])
+            version = file.attrs["schema_version"]
+            if not isinstance(version, (int, np.integer)):
+                return [f"its schema_version is {version!r}, not a number. Extract again."]
             if version > SCHEMA_VERSION:
                 return [
                     f"written by a newer embedkit (schema {version}; this one reads up to "
@@ -128,22 +132,43 @@ class FeatureFile:
         if file["features"].ndim != 2:
             return [f"/features has {file['features'].ndim} axes, expected (n, d). Extract again."]
         n, d = file["features"].shape
+        t = getattr(file.get("targets"), "shape", ())[1:2] or (1,)
         expected = {
-            "ids": (n,),
-            "labels": (n,),
-            "split": (n,),
-            "group": (n,),
-            "ok": (n,),
-            "errors": (n,),
-            "coordinates": (n, 2),
-            "view_mean": (n, d),
-            "within_covariance": (d, d),
+            "features": ((n, d), "f"),
+            "ids": ((n,), "text"),
+            "labels": ((n,), "iu"),
+            "targets": ((n, *t), "f"),
+            "split": ((n,), "text"),
+            "group": ((n,), "text"),
+            "ok": ((n,), "b"),
+            "errors": ((n,), "text"),
+            "coordinates": ((n, 2), "f"),
+            "view_mean": ((n, d), "f"),
+            "within_covariance": ((d, d), "f"),
         }
-        for name, shape in expected.items():
-            if name in file and file[name].shape != shape:
-                problems.append(f"/{name} has shape {file[name].shape}, expected {shape}. Extract again.")
-        if "targets" in file and (file["targets"].ndim != 2 or file["targets"].shape[0] != n):
-            problems.append(f"/targets has shape {file['targets'].shape}, expected ({n}, t). Extract again.")
+        for name, (shape, kind) in expected.items():
+            if name not in file:
+                continue
+            if not isinstance(file[name], h5py.Dataset) or file[name].shape != shape:
+                found = getattr(file[name], "shape", "none (a group)")
+                problems.append(f"/{name} has shape {found}, expected {shape}. Extract again.")
+            elif not _holds(file[name].dtype, kind):
+                problems.append(
+                    f"/{name} holds {file[name].dtype}, which is no {_KINDS[kind]}. Extract again."
+                )
+        if problems:
+            return problems
+        if _from_json(file.attrs.get("provenance", "{}"), dict) is None:
+            problems.append("its provenance is not a JSON object. Extract again.")
+        for name, attribute in (("labels", "class_names"), ("targets", "target_names")):
+            if name in file and _from_json(file[name].attrs.get(attribute), list) is None:
+                problems.append(f"/{name} has no {attribute}, a JSON list. Extract again.")
+        if "within_covariance" in file:
+            n_views = file["within_covariance"].attrs.get("n_views")
+            if not isinstance(n_views, (int, np.integer)) or n_views < 2:
+                problems.append(
+                    f"/within_covariance is of {n_views} views, expected 2 or more. Extract again."
+                )
         if ("view_mean" in file) != ("within_covariance" in file):
             problems.append(
                 "/view_mean and /within_covariance belong together, and one is missing. Extract again."
@@ -190,8 +215,10 @@ class FeatureFile:
                 group=strings("group"),
                 coordinates=array("coordinates"),
             )
-        except (EmbedkitError, KeyError) as error:
+        except EmbedkitError as error:
             raise FeatureFileError(f"{self.path}: {error} Extract again.") from error
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
 
     @cached_property
     def ok(self) -> NDArray[np.bool_]:
@@ -216,12 +243,19 @@ class FeatureFile:
 
     def read(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Return features as (rows, d) float32: all rows, a slice, or those of a mask or index."""
+        try:
+            return self._read(slice(None) if rows is None else rows)
+        except OSError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> FeatureFileError:
+        return FeatureFileError(f"{self.path}: damaged ({first_line(error)}). Delete it and extract again.")
+
+    def _read(self, rows: slice | NDArray[Any]) -> NDArray[np.float32]:
         features = self._file()["features"]
-        if rows is None:
-            rows = slice(None)
-        if isinstance(rows, slice):
+        if isinstance(rows, slice) and (rows.step or 1) > 0:
             return np.asarray(features[rows], dtype=np.float32)
-        index = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows)
+        index = np.arange(self.n)[rows]
         # h5py wants increasing indices and is slow on them; a sorted read with the order restored is not.
         order = np.argsort(index, kind="stable")
         out = np.empty((len(index), self.d), dtype=np.float32)
@@ -274,7 +308,7 @@ class FeatureFile:
         try:
             rows = self.rows
         except FeatureFileError as error:
-            return [str(error)]
+            return [str(error).removeprefix(f"{self.path}: ")]
         ok = self.ok
         n_bad = 0
         for where, x in self.blocks():
@@ -291,6 +325,22 @@ class FeatureFile:
             if not np.isfinite(covariance).all() or not np.allclose(covariance, covariance.T):
                 problems.append("/within_covariance is not a finite symmetric matrix. Extract again.")
         return problems
+
+
+_KINDS = {"f": "floating-point number", "iu": "whole number", "b": "truth value", "text": "text"}
+
+
+def _holds(dtype: np.dtype[Any], kind: str) -> bool:
+    return h5py.check_string_dtype(dtype) is not None if kind == "text" else dtype.kind in kind
+
+
+def _from_json(text: Any, kind: type) -> Any:
+    """The JSON value in an attribute; None where it is absent, broken or of another kind."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    return value if isinstance(value, kind) else None
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

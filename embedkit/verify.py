@@ -12,7 +12,7 @@ import numpy as np
 
 from embedkit import console
 from embedkit.cli import Handler
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.store import FeatureFile
 
 # The same weights and pixels in the same precision agree far closer than this; another image does not.
@@ -61,6 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
 
 def run(args: argparse.Namespace) -> int:
     """Run `embedkit verify`."""
+    if args.rows < 0:
+        raise UsageError(f"--rows {args.rows}: give 0 or more.")
     moved = {"path": args.path, "weights": args.weights, "adapter": args.adapter}
     found = verify(args.features, rows=args.rows, moved={k: v for k, v in moved.items() if v is not None})
     if args.json:
@@ -108,7 +110,7 @@ def verify(
             except _NotThereError as error:
                 why_not = str(error)
             else:
-                compared, lowest = len(cosines), float(min(cosines.values(), default=1.0))
+                compared, lowest = len(cosines), min(cosines.values())
                 problems += [
                     f"{name!r} gives other features now (cosine {cosine:.4f}). The image or the row order "
                     "has changed: extract again."
@@ -131,6 +133,8 @@ def _extract_again(file: FeatureFile, rows: int, moved: dict[str, Path]) -> dict
 
     job, precision = _same_job(file, moved)
     good = np.flatnonzero(file.ok)
+    if not len(good):
+        raise _NotThereError("none of them could be read.")
     chosen = good[np.linspace(0, len(good) - 1, min(rows, len(good))).round().astype(int)]
     cosines = {}
     for row in chosen:
@@ -139,7 +143,10 @@ def _extract_again(file: FeatureFile, rows: int, moved: dict[str, Path]) -> dict
             raise EmbedkitError(f"{images} It could be read when {file.path} was made.")
         features = pooled_views(job, torch.tensor(images), precision).cpu()
         stored = torch.from_numpy(file.read(np.array([row]))[0])
-        cosines[str(file.rows.ids[row])] = float(F.cosine_similarity(features, stored, dim=0))
+        same = torch.equal(features, stored)  # two rows of zeros have no cosine: black pixels, say
+        cosines[str(file.rows.ids[row])] = (
+            1.0 if same else float(F.cosine_similarity(features, stored, dim=0))
+        )
     return cosines
 
 
@@ -162,10 +169,14 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
     adapter = moved.get("adapter") or provenance["backbone"]["origin"]["adapter"]
     for kind, place in (("weights", weights), ("adapter", adapter)):
         if place is not None and not Path(place).exists():
+            if kind in moved:
+                raise EmbedkitError(f"--{kind} {place}: no such file or folder.")
             raise _NotThereError(f"its {kind} {place} are gone. Give --{kind}.")
     try:
         dataset = load_dataset(**origin)
     except EmbedkitError as error:
+        if "path" in moved:
+            raise
         raise _NotThereError(f"its dataset can't be read ({error}). Give --path.") from error
     if dataset.fingerprint != provenance["dataset"]["fingerprint"]:
         raise EmbedkitError(
