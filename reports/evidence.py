@@ -43,12 +43,20 @@ class Clustering:
     distance: NDArray[np.float32] | None
     probability: NDArray[np.float32] | None
 
+    def name(self, number: int) -> str:
+        """Name a cluster, with the class that it was matched to, if any."""
+        if number == -1:
+            return "noise"
+        matching = self.result.params.get("matching")
+        matched = matching.get(str(number)) if isinstance(matching, Mapping) else None
+        return f"cluster {number}" if matched is None else f"cluster {number} ({matched})"
+
     def columns(self) -> list[Column]:
         """Return cluster, distance and probability as columns to colour by."""
         numbers = np.unique(self.cluster[self.cluster >= 0])
         codes = np.full(len(self.cluster), -1, np.int64)
         codes[self.cluster >= 0] = np.searchsorted(numbers, self.cluster[self.cluster >= 0])
-        names = tuple(f"cluster {number}" for number in numbers)
+        names = tuple(self.name(int(number)) for number in numbers)
         missing = "noise" if (self.cluster == -1).any() else "not assigned"
         found: list[Column] = [
             limited(Category(f"cluster:{self.title}", self.title, "Clusterings", codes, names, missing))
@@ -248,7 +256,7 @@ def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Colu
 
 def _confusion(result: Result, title: str) -> Confusion | None:
     params: Mapping[str, Any] = result.params
-    rows = params.get("confusion_matrix", params.get("confusion"))
+    rows = params.get("confusion")
     if rows is None:
         return None
     try:
@@ -260,5 +268,7 @@ def _confusion(result: Result, title: str) -> Confusion | None:
     classes = tuple(str(name) for name in params.get("class_names", ()))
     if len(classes) != counts.shape[0]:
         classes = tuple(f"class {i}" for i in range(counts.shape[0]))
-    columns = classes if counts.shape[1] == len(classes) else tuple(str(i) for i in range(counts.shape[1]))
+    columns = tuple(str(name) for name in params.get("confusion_columns", classes))
+    if len(columns) != counts.shape[1]:
+        columns = tuple(str(i) for i in range(counts.shape[1]))
     return Confusion(title, counts, classes, columns)

@@ -26,7 +26,7 @@ FORMATS = ("table", "markdown", "csv", "json")
 HEADLINES = {
     "accuracy": ("accuracy",),
     "balanced acc.": ("balanced_accuracy",),
-    "acc. without noise": ("accuracy_without_noise",),
+    "acc. w/o noise": ("accuracy_without_noise",),
     "coverage": ("coverage",),
     "NMI": ("nmi",),
     "ARI": ("ari",),
@@ -38,15 +38,19 @@ HEADLINES = {
 }
 # What ranks a group where the user names nothing: the first that any of its results has.
 RANKING = ("accuracy", "rmse", "roc_auc", "nmi", "silhouette")
+# What else a leaderboard may be sorted by.
+_FIELDS = ("seconds", "n")
 _LOWER_IS_BETTER = ("rmse", "mae", "mse", "inertia", "expected_calibration_error", "seconds")
 # Settings that describe the outcome, not the method: two runs that differ in them only are identical.
 _OUTCOMES = (
     "confusion",
-    "confusion_matrix",
+    "confusion_columns",
     "class_names",
     "matching",
     "cluster_sizes",
 )
+# Settings that a table always shows; others where they differ between runs of one method.
+_KEY_SETTINGS = ("prep", "pca", "k", "c", "min_cluster_size")
 
 
 def lower_is_better(metric: str) -> bool:
@@ -106,15 +110,16 @@ class Leaderboard:
 
     def to_tables(self) -> list[Table]:
         """Return one rich table a group."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
         tables = []
         for (dataset, task), entries in self.groups():
             table = Table(
-                title=Text(f"{dataset}: {task}", style="bold"), title_justify="left", show_edge=False
+                title=Text(f"{dataset}: {task}", style="bold"), title_justify="left", box=SIMPLE_HEAD
             )
-            header, lines = cells(entries)
+            header, lines = cells(entries, self.sort)
             for name in header:
                 table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
             for line in lines:
@@ -126,7 +131,7 @@ class Leaderboard:
         """Return a heading and a pipe table a group."""
         parts = []
         for (dataset, task), entries in self.groups():
-            header, lines = cells(entries)
+            header, lines = cells(entries, self.sort)
             rule = ["---" if name in TEXT_COLUMNS else "---:" for name in header]
             rows = [header, rule, *lines]
             table = "\n".join(f"| {' | '.join(_pipe_safe(cell) for cell in row)} |" for row in rows)
@@ -205,18 +210,18 @@ def leaderboard(
     entries = [Entry(result, count[key] - 1) for key, result in newest.items()]
     if sort is not None and entries:
         metrics = _all_metrics(entries)
-        if sort not in (*metrics, "seconds", "n"):
+        if sort not in (*metrics, *_FIELDS):
             raise UsageError(f"--sort {sort}: no result has it. There are: {', '.join(metrics)}, seconds, n.")
     ordered: list[Entry] = []
     for group in sorted({entry.group for entry in entries}):
         members = [entry for entry in entries if entry.group == group]
-        by = sort or next((m for m in RANKING if any(e.value(m) is not None for e in members)), None)
+        by = sort if sort in _FIELDS else ranking_metric(members, sort)
         ordered += sorted(members, key=lambda entry: (_rank(entry, by), _identity(entry.result)))
     return Leaderboard(tuple(ordered), len(results) - len(entries), sort)
 
 
 def _rank(entry: Entry, by: str | None) -> tuple[bool, float]:
-    if by in ("seconds", "n"):
+    if by in _FIELDS:
         value: float | None = float(getattr(entry.result, by))
     else:
         value = None if by is None else entry.value(by)
@@ -269,35 +274,76 @@ def settings_text(result: Result) -> str:
     return " ".join(settings(result).values())
 
 
-def metric_text(metric: Metric | None) -> str:
+def telling_settings(result: Result, among: Sequence[Result]) -> str:
+    """Write the settings that name a method, and those that set it apart from its like `among` others."""
+    alike = [settings(other) for other in among if (other.task, other.method) == (result.task, result.method)]
+    own = settings(result)
+    return " ".join(
+        text
+        for name, text in own.items()
+        if name in _KEY_SETTINGS or any(other.get(name) != text for other in alike)
+    )
+
+
+def metric_text(metric: Metric | None, *, interval: bool = True) -> str:
     """Write a metric as ``0.571 [0.551, 0.590]``, without the interval where there is none."""
     if metric is None or metric.value is None:
         return ""
-    if metric.low is None or metric.high is None:
+    if not interval or metric.low is None or metric.high is None:
         return f"{metric.value:.3f}"
     return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
-_COLUMNS: dict[str, Callable[[Result], str]] = {
-    "features": lambda result: result.features,
-    "method": lambda result: result.method,
-    "settings": settings_text,
-    "split": lambda result: "" if result.split == "none" else result.split,
-    "seed": lambda result: str(result.seed),
-    "n": lambda result: f"{result.n:,}",
-}
 TEXT_COLUMNS = ("features", "method", "settings", "split")
 
 
-def cells(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the text of every cell, without the columns that are empty throughout."""
+def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the text of every cell of a group.
+
+    Left out are columns that are empty throughout, the seed where it is the same throughout, and the
+    silhouette where there are labels to score by. Accuracy, and the metric that ranks the group, stand with
+    their intervals.
+
+    Parameters
+    ----------
+    entries
+        Of one dataset and task, in order.
+    sort
+        The metric that they were ranked by, as in `leaderboard`.
+    """
+    results = [entry.result for entry in entries]
     columns: dict[str, list[str]] = {
-        name: [text(entry.result) for entry in entries] for name, text in _COLUMNS.items()
+        "features": [result.features for result in results],
+        "method": [result.method for result in results],
+        "settings": [telling_settings(result, results) for result in results],
+        "split": ["" if result.split == "none" else result.split for result in results],
+        "seed": [str(result.seed) for result in results],
+        "n": [f"{result.n:,}" for result in results],
     }
-    for title, names in HEADLINES.items():
-        columns[title] = [metric_text(_first(entry.result, names)) for entry in entries]
+    if len(set(columns["seed"])) == 1:
+        del columns["seed"]
+    ranked = ranking_metric(entries, sort)
+    shown = dict(HEADLINES)
+    if any(entry.value("accuracy") is not None for entry in entries):
+        del shown["silhouette"]
+    if ranked is not None and not any(ranked in names for names in shown.values()):
+        shown = {ranked: (ranked,), **shown}
+    for title, names in shown.items():
+        metrics = [_first(result, names) for result in results]
+        columns[title] = [
+            metric_text(metric, interval=title == "accuracy" or ranked in names) for metric in metrics
+        ]
+    if sort == "seconds":
+        columns["seconds"] = [f"{result.seconds:.3g}" for result in results]
     kept = {name: column for name, column in columns.items() if any(column)}
     return list(kept), [list(line) for line in zip(*kept.values(), strict=True)]
+
+
+def ranking_metric(entries: Sequence[Entry], sort: str | None = None) -> str | None:
+    """Return the metric that ranks a group: `sort`, else its first of `RANKING`; None for seconds and n."""
+    if sort is not None:
+        return None if sort in _FIELDS else sort
+    return next((name for name in RANKING if any(entry.value(name) is not None for entry in entries)), None)
 
 
 def _first(result: Result, names: Sequence[str]) -> Metric | None:

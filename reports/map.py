@@ -52,7 +52,8 @@ class Map:
         s = self.settings
         return (
             f"{pca}, then UMAP with {s['n_neighbors']} neighbours, minimum distance {s['min_dist']:g}, "
-            f"{s['metric']} metric, seed {s['seed']}."
+            f"{s['metric']} metric, seed {s['seed']}. Neighbourhoods carry meaning; distances between far "
+            "groups and the axes do not."
         )
 
 

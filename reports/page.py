@@ -214,7 +214,7 @@ def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
             counts = np.bincount(codes[codes >= 0], minlength=len(label.names))
             largest = np.argsort(-counts, kind="stable")[:3]
             classes = [(label.names[c], counts[c] / inside.sum()) for c in largest if counts[c]]
-        name = "noise" if number == -1 else f"cluster {number}"
+        name = clustering.name(number)
         clusters.append({"name": name, "size": int(inside.sum()), "classes": classes, "members": members})
     clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -int(str(cluster["size"]))))
     order = "The largest first; in each, the images nearest to its centre."

@@ -152,8 +152,7 @@ def report(
             evidence = find_evidence(folder, file, rows.ids)
         for text in evidence.notes:
             say(text)
-        if len(points) > 2000:
-            note(f"Laying out {len(points):,} images; UMAP compiles itself first.")
+        note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
         try:
             layout = umap_map(
                 file.read(points),

@@ -29,9 +29,13 @@ def world(tmp_path_factory) -> World:
     with FeatureFile(root / "colours.h5") as file:
         assigned = labels.copy()
         assigned[::9] = -1
-        write_clustering(
-            runs, file, "kmeans.csv", assigned, k=3, confusion=[[18, 0, 0], [0, 17, 1], [0, 0, 19]]
-        )
+        outcome = {
+            "confusion": [[17, 0, 0, 3], [0, 17, 1, 2], [0, 0, 18, 2]],
+            "class_names": sorted(COLOURS),
+            "confusion_columns": [*sorted(COLOURS), "(none)"],
+            "matching": {"0": "blue", "2": "red"},
+        }
+        write_clustering(runs, file, "kmeans.csv", assigned, k=3, **outcome)
     return World(root / "images", root / "colours.h5", runs, 60, 3)
 
 

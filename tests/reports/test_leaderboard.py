@@ -114,10 +114,10 @@ def test_markdown():
     assert text.splitlines() == [
         "## gz: cluster",
         "",
-        "| features | method | settings | seed | n | accuracy |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
-        "| vit cls-4 | a\\|b | k=4 | 0 | 100 | 0.500 [0.450, 0.550] |",
-        "| vit cls-4 | kmeans | k=25 | 0 | 100 | 0.250 |",
+        "| features | method | settings | n | accuracy |",
+        "| --- | --- | --- | ---: | ---: |",
+        "| vit cls-4 | a\\|b | k=4 | 100 | 0.500 [0.450, 0.550] |",
+        "| vit cls-4 | kmeans | k=25 | 100 | 0.250 |",
     ]
 
 
@@ -125,6 +125,40 @@ def test_columns_empty_throughout_are_dropped():
     text = leaderboard([result(metrics={"accuracy": Metric(0.5), "nmi": Metric(None)})]).to_markdown()
     assert "NMI" not in text
     assert "split" not in text
+
+
+def test_only_telling_settings_are_shown():
+    def row(k, iterations, **more):
+        return result(params={"k": k, "max_iter": iterations, "n_init": 10, "sizes": [1, 2], **more})
+
+    lines = leaderboard([row(3, 300), row(3, 500), row(4, 300, refit=True)]).to_markdown().splitlines()[4:]
+    assert sorted(line.split(" | ")[2] for line in lines) == [
+        "k=3 max_iter=300",
+        "k=3 max_iter=500",
+        "k=4 max_iter=300 refit",
+    ]
+
+
+def test_seed_is_shown_where_it_differs():
+    lines = leaderboard([scored(0.9, seed=1), scored(0.8, seed=2)]).to_markdown().splitlines()
+    assert lines[2] == "| features | method | settings | seed | n | accuracy |"
+
+
+def test_silhouette_is_shown_without_labels_only():
+    metrics = {"silhouette": Metric(0.3, 0.2, 0.4)}
+    assert "| 0.300 [0.200, 0.400] |" in leaderboard([result(metrics=metrics)]).to_markdown()
+    both = metrics | {"accuracy": Metric(0.5)}
+    assert "silhouette" not in leaderboard([result(metrics=both)]).to_markdown()
+
+
+def test_the_metric_sorted_by_is_always_a_column():
+    metrics = {"accuracy": Metric(0.5, 0.4, 0.6), "f1": Metric(0.25, 0.2, 0.3)}
+    lines = leaderboard([result(metrics=metrics)], sort="f1").to_markdown().splitlines()
+    assert lines[2].endswith("| f1 | accuracy |")
+    assert lines[4].endswith("| 0.250 [0.200, 0.300] | 0.500 [0.400, 0.600] |")
+    by_time = leaderboard([result(seconds=9.0), result(seconds=2.0, seed=1)], sort="seconds")
+    assert [entry.result.seconds for entry in by_time.entries] == [2.0, 9.0]
+    assert by_time.to_markdown().splitlines()[2].endswith("| seconds |")
 
 
 def test_chance_is_the_null_or_the_majority():
@@ -136,7 +170,7 @@ def test_chance_is_the_null_or_the_majority():
     )
     lines = board.to_markdown().splitlines()
     assert lines[2].endswith("| chance |")
-    assert lines[4].endswith("| 0.300 [0.200, 0.400] |")
+    assert lines[4].endswith("| 0.300 |")
     assert lines[5].endswith("| 0.250 |")
 
 

@@ -48,6 +48,7 @@ def test_label_and_cluster_columns(data):
     assert np.bincount(unpack(label["values"])).tolist() == [20, 20, 20]
     cluster = column(data, "cluster:kmeans")
     codes = unpack(cluster["values"])
+    assert cluster["names"] == ["cluster 0 (blue)", "cluster 1", "cluster 2 (red)"]
     assert cluster["missing"] == "noise"
     assert (codes[::9] == -1).all()
     others = np.arange(60) % 9 != 0
@@ -93,7 +94,9 @@ def test_results_and_confusion_of_this_file(data):
     assert row["accuracy"] == "0.900 [0.850, 0.950]"
     assert row["chance"] == "0.370"
     (confusion,) = data["confusions"]
-    assert confusion["counts"][1] == [0, 17, 1]
+    assert confusion["counts"][1] == [0, 17, 1, 2]
+    assert confusion["row_names"] == ["blue", "green", "red"]
+    assert confusion["column_names"] == ["blue", "green", "red", "(none)"]
 
 
 class Loads(HTMLParser):
