@@ -4,8 +4,8 @@
     python benchmarks/probe_linear.py --n 3000 --d 384 --seeds 1       # about a minute
     python benchmarks/probe_linear.py --features features.h5           # real features
 
-Both get the same standardised float32 training rows (70 %) of each seed's split, the same grid, and choose C by the
-accuracy on the same validation rows (15 %). Reading and splitting are not timed; standardising is, for both.
+Both get the same float32 training rows (70 %) of each seed's split and the same grid, standardise, and
+choose C by the accuracy on the same validation rows (15 %). Reading and splitting are not timed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from probes.splits import stratified_split
 
 
 def synthetic(n: int, d: int, c: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Features as a vision transformer gives them: a spectrum that falls as a power, correlated, ten classes."""
+    """Features with the falling spectrum and the correlations of a vision transformer's."""
     random = np.random.default_rng(0)
     y = random.choice(c, size=n, p=np.linspace(1, 8, c) / np.linspace(1, 8, c).sum())
     spectrum = np.arange(1, d + 1) ** -0.7
     centres = random.normal(size=(c, d))
     rotation = np.linalg.qr(random.normal(size=(d, d)))[0]
-    x = ((0.12 * centres[y] + random.normal(size=(n, d))) * spectrum) @ rotation
+    x = ((2.7 / np.sqrt(d) * centres[y] + random.normal(size=(n, d))) * spectrum) @ rotation
     return x.astype(np.float32), y
 
 

@@ -17,8 +17,8 @@ from probes.selection import Validation, check_varies, choose, class_index, feat
 # their best C.
 C_GRID = tuple(float(f"{c:.4g}") for c in np.logspace(-5, 1, 13))
 
-# Largest change of a coefficient that a Newton step would still make, as a fraction of the largest one: along the
-# path, and in the fit that is kept. Agreement with scikit-learn's coefficients to 1e-4 needs the second.
+# Largest change of a coefficient that a Newton step would still make, as a fraction of the largest one:
+# along the path, and in the fit that is kept. Agreement with scikit-learn to 1e-4 needs the second.
 PATH_TOLERANCE = 2e-3
 FINAL_TOLERANCE = 1e-8
 MEMORY = 10
@@ -46,7 +46,7 @@ class LogisticFit:
         Largest change of a coefficient that one more Newton step, with the preconditioner for Hessian,
         would make; as a fraction of the largest coefficient.
     converged
-        Whether `error` is within the tolerance.
+        Whether `error` is within the tolerance, or the loss can't get lower in its precision.
     """
 
     c: float
@@ -73,11 +73,12 @@ class Logistic:
 
     Notes
     -----
-    L-BFGS on logits X W^T, preconditioned with one Cholesky factor of ``I + C w X^T X`` for each C. With w
-    the mean of p (1 - p) this is the Hessian with its weights averaged (Boehning 1992, Multinomial logistic
-    regression algorithm, takes their upper bound), so the number of iterations hardly depends on C or on
-    how correlated features are. With fewer rows than dimensions, the rows' span is rotated to n dimensions
-    first, which changes nothing: the minimum lies in it.
+    L-BFGS on logits X W^T, preconditioned with ``I + C A (x) X^T X``, A the mean over the rows of
+    diag(p) - p p^T: the Hessian with its weights averaged, which one eigendecomposition of X^T X inverts for
+    every C (Boehning 1992, Multinomial logistic regression algorithm, puts a constant upper bound for A). So
+    the number of iterations hardly depends on C or on how correlated features are. With fewer rows than
+    dimensions, the rows' span is rotated to n dimensions first, which changes nothing: the minimum lies in
+    it.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class Logistic:
         else:
             self._target[np.arange(n), label] = 1
         # In another precision, the same rows have the same X^T X as far as a preconditioner needs it.
-        self._gram: NDArray[np.float64] | None = like._gram if like is not None and n >= d else None
+        self._spectrum: tuple[NDArray[np.float64], NDArray[np.float64]] | None = (
+            like._spectrum if like is not None and n >= d else None
+        )
 
     def fit(
         self,
@@ -120,10 +123,14 @@ class Logistic:
         precondition = self._preconditioner(w, c)
         step = precondition(gradient)
         pairs: list[_Pair] = []
-        # What rounding leaves of a loss: below it, a line search sees noise.
-        noise = 10 * float(np.finfo(self._x.dtype).eps)
+        eps = float(np.finfo(self._x.dtype).eps)
         n_iter = 0
-        while (error := _relative(step, w)) > tolerance and n_iter < max_iter:
+        while True:
+            error = _relative(step, w)
+            # Or the loss is lowest as far as its precision tells: half the decrement is what a step gains.
+            converged = error <= tolerance or 0.5 * float((gradient * step).sum()) <= eps * abs(loss)
+            if converged or n_iter == max_iter:
+                break
             n_iter += 1
             direction = -_two_loop(gradient, step, pairs, precondition)
             slope = float((gradient * direction).sum())
@@ -131,7 +138,7 @@ class Logistic:
             while length > 1e-10:
                 trial = w + length * direction
                 trial_loss, trial_gradient = self._value(trial, c)
-                if trial_loss <= loss + 1e-4 * length * slope + noise * abs(loss):
+                if trial_loss <= loss + 1e-4 * length * slope + 10 * eps * abs(loss):
                     break
                 length /= 2
             else:
@@ -144,7 +151,7 @@ class Logistic:
         coef, intercept = w[:, :-1], w[:, -1]
         if self._rotation is not None:
             coef = coef @ self._rotation.T.astype(np.float64)
-        return LogisticFit(c, coef, intercept - coef @ self._mean, n_iter, error, error <= tolerance)
+        return LogisticFit(c, coef, intercept - coef @ self._mean, n_iter, error, converged)
 
     def _start(self, start: LogisticFit | None) -> NDArray[np.float64]:
         w = np.zeros((self._n_logits, self._x.shape[1] + 1))
@@ -190,23 +197,29 @@ class Logistic:
     def _preconditioner(
         self, w: NDArray[np.float64], c: float
     ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        from scipy.linalg import cho_factor, cho_solve
-
-        if self._gram is None:
-            self._gram = np.asarray(self._x.T @ self._x, dtype=np.float64)
+        if self._spectrum is None:
+            gram = self._x.T @ self._x
+            values, vectors = np.linalg.eigh(gram)  # float32 does: any rotation makes a preconditioner
+            self._spectrum = np.maximum(values, 0).astype(np.float64), vectors.astype(np.float64)
+        values, vectors = self._spectrum
         _, p = self._log_loss(self._logits(w))
-        weight = float((p * (1 - p)).mean(dtype=np.float64))
-        # A floor keeps the factor meaningful where the rows are separated and every weight vanishes.
-        weight = max(weight, 1e-6)
-        hessian = c * weight * self._gram
-        hessian[np.diag_indices_from(hessian)] += 1
-        factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-        intercept = c * weight * len(self._x)
+        p = p.astype(np.float64)
+        if self._n_logits == 1:
+            covariance = np.array([[(p * (1 - p)).mean()]])
+        else:
+            covariance = np.diag(p.mean(axis=0)) - p.T @ p / len(p)
+        spread, mixture = np.linalg.eigh(covariance)
+        # A floor keeps the step bounded where the rows are separated and every probability is 0 or 1.
+        spread = np.maximum(spread, 1e-9)
+        inverse = 1 / (1 + c * np.outer(spread, values))
+        # Logits that move together change no probability, so that direction of the intercepts stays.
+        level = np.where(spread > 1e-9, 1 / (c * len(self._x) * spread), 0.0)
 
         def solve(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
             out = np.empty_like(gradient)
-            out[:, :-1] = cho_solve(factor, gradient[:, :-1].T, check_finite=False).T
-            out[:, -1] = gradient[:, -1] / intercept
+            turned = mixture.T @ gradient
+            out[:, :-1] = mixture @ (((turned[:, :-1] @ vectors) * inverse) @ vectors.T)
+            out[:, -1] = mixture @ (turned[:, -1] * level)
             return out
 
         return solve
