@@ -9,15 +9,21 @@ import hdbscan
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils.validation import check_is_fitted
 
+from clustering.exact_hdbscan import exact_hdbscan
 from clustering.matrix import CONSTANT, as_matrix
 from embedkit.errors import DataError
 
 METHODS = ("eom", "leaf")
+ALGORITHMS = ("exact", "hdbscan")
 
 
 class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """HDBSCAN* [1]_ with Euclidean distances, computed by the `hdbscan` package.
+    """HDBSCAN* [1]_ with Euclidean distances.
+
+    The spanning tree is exact and computed by matrix products; clusters are drawn from it by the `hdbscan`
+    package.
 
     Parameters
     ----------
@@ -31,6 +37,12 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         ``eom`` (excess of mass) or ``leaf`` (many small clusters).
     allow_single_cluster
         Whether all rows may be one cluster.
+    algorithm
+        ``exact``, or ``hdbscan`` for the package's own trees: faster in a few dimensions, slower in tens, and
+        up to 60 of them allowed to be approximate.
+    device
+        Where ``exact`` computes distances: ``auto`` (a CUDA GPU where there is one), ``cpu``, ``cuda`` or
+        ``cuda:N``.
 
     Attributes
     ----------
@@ -43,6 +55,10 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     n_clusters_ : int
     min_cluster_size_, min_samples_ : int
         What was used.
+    backend_ : str
+        What computed the tree, such as ``prim cpu float32``; ``hdbscan`` for the package.
+    model_ : hdbscan.HDBSCAN
+        The package's fitted estimator, with ``condensed_tree_`` and ``relative_validity_``.
 
     References
     ----------
@@ -57,11 +73,15 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         min_samples: int | None = None,
         cluster_selection_method: str = "eom",
         allow_single_cluster: bool = False,
+        algorithm: str = "exact",
+        device: str = "auto",
     ) -> None:
         self.min_cluster_size = min_cluster_size
         self.min_samples = min_samples
         self.cluster_selection_method = cluster_selection_method
         self.allow_single_cluster = allow_single_cluster
+        self.algorithm = algorithm
+        self.device = device
 
     def fit(self, x: Any, y: object = None) -> Self:  # noqa: ARG002
         """Cluster `x` (n, d).
@@ -82,22 +102,67 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         )
         if (x == x[0]).all():
             raise DataError(CONSTANT.format(n=n))
-        model = hdbscan.HDBSCAN(
-            min_cluster_size=self.min_cluster_size_,
-            min_samples=self.min_samples_,
-            cluster_selection_method=self.cluster_selection_method,
-            allow_single_cluster=self.allow_single_cluster,
-        ).fit(x)
-        self.labels_: NDArray[np.int64] = model.labels_.astype(np.int64)
-        self.probabilities_: NDArray[np.float64] = model.probabilities_
-        self.outlier_scores_: NDArray[np.float64] = model.outlier_scores_
+        options: dict[str, Any] = {
+            "min_cluster_size": self.min_cluster_size_,
+            "min_samples": self.min_samples_,
+            "cluster_selection_method": self.cluster_selection_method,
+            "allow_single_cluster": self.allow_single_cluster,
+        }
+        if self.algorithm == "exact":
+            self.model_ = exact_hdbscan(x, device=self.device, **options)
+            self.backend_: str = self.model_.spanning_tree_.backend
+        else:
+            if not x.flags.writeable:  # the package's trees want a buffer that they could write to
+                x = x.copy()
+            self.model_ = hdbscan.HDBSCAN(gen_min_span_tree=True, **options).fit(x)
+            self.backend_ = "hdbscan"
+        self.labels_: NDArray[np.int64] = self.model_.labels_.astype(np.int64)
+        self.probabilities_: NDArray[np.float64] = self.model_.probabilities_
+        self.outlier_scores_: NDArray[np.float64] = self.model_.outlier_scores_
         self.n_clusters_ = int(self.labels_.max()) + 1
         return self
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """Return the cluster (m,) of each row of `x` (m, d), -1 for noise; see `approximate_predict`."""
+        return self.approximate_predict(x)[0]
+
+    def approximate_predict(self, x: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Assign new rows to the clusters found, without finding clusters anew.
+
+        Rows that were fitted need not get their own labels back: here a row's own distance of zero to itself
+        counts among its neighbours.
+
+        Parameters
+        ----------
+        x : (m, d)
+
+        Returns
+        -------
+        labels : (m,) int64
+            -1 for noise.
+        probabilities : (m,) float64
+            Strength of membership; 0 for noise.
+
+        Raises
+        ------
+        DataError
+            NaN or infinite values, or another d than fitted.
+        """
+        check_is_fitted(self)
+        x = as_matrix(self, x, dtype=np.float64, reset=False)
+        if self.n_clusters_ == 0:
+            return np.full(len(x), -1), np.zeros(len(x))
+        if self.model_._prediction_data is None:
+            self.model_.generate_prediction_data()
+        labels, probabilities = hdbscan.approximate_predict(self.model_, x)
+        return labels.astype(np.int64), probabilities.astype(np.float64)
 
     def _check_parameters(self) -> None:
         method = self.cluster_selection_method
         if method not in METHODS:
             raise DataError(f"cluster_selection_method={method!r}: give one of {', '.join(METHODS)}.")
+        if self.algorithm not in ALGORITHMS:
+            raise DataError(f"algorithm={self.algorithm!r}: give one of {', '.join(ALGORITHMS)}.")
 
 
 def _within(name: str, value: int | None, default: int, low: int, high: int) -> int:

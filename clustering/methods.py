@@ -64,10 +64,12 @@ class Settings:
     ----------
     k
         Clusters, for methods that are given their number.
-    n_init, spherical, device
+    n_init, spherical
         See `KMeans`.
     min_cluster_size, min_samples
         See `HDBSCAN`.
+    device
+        Where it computes.
     """
 
     k: int | None = None
@@ -136,7 +138,9 @@ def fit_hdbscan(
 ) -> Clusters:
     """Cluster `x` (n, d) by `HDBSCAN`, which has no randomness: `seed` changes nothing."""
     del seed
-    model = HDBSCAN(settings.min_cluster_size, min_samples=settings.min_samples).fit(x)
+    model = HDBSCAN(
+        settings.min_cluster_size, min_samples=settings.min_samples, device=settings.device or "auto"
+    ).fit(x)
     on_step()
     labels, k = model.labels_, model.n_clusters_
     soft = np.zeros((len(x), k))
@@ -156,11 +160,10 @@ def fit_hdbscan(
             "min_cluster_size": model.min_cluster_size_,
             "min_samples": model.min_samples_,
             "cluster_selection_method": model.cluster_selection_method,
-            "n_clusters": k,
         },
         metrics={},
         noise=True,
-        backend="hdbscan",
+        backend=f"hdbscan ({model.backend_})",
     )
 
 
@@ -168,5 +171,5 @@ METHODS = {
     "kmeans": Method(
         fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings: settings.n_init or N_INIT
     ),
-    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples"), lambda _: 1),
+    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device"), lambda _: 1),
 }

@@ -197,7 +197,7 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         pca = PCA(options.pca).fit(x)
         prepared = pca.transform(x)
         kept = float(pca.explained_variance_ratio_.sum())
-        preparation |= {"n_components": pca.n_components_, "variance_kept": round(kept, 6)}
+        preparation |= {"n_components": pca.n_components_}
         notes.append(
             f"PCA: {pca.n_components_} of {file.d} dimensions keep {100 * kept:.1f} % of the variance."
         )
@@ -206,6 +206,12 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     seconds = time.perf_counter() - start
     if clusters.backend == "faiss-gpu":
         notes.append("k-means runs on the GPU; --device cpu keeps it off.")
+
+    if (clusters.labels < 0).all():
+        notes.append(
+            "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do fewer "
+            "dimensions, as with --pca 10."
+        )
 
     labelled = labels >= 0
     metrics: dict[str, Metric] = {}
@@ -225,8 +231,8 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         outcomes |= _confusion(scores, class_names)
         if not labelled.all():
             notes.append(
-                f"{int((~labelled).sum()):,} rows have no label: clustered, but left out of the scores against "
-                "labels."
+                f"{int((~labelled).sum()):,} rows have no label: clustered, but left out of the scores "
+                "against labels."
             )
     else:
         notes.append("No labels stored, so only scores that need none.")
@@ -353,7 +359,7 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
-        help="kmeans: where (default: auto, a GPU if faiss has one)",
+        help="where it computes (default: auto, a GPU if the method can use one)",
     )
     parser.add_argument(
         "--min-cluster-size",

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+from planted import blobs
+from sklearn import metrics as sk
+
+from clustering.matching import match_clusters
+from clustering.scores import (
+    internal_scores,
+    labelled_scores,
+    macro_roc_auc,
+    null_accuracy,
+    roc_auc,
+)
+from embedkit.errors import DataError
+
+
+def noisy(n=500, c=4, k=5, *, seed=0, noise=0.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(c, size=n, p=np.arange(1, c + 1) / np.arange(1, c + 1).sum())
+    clusters = np.where(rng.random(n) < 0.5, labels, rng.integers(k, size=n))
+    return labels, np.where(rng.random(n) < noise, -1, clusters)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_scikit_learn(seed, noise):
+    labels, clusters = noisy(seed=seed, noise=noise)
+    values = {name: m.value for name, m in labelled_scores(labels, clusters).metrics.items()}
+    assert values["nmi"] == pytest.approx(sk.normalized_mutual_info_score(labels, clusters))
+    assert values["ari"] == pytest.approx(sk.adjusted_rand_score(labels, clusters))
+    assert values["ami"] == pytest.approx(sk.adjusted_mutual_info_score(labels, clusters))
+    predicted = match_clusters(labels, clusters).predict(clusters)
+    assert values["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
+    recall = sk.recall_score(labels, predicted, average=None, labels=np.arange(4), zero_division=0)
+    assert values["balanced_accuracy"] == pytest.approx(recall.mean())
+    assert values["majority_accuracy"] == np.bincount(labels).max() / 500
+    if noise:
+        inside = clusters >= 0
+        assert values["coverage"] == inside.mean()
+        assert values["accuracy_without_noise"] == pytest.approx((predicted == labels)[inside].mean())
+    else:
+        assert "coverage" not in values
+
+
+def test_renaming_changes_no_score():
+    labels, clusters = noisy()
+    soft = np.random.default_rng(1).dirichlet(np.ones(5), size=500)
+    first, second = np.array([2, 0, 3, 1]), np.array([4, 2, 0, 1, 3])
+    a = labelled_scores(labels, clusters, soft=soft).metrics
+    b = labelled_scores(first[labels], second[clusters], soft=soft[:, np.argsort(second)]).metrics
+    for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "ami", "roc_auc"):
+        assert a[name].value == pytest.approx(b[name].value)
+
+
+def test_trivial_partitions():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    perfect = labelled_scores(labels, (labels + 1) % 3, soft=np.eye(3)[(labels + 1) % 3]).metrics
+    for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "ami", "roc_auc"):
+        assert perfect[name].value == pytest.approx(1)
+    giant = labelled_scores(labels, np.zeros(6, int), soft=np.ones((6, 1))).metrics
+    assert giant["accuracy"].value == giant["majority_accuracy"].value == pytest.approx(1 / 3)
+    assert giant["nmi"].value == giant["ari"].value == pytest.approx(0)
+    assert giant["roc_auc"].value == 0.5
+    assert "2 of the 3 classes have no cluster" in giant["roc_auc"].note
+    one_class = labelled_scores(np.zeros(6, int), labels, soft=np.eye(3)[labels]).metrics
+    assert one_class["roc_auc"].value is None
+    assert "one class" in one_class["roc_auc"].note
+    lost = labelled_scores(labels, np.full(6, -1), soft=np.zeros((6, 0)), noise=True).metrics
+    assert (lost["accuracy"].value, lost["coverage"].value) == (0, 0)
+    assert lost["accuracy_without_noise"].value is None
+    assert "every labelled row is noise" in lost["accuracy_without_noise"].note
+
+
+def test_bootstrap_interval_covers_the_truth():
+    # Two clusters that are right with probability 0.7: the matched accuracy of the population is 0.7.
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(100):
+        labels = rng.integers(2, size=200)
+        clusters = np.where(rng.random(200) < 0.7, labels, 1 - labels)
+        metric = labelled_scores(labels, clusters, seed=seed).metrics["accuracy"]
+        assert metric.low <= metric.value <= metric.high
+        hits += metric.low <= 0.7 <= metric.high
+    assert hits >= 90
+
+
+def test_table_intervals_are_those_of_resampled_rows():
+    labels, clusters = noisy(n=300)
+    rng = np.random.default_rng(5)
+    draws = {"accuracy": [], "nmi": [], "ari": []}
+    for _ in range(300):
+        rows = rng.integers(300, size=300)
+        draws["accuracy"].append(match_clusters(labels[rows], clusters[rows]).n_correct / 300)
+        draws["nmi"].append(sk.normalized_mutual_info_score(labels[rows], clusters[rows]))
+        draws["ari"].append(sk.adjusted_rand_score(labels[rows], clusters[rows]))
+    scores = labelled_scores(labels, clusters).metrics
+    for name, values in draws.items():
+        width = np.subtract(*np.quantile(values, [0.975, 0.025]))
+        assert scores[name].high - scores[name].low == pytest.approx(width, rel=0.2)
+
+
+def test_null_is_the_accuracy_of_permuted_labels():
+    labels, clusters = noisy(n=150, noise=0.2)
+    rng = np.random.default_rng(3)
+    permuted = [match_clusters(rng.permutation(labels), clusters).n_correct / 150 for _ in range(600)]
+    matching = match_clusters(labels, clusters)
+    table = np.column_stack([matching.counts, matching.noise])
+    metric = null_accuracy(table, n_permutations=600)
+    assert metric.value == pytest.approx(np.mean(permuted), abs=0.005)
+    assert [metric.low, metric.high] == pytest.approx(
+        np.quantile(permuted, [0.025, 0.975]).tolist(), abs=0.015
+    )
+    assert labelled_scores(labels, clusters).metrics["accuracy"].value > metric.high
+    assert null_accuracy(table, seed=1) == null_accuracy(table, seed=1)
+
+
+def test_unrelated_clusters_are_not_above_their_null():
+    rng = np.random.default_rng(0)
+    labels, clusters = rng.integers(4, size=400), rng.integers(4, size=400)
+    scores = labelled_scores(labels, clusters).metrics
+    assert scores["null_accuracy"].low <= scores["accuracy"].value <= scores["null_accuracy"].high
+
+
+def test_roc_auc_equals_scikit_learn_with_ties():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=200)
+    scores = np.round(rng.dirichlet(np.ones(3), size=200) + 0.3 * np.eye(3)[labels], 1)
+    scores /= scores.sum(axis=1, keepdims=True)
+    metric = macro_roc_auc(labels, scores)
+    assert metric.value == pytest.approx(sk.roc_auc_score(labels, scores, multi_class="ovr", average="macro"))
+    positive = labels == 0
+    area, influence = roc_auc(positive, scores[:, 0])
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+    # The standard error is that of resampled rows.
+    draws = []
+    for _ in range(500):
+        rows = rng.integers(200, size=200)
+        draws.append(sk.roc_auc_score(labels[rows], scores[rows], multi_class="ovr", average="macro"))
+    assert metric.high - metric.low == pytest.approx(2 * 1.96 * np.std(draws), rel=0.15)
+    assert area == pytest.approx(sk.roc_auc_score(positive, scores[:, 0]))
+
+
+def test_the_score_of_a_class_is_its_clusters_membership():
+    labels, clusters = np.array([0, 0, 1, 1, 1]), np.array([1, 1, 0, 0, 1])
+    soft = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2], [0.7, 0.3], [0.45, 0.55]])
+    metric = labelled_scores(labels, clusters, soft=soft).metrics["roc_auc"]
+    expected = [sk.roc_auc_score(labels == 0, soft[:, 1]), sk.roc_auc_score(labels == 1, soft[:, 0])]
+    assert metric.value == pytest.approx(np.mean(expected))
+    with pytest.raises(DataError, match=r"soft assignments of shape \(4, 2\)"):
+        labelled_scores(labels, clusters, soft=soft[:4])
+
+
+def test_internal_scores_equal_scikit_learn():
+    x, labels = blobs()
+    clusters = labels.copy()
+    clusters[::10] = -1
+    inside = clusters >= 0
+    scores = internal_scores(x, clusters)
+    assert scores["silhouette"].value == pytest.approx(
+        sk.silhouette_score(x[inside], clusters[inside]), abs=1e-6
+    )
+    assert scores["silhouette"].note == "on 108 of 120 rows"
+    assert scores["calinski_harabasz"].value == pytest.approx(
+        sk.calinski_harabasz_score(x[inside], clusters[inside])
+    )
+    assert scores["davies_bouldin_loss"].value == pytest.approx(
+        sk.davies_bouldin_score(x[inside], clusters[inside])
+    )
+
+
+def test_internal_scores_say_what_sample_they_take(monkeypatch):
+    monkeypatch.setattr("clustering.scores.N_SILHOUETTE", 60)
+    x, labels = blobs()
+    a, b = internal_scores(x, labels, seed=2), internal_scores(x, labels, seed=2)
+    assert a == b
+    assert a["silhouette"].note == "on 60 of 120 rows"
+    full = sk.silhouette_score(x, labels)
+    assert a["silhouette"].low - 0.02 < full < a["silhouette"].high + 0.02
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(120, int), np.full(120, -1), np.arange(120)])
+def test_internal_scores_need_two_clusters(clusters):
+    for metric in internal_scores(blobs()[0], clusters).values():
+        assert metric.value is None
+        assert "not defined for" in metric.note
