@@ -90,7 +90,7 @@ def spanning_tree(
     min_samples : int
         Which nearest other row gives the core distance; at most n - 1 is used, as in the ``hdbscan`` package.
     device : str
-        ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+        ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: a CUDA GPU where there is one.
     method : {"auto", "prim", "boruvka"}
         ``auto`` takes Prim on a CPU up to 20,000 rows and Borůvka otherwise.
 
@@ -113,7 +113,8 @@ def spanning_tree(
     rows = checked(x, least=2)
     if min_samples < 1:
         raise UsageError(f"min_samples={min_samples}: it counts neighbours, so at least 1.")
-    target = choose_device(device)
+    # Apple's GPUs have no float64, so there `auto` is the CPU.
+    target = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
     if target.type == "mps":
         raise UsageError("device='mps' has no float64, which an exact tree needs. Take device='cpu'.")
     on_cpu = target.type == "cpu"

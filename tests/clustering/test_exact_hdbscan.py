@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import KDTree
 
+from clustering.density import HDBSCAN
 from clustering.exact_hdbscan import ExactNeighbours, exact_hdbscan
 from embedkit.errors import DataError, UsageError
 
@@ -201,3 +202,31 @@ def test_neighbours_answer_as_a_tree_does():
 def test_bad_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_estimator_takes_the_exact_tree_and_keeps_the_package_as_oracle():
+    x = blobs()
+    new = np.concatenate([x[:100] + 0.5, 50 + x[:5]])
+    mine = HDBSCAN(10).fit(x)
+    oracle = HDBSCAN(10, algorithm="hdbscan").fit(x)
+    assert mine.backend_ == "prim cpu float32"
+    assert oracle.backend_ == "hdbscan"
+    assert mine.n_clusters_ > 1
+    np.testing.assert_array_equal(mine.labels_, oracle.labels_)
+    np.testing.assert_allclose(mine.probabilities_, oracle.probabilities_, rtol=1e-9)
+    np.testing.assert_allclose(mine.outlier_scores_, oracle.outlier_scores_, rtol=1e-9, atol=1e-12)
+    assert mine.model_.relative_validity_ == pytest.approx(oracle.model_.relative_validity_, rel=1e-9)
+    np.testing.assert_array_equal(mine.predict(new), oracle.predict(new))
+    for a, b in zip(mine.approximate_predict(new), oracle.approximate_predict(new), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_the_estimator_calls_new_rows_noise_where_it_found_only_noise():
+    x = np.random.default_rng(0).normal(size=(60, 20))
+    labels, probabilities = HDBSCAN(30).fit(x).approximate_predict(x[:7])
+    assert (labels == -1).all()
+    assert not probabilities.any()
+    with pytest.raises(DataError, match="19 features"):
+        HDBSCAN(30).fit(x).predict(x[:, 1:])
+    with pytest.raises(DataError, match="algorithm='best': give one of exact, hdbscan"):
+        HDBSCAN(algorithm="best").fit(x)
