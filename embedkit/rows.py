@@ -113,8 +113,7 @@ class Rows:
 
     def take(self, index: NDArray[Any] | slice | Sequence[int]) -> Rows:
         """Return the rows at `index` (integers, a boolean mask or a slice)."""
-        if not isinstance(index, slice):
-            index = np.asarray(index)
+        index = np.arange(len(self))[index]
         per_row = ("ids", "labels", "targets", "split", "group", "coordinates")
         changed = {
             field.name: getattr(self, field.name)[index]
