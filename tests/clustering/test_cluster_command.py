@@ -339,7 +339,7 @@ def test_gz1_4_scores_what_it_did_elsewhere(shared, tmp_path):
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
 
     def pixels(name):
-        image = Image.open(shared / "data" / "gz1" / name).convert("RGB")
+        image = Image.open(shared / "data" / "gz1" / "images" / name).convert("RGB")
         left, top = (image.width - 212) // 2, (image.height - 212) // 2
         crop = image.crop((left, top, left + 212, top + 212)).resize((224, 224), Image.Resampling.BICUBIC)
         return (torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 255 - 0.5) / 0.5
