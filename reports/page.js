@@ -24,7 +24,7 @@
   };
   const whole = (value) => value.toLocaleString("en");
   const short = (value) => (Number.isInteger(value) && Math.abs(value) < 1e6 ? String(value) : String(Number(value.toPrecision(4))));
-  const percent = (share) => `${Math.round(share * 100)} %`;
+  const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 
   const n = data.ids.length;
   const x = unpack(data.map.x), y = unpack(data.map.y);

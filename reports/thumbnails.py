@@ -64,7 +64,7 @@ def find_images(provenance: Mapping[str, Any], images: str | None) -> Dataset:
         origin = {key: value for key, value in origin.items() if key not in ("source", "root", "path")}
         origin["source"] = images
     if "source" not in origin:
-        raise EmbedkitError("the feature file doesn't record its dataset. Name it with --images.")
+        raise EmbedkitError("the feature file doesn't record its dataset.")
     return load_dataset(**origin)
 
 
@@ -92,9 +92,9 @@ def read_thumbnails(dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *
     if rows and not wanted:
         raise EmbedkitError(
             f"{dataset.name}: none of its ids, such as {str(dataset.rows.ids[0])!r}, is in the feature file, "
-            f"which has {ids[rows[0]]!r}. Name the right images with --images."
+            f"which has {ids[rows[0]]!r}."
             if len(dataset)
-            else f"{dataset.name}: it holds no images. Name the right ones with --images."
+            else f"{dataset.name}: it holds no images."
         )
     brightness = np.full(len(ids), np.nan, np.float32)
     pictures: dict[int, str] = {}

@@ -166,6 +166,29 @@ def test_gallery_click_pins(visit):
     visit.page.evaluate("window.scrollTo(0, 0)")
 
 
+def test_lasso_shows_a_region_and_can_be_dropped(visit):
+    before = visit.map_pixels()
+    visit.page.click("[data-val=lasso]")
+    frame = visit.page.locator("#map").bounding_box()
+    left, top = frame["x"] + 12, frame["y"] + 12
+    right, bottom = left + frame["width"] - 24, top + frame["height"] - 24
+    visit.page.mouse.move(left, top)
+    visit.page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        visit.page.mouse.move(x, y, steps=4)
+    visit.page.mouse.up()
+    card = visit.page.locator("#pins .card", has_text="60 selected")
+    card.wait_for()
+    assert card.locator(".tile img").count() == 60
+    assert "blue 33" in card.inner_text()
+    card.get_by_label("Drop the selection").click()
+    visit.page.click("[data-val=pan]")
+    assert visit.page.locator("#pins .card", has_text="selected").count() == 0
+    after = visit.map_pixels()
+    for colour in ("#0072B2", "#E69F00", "#009E73"):
+        assert near(after, colour) == pytest.approx(near(before, colour), rel=0.05)
+
+
 def test_nothing_is_wider_than_the_window(visit):
     for width in (400, 800, 1400):
         visit.page.set_viewport_size({"width": width, "height": 900})
