@@ -42,8 +42,10 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(value, indent=2, default=str))
+    """Print one strict JSON document on stdout; a NaN or infinity becomes null."""
+    from embedkit.results import strict
+
+    print(json.dumps(strict(value), indent=2, default=str, allow_nan=False))
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class Result:
 
     def to_json(self) -> str:
         """One line of strict JSON; a NaN or infinity becomes null."""
-        return json.dumps(_finite(asdict(self)), allow_nan=False, sort_keys=True)
+        return json.dumps(strict(asdict(self)), allow_nan=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Result:
@@ -98,13 +98,14 @@ class Result:
         return cls(**record)
 
 
-def _finite(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Make of containers and NumPy values what strict JSON knows; a NaN or infinity becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [strict(item) for item in value]
     if hasattr(value, "tolist"):  # a NumPy scalar or array
-        return _finite(value.tolist())
+        return strict(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,0 +1,59 @@
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from embedkit import console
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_notes_go_to_stderr_as_they_are(capsys):
+    console.note("[red]galaxy[/red] [3] " + "x" * 300)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "[red]galaxy[/red] [3] " + "x" * 300 + "\n"
+
+
+def test_json_is_strict_and_knows_numbers_and_paths(capsys):
+    console.print_json({"nan": float("nan"), "n": np.int64(3), "path": Path("a/b"), "x": (np.float32(0.5),)})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    said = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert said == {"nan": None, "n": 3, "path": "a/b", "x": [0.5]}
+
+
+def test_tables_are_not_folded_where_stdout_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table("name", "value")
+    table.add_row("n" * 60, "v" * 60)
+    console.print_table(table)
+    assert "n" * 60 + " │ " + "v" * 60 in capsys.readouterr().out
+
+
+def test_progress_is_silent_where_stderr_is_no_terminal(capsys):
+    with console.progress("extract", 10, unit="images") as advance:
+        advance()
+        advance(9)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_on_a_terminal_names_the_work_and_its_rate(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress("extract", 10, unit="images") as advance:
+        advance(4)
+        advance()
+    shown = terminal.getvalue()
+    assert "extract" in shown
+    assert "5/10" in shown
+    assert "images/s" in shown
