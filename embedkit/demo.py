@@ -76,11 +76,13 @@ def _weights(fallback: str) -> Sequence[str]:
 
     if in_cache(DEFAULT_BACKBONE) or (not hub.HF_HUB_OFFLINE and hub_reachable()):
         return []
-    missing = f"{DEFAULT_BACKBONE} is not in the local cache and the model hub can't be reached"
+    missing = f"{DEFAULT_BACKBONE} are not in the local cache, and the model hub can't be reached"
     if fallback == "none":
-        raise EmbedkitError(f"{missing}. Try again with a connection, or accept --fallback random.")
+        raise EmbedkitError(
+            f"the weights of {missing}. Try again with a connection, or accept --fallback random."
+        )
     console.note(
-        f"{missing.capitalize()}: using the accepted fallback, {fallback.upper()} WEIGHTS of the same "
+        f"The weights of {missing}: using the accepted fallback, {fallback.upper()} WEIGHTS of the same "
         "architecture. The commands are the real ones; the figures are a control's."
     )
     return FALLBACKS[fallback]

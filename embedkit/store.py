@@ -118,7 +118,8 @@ class FeatureFile:
                 raise FeatureFileError(f"{self.path}: permission denied. Make the file readable.") from error
             raise FeatureFileError(
                 f"{self.path}: not a readable HDF5 file; it is truncated, half-written or of another kind "
-                f"({first_line(error)}). Delete it and run the same `embedkit extract` again."
+                f"({first_line(error)}). Name the right file; a broken one is made again by "
+                "`embedkit extract --overwrite`."
             ) from error
 
     @staticmethod
