@@ -1,4 +1,4 @@
-"""k-means on every row: k-means++ restarts, nearest centroids by faiss, local minima left by swaps."""
+"""k-means on every row: k-means++ restarts, nearest centroids by faiss, swaps out of local minima."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ DEVICES = ("auto", "cpu", "cuda")
 # A restart stops once the centroids move by less than this in an iteration (sum of squares, in units of the
 # features' mean variance: scikit-learn's rule). The best of all is run until no row changes its cluster.
 TOLERANCE = 1e-4
-# Rounds of random swaps on the best: so many candidates are run for a few iterations, the most promising of
-# them to the end. The search is over when some rounds in a row have gained less than MIN_GAIN of the inertia.
-N_SWAPS, N_FIRST_ITERATIONS, N_PROMISING = 10, 8, 2
+# All restarts run for so many iterations, and the best of them to the end.
+N_FIRST_ITERATIONS, N_FINALISTS = 10, 4
+# Then come rounds of random swaps on the best: so many candidates run for a few iterations, the most
+# promising to the end, until some rounds in a row have gained less than MIN_GAIN of the inertia.
+N_SWAPS, N_SWAP_ITERATIONS, N_PROMISING = 16, 8, 2
 MIN_GAIN = 1e-5
 MAX_IDLE_ROUNDS, MAX_ROUNDS = 3, 20
+# With more clusters than this, the place of one of them hardly matters.
+MAX_SWAPPED_K = 100
 # Multiplications in one search for the nearest centroids, from which on several threads share it.
 LARGE = 2e9
 
@@ -36,12 +40,13 @@ LARGE = 2e9
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means over all rows, with faiss for the nearest centroids.
 
-    Each of `n_init` restarts begins at its own greedy k-means++ seeding and runs Lloyd's iterations. The
-    best few are run until no row changes its cluster, and the best of these is improved by random swaps of
-    centroids [1]_ as long as they lower the inertia. faiss' own training loop is not used: it takes a sample
-    of 256 rows a centroid unless told otherwise, starts from random rows, and stops after a fixed number of
-    iterations. Here every iteration sees every row. A cluster that loses all rows starts again
-    at the row that is farthest from its centroid, so that none is empty at the end.
+    Each of `n_init` restarts begins at its own greedy k-means++ seeding and runs ten of Lloyd's iterations;
+    the best four go on until they converge. The best of these is improved by swaps, one centroid taken out
+    of one place and put into another [1]_, as long as that lowers the inertia, and is run until no row
+    changes its cluster. faiss' own training loop is not used: it takes a sample of 256 rows a centroid
+    unless told otherwise, starts from random rows, and stops after a fixed number of iterations. Here every
+    iteration decides for every row. A cluster that loses all rows starts again at the row that is farthest
+    from its centroid, so that none is empty at the end.
 
     Parameters
     ----------
@@ -65,10 +70,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     labels_ : (n,) int64
     inertia_ : float
         Sum of squared distances to the nearest centroid (of unit vectors, if `spherical`).
-    restart_inertias_ : (n_init,) float64
-        What each restart reached by itself: how far local minima spread.
     n_iter_ : int
-        Iterations of the run that won.
+        Iterations of the last run, which ends when no row changes.
     backend_ : str
         ``faiss-cpu`` or ``faiss-gpu``.
 
@@ -120,18 +123,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         problem = _Problem(work, k, self.spherical, self.max_iter, self.backend_)
 
         def restart(sequence: np.random.SeedSequence) -> _Run:
-            run = problem.descend(problem.seeding(np.random.default_rng(sequence)), TOLERANCE)
+            start = problem.seeding(np.random.default_rng(sequence))
+            run = problem.descend(start, TOLERANCE, N_FIRST_ITERATIONS)
             if on_restart is not None:
                 on_restart()
             return run
 
         n_threads = 1 if x.size * k < LARGE else 0
         with _Workers(self.backend_, n_threads) as workers:
-            runs = workers.map(restart, seeds[:-1])
-            self.restart_inertias_ = np.array([run.inertia for run in runs]) * self._scale**2
-            best = min(runs, key=lambda run: run.inertia)
+            runs = sorted(workers.map(restart, seeds[:-1]), key=lambda run: run.inertia)
+            finalists = workers.map(lambda run: problem.descend(run.centers, TOLERANCE), runs[:N_FINALISTS])
+            best = min(finalists, key=lambda run: run.inertia)
             best = _swap_search(problem, best, np.random.default_rng(seeds[-1]), workers)
-            (best,) = workers.map(lambda run: problem.descend(run.centers, 0.0), [best])
+            (best,) = workers.map(problem.finish, [best])
         order = np.argsort(-np.bincount(best.labels, minlength=k), kind="stable")
         self._centers = np.ascontiguousarray(best.centers[order])
         centers = self._centers.astype(np.float64) * self._scale + self._shift
@@ -262,21 +266,22 @@ class _Problem:
 
     def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> _Run:
         """Lloyd's iterations until the centroids move by at most `tolerance`, or no row changes."""
-        labels: NDArray[np.int64] | None = None
+        rows = _Assigned(self.x, centers, self.backend)
         n_iter = 0
         while n_iter < (max_iter or self.max_iter):
             n_iter += 1
-            squared, nearest = _nearest(self.x, centers, self.backend)
-            if labels is not None and np.array_equal(nearest, labels):
+            moved = self._means(rows)
+            steps = np.linalg.norm(moved.astype(np.float64) - rows.centers, axis=1)
+            n_changed = rows.move(moved, steps)
+            if np.square(steps).sum() <= tolerance or (tolerance == 0 and n_changed == 0):
                 break
-            labels = nearest
-            moved = self._means(labels, squared)
-            shift = float(np.square(moved - centers).sum(dtype=np.float64))
-            centers = moved
-            if shift <= tolerance:
-                break
-        _, labels = _nearest(self.x, centers, self.backend)
-        return _Run(centers, labels, _inertia(self.x, labels, centers), n_iter)
+        return _Run(rows.centers, rows.labels, _inertia(self.x, rows.labels, rows.centers), n_iter)
+
+    def finish(self, run: _Run) -> _Run:
+        """Iterate until no row changes; the labels are then what `predict` gives, ties included."""
+        run = self.descend(run.centers, 0.0)
+        _, labels = _nearest(self.x, run.centers, self.backend)
+        return _Run(run.centers, labels, _inertia(self.x, labels, run.centers), run.n_iter)
 
     def swapped(self, centers: F32, rng: np.random.Generator) -> list[F32]:
         """Copies of `centers` with one of them moved onto a row drawn by squared distance.
@@ -297,25 +302,75 @@ class _Problem:
             starts.append(start)
         return starts
 
-    def _means(self, labels: NDArray[np.int64], squared: F32) -> F32:
-        n, d = self.x.shape
-        sums = np.zeros((self.k, d))
-        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
-        size = 65536
-        for start in range(0, n, size):
-            part = labels[start : start + size]
-            b = len(part)
-            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(self.k, b))
-            sums += members @ self.x[start : start + b]
-        counts = np.bincount(labels, minlength=self.k)
-        means = sums / np.maximum(counts, 1)[:, np.newaxis]
-        empty = np.flatnonzero(counts == 0)
+    def _means(self, rows: _Assigned) -> F32:
+        means = rows.sums / np.maximum(rows.counts, 1)[:, np.newaxis]
+        empty = np.flatnonzero(rows.counts == 0)
         if len(empty):
+            squared, _ = _nearest(self.x, rows.centers, self.backend)
             means[empty] = self.x[np.argsort(-squared, kind="stable")[: len(empty)]]
         if self.spherical:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
-            means = means / np.where(norms > 0, norms, 1)
+            means /= np.where(norms > 0, norms, 1)
         return np.ascontiguousarray(means, dtype=np.float32)
+
+
+class _Assigned:
+    """Which centroid each row is nearest to, kept up while the centroids move.
+
+    A centroid that moves by s changes its distance to a row by at most s. So each row keeps an upper bound
+    of its distance to its own centroid and a lower bound of that to any other, and only rows whose bounds
+    cross are searched again (Hamerly, Making k-means even faster, 2010): few of them after the
+    first iterations. The result is that of searching all rows.
+    """
+
+    def __init__(self, x: F32, centers: F32, backend: str) -> None:
+        n, d = x.shape
+        self.x, self.centers, self.backend = x, centers, backend
+        self.labels = np.full(n, -1, dtype=np.int64)
+        self.upper, self.lower = np.full(n, np.inf), np.zeros(n)
+        self.sums, self.counts = np.zeros((len(centers), d)), np.zeros(len(centers), dtype=np.int64)
+        # Rounding of a squared distance that is found as |x|^2 - 2 x.c + |c|^2, as a part of |x|^2 + |c|^2.
+        self._rounding = np.finfo(np.float32).eps * (4 + np.sqrt(d))
+        self._norms = np.einsum("nd,nd->n", x, x, dtype=np.float64)
+        self._search(np.arange(n))
+
+    def move(self, centers: F32, steps: NDArray[np.float64]) -> int:
+        """Take new centroids (k, d), each moved by `steps` (k,); returns how many rows change theirs."""
+        self.centers = centers
+        if len(centers) == 1:
+            return 0
+        self.upper += steps[self.labels]
+        first, second = np.argsort(-steps)[:2]
+        self.lower -= np.where(self.labels == first, steps[second], steps[first])
+        return self._search(np.flatnonzero(self.upper >= self.lower))
+
+    def _search(self, some: NDArray[np.int64]) -> int:
+        if not len(some):
+            return 0
+        x = self.x if len(some) == len(self.x) else self.x[some]
+        squared, nearest = _search(x, self.centers, self.backend, min(2, len(self.centers)))
+        slack = self._rounding * (self._norms[some] + float(np.square(self.centers).sum(axis=1).max()))
+        self.upper[some] = np.sqrt(np.maximum(squared[:, 0] + slack, 0))
+        other = squared[:, 1] if len(self.centers) > 1 else np.inf
+        self.lower[some] = np.sqrt(np.maximum(other - slack, 0))
+        before, after = self.labels[some], nearest[:, 0]
+        changed = np.flatnonzero(before != after)
+        before, after, x = before[changed], after[changed], x if len(changed) == len(x) else x[changed]
+        self.labels[some[changed]] = after
+        self._add(after, x, 1)
+        if len(before) and before[0] >= 0:
+            self._add(before, x, -1)
+        return len(changed)
+
+    def _add(self, labels: NDArray[np.int64], x: F32, sign: int) -> None:
+        k, size = len(self.counts), 65536
+        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
+        for start in range(0, len(labels), size):
+            part = labels[start : start + size]
+            b = len(part)
+            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(k, b))
+            self.sums += sign * (members @ x[start : start + b])
+        self.counts += sign * np.bincount(labels, minlength=k)
 
 
 def _nearest(x: F32, centers: F32, backend: str) -> tuple[F32, NDArray[np.int64]]:
@@ -369,12 +424,12 @@ def _backend(device: str) -> str:
 
 def _swap_search(problem: _Problem, best: _Run, rng: np.random.Generator, workers: _Workers) -> _Run:
     """Improve a solution by moving one centroid at a time, for as long as that lowers the inertia."""
-    if problem.k < 3:
+    if not 3 <= problem.k <= MAX_SWAPPED_K:
         return best
     idle = 0
     for _ in range(MAX_ROUNDS):
         (starts,) = workers.map(lambda run: problem.swapped(run.centers, rng), [best])
-        trials = workers.map(lambda c: problem.descend(c, TOLERANCE, N_FIRST_ITERATIONS), starts)
+        trials = workers.map(lambda c: problem.descend(c, TOLERANCE, N_SWAP_ITERATIONS), starts)
         trials = sorted(trials, key=lambda run: run.inertia)[:N_PROMISING]
         trials = workers.map(lambda run: problem.descend(run.centers, TOLERANCE), trials)
         trial = min(trials, key=lambda run: run.inertia)

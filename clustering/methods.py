@@ -111,7 +111,6 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: C
         random_state=seed,
     ).fit(x, on_restart=on_step)
     distances = model.transform(x)
-    spread = np.ptp(model.restart_inertias_) / model.inertia_ if model.inertia_ > 0 else 0.0
     return Clusters(
         labels=model.labels_,
         distance=distances[np.arange(len(x)), model.labels_].astype(np.float64),
@@ -123,11 +122,7 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: C
             "max_iter": model.max_iter,
             "spherical": model.spherical,
         },
-        metrics={
-            "inertia": Metric(
-                model.inertia_, note=f"restarts differ by {100 * spread:.2g} % before the search between them"
-            )
-        },
+        metrics={"inertia": Metric(model.inertia_)},
         noise=False,
         backend=model.backend_,
     )
