@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from clustering.pca import PCA
-from embedkit.errors import DataError
+from embedkit import pca
+from embedkit.errors import DataError, UsageError
+from embedkit.pca import PCA
 
 
 def matrix(n, d, *, seed=0, dtype=np.float64):
@@ -14,7 +16,7 @@ def matrix(n, d, *, seed=0, dtype=np.float64):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([PCA()])
+@parametrize_with_checks([PCA(), PCA(whiten=True)])
 def test_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 
@@ -127,3 +129,49 @@ def test_refuses_bad_rows():
         PCA().fit_blocks([])
     with pytest.raises(DataError, match="a block has 2 columns, the ones before it 3"):
         PCA().fit_blocks([x[:4], x[:4, :2]])
+
+
+def test_whitened_scores_have_unit_variance_and_equal_scikit_learns():
+    x = matrix(300, 20)
+    ours, svd = PCA(6, whiten=True).fit(x), SklearnPCA(6, whiten=True, svd_solver="full").fit(x)
+    scores = ours.transform(x)
+    np.testing.assert_allclose(scores, svd.transform(x), atol=1e-9)
+    np.testing.assert_allclose(np.cov(scores.T), np.eye(6), atol=1e-9)
+    np.testing.assert_allclose(ours.inverse_transform(scores), svd.inverse_transform(scores), atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(300, 70), (30, 70)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_code_for_gpus_gives_what_numpy_gives(shape, dtype, monkeypatch):
+    x = matrix(*shape, dtype=dtype)
+    numpy = PCA(0.9).fit(x)
+    monkeypatch.setattr(pca, "_torch_device", lambda name, d: torch.device("cpu"))
+    # The same code as on CUDA, on the device that is here.
+    on_torch = PCA(0.9).fit(x)
+    streamed = PCA(0.9).fit_blocks([x[:7], x[7:7], x[7:]])
+    assert (numpy.backend_, on_torch.backend_) == ("numpy", "torch-cpu")
+    for model in (on_torch, streamed):
+        np.testing.assert_allclose(model.components_, numpy.components_, atol=1e-9)
+        np.testing.assert_allclose(model.explained_variance_ratio_, numpy.explained_variance_ratio_)
+        np.testing.assert_allclose(model.mean_, numpy.mean_, atol=1e-12)
+    with pytest.raises(DataError, match="all 9 rows are equal"):
+        PCA().fit(np.full((9, 70), 0.1))
+
+
+def test_takes_a_gpu_where_there_is_one(monkeypatch):
+    x = matrix(100, 70)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert pca._torch_device("auto", 64).type == "cuda"
+    assert pca._torch_device("auto", 63) is None
+    assert pca._torch_device("cuda", 2).type == "cuda"
+    assert PCA(device="cpu").fit(x).backend_ == "numpy"
+
+
+def test_refuses_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert PCA().fit(matrix(100, 70)).backend_ == "numpy"
+    with pytest.raises(UsageError, match="--device cuda: PyTorch sees 0 CUDA devices"):
+        PCA(device="cuda").fit(matrix(10, 3))
+    with pytest.raises(UsageError, match="device='tpu': unknown. Give one of auto, cpu, cuda"):
+        PCA(device="tpu").fit(matrix(10, 3))

@@ -1,0 +1,76 @@
+"""What every estimator asks of its input: a finite (n, d) matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+from embedkit.errors import DataError
+
+BLOCK = 8192
+CONSTANT = (
+    "all {n} rows are equal. Constant features come from a backbone that collapsed, or from one image read "
+    "{n} times: look at the images and the weights."
+)
+
+
+def as_matrix(
+    estimator: Any, x: Any, *, dtype: Any = np.float32, reset: bool = True, min_rows: int = 1
+) -> NDArray[Any]:
+    """Return `x` as a C-ordered, finite (n, d) matrix and let the estimator remember d.
+
+    Parameters
+    ----------
+    estimator
+        The scikit-learn estimator that asks; its name stands in the messages.
+    x : (n, d)
+        Anything that scikit-learn takes as a dense matrix.
+    dtype
+        Type, or types of which the first is taken where `x` has none of them.
+    reset
+        True in ``fit``; False where d must be what ``fit`` saw.
+    min_rows
+        Fewest rows that make sense.
+
+    Raises
+    ------
+    DataError
+        Not a matrix, sparse, too few rows, another d, or NaN or infinite values.
+    """
+    try:
+        matrix: NDArray[Any] = validate_data(
+            estimator,
+            x,
+            dtype=dtype,
+            order="C",
+            reset=reset,
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+        )
+    except TypeError as error:
+        if "sparse" not in str(error).lower():
+            raise
+        raise DataError(str(error)) from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    check_finite(matrix)
+    return matrix
+
+
+def check_finite(x: NDArray[Any], *, first_row: int = 0) -> None:
+    """Raise a `DataError` that counts the rows of `x` (n, d) with NaN or infinite values, if any."""
+    n_bad, first = 0, -1
+    for start in range(0, len(x), BLOCK):
+        bad = ~np.isfinite(x[start : start + BLOCK]).all(axis=1)
+        if bad.any():
+            if first < 0:
+                first = first_row + start + int(np.argmax(bad))
+            n_bad += int(bad.sum())
+    if n_bad:
+        raise DataError(
+            f"{n_bad} of {len(x)} rows hold NaN or infinity, the first of them row {first}. Leave them out, "
+            "or extract again with --precision fp32 if float16 overflowed."
+        )
