@@ -169,8 +169,8 @@ def cluster(
 
 def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     from clustering.methods import METHODS, Settings
-    from clustering.pca import PCA
     from clustering.scores import internal_scores, labelled_scores
+    from embedkit.pca import PCA
 
     notes: list[str] = []
     index = np.flatnonzero(file.ok)
@@ -194,12 +194,13 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     prepared: NDArray[np.float32] = x
     preparation: dict[str, Any] = {"pca": options.pca}
     if options.pca is not None:
-        pca = PCA(options.pca).fit(x)
+        pca = PCA(options.pca, device=options.device or "auto").fit(x)
         prepared = pca.transform(x)
         kept = float(pca.explained_variance_ratio_.sum())
         preparation |= {"n_components": pca.n_components_}
         notes.append(
             f"PCA: {pca.n_components_} of {file.d} dimensions keep {100 * kept:.1f} % of the variance."
+            + (" On the GPU." if pca.backend_ == "torch-cuda" else "")
         )
     with progress(options.method, method.n_steps(settings), unit="restart") as advance:
         clusters = method.fit(prepared, settings, options.seed, advance)
@@ -209,8 +210,8 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
 
     if (clusters.labels < 0).all():
         notes.append(
-            "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do fewer "
-            "dimensions, as with --pca 10."
+            "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do "
+            "fewer dimensions, as with --pca 10."
         )
 
     labelled = labels >= 0
