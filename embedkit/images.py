@@ -79,6 +79,13 @@ def decode(source: bytes | NDArray[Any], where: str) -> NDArray[np.uint8]:
     return _from_bytes(source, where)
 
 
+def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return the central (size, size, 3) square; of an axis that is shorter, all there is."""
+    # Half a pixel goes to the even side, as in torchvision.
+    top, left = (max(0, round((length - size) / 2)) for length in pixels.shape[:2])
+    return pixels[top : top + size, left : left + size]
+
+
 def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     """Shrink to at most `size` pixels a side and encode as WebP (`THUMBNAIL_TYPE`); never enlarges.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.errors import ImageError, UsageError
+from embedkit.images import center
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -112,13 +113,6 @@ class Preprocessing:
     def record(self) -> dict[str, Any]:
         """Return what the provenance keeps."""
         return asdict(self)
-
-
-def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the central (size, size, 3) square; of an axis that is shorter, all there is."""
-    # Half a pixel goes to the even side, as in torchvision.
-    top, left = (max(0, round((length - size) / 2)) for length in pixels.shape[:2])
-    return pixels[top : top + size, left : left + size]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.errors import UsageError
-from embedkit.preprocess import Preprocessing, center
+from embedkit.images import center
+from embedkit.preprocess import Preprocessing
 
 # The ranges of a random galaxy view: what cannot change a galaxy's class, at 224 px input.
 SHIFT_PX = 4.0

@@ -229,7 +229,10 @@ def _thumbnails(
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
     try:
         dataset = find_images(provenance, options.images)
-        thumbnails = read_thumbnails(dataset, ids.tolist(), chosen, size=options.thumbnail_size)
+        crop = provenance.get("preprocessing", {}).get("center_crop")
+        thumbnails = read_thumbnails(
+            dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
+        )
     except (EmbedkitError, OSError) as error:
         if options.images is not None:  # asked for by name: not something to go on without
             raise

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress
 from embedkit.datasets import DATASETS, Dataset, load_dataset
 from embedkit.errors import EmbedkitError
-from embedkit.images import THUMBNAIL_TYPE, decode, thumbnail
+from embedkit.images import THUMBNAIL_TYPE, center, decode, thumbnail
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ def find_images(provenance: Mapping[str, Any], images: str | None) -> Dataset:
     return load_dataset(**origin)
 
 
-def read_thumbnails(dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *, size: int) -> Thumbnails:
+def read_thumbnails(
+    dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *, size: int, center_crop: int | None = None
+) -> Thumbnails:
     """Shrink the images of some rows.
 
     Parameters
@@ -81,6 +83,8 @@ def read_thumbnails(dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *
         Rows to read.
     size
         The longer side of a picture, in pixels.
+    center_crop
+        Show only the central square of that many pixels, which is what the backbone saw.
 
     Raises
     ------
@@ -105,6 +109,8 @@ def read_thumbnails(dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *
             pixels = decode(dataset.read(number), dataset.where(number))
         except (EmbedkitError, OSError) as error:
             return str(error)
+        if center_crop is not None and center_crop <= min(pixels.shape[:2]):
+            pixels = center(pixels, center_crop)
         return base64.b64encode(thumbnail(pixels, size)).decode(), float(pixels.mean())
 
     # Pillow decodes without the interpreter's lock; a few threads keep a slow disk busy as well.

@@ -7,7 +7,8 @@ from timm.data import create_transform, resolve_model_data_config
 from torchvision import transforms
 
 from embedkit.errors import ImageError, UsageError
-from embedkit.preprocess import INTERPOLATIONS, Overrides, Preprocessing, center, from_timm
+from embedkit.images import center
+from embedkit.preprocess import INTERPOLATIONS, Overrides, Preprocessing, from_timm
 
 RNG = np.random.default_rng(0)
 # Even, odd, tall, wide, square, smaller than the input, and one pixel.
