@@ -134,6 +134,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     if spec.adapter is not None:
         model, adapter_sha256 = _load_adapter(model, Path(spec.adapter), spec.name)
     model.eval().requires_grad_(False)
+    if spec.preprocessing.image_size is not None:
+        _try_input(model, preprocessing.image_size, spec.name)
     n_prefix = int(getattr(model, "num_prefix_tokens", 0))
     is_vit = hasattr(model, "blocks") and hasattr(model, "num_prefix_tokens")
     return Backbone(
@@ -233,6 +235,18 @@ def _set_image_size(model: Any, image_size: int, name: str) -> None:
         raise UsageError(
             f"{name}: input of {image_size} pixels does not fit patches of {patch} ({error}). "
             "Give a multiple of the patch size."
+        ) from error
+
+
+def _try_input(model: nn.Module, image_size: int, name: str) -> None:
+    """Ask the model itself, once: what sizes it takes depends on patches, windows and strides."""
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, image_size, image_size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{name} can't take input of {image_size} pixels ({first_line(error)}). Give another "
+            "--image-size; a ViT wants a multiple of its patch size."
         ) from error
 
 

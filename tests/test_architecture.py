@@ -1,0 +1,35 @@
+"""What the code must not say; import-linter holds which room imports which."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("embedkit", "pretrain", "probes", "clustering", "reports")
+SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_library_code_never_names_the_developers_data(package):
+    for file in (ROOT / package).rglob("*"):
+        if file.is_file() and file.suffix in (".py", ".js", ".html", ".css"):
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+                assert not re.search(r"\bshared/|EMBEDKIT_SHARED", line), f"{file}:{number}: {line.strip()}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_is_left_undone(file):
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", line), f"{file}:{number}"
+    assert file.stem not in ("utils", "util", "helpers", "common", "manager", "misc")
+
+
+def test_every_package_is_in_the_wheel_with_its_types():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    found = {".".join(file.parent.relative_to(ROOT).parts) for file in SOURCES if file.name == "__init__.py"}
+    assert set(config["packages"]) == found
+    for package in PACKAGES:
+        assert (ROOT / package / "py.typed").exists()
+        assert "py.typed" in config["package-data"][package]
