@@ -99,7 +99,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             As `fit` does, and where blocks differ in d or there is none.
         """
         self._check_n_components()
-        moments: _Moments | _TorchMoments | None = None
+        moments: Moments | _TorchMoments | None = None
         for block in blocks:
             block = np.asarray(block)
             if block.ndim != 2:
@@ -170,7 +170,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 "between 0 and 1 (fraction of the variance to keep), or None (all)."
             )
 
-    def _fit_moments(self, moments: _Moments | _TorchMoments) -> Self:
+    def _fit_moments(self, moments: Moments | _TorchMoments) -> Self:
         mean, covariance = moments.mean_and_covariance()
         total = float(np.trace(covariance))
         _check_varies(total, mean, moments.n)
@@ -227,7 +227,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.n_samples_ = n
 
 
-class _Moments:
+class Moments:
     """Mean and covariance of rows that come in blocks."""
 
     backend = "numpy"
@@ -255,6 +255,7 @@ class _Moments:
         self.n += len(block)
 
     def mean_and_covariance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean (d,) and the covariance (d, d), with n - 1 degrees of freedom."""
         offset = self._sum / self.n
         covariance = (self._products - self.n * np.outer(offset, offset)) / (self.n - 1)
         covariance = np.tril(covariance) + np.tril(covariance, -1).T
@@ -264,6 +265,7 @@ class _Moments:
     def leading(
         matrix: NDArray[np.float64], n_keep: Callable[[NDArray[np.float64]], int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the leading eigenvalues (m,), falling, and eigenvectors (m, d) of the covariance."""
         return _leading(matrix, n_keep)
 
 
@@ -323,8 +325,8 @@ def _torch_device(name: str, d: int) -> torch.device | None:
     return device if device.type == "cuda" else None  # mps knows no float64
 
 
-def _moments(d: int, device: torch.device | None) -> _Moments | _TorchMoments:
-    return _Moments(d) if device is None else _TorchMoments(d, device)
+def _moments(d: int, device: torch.device | None) -> Moments | _TorchMoments:
+    return Moments(d) if device is None else _TorchMoments(d, device)
 
 
 def _leading(

@@ -22,6 +22,10 @@ from embedkit.rows import Rows
 SCHEMA_VERSION = 1
 FORMAT = "embedkit-features"
 _STRINGS = h5py.string_dtype("utf-8")
+MAKE_VIEWS = (
+    "They come from more than one view an image: `embedkit extract DATASET --views galaxy:12 -o FILE`; "
+    "two views already help."
+)
 
 
 @dataclass(frozen=True)
@@ -244,16 +248,25 @@ class FeatureFile:
 
     def read(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Return features as (rows, d) float32: all rows, a slice, or those of a mask or index."""
+        return self._read_rows("features", rows)
+
+    def read_view_mean(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Return `Views.mean` as (rows, d) float32, without reading all of it; see `views`."""
+        if self.n_views == 1:
+            raise FeatureFileError(f"{self.path}: no view statistics. {MAKE_VIEWS}")
+        return self._read_rows("view_mean", rows)
+
+    def _read_rows(self, name: str, rows: slice | NDArray[Any] | None) -> NDArray[np.float32]:
         try:
-            return self._read(slice(None) if rows is None else rows)
+            return self._read(name, slice(None) if rows is None else rows)
         except OSError as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> FeatureFileError:
         return FeatureFileError(f"{self.path}: damaged ({first_line(error)}). Delete it and extract again.")
 
-    def _read(self, rows: slice | NDArray[Any]) -> NDArray[np.float32]:
-        features = self._file()["features"]
+    def _read(self, name: str, rows: slice | NDArray[Any]) -> NDArray[np.float32]:
+        features = self._file()[name]
         if isinstance(rows, slice) and (rows.step or 1) > 0:
             return np.asarray(features[rows], dtype=np.float32)
         index = np.arange(self.n)[rows]
@@ -277,14 +290,17 @@ class FeatureFile:
     @cached_property
     def views(self) -> Views | None:
         """View statistics, where the features average more than one view an image."""
+        if self.within_covariance is None:
+            return None
+        return Views(self.read_view_mean(), self.within_covariance, self.n_views)
+
+    @cached_property
+    def within_covariance(self) -> NDArray[np.float64] | None:
+        """`Views.within_covariance` (d, d) alone, for files whose view means don't fit into memory."""
         file = self._file()
         if "within_covariance" not in file:
             return None
-        return Views(
-            mean=np.asarray(file["view_mean"][...], dtype=np.float32),
-            within_covariance=np.asarray(file["within_covariance"][...], dtype=np.float64),
-            n_views=self.n_views,
-        )
+        return np.asarray(file["within_covariance"][...], dtype=np.float64)
 
     @cached_property
     def sha256(self) -> str:
