@@ -7,12 +7,14 @@ labels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import random_table, rankdata
+from scipy.stats import t as student
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
 
@@ -24,6 +26,18 @@ F64 = NDArray[np.float64]
 N_BOOTSTRAP = 1000
 N_PERMUTATIONS = 200
 N_SILHOUETTE = 5000
+WITH_BOOTSTRAP = (
+    "accuracy",
+    "balanced_accuracy",
+    "many_to_one_accuracy",
+    "purity",
+    "nmi",
+    "homogeneity",
+    "completeness",
+    "v_measure",
+    "ari",
+    "ami",
+)
 Z95 = 1.959963984540054
 
 
@@ -35,9 +49,11 @@ class LabelledScores:
     ----------
     metrics
         ``accuracy`` (noise and unmatched clusters count as wrong), ``balanced_accuracy`` (mean recall over
-        the classes present), ``nmi``, ``ari``, ``ami`` (noise as one cluster of its own), ``roc_auc``,
-        ``null_accuracy``, ``majority_accuracy`` and, where rows may be noise, ``coverage`` and
-        ``accuracy_without_noise``.
+        the classes present), ``many_to_one_accuracy`` (every cluster stands for its commonest class; noise
+        counts as wrong), ``purity`` (the same of the clustered rows alone), ``nmi``, ``homogeneity``,
+        ``completeness``, ``v_measure``, ``ari``, ``ami`` (noise as one cluster of its own), ``roc_auc``,
+        ``null_accuracy``, ``null_many_to_one_accuracy``, ``majority_accuracy`` and, where rows may be noise,
+        ``coverage`` and ``accuracy_without_noise``.
     matching
         Which class each cluster stands for.
     """
@@ -96,8 +112,10 @@ def labelled_scores(
     values["ami"], draws["ami"] = (_ami(scores, expected) for scores in (values, draws))
     metrics = {
         name: _with_interval(values[name][0], draws[name], lowest=-1.0 if name in ("ari", "ami") else 0.0)
-        for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "ami")
+        for name in WITH_BOOTSTRAP
     }
+    if np.isnan(values["purity"][0]):
+        metrics["purity"] = Metric(None, note="every labelled row is noise")
     if noise or matching.noise.any():
         inside = table[:, :-1].sum(axis=(0, 1))
         coverage = resamples[:, :, :-1].sum(axis=(1, 2)) / n
@@ -108,7 +126,7 @@ def labelled_scores(
         else:
             metrics["accuracy_without_noise"] = Metric(None, note="every labelled row is noise")
     metrics["roc_auc"] = _soft_auc(labels, matching, present, soft)
-    metrics["null_accuracy"] = null_accuracy(table, seed=int(rng.integers(2**31)))
+    metrics |= null_accuracies(table, seed=int(rng.integers(2**31)))
     metrics["majority_accuracy"] = Metric(
         float(table.sum(axis=1).max() / n), note="the largest class, which is what one giant cluster gets"
     )
@@ -116,7 +134,15 @@ def labelled_scores(
 
 
 def null_accuracy(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUTATIONS) -> Metric:
-    """Matched accuracy of the same clusters on permuted labels: mean and 95 % range of permutations.
+    """Matched accuracy of the same clusters on permuted labels; see `null_accuracies`."""
+    return null_accuracies(table, seed=seed, n_permutations=n_permutations)["null_accuracy"]
+
+
+def null_accuracies(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUTATIONS) -> dict[str, Metric]:
+    """Accuracies of the same clusters on permuted labels: mean and 95 % range of permutations.
+
+    ``null_accuracy`` is of clusters matched one to one, ``null_many_to_one_accuracy`` of clusters that each
+    stand for their commonest class: it rises with k, and so says what over-clustering gets for nothing.
 
     Permuting the labels draws a table with the same margins, so that tables are drawn instead of rows
     (Patefield's algorithm); each is matched anew.
@@ -130,14 +156,71 @@ def null_accuracy(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUTAT
     tables = random_table(*margins, seed=np.random.default_rng(seed)).rvs(
         size=n_permutations, method="patefield"
     )
-    accuracies = _matched(tables.astype(np.int64))[0] / table.sum()
-    low, high = np.quantile(accuracies, [0.025, 0.975])
-    return Metric(
-        float(accuracies.mean()),
-        float(low),
-        float(high),
-        f"the same clusters on {n_permutations} permutations of the labels, each matched anew",
-    )
+    tables = tables.astype(np.int64)
+    note = f"the same clusters on {n_permutations} permutations of the labels, each matched anew"
+
+    def metric(right: F64) -> Metric:
+        low, high = np.quantile(right / table.sum(), [0.025, 0.975])
+        return Metric(float((right / table.sum()).mean()), float(low), float(high), note)
+
+    return {
+        "null_accuracy": metric(_matched(tables)[0]),
+        "null_many_to_one_accuracy": metric(_commonest(tables)),
+    }
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """How one score differs between seeds.
+
+    Parameters
+    ----------
+    mean, std, lowest, highest
+        Of the seeds' values; `std` with n - 1 degrees of freedom, NaN for one seed.
+    n
+        Seeds whose score is defined.
+    """
+
+    mean: float
+    std: float
+    lowest: float
+    highest: float
+    n: int
+
+    @property
+    def metric(self) -> Metric:
+        """The mean with Student's 95 % interval of the mean, which is over seeds, not over images."""
+        note = f"mean of {self.n} seeds, standard deviation {self.std:.4f}"
+        if self.n < 2:
+            return Metric(self.mean, note="one seed")
+        half = float(student.ppf(0.975, self.n - 1)) * self.std / np.sqrt(self.n)
+        return Metric(self.mean, self.mean - half, self.mean + half, note)
+
+
+def spread_over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, SeedSpread]:
+    """Return mean and spread of every score that all runs have; those defined in none are left out.
+
+    Parameters
+    ----------
+    runs
+        The metrics of one method on the same rows, one mapping a seed.
+
+    Raises
+    ------
+    DataError
+        No runs.
+    """
+    if not runs:
+        raise DataError("no runs to take the spread of.")
+    spread: dict[str, SeedSpread] = {}
+    for name in runs[0]:
+        found = [run[name].value for run in runs if name in run]
+        values = np.array([value for value in found if value is not None])
+        if len(found) == len(runs) and len(values):
+            std = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+            low, high = float(values.min()), float(values.max())
+            spread[name] = SeedSpread(float(values.mean()), std, low, high, len(values))
+    return spread
 
 
 def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) -> dict[str, Metric]:
@@ -245,11 +328,18 @@ def _matched(tables: I64) -> tuple[F64, F64]:
     return right.sum(axis=1), recall
 
 
+def _commonest(tables: I64) -> F64:
+    """Rows that are of the commonest class of their cluster (b,) in tables (b, c, k + 1); noise is none."""
+    right: F64 = tables[:, :, :-1].max(axis=1, initial=0).sum(axis=1).astype(np.float64)
+    return right
+
+
 def _table_scores(tables: I64) -> dict[str, F64]:
     """Scores (b,) of tables (b, c, k + 1) of which the last column is noise."""
     n = tables.sum(axis=(1, 2)).astype(np.float64)
     rows, columns = tables.sum(axis=2), tables.sum(axis=1)
     right, recall = _matched(tables)
+    commonest, inside = _commonest(tables), tables[:, :, :-1].sum(axis=(1, 2)).astype(np.float64)
 
     def entropy(counts: NDArray[np.int64]) -> F64:
         p = counts / n.reshape(-1, *[1] * (counts.ndim - 1))
@@ -268,7 +358,13 @@ def _table_scores(tables: I64) -> dict[str, F64]:
     return {
         "accuracy": right / n,
         "balanced_accuracy": np.nanmean(recall, axis=1),
+        "many_to_one_accuracy": commonest / n,
+        "purity": np.where(inside > 0, commonest / np.where(inside > 0, inside, 1), np.nan),
         "nmi": _ratio(mutual, mean_entropy),
+        "homogeneity": _ratio(mutual, of_classes),
+        "completeness": _ratio(mutual, of_clusters),
+        # Their harmonic mean, which is the same number as the NMI over the arithmetic mean of entropies.
+        "v_measure": _ratio(mutual, mean_entropy),
         "ari": _ratio(together - expected, (by_class + by_cluster) / 2 - expected),
         "mutual": mutual,
         "mean_entropy": mean_entropy,
@@ -287,5 +383,7 @@ def _ratio(numerator: F64, denominator: F64) -> F64:
 
 def _with_interval(value: float, draws: F64, *, lowest: float = 0.0) -> Metric:
     draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return Metric(float(value))
     low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value
     return Metric(float(value), float(max(low, lowest)), float(min(high, 1.0)))

@@ -10,8 +10,10 @@ from clustering.scores import (
     macro_roc_auc,
     null_accuracy,
     roc_auc,
+    spread_over_seeds,
 )
 from embedkit.errors import DataError
+from embedkit.results import Metric
 
 
 def noisy(n=500, c=4, k=5, *, seed=0, noise=0.0):
@@ -33,6 +35,14 @@ def test_equals_scikit_learn(seed, noise):
     assert values["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
     recall = sk.recall_score(labels, predicted, average=None, labels=np.arange(4), zero_division=0)
     assert values["balanced_accuracy"] == pytest.approx(recall.mean())
+    homogeneity, completeness, v = sk.homogeneity_completeness_v_measure(labels, clusters)
+    assert values["homogeneity"] == pytest.approx(homogeneity)
+    assert values["completeness"] == pytest.approx(completeness)
+    assert values["v_measure"] == pytest.approx(v) == pytest.approx(values["nmi"])
+    right = sum(np.bincount(labels[clusters == k]).max() for k in np.unique(clusters[clusters >= 0]))
+    assert values["many_to_one_accuracy"] == pytest.approx(right / 500)
+    assert values["purity"] == pytest.approx(right / (clusters >= 0).sum())
+    assert values["many_to_one_accuracy"] >= values["accuracy"]
     assert values["majority_accuracy"] == np.bincount(labels).max() / 500
     if noise:
         inside = clusters >= 0
@@ -69,6 +79,8 @@ def test_trivial_partitions():
     assert (lost["accuracy"].value, lost["coverage"].value) == (0, 0)
     assert lost["accuracy_without_noise"].value is None
     assert "every labelled row is noise" in lost["accuracy_without_noise"].note
+    assert lost["purity"].value is None
+    assert lost["many_to_one_accuracy"].value == 0
 
 
 def test_bootstrap_interval_covers_the_truth():
@@ -112,6 +124,42 @@ def test_null_is_the_accuracy_of_permuted_labels():
     )
     assert labelled_scores(labels, clusters).metrics["accuracy"].value > metric.high
     assert null_accuracy(table, seed=1) == null_accuracy(table, seed=1)
+
+
+def test_what_over_clustering_gets_for_nothing_is_in_its_null():
+    rng = np.random.default_rng(0)
+    labels, clusters = rng.integers(4, size=200), rng.integers(60, size=200)
+    scores = labelled_scores(labels, clusters).metrics
+    null = scores["null_many_to_one_accuracy"]
+    assert scores["many_to_one_accuracy"].value > 0.5 > scores["accuracy"].value
+    assert null.low <= scores["many_to_one_accuracy"].value <= null.high
+    permuted = [
+        match_clusters(rng.permutation(labels), clusters).counts.max(axis=0).sum() / 200 for _ in range(200)
+    ]
+    assert null.value == pytest.approx(np.mean(permuted), abs=0.01)
+    # Halving every cluster changes nothing but the one-to-one scores.
+    whole, halves = rng.integers(3, size=300), rng.integers(2, size=300)
+    divided = labelled_scores(whole, 2 * whole + halves).metrics
+    assert divided["many_to_one_accuracy"].value == divided["purity"].value == 1
+    assert divided["accuracy"].value < 0.7
+    assert divided["homogeneity"].value == pytest.approx(1)
+    assert divided["completeness"].value < 0.8
+
+
+def test_spread_over_seeds():
+    runs = [{"accuracy": Metric(v), "roc_auc": Metric(None, note="none")} for v in (0.5, 0.6, 0.7)]
+    spread = spread_over_seeds(runs)
+    assert list(spread) == ["accuracy"]
+    found = spread["accuracy"]
+    assert (found.mean, found.std) == pytest.approx((0.6, 0.1))
+    assert (found.lowest, found.highest, found.n) == (0.5, 0.7, 3)
+    # Student's t of 2 degrees of freedom: 4.3027.
+    assert found.metric.high - found.metric.value == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    assert "3 seeds, standard deviation 0.1000" in found.metric.note
+    one = spread_over_seeds(runs[:1])["accuracy"].metric
+    assert (one.low, one.note) == (None, "one seed")
+    with pytest.raises(DataError, match="no runs"):
+        spread_over_seeds([])
 
 
 def test_unrelated_clusters_are_not_above_their_null():
