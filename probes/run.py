@@ -70,11 +70,14 @@ class ProbeOptions:
         For ``linear``.
     k, temperature
         For ``knn``.
+    prep
+        What happens to the features first, in the words of `embedkit.preparation.Preparation.parse`; fitted
+        on the training rows of each split.
 
     Raises
     ------
     UsageError
-        An unknown kind, split or select, or an option of another kind.
+        An unknown kind, split, select or preparation, or an option of another kind.
     """
 
     kind: str = "linear"
@@ -86,6 +89,7 @@ class ProbeOptions:
     c_grid: tuple[float, ...] | None = None
     k: tuple[int, ...] | None = None
     temperature: float | None = None
+    prep: str = "none"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -107,6 +111,11 @@ class ProbeOptions:
             name, _, k = self.split.partition(":")
             if name != "kfold" or not k.isdigit():
                 raise UsageError(f"--split {self.split}: unknown. Give one of {', '.join(SPLIT_NAMES)}.")
+        if self.prep != "none":
+            # On use: `--help` waits for no scikit-learn.
+            from embedkit.preparation import Preparation
+
+            Preparation.parse(self.prep)
         if self.c_grid is not None:
             check_c_grid(self.c_grid)
         if self.temperature is not None and not self.temperature > 0:
@@ -213,6 +222,8 @@ class _Fitted:
 
 
 def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
+    from embedkit.preparation import Preparation, prepare
+
     notes: list[str] = []
     labels, left_out = _labels(file, notes)
     splits = _splits(file.rows, labels, options, notes)
@@ -229,18 +240,23 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
                 f"{file.rows.class_names[missing[0]]!r}. Draw one with --split stratified."
             )
     options = _resolve(options, min(len(split.train) for split in splits), notes)
-    x = file.read(used)
-    broken = ~np.isfinite(x).all(axis=1)
+    preparation = Preparation.parse(options.prep)
+    with_views = preparation.uses_views and file.n_views > 1
+    features = file.read_view_mean(used) if with_views else file.read(used)
+    broken = ~np.isfinite(features).all(axis=1)
     if broken.any():
         raise DataError(
-            f"{int(broken.sum()):,} of {len(x):,} rows hold NaN or infinite features, such as "
+            f"{int(broken.sum()):,} of {len(features):,} rows hold NaN or infinite features, such as "
             f"{str(file.rows.ids[used[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
         )
     n_fits = len(splits) * len(options.c_grid or (1,))
     fitted = []
     start = time.perf_counter()
+    # Nothing of validation and test rows may enter what the probe is fitted on.
+    prepared = [prepare(file, preparation, rows=split.train) for split in splits]
     with progress(f"{options.kind} probe", n_fits, unit="fit") as advance:
-        for split in splits:
+        for split, fitted_on_train in zip(splits, prepared, strict=True):
+            x = fitted_on_train.transform(features, view_mean=with_views)
             parts = {
                 part: (x[np.searchsorted(used, index)], labels[index])
                 for part, index in (
@@ -250,6 +266,8 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
                 )
             }
             fitted.append(FITS[options.kind](parts, options, advance, notes))
+    if preparation.steps:
+        notes.append(prepared[0].describe() + " (the first fold)" * (len(prepared) > 1))
     seconds = time.perf_counter() - start
 
     predictions, probabilities = _predictions(splits, fitted, labels, classes)
@@ -276,6 +294,8 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
     params = {
         setting: chosen[0] if len(chosen) == 1 else chosen,
         "temperature": options.temperature,
+        "prep": preparation.name if preparation.steps else None,
+        "preparation": [step.record()["preparation"] for step in prepared] if preparation.steps else None,
         "refit": options.refit,
         "choice": {
             "by": f"validation {options.select}",
@@ -528,6 +548,13 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
         metavar="HOW",
         help=f"{', '.join(SPLIT_NAMES)}; auto takes the file's own, else by group, else stratified",
     )
+    parser.add_argument(
+        "--prep",
+        default="none",
+        metavar="STEPS",
+        help="prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +; fitted "
+        "on the training rows",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split")
     parser.add_argument(
         "--fractions",
@@ -568,6 +595,7 @@ def _run(args: argparse.Namespace) -> None:
         c_grid=None if args.c_grid is None else tuple(args.c_grid),
         k=None if args.k is None else tuple(args.k),
         temperature=args.temperature,
+        prep=args.prep,
     )
     report = probe(args.features, options, output=args.output)
     for line in report.notes:

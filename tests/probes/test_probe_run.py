@@ -6,8 +6,10 @@ import pytest
 
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.preparation import prepare
 from embedkit.results import read_results
-from embedkit.store import FeatureFile
+from embedkit.rows import Rows
+from embedkit.store import FeatureFile, Views, write_features
 from probes.knn import KNNProbe
 from probes.linear import LinearProbe
 from probes.run import ProbeOptions, probe
@@ -243,3 +245,57 @@ def test_columns_that_a_split_needs(make_file):
 def test_a_missing_file_says_how_to_make_one(capsys):
     assert main(["probe", "nowhere.h5"]) == 1
     assert "embedkit extract DATASET -o nowhere.h5" in capsys.readouterr().err
+
+
+# --- preparation -----------------------------------------------------------------------------------
+
+
+def test_the_preparation_is_fitted_on_training_rows_only(make_file):
+    path = make_file()
+    report = probe(path, ProbeOptions(prep="l2+pca4", seed=4))
+    with FeatureFile(path) as file:
+        x, y = file.read(), file.rows.labels
+    split = report.splits[0]
+    z = prepare(x, "l2+pca4", rows=split.train).transform(x)
+    model = LinearProbe().fit(
+        z[split.train], y[split.train], validation=(z[split.validation], y[split.validation])
+    )
+    test = report.predictions.part == "test"
+    assert np.array_equal(report.predictions.predicted[test], model.predict(z[split.test]))
+    assert report.result.params["prep"] == "l2+pca4"
+    [fitted] = report.result.params["preparation"]
+    assert fitted["n_rows"] == len(split.train)
+    assert fitted["steps"][1]["n_components"] == 4
+    assert any(text.startswith("Rows scaled to length 1. PCA: 4 of 12") for text in report.notes)
+    # Test rows that lie elsewhere change nothing that is fitted.
+    moved = x.copy()
+    moved[split.test] += 100
+    other = probe(make_file(name="moved.h5", features=lambda _: moved), ProbeOptions(prep="l2+pca4", seed=4))
+    assert other.result.params["preparation"] == report.result.params["preparation"]
+    assert "prep" not in probe(path).result.params
+
+
+def test_view_whitening_takes_the_view_means(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=200)
+    mean = rng.normal(size=(200, 5)) * [9, 1, 1, 1, 1]
+    mean[:, 1] += 4 * y
+    rows = Rows(ids=[f"r{i}" for i in range(200)], labels=y, class_names=("a", "b"))
+    views = Views(mean.astype(np.float32), np.diag([81.0, 1, 1, 1, 1]), 2)
+    # The features themselves say nothing of the class.
+    path = write_features(tmp_path / "f.h5", rng.normal(size=(200, 5)).astype(np.float32), rows, views=views)
+    report = probe(path, ProbeOptions(prep="view-whiten:1", split="kfold:3"))
+    assert report.result.metrics["accuracy"].value > 0.9
+    assert len(report.result.params["preparation"]) == 3
+    assert any(text.endswith("(the first fold)") for text in report.notes)
+
+
+def test_a_preparation_that_cannot_be(make_file, tmp_path, capsys):
+    path = str(make_file())
+    assert main(["probe", path, "--prep", "umap", "-o", str(tmp_path)]) == 2
+    assert "--prep umap: unknown step 'umap'" in capsys.readouterr().err
+    assert main(["probe", path, "--prep", "view-whiten", "-o", str(tmp_path)]) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert "no view statistics, which view whitening needs." in message
+    assert main(["probe", path, "--prep", "l2", "-o", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["params"]["prep"] == "l2"
