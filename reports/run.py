@@ -43,6 +43,9 @@ class ReportOptions:
         Longer side of a picture, in pixels, 16 to 256.
     max_thumbnails
         Pictures at most: those nearest to the cluster centres, then others at random.
+    prep
+        What happens to the features before the map is made of them, in the words of
+        `embedkit.preparation.Preparation.parse`.
     """
 
     color: str | None = None
@@ -55,8 +58,14 @@ class ReportOptions:
     images: str | None = None
     thumbnail_size: int = 96
     max_thumbnails: int = 5_000
+    prep: str = "none"
 
     def __post_init__(self) -> None:
+        if self.prep != "none":
+            # On use: `--help` waits for no scikit-learn.
+            from embedkit.preparation import Preparation
+
+            Preparation.parse(self.prep)
         if not 16 <= self.thumbnail_size <= 256:
             raise UsageError(f"--thumbnail-size {self.thumbnail_size}: give 16 to 256 pixels.")
         if self.limit < 1:
@@ -155,7 +164,7 @@ def report(
         note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
         try:
             layout = umap_map(
-                file.read(points),
+                _features(file, points, options.prep, say),
                 seed=options.seed,
                 n_neighbors=options.n_neighbors,
                 min_dist=options.min_dist,
@@ -215,6 +224,19 @@ def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.i
         f"The map shows {options.limit:,} of {len(points):,} images, drawn at random with seed "
         f"{options.seed}; --limit shows more."
     )
+
+
+def _features(
+    file: Any, points: NDArray[np.int64], prep: str, say: Callable[[str], None]
+) -> NDArray[np.float32]:
+    if prep == "none":
+        return np.asarray(file.read(points))
+    from embedkit.preparation import prepare
+
+    prepared = prepare(file, prep, rows=points)
+    if prepared.steps:
+        say(f"Features of the map are prepared first ({prepared.name}). {prepared.describe()}")
+    return prepared.transform_file(file, points)
 
 
 def _thumbnails(
@@ -356,6 +378,12 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument(
         "--color", metavar="COLUMN", help="column to colour by at first: label, cluster, split, ..."
     )
+    parser.add_argument(
+        "--prep",
+        default=default.prep,
+        metavar="STEPS",
+        help="prepare the features of the map first: none, l2, pca95, view-whiten, ..., joined with +",
+    )
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of the map")
     parser.add_argument(
         "--neighbors",
@@ -402,6 +430,7 @@ def _run(args: argparse.Namespace) -> None:
         images=args.images,
         thumbnail_size=args.thumbnail_size,
         max_thumbnails=args.max_thumbnails,
+        prep=args.prep,
     )
     written = report(args.features, output=args.output, runs=args.runs, options=options)
     if args.json:

@@ -362,11 +362,30 @@ def test_same_seed_same_page(world, tmp_path):
         ({"thumbnail_size": 4}, "--thumbnail-size 4: give 16 to 256"),
         ({"limit": 0}, "--limit 0: give at least 1"),
         ({"max_thumbnails": -1}, "--max-thumbnails -1: give 0 or more"),
+        ({"prep": "umap"}, "--prep umap: unknown step 'umap'"),
     ],
 )
 def test_options_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
         ReportOptions(**options)
+
+
+def test_features_are_prepared_before_the_map(world, tmp_path):
+    def coordinates(prep):
+        options = ReportOptions(thumbnails=False, prep=prep)
+        written = report(world.features, output=tmp_path / "o.html", options=options)
+        map_ = page_data(written.path)["map"]
+        return np.array([unpack(map_["x"]), unpack(map_["y"])]), written.notes
+
+    plain, notes = coordinates("none")
+    assert not any("prepared" in text for text in notes)
+    prepared, notes = coordinates("l2+pca2")
+    assert notes[-1].startswith(
+        "Features of the map are prepared first (l2+pca2). Rows scaled to length 1. PCA: 2 of 24 dimensions"
+    )
+    assert not np.allclose(plain, prepared)
+    with pytest.raises(EmbedkitError, match=r"colours\.h5: no view statistics, which view whitening needs"):
+        coordinates("view-whiten")
 
 
 def test_command(world, tmp_path, capsys):
@@ -376,9 +395,10 @@ def test_command(world, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.strip() == str(target)
     assert "60 images, 0 pictures, 1 results" in err
-    assert main([*command, "--no-thumbnails", "--json"]) == 0
+    assert main([*command, "--no-thumbnails", "--json", "--prep", "pca3"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["n_points"] == 60
+    assert any("prepared first (pca3)" in text for text in document["notes"])
     assert [path.name for path in target.parent.iterdir()] == ["out.html"]
 
 
