@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.exact_hdbscan import exact_hdbscan
+from clustering.exact_hdbscan import ExactHDBSCAN, exact_hdbscan
 from clustering.matrix import CONSTANT, as_matrix
 from embedkit.errors import DataError
 
@@ -156,6 +157,41 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             self.model_.generate_prediction_data()
         labels, probabilities = hdbscan.approximate_predict(self.model_, x)
         return labels.astype(np.int64), probabilities.astype(np.float64)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what `approximate_predict` needs as named arrays, for a file without pickled objects.
+
+        They are the fitted rows, their labels and the condensed tree: n x d float64 and about as many
+        numbers again as there are rows.
+        """
+        check_is_fitted(self)
+        tree = self.model_._condensed_tree
+        return {
+            "rows": np.asarray(self.model_._raw_data),
+            "labels": self.labels_,
+            "probabilities": self.probabilities_,
+            "sizes": np.array([self.min_cluster_size_, self.min_samples_]),
+            **{name: tree[name] for name in tree.dtype.names},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return an estimator that predicts what the one predicts whose `state` this is."""
+        names = ("parent", "child", "lambda_val", "child_size")
+        tree = np.empty(len(state["parent"]), dtype=[(name, state[name].dtype) for name in names])
+        for name in names:
+            tree[name] = state[name]
+        size, samples = (int(value) for value in state["sizes"])
+        model = cls(size, min_samples=samples)
+        model.min_cluster_size_, model.min_samples_ = size, samples
+        model.labels_, model.probabilities_ = state["labels"], state["probabilities"]
+        model.n_clusters_ = int(model.labels_.max()) + 1
+        model.n_features_in_ = state["rows"].shape[1]
+        package = ExactHDBSCAN(min_cluster_size=size, min_samples=samples)
+        package._raw_data, package._condensed_tree = state["rows"], tree
+        package.labels_, package.probabilities_ = model.labels_, model.probabilities_
+        model.model_ = package
+        return model
 
     def _check_parameters(self) -> None:
         method = self.cluster_selection_method

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Integral
@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from clustering.matrix import BLOCK, as_matrix
+from clustering.memberships import memberships
 from embedkit.errors import DataError
 
 F32 = NDArray[np.float32]
@@ -162,21 +163,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return distances * np.float32(self._scale)
 
     def predict_proba(self, x: Any) -> NDArray[np.float64]:
-        """Return soft assignments (n, k): rows sum to 1, the nearest centroid has the most.
-
-        They are the memberships of fuzzy c-means with exponent 2 [1]_: in proportion to the inverse squared
-        distance. They have no scale to choose and don't saturate in many dimensions, as a softmax of
-        squared distances does. A row that sits on centroids belongs to those alone. They rank rows; they are
-        not calibrated probabilities of a class.
-
-        References
-        ----------
-        .. [1] J. C. Bezdek, Pattern Recognition with Fuzzy Objective Function Algorithms (1981).
-        """
-        squared = np.square(self.transform(x), dtype=np.float64)
-        on_it = squared == 0
-        weights = np.where(on_it.any(axis=1, keepdims=True), on_it, 1 / np.where(on_it, 1, squared))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        """Return soft assignments (n, k) of `x` (n, d) by distance to the centroids; see `memberships`."""
+        return memberships(self.transform(x))
 
     def score(self, x: Any, y: object = None) -> float:  # noqa: ARG002
         """Return minus the sum of squared distances of `x` (n, d) to the nearest centroids."""
@@ -184,6 +172,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         work = self._checked(x)
         _, labels = _nearest(work, self._centers, self.backend_)
         return -_inertia(work, labels, self._centers) * self._scale**2
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what `predict` needs as named arrays, for a file without pickled objects."""
+        check_is_fitted(self)
+        return {
+            "centers": self._centers,
+            "shift": self._shift,
+            "scale": np.array(self._scale),
+            "spherical": np.array(self.spherical),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return an estimator that predicts what the one predicts whose `state` this is; it has no labels."""
+        model = cls(len(state["centers"]), spherical=bool(state["spherical"]))
+        model._centers, model._shift, model._scale = state["centers"], state["shift"], float(state["scale"])
+        model.cluster_centers_ = (model._centers * model._scale + model._shift).astype(np.float32)
+        model.n_features_in_ = model._centers.shape[1]
+        model.backend_ = _backend("auto")
+        return model
 
     @property
     def _n_features_out(self) -> int:

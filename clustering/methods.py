@@ -3,34 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.agglomerative import Agglomerative
 from clustering.density import HDBSCAN
 from clustering.kmeans import KMeans
+from clustering.manifold import UMAP
+from clustering.mixture import GMM
 from embedkit.errors import DataError
 from embedkit.results import Metric
 
 N_INIT = 10
+N_INIT_GMM = 3
+
+OnStep = Callable[[], Any]
 
 
 @dataclass(frozen=True)
-class Clusters:
-    """What a method made of n rows.
+class Assigned:
+    """Which cluster rows belong to.
 
     Parameters
     ----------
     labels : (n,) int64
         Cluster of each row, -1 for noise.
     distance : (n,) float64
-        To the centre of the own cluster; NaN for noise.
+        To the centre of the own cluster, in the space that was clustered; NaN for noise.
     probability : (n,) float64, optional
         Strength of membership in the own cluster, where the method has one.
     soft : (n, k) float64
         How much each row belongs to each cluster.
+    """
+
+    labels: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    probability: NDArray[np.float64] | None
+    soft: NDArray[np.float64]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows in each cluster (k,), noise left out."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.soft.shape[1])
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted method: assigns rows without fitting again.
+
+    Parameters
+    ----------
+    estimator
+        `KMeans`, `HDBSCAN`, `Agglomerative`, `GMM` or `TEMI`.
+    centers : (k, m) float64
+        Centre of each cluster in the estimator's space.
+    reducer
+        `UMAP`, where it comes before the estimator.
+    """
+
+    estimator: Any
+    centers: NDArray[np.float64]
+    reducer: UMAP | None = None
+
+    def assign(self, x: NDArray[Any]) -> Assigned:
+        """Assign rows (n, d), prepared as the fitted ones were.
+
+        k-means and agglomerative clustering take the nearest centre (the tree of the latter knows no new
+        rows), a mixture the likeliest component, HDBSCAN the package's ``approximate_predict``, and UMAP first
+        finds a place for each row among the fitted ones.
+        """
+        z = x if self.reducer is None else self.reducer.transform(x)
+        if isinstance(self.estimator, HDBSCAN):
+            return self._assigned(z, *self.estimator.approximate_predict(z))
+        return self._assigned(z, self.estimator.predict(z))
+
+    def _assigned(
+        self, z: NDArray[Any], labels: NDArray[np.int64], strength: NDArray[np.float64] | None = None
+    ) -> Assigned:
+        inside = np.flatnonzero(labels >= 0)
+        probability = strength
+        if isinstance(self.estimator, HDBSCAN):
+            assert strength is not None  # for mypy
+            soft = np.zeros((len(z), len(self.centers)))
+            soft[inside, labels[inside]] = strength[inside]
+        else:
+            soft = self.estimator.predict_proba(z)
+            if not isinstance(self.estimator, KMeans | Agglomerative):
+                probability = soft[np.arange(len(z)), labels]
+        distance = np.full(len(z), np.nan)
+        if isinstance(self.estimator, KMeans):
+            # Not to `centers`: spherical k-means measures rows of unit length.
+            distance = self.estimator.transform(z)[np.arange(len(z)), labels].astype(np.float64)
+        else:
+            distance[inside] = np.linalg.norm(z[inside] - self.centers[labels[inside]], axis=1)
+        return Assigned(labels, distance, probability, soft)
+
+
+@dataclass(frozen=True)
+class Clusters(Assigned):
+    """What a method made of the rows that it was fitted on.
+
+    Parameters
+    ----------
     settings
         Every setting that was used, the defaults included.
     metrics
@@ -39,21 +116,15 @@ class Clusters:
         Whether the method may leave rows out.
     backend
         What computed it.
+    model
+        Assigns new rows.
     """
 
-    labels: NDArray[np.int64]
-    distance: NDArray[np.float64]
-    probability: NDArray[np.float64] | None
-    soft: NDArray[np.float64]
     settings: Mapping[str, Any]
     metrics: Mapping[str, Metric]
     noise: bool
     backend: str
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Rows in each cluster (k,), noise left out."""
-        return np.bincount(self.labels[self.labels >= 0], minlength=self.soft.shape[1])
+    model: Model
 
 
 @dataclass(frozen=True)
@@ -64,10 +135,18 @@ class Settings:
     ----------
     k
         Clusters, for methods that are given their number.
-    n_init, spherical
+    n_init
+        Restarts of `KMeans` and `GMM`.
+    spherical
         See `KMeans`.
     min_cluster_size, min_samples
         See `HDBSCAN`.
+    linkage
+        See `Agglomerative`.
+    covariance
+        See `GMM`.
+    n_components, n_neighbors
+        See `UMAP`.
     device
         Where it computes.
     """
@@ -75,9 +154,13 @@ class Settings:
     k: int | None = None
     n_init: int | None = None
     spherical: bool | None = None
-    device: str | None = None
     min_cluster_size: int | None = None
     min_samples: int | None = None
+    linkage: str | None = None
+    covariance: str | None = None
+    n_components: int | None = None
+    n_neighbors: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,71 +177,152 @@ class Method:
         Steps of a progress bar.
     """
 
-    fit: Callable[[NDArray[np.float32], Settings, int, Callable[[], Any]], Clusters]
+    fit: Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters]
     settings: tuple[str, ...]
-    n_steps: Callable[[Settings], int]
+    n_steps: Callable[[Settings], int] = field(default=lambda _: 1)
 
 
-def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: Callable[[], Any]) -> Clusters:
+def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
     """Cluster `x` (n, d) by `KMeans`."""
-    if settings.k is None:
-        raise DataError("k-means needs the number of clusters, k.")
-    model = KMeans(
-        settings.k,
-        n_init=N_INIT if settings.n_init is None else settings.n_init,
+    estimator = KMeans(
+        _k(settings),
+        n_init=settings.n_init or N_INIT,
         spherical=bool(settings.spherical),
         device=settings.device or "auto",
         random_state=seed,
     ).fit(x, on_restart=on_step)
-    distances = model.transform(x)
-    return Clusters(
-        labels=model.labels_,
-        distance=distances[np.arange(len(x)), model.labels_].astype(np.float64),
-        probability=None,
-        soft=model.predict_proba(x),
-        settings={
-            "k": model.n_clusters,
-            "n_init": model.n_init,
-            "max_iter": model.max_iter,
-            "spherical": model.spherical,
-        },
-        metrics={"inertia": Metric(model.inertia_)},
-        noise=False,
-        backend=model.backend_,
+    return _clusters(
+        Model(estimator, estimator.cluster_centers_.astype(np.float64)),
+        x,
+        estimator.labels_,
+        settings={name: getattr(estimator, name) for name in ("n_init", "max_iter", "spherical")},
+        metrics={"inertia": Metric(estimator.inertia_)},
+        backend=estimator.backend_,
     )
 
 
-def fit_hdbscan(
-    x: NDArray[np.float32], settings: Settings, seed: int, on_step: Callable[[], Any]
-) -> Clusters:
+def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
     """Cluster `x` (n, d) by `HDBSCAN`, which has no randomness: `seed` changes nothing."""
     del seed
-    model = HDBSCAN(
+    estimator = HDBSCAN(
         settings.min_cluster_size, min_samples=settings.min_samples, device=settings.device or "auto"
     ).fit(x)
     on_step()
-    labels, k = model.labels_, model.n_clusters_
-    soft = np.zeros((len(x), k))
-    inside = np.flatnonzero(labels >= 0)
-    soft[inside, labels[inside]] = model.probabilities_[inside]
-    # The centre is the mean weighted by strength, the package's own notion of a centroid.
-    weight = soft.sum(axis=0)[:, np.newaxis]
-    centers = (soft.T @ x) / np.where(weight > 0, weight, 1)
-    distance = np.full(len(x), np.nan)
-    distance[inside] = np.linalg.norm(x[inside] - centers[labels[inside]], axis=1)
-    return Clusters(
-        labels=labels,
-        distance=distance,
-        probability=model.probabilities_,
-        soft=soft,
+    soft = np.zeros((len(x), estimator.n_clusters_))
+    inside = np.flatnonzero(estimator.labels_ >= 0)
+    soft[inside, estimator.labels_[inside]] = estimator.probabilities_[inside]
+    return _clusters(
+        # The centre is the mean weighted by strength, the package's own notion of a centroid.
+        Model(estimator, _weighted_means(x, soft)),
+        x,
+        estimator.labels_,
+        estimator.probabilities_,
         settings={
-            "min_cluster_size": model.min_cluster_size_,
-            "min_samples": model.min_samples_,
-            "cluster_selection_method": model.cluster_selection_method,
+            "min_cluster_size": estimator.min_cluster_size_,
+            "min_samples": estimator.min_samples_,
+            "cluster_selection_method": estimator.cluster_selection_method,
         },
-        metrics={},
-        noise=True,
-        backend=f"hdbscan ({model.backend_})",
+        backend=f"hdbscan ({estimator.backend_})",
+    )
+
+
+def fit_agglomerative(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
+    """Cluster `x` (n, d) by `Agglomerative`, which has no randomness: `seed` changes nothing."""
+    del seed
+    estimator = Agglomerative(_k(settings), linkage=settings.linkage or "ward").fit(x)
+    on_step()
+    return _clusters(
+        Model(estimator, estimator.cluster_centers_),
+        x,
+        estimator.labels_,
+        settings={"linkage": estimator.linkage},
+        backend="scikit-learn",
+    )
+
+
+def fit_gmm(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
+    """Cluster `x` (n, d) by `GMM`."""
+    estimator = GMM(
+        _k(settings),
+        covariance_type=settings.covariance or "full",
+        n_init=settings.n_init or N_INIT_GMM,
+        random_state=seed,
+    ).fit(x)
+    on_step()
+    converged = None if estimator.converged_ else f"not converged in {estimator.max_iter} iterations"
+    return _clusters(
+        Model(estimator, estimator.means_),
+        x,
+        estimator.labels_,
+        settings={
+            "n_init": estimator.n_init,
+            "max_iter": estimator.max_iter,
+            "covariance": estimator.covariance_type,
+        },
+        metrics={"bic_loss": Metric(estimator.bic_, note=converged)},
+        backend="scikit-learn",
+    )
+
+
+def after_umap(
+    fit: Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters],
+) -> Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters]:
+    """Return a method that reduces by `UMAP` first and has distances in its space."""
+
+    def fit_after_umap(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
+        reducer = UMAP(
+            settings.n_components or UMAP().n_components,
+            n_neighbors=settings.n_neighbors or UMAP().n_neighbors,
+            random_state=seed,
+        )
+        places = reducer.fit_transform(x)
+        on_step()
+        clusters = fit(places, settings, seed, on_step)
+        own = {
+            "n_components": places.shape[1],
+            "n_neighbors": reducer.n_neighbors_,
+            "min_dist": reducer.min_dist,
+        }
+        return replace(
+            clusters,
+            settings={**clusters.settings, "umap": own},
+            backend=f"umap-learn, {clusters.backend}",
+            model=replace(clusters.model, reducer=reducer),
+        )
+
+    return fit_after_umap
+
+
+def _k(settings: Settings) -> int:
+    if settings.k is None:
+        raise DataError("the method needs the number of clusters, k.")
+    return settings.k
+
+
+def _weighted_means(x: NDArray[Any], soft: NDArray[np.float64]) -> NDArray[np.float64]:
+    weight = soft.sum(axis=0)[:, np.newaxis]
+    return np.asarray((soft.T @ x) / np.where(weight > 0, weight, 1))
+
+
+def _clusters(
+    model: Model,
+    x: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    strength: NDArray[np.float64] | None = None,
+    *,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Metric] | None = None,
+    backend: str,
+) -> Clusters:
+    assigned = model._assigned(x, labels, strength)
+    given_k = not isinstance(model.estimator, HDBSCAN)
+    return Clusters(
+        **vars(assigned),
+        settings={"k": len(model.centers), **settings} if given_k else settings,
+        metrics=metrics or {},
+        noise=not given_k,
+        backend=backend,
+        model=model,
     )
 
 
@@ -166,5 +330,17 @@ METHODS = {
     "kmeans": Method(
         fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings: settings.n_init or N_INIT
     ),
-    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device"), lambda _: 1),
+    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device")),
+    "agglomerative": Method(fit_agglomerative, ("k", "linkage", "device")),
+    "gmm": Method(fit_gmm, ("k", "n_init", "covariance", "device")),
+    "umap+kmeans": Method(
+        after_umap(fit_kmeans),
+        ("k", "n_init", "n_components", "n_neighbors", "device"),
+        lambda settings: 1 + (settings.n_init or N_INIT),
+    ),
+    "umap+hdbscan": Method(
+        after_umap(fit_hdbscan),
+        ("min_cluster_size", "min_samples", "n_components", "n_neighbors", "device"),
+        lambda _: 2,
+    ),
 }

@@ -7,11 +7,12 @@ import csv
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,15 @@ from embedkit.store import FeatureFile
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from clustering.methods import Clusters
+    from clustering.explain import Diagnosis
+    from clustering.methods import Assigned, Clusters
     from clustering.scores import LabelledScores
+    from embedkit.preparation import Prepared
 
 OUTPUT = "runs"
 # Options of the command that only some methods have; `clustering.methods` says which. Kept here as well so
 # that `--help` imports no faiss.
-METHOD_NAMES = ("kmeans", "hdbscan")
+METHOD_NAMES = ("kmeans", "hdbscan", "agglomerative", "gmm", "umap+kmeans", "umap+hdbscan")
 FLAGS = {
     "k": "-k",
     "n_init": "--n-init",
@@ -38,7 +41,13 @@ FLAGS = {
     "device": "--device",
     "min_cluster_size": "--min-cluster-size",
     "min_samples": "--min-samples",
+    "linkage": "--linkage",
+    "covariance": "--covariance",
+    "n_components": "--n-components",
+    "n_neighbors": "--n-neighbors",
 }
+ALL = "all"
+PREP = "pca95"
 
 
 @dataclass(frozen=True)
@@ -48,18 +57,17 @@ class ClusterOptions:
     Parameters
     ----------
     method
-        ``kmeans`` or ``hdbscan``.
-    pca
-        Reduce the features first: a float keeps that fraction of the variance, an integer that many
-        components, None clusters the features as they are.
+        One of `METHOD_NAMES`; `compare` runs all of them.
+    prep
+        What is done to the features first; see `embedkit.preparation.Preparation.parse`.
     seed
         Of the restarts, and of resamples and permutations in the scores.
     k
-        ``kmeans``: number of clusters; by default that of the classes present.
-    n_init, spherical, device
-        ``kmeans``: see `clustering.kmeans.KMeans`.
-    min_cluster_size, min_samples
-        ``hdbscan``: see `clustering.density.HDBSCAN`.
+        Number of clusters, for methods that are given it; by default that of the classes present.
+    n_init, spherical, min_cluster_size, min_samples, linkage, covariance, n_components, n_neighbors
+        See `clustering.methods.Settings`.
+    device
+        Where preparation and method compute: ``auto``, ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -68,7 +76,7 @@ class ClusterOptions:
     """
 
     method: str = "kmeans"
-    pca: float | int | None = 0.95
+    prep: str = PREP
     seed: int = 0
     k: int | None = None
     n_init: int | None = None
@@ -76,9 +84,14 @@ class ClusterOptions:
     device: str | None = None
     min_cluster_size: int | None = None
     min_samples: int | None = None
+    linkage: str | None = None
+    covariance: str | None = None
+    n_components: int | None = None
+    n_neighbors: int | None = None
 
     def __post_init__(self) -> None:
         from clustering.methods import METHODS
+        from embedkit.preparation import Preparation
 
         if self.method not in METHODS:
             raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(METHODS)}.")
@@ -88,19 +101,18 @@ class ClusterOptions:
                 raise UsageError(
                     f"{flag} is for --method {' or '.join(owners)}, not {self.method}. Leave it out."
                 )
-        for name, least in (("k", 1), ("n_init", 1), ("min_cluster_size", 2), ("min_samples", 1)):
+        for name, least in (
+            ("k", 1),
+            ("n_init", 1),
+            ("min_cluster_size", 2),
+            ("min_samples", 1),
+            ("n_components", 1),
+            ("n_neighbors", 2),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{FLAGS[name]} {value}: give an integer of at least {least}.")
-        if self.pca is not None and not (
-            self.pca >= 1
-            if isinstance(self.pca, int) and not isinstance(self.pca, bool)
-            else 0 < self.pca < 1
-        ):
-            raise UsageError(
-                f"--pca {self.pca}: give a fraction of the variance between 0 and 1, a number of components, "
-                "or none."
-            )
+        Preparation.parse(self.prep)
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed}: give an integer of at least 0.")
 
@@ -121,16 +133,23 @@ class ClusterRun:
         Against the labels; None where the file has none.
     notes
         What was chosen or left out, in words.
-    assignments_path
-        The table of assignments, if it was written.
+    prepared
+        The fitted preparation.
+    diagnosis
+        Why it scores as it does, if that was asked.
+    assignments_path, model_path
+        The table of assignments and the fitted model, if they were written.
     """
 
     result: Result
     index: NDArray[np.int64]
-    clusters: Clusters
+    clusters: Assigned
     scores: LabelledScores | None
     notes: tuple[str, ...]
+    prepared: Prepared
+    diagnosis: Diagnosis | None = None
     assignments_path: Path | None = None
+    model_path: Path | None = None
 
 
 def cluster(
@@ -138,6 +157,8 @@ def cluster(
     options: ClusterOptions | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
+    save_model: str | os.PathLike[str] | None = None,
+    explain: bool = False,
 ) -> ClusterRun:
     """Cluster a feature file and score the clusters: ``embedkit cluster`` as a function.
 
@@ -149,7 +170,11 @@ def cluster(
     options
         Method and settings; k-means after a PCA that keeps 95 % of the variance by default.
     output
-        Folder for results.jsonl and the assignments; nothing is written without it.
+        Folder for results.jsonl, the assignments and the model; nothing is written without it.
+    save_model
+        File, or folder, for the model instead.
+    explain
+        Say why the clustering scores as it does.
 
     Raises
     ------
@@ -162,26 +187,22 @@ def cluster(
     with FeatureFile(path) as file:
         try:
             run = _cluster(file, options)
+            if explain:
+                run = _explained(file, run, options)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
-        return run if output is None else _write(file, run, options, Path(output))
+        if output is None and save_model is None:
+            return run
+        return _write(file, run, options, output, save_model)
 
 
 def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     from clustering.methods import METHODS, Settings
     from clustering.scores import internal_scores, labelled_scores
-    from embedkit.pca import PCA
+    from embedkit.preparation import Preparation, prepare, view_whiten_hint
 
     notes: list[str] = []
-    index = np.flatnonzero(file.ok)
-    n_failed = file.n - len(index)
-    if not len(index):
-        raise DataError(
-            f"none of its {file.n:,} rows has features. `embedkit verify {file.path}` lists the reasons."
-        )
-    if n_failed:
-        notes.append(f"Left out {n_failed:,} rows whose image could not be read.")
-    labels = np.full(len(index), -1) if file.rows.labels is None else file.rows.labels[index]
+    index, labels = _rows(file, notes)
     classes = np.unique(labels[labels >= 0])
     method = METHODS[options.method]
     names = {field.name for field in fields(Settings)}
@@ -189,29 +210,20 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     if "k" in method.settings and settings.k is None:
         settings = replace(settings, k=_k_from_labels(file, classes, notes))
 
-    x = _read(file, index)
     start = time.perf_counter()
-    prepared: NDArray[np.float32] = x
-    preparation: dict[str, Any] = {"pca": options.pca}
-    if options.pca is not None:
-        pca = PCA(options.pca, device=options.device or "auto").fit(x)
-        prepared = pca.transform(x)
-        kept = float(pca.explained_variance_ratio_.sum())
-        preparation |= {"n_components": pca.n_components_}
-        notes.append(
-            f"PCA: {pca.n_components_} of {file.d} dimensions keep {100 * kept:.1f} % of the variance."
-            + (" On the GPU." if pca.backend_ == "torch-cuda" else "")
-        )
-    with progress(options.method, method.n_steps(settings), unit="restart") as advance:
-        clusters = method.fit(prepared, settings, options.seed, advance)
+    preparation = Preparation.parse(options.prep)
+    prepared = prepare(file, preparation, rows=index, device=options.device or "auto")
+    x = prepared.transform_file(file, index)
+    notes += [sentence for sentence in (prepared.describe(), view_whiten_hint(file, preparation)) if sentence]
+    with progress(options.method, method.n_steps(settings), unit="step") as advance:
+        clusters = method.fit(x, settings, options.seed, advance)
     seconds = time.perf_counter() - start
-    if clusters.backend == "faiss-gpu":
+    if clusters.backend.endswith("faiss-gpu"):
         notes.append("k-means runs on the GPU; --device cpu keeps it off.")
-
     if (clusters.labels < 0).all():
         notes.append(
             "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do "
-            "fewer dimensions, as with --pca 10."
+            "fewer dimensions, as with --prep pca10."
         )
 
     labelled = labels >= 0
@@ -239,15 +251,15 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         notes.append("No labels stored, so only scores that need none.")
     if clusters.noise:
         metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
-    metrics |= internal_scores(prepared, clusters.labels, seed=options.seed)
+    metrics |= internal_scores(x, clusters.labels, seed=options.seed)
     metrics |= clusters.metrics
-    left_out = {"failed": n_failed, "unlabelled": int((~labelled).sum())}
+    left_out = {"failed": file.n - len(index), "unlabelled": int((~labelled).sum())}
     result = Result(
         task="cluster",
         dataset=file.dataset_name,
         features=file.features_name,
         method=options.method,
-        params={**clusters.settings, **preparation, "left_out": left_out, **outcomes},
+        params={**clusters.settings, **prepared.record(), "left_out": left_out, **outcomes},
         split="none",
         seed=options.seed,
         metrics=metrics,
@@ -256,7 +268,34 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         backend=clusters.backend,
         provenance=result_provenance(file),
     )
-    return ClusterRun(result, index, clusters, scores, tuple(notes))
+    return ClusterRun(result, index, clusters, scores, tuple(notes), prepared)
+
+
+def _rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the file that have features, and the label of each, -1 where there is none."""
+    index = np.flatnonzero(file.ok)
+    if not len(index):
+        raise DataError(
+            f"none of its {file.n:,} rows has features. `embedkit verify {file.path}` lists the reasons."
+        )
+    if file.n > len(index):
+        notes.append(f"Left out {file.n - len(index):,} rows whose image could not be read.")
+    return index, np.full(len(index), -1) if file.rows.labels is None else file.rows.labels[index]
+
+
+def _explained(file: FeatureFile, run: ClusterRun, options: ClusterOptions) -> ClusterRun:
+    from clustering.explain import explain
+
+    diagnosis = explain(
+        file.read(run.index),
+        None if file.rows.labels is None else file.rows.labels[run.index],
+        run.clusters.labels,
+        class_names=file.rows.class_names or None,
+        seed=options.seed,
+    )
+    found = [asdict(finding) for finding in diagnosis.findings]
+    result = replace(run.result, params={**run.result.params, "diagnosis": found})
+    return replace(run, result=result, diagnosis=diagnosis)
 
 
 def _k_from_labels(file: FeatureFile, classes: NDArray[np.int64], notes: list[str]) -> int:
@@ -276,26 +315,6 @@ def _k_from_labels(file: FeatureFile, classes: NDArray[np.int64], notes: list[st
     return len(classes)
 
 
-def _read(file: FeatureFile, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    x = np.empty((len(index), file.d), dtype=np.float32)
-    bad: list[int] = []
-    done = 0
-    with progress("reading features", file.n, unit="rows") as advance:
-        for where, block in file.blocks():
-            kept = block[file.ok[where]]
-            x[done : done + len(kept)] = kept
-            bad += (done + np.flatnonzero(~np.isfinite(kept).all(axis=1))).tolist()
-            done += len(kept)
-            advance(where.stop - where.start)
-    if bad:
-        overflow = " (float16 overflows above 65,504)" if np.isinf(x[bad]).any() else ""
-        raise DataError(
-            f"{len(bad):,} of {len(index):,} rows hold NaN or infinity{overflow}, the first of them "
-            f"{str(file.rows.ids[index[bad[0]]])!r}. Extract again with --precision fp32."
-        )
-    return x
-
-
 def _confusion(scores: LabelledScores, class_names: Sequence[str]) -> dict[str, Any]:
     """Return the matched confusion matrix with a last column for rows of no class, if there are any."""
     confusion = scores.matching.confusion
@@ -312,48 +331,101 @@ def _confusion(scores: LabelledScores, class_names: Sequence[str]) -> dict[str, 
     }
 
 
-def _write(file: FeatureFile, run: ClusterRun, options: ClusterOptions, output: Path) -> ClusterRun:
-    """Write the assignments, then the result that names them."""
+def _write(
+    file: FeatureFile,
+    run: ClusterRun,
+    options: ClusterOptions,
+    output: str | os.PathLike[str] | None,
+    save_model: str | os.PathLike[str] | None,
+) -> ClusterRun:
+    """Write the model and the assignments, then the result that names them."""
+    from clustering.model_file import SavedModel, identity
+    from clustering.model_file import save_model as write_model
+
     # A name for each combination of features and settings: another k never overwrites what a line refers to.
     settings = json.dumps([file.sha256, run.result.params, asdict(options)], sort_keys=True, default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    path = output / f"{file.path.stem}-cluster-{options.method}-seed{options.seed}-{digest}.csv"
-    ids, clusters = file.rows.ids[run.index], run.clusters
-    output.mkdir(parents=True, exist_ok=True)
+    stem = f"{file.path.stem}-cluster-{options.method}-seed{options.seed}-{digest}"
+    target = Path(save_model or output or ".")
+    if save_model is None or target.is_dir() or str(save_model).endswith("/"):
+        target = target / f"{stem}.model.h5"
+    matching = run.result.params.get("matching", {})
+    clusters = cast("Clusters", run.clusters)
+    saved = SavedModel(
+        method=options.method,
+        model=clusters.model,
+        prepared=run.prepared,
+        settings=clusters.settings,
+        classes={int(cluster): name for cluster, name in matching.items()},
+        fitted_on=identity(file),
+        seed=options.seed,
+    )
+    if output is None:
+        write_model(target, saved)
+        return replace(run, model_path=target)
+    output = Path(output)
+    path = output / f"{stem}.csv"
+    write_assignments(path, file.rows.ids[run.index], clusters)
+    write_model(target, saved)
+    # A model elsewhere is named by its whole path, one beside the assignments as they are.
+    model = target.name if target.parent == output else str(target.resolve())
+    result = replace(
+        run.result, provenance={**run.result.provenance, "assignments": path.name, "model": model}
+    )
+    append_result(output / RESULTS_FILE, result)
+    return replace(run, result=result, assignments_path=path, model_path=target)
+
+
+def write_assignments(
+    path: Path, ids: NDArray[np.str_], clusters: Assigned, classes: Mapping[int, str] | None = None
+) -> None:
+    """Write the table id, cluster, distance and, where known, probability and class; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    columns = ["id", "cluster", "distance"]
+    columns += ["probability"] * (clusters.probability is not None) + ["class"] * bool(classes)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            with_probability = clusters.probability is not None
-            writer.writerow(["id", "cluster", "distance", *["probability"] * with_probability])
+            writer.writerow(columns)
             for i, name in enumerate(ids):
-                distance = clusters.distance[i]
-                line = [name, clusters.labels[i], "" if np.isnan(distance) else f"{distance:.6g}"]
+                distance, cluster = clusters.distance[i], int(clusters.labels[i])
+                line = [name, cluster, "" if np.isnan(distance) else f"{distance:.6g}"]
                 if clusters.probability is not None:
                     line.append(f"{clusters.probability[i]:.6g}")
+                if classes:
+                    line.append(classes.get(cluster, ""))
                 writer.writerow(line)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    result = replace(run.result, provenance={**run.result.provenance, "assignments": path.name})
-    append_result(output / RESULTS_FILE, result)
-    return replace(run, result=result, assignments_path=path)
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit cluster``."""
     parser.add_argument("features", help="a feature file from `embedkit extract`")
-    parser.add_argument("--method", choices=METHOD_NAMES, default="kmeans", help="which method")
+    parser.add_argument(
+        "--method",
+        choices=METHOD_NAMES,
+        default=None,
+        help="which method (default: kmeans)",
+    )
+    parser.add_argument(
+        "--prep",
+        metavar="STEPS",
+        help=f"prepare first (default: {PREP}): none, pca95, pca64, whiten30, l2, view-whiten, joined with +",
+    )
     parser.add_argument(
         "--pca",
         type=_pca,
-        default=0.95,
         metavar="0.95|64|none",
-        help="reduce first: a fraction of the variance, a number of components, or none",
+        help="short for --prep: PCA to a fraction of the variance, or to a number of components",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of restarts, resamples and permutations")
-    parser.add_argument("-k", type=int, help="kmeans: clusters (default: the number of classes present)")
-    parser.add_argument("--n-init", type=int, metavar="N", help="kmeans: restarts (default: 10)")
+    parser.add_argument("--seed", type=int, help="of restarts, resamples and permutations (default: 0)")
+    parser.add_argument(
+        "-k", type=int, help="clusters, except for hdbscan (default: the number of classes present)"
+    )
+    parser.add_argument("--n-init", type=int, metavar="N", help="kmeans, gmm: restarts (default: 10, 3)")
     parser.add_argument(
         "--spherical", action="store_const", const=True, help="kmeans: cluster by direction (cosine)"
     )
@@ -374,39 +446,95 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
         metavar="N",
         help="hdbscan: neighbours of a core point; more make more noise (default: the min cluster size)",
     )
+    parser.add_argument(
+        "--linkage",
+        choices=("ward", "average", "complete", "single"),
+        help="agglomerative: what is merged next (default: ward)",
+    )
+    parser.add_argument(
+        "--covariance",
+        choices=("full", "tied", "diag", "spherical"),
+        help="gmm: shape of the components (default: full)",
+    )
+    parser.add_argument("--n-components", type=int, metavar="N", help="umap: dimensions (default: 5)")
+    parser.add_argument("--n-neighbors", type=int, metavar="N", help="umap: neighbours (default: 15)")
+    parser.add_argument("--explain", action="store_true", help="say why the clustering scores as it does")
+    parser.add_argument(
+        "--save-model", metavar="FILE|DIR", help="where the model goes (default: beside the assignments)"
+    )
+    parser.add_argument(
+        "--apply",
+        metavar="MODEL",
+        help="assign the rows to the clusters of a saved model instead; nothing is fitted",
+    )
     parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl and assignments")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     return _run
 
 
-def _pca(text: str) -> float | int | None:
+def _pca(text: str) -> str:
+    """Return the `--prep` that a `--pca` is short for."""
     if text.lower() == "none":
-        return None
+        return "none"
+    message = (
+        f"{text!r}: give a fraction of the variance between 0 and 1 such as 0.95, a number of components "
+        "such as 64, or none"
+    )
     try:
-        return int(text)
+        value: float | int = int(text) if re.fullmatch(r"\d+", text) else float(text)
     except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: give a fraction of the variance such as 0.95, a number of components such as 64, "
-            "or none"
-        ) from None
+        raise argparse.ArgumentTypeError(message) from None
+    if not (value >= 1 if isinstance(value, int) else 0 < value < 1):
+        raise argparse.ArgumentTypeError(message)
+    return f"pca:{value}"
 
 
 def _run(args: argparse.Namespace) -> None:
-    options = ClusterOptions(**{field.name: getattr(args, field.name) for field in fields(ClusterOptions)})
-    run = cluster(args.features, options, output=args.output)
+    names = {field.name for field in fields(ClusterOptions)} - {"method", "prep", "seed"}
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {name: getattr(args, name) for name in ("method", "seed") if getattr(args, name) is not None}
+    if args.pca is not None and args.prep is not None:
+        raise UsageError("--pca is short for a --prep. Give one of them.")
+    if (prep := args.prep or args.pca) is not None:
+        given["prep"] = prep
+    if args.apply is not None:
+        _run_apply(args, given)
+        return
+    options = ClusterOptions(**given)
+    run = cluster(
+        args.features, options, output=args.output, save_model=args.save_model, explain=args.explain
+    )
+    _show(run, as_json=args.json)
+    note(
+        f"Result in {Path(args.output) / RESULTS_FILE}, assignments in {run.assignments_path}, the model in "
+        f"{run.model_path}."
+    )
+
+
+def _run_apply(args: argparse.Namespace, given: dict[str, Any]) -> None:
+    from clustering.apply import apply
+
+    flags = {"method": "--method", "seed": "--seed", "prep": "--prep"} | FLAGS
+    unused = [flags[name] for name in given if name != "seed"]
+    unused += [
+        flag for flag, value in (("--save-model", args.save_model), ("--explain", args.explain)) if value
+    ]
+    if unused:
+        raise UsageError(f"--apply takes everything from the model. Leave out {', '.join(unused)}.")
+    run = apply(args.apply, args.features, output=args.output, seed=given.get("seed", 0))
+    _show(run, as_json=args.json)
+    note(f"Result in {Path(args.output) / RESULTS_FILE}, assignments in {run.assignments_path}.")
+
+
+def _show(run: ClusterRun, *, as_json: bool) -> None:
     for line in run.notes:
         note(line)
-    if args.json:
+    if as_json:
         document = json.loads(run.result.to_json())
         document["notes"] = list(run.notes)
         print_json(document)
     else:
         _print(run)
-    note(f"Result in {Path(args.output) / RESULTS_FILE}, assignments in {run.assignments_path}.")
 
 
 _TITLES = {
@@ -421,6 +549,7 @@ _TITLES = {
     "majority_accuracy": "chance: largest class",
     "calinski_harabasz": "Calinski-Harabasz",
     "davies_bouldin_loss": "Davies-Bouldin",
+    "bic_loss": "BIC (lower is better)",
 }
 _ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
 
@@ -444,10 +573,13 @@ def _print(run: ClusterRun) -> None:
         table.add_row(Text(_TITLES.get(name, name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
-    if run.scores is not None:
+    if "confusion" in result.params:
         print_table(_confusion_table(run))
         print()
     print_table(_size_table(run))
+    if run.diagnosis is not None:
+        print()
+        print(run.diagnosis.text)
 
 
 def _confusion_table(run: ClusterRun) -> Table:
@@ -466,7 +598,7 @@ def _confusion_table(run: ClusterRun) -> Table:
     table.add_column("recall", justify="right")
     for i, (name, counts) in enumerate(zip(params["class_names"], params["confusion"], strict=True)):
         cells = [Text(f"{count:,}", style="bold" if i == j else "") for j, count in enumerate(counts)]
-        table.add_row(Text(name), *cells, f"{counts[i] / sum(counts):.3f}")
+        table.add_row(Text(name), *cells, f"{counts[i] / sum(counts):.3f}" if sum(counts) else "-")
     return table
 
 
@@ -496,7 +628,7 @@ def _size_table(run: ClusterRun) -> Table:
         add(str(c), int(sizes[c]), (matching or {}).get(str(c), "no class"))
     if len(order) > _MOST_SIZES:
         add(f"{len(order) - _MOST_SIZES} more", int(sizes[order[_MOST_SIZES:]].sum()))
-    if run.clusters.noise:
+    if (run.clusters.labels < 0).any():
         add("noise", int((run.clusters.labels < 0).sum()))
     return table
 

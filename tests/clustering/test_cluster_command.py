@@ -35,8 +35,8 @@ def test_the_command_writes_one_result_and_the_assignments(feature_file, tmp_pat
     assert result.backend in ("faiss-cpu", "faiss-gpu")
     assert result.metrics["accuracy"].value == result.metrics["nmi"].value == 1
     assert result.metrics["accuracy"].value > result.metrics["null_accuracy"].high
-    assert {"k": 3, "pca": 0.95, "n_init": 10, "spherical": False}.items() <= result.params.items()
-    assert result.params["n_components"] >= 2
+    assert {"k": 3, "prep": "pca95", "n_init": 10, "spherical": False}.items() <= result.params.items()
+    assert result.params["preparation"]["steps"][0]["n_components"] >= 2
     assert result.params["class_names"] == ["round", "spiral", "edge"]
     assert np.diag(result.params["confusion"]).tolist() == [40, 40, 40]
     assert result.params["cluster_sizes"] == [40, 40, 40]
@@ -52,7 +52,7 @@ def test_the_command_writes_one_result_and_the_assignments(feature_file, tmp_pat
     assert match_clusters(file.rows.labels, clusters).n_correct == 120
     assert all(float(row["distance"]) >= 0 for row in rows)
     assert sorted(p.name for p in runs.iterdir()) == sorted(
-        ["results.jsonl", result.provenance["assignments"]]
+        ["results.jsonl", result.provenance["assignments"], result.provenance["model"]]
     )
 
 
@@ -85,7 +85,7 @@ def test_another_setting_never_overwrites_the_assignments_of_an_earlier_line(fea
 
 def test_distances_are_those_in_the_reduced_space(feature_file):
     x, _ = blobs()
-    run = cluster(feature_file(), fast(pca=None))
+    run = cluster(feature_file(), fast(prep="none"))
     centers = np.stack([x[run.clusters.labels == c].mean(axis=0) for c in range(3)])
     expected = np.linalg.norm(x - centers[run.clusters.labels], axis=1)
     np.testing.assert_allclose(run.clusters.distance, expected, rtol=1e-3)
@@ -97,7 +97,7 @@ def test_hdbscan_reports_noise_both_ways(feature_file, tmp_path):
     x = np.vstack([x, rng.uniform(-20, 20, size=(60, 6))]).astype(np.float32)
     labels = np.r_[labels, rng.integers(3, size=60)]
     run = cluster(
-        feature_file(x, labels), ClusterOptions("hdbscan", pca=None, min_samples=4), output=tmp_path
+        feature_file(x, labels), ClusterOptions("hdbscan", prep="none", min_samples=4), output=tmp_path
     )
     m = run.result.metrics
     noise = run.clusters.labels < 0
@@ -211,15 +211,20 @@ def test_one_class_asks_for_k(feature_file):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "kmeans", "--min-samples", "3"], "--min-samples is for --method hdbscan, not kmeans"),
-        (["--method", "hdbscan", "-k", "3"], "-k is for --method kmeans, not hdbscan"),
+        (
+            ["--method", "kmeans", "--min-samples", "3"],
+            "--min-samples is for --method hdbscan or umap+hdbscan, not",
+        ),
+        (["--method", "hdbscan", "-k", "3"], "-k is for --method kmeans or agglomerative"),
         (["--method", "hdbscan", "--n-init", "3"], "--n-init is for --method kmeans"),
         (["--method", "hdbscan", "--spherical"], "--spherical is for --method kmeans"),
         (["-k", "0"], "-k 0: give an integer of at least 1"),
         (["--n-init", "0"], "--n-init 0: give an integer"),
-        (["--pca", "1.5"], "--pca 1.5: give a fraction"),
-        (["--pca", "0"], "--pca 0: give a fraction"),
-        (["--pca", "most"], "a number of components such as 64, or none"),
+        (["--pca", "1.5"], "'1.5': give a fraction"),
+        (["--pca", "0"], "'0': give a fraction"),
+        (["--pca", "0.9", "--prep", "l2"], "--pca is short for a --prep"),
+        (["--prep", "polish"], "unknown step 'polish'"),
+        (["--pca", "most"], "such as 64, or none"),
         (["--seed", "-1"], "--seed -1: give an integer"),
         (["--method", "dbscan"], "invalid choice: 'dbscan'"),
     ],
@@ -245,7 +250,7 @@ def test_wrong_usage_exits_with_2(feature_file, tmp_path, capsys, options, messa
         ),
         (lambda x: x.astype(np.float16) * np.float16(2e4), [], "(float16 overflows above 65,504)"),
         (lambda x: x[:2], [], "n_samples=2 is fewer than n_clusters=3"),
-        (lambda x: x[:1], ["-k", "1"], "minimum of 2 is required by PCA"),
+        (lambda x: x[:1], ["-k", "1"], "1 rows in the blocks; principal components need at least 2"),
         (lambda x: x, ["-k", "121"], "n_samples=120 is fewer than n_clusters=121"),
         (lambda x: x, ["--pca", "7"], "vary in only 6 directions. Ask for at most 6"),
         (lambda x: np.repeat(x[:2], 60, axis=0), [], "only 2 of them distinct, for n_clusters=3"),

@@ -1,0 +1,199 @@
+"""A saved clustering put to use: new images go to its clusters, nothing is fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clustering.methods import Assigned
+from clustering.model_file import SavedModel, load_model
+from clustering.run import ClusterRun, _rows, write_assignments
+from clustering.scores import internal_scores, labelled_scores, macro_roc_auc
+from embedkit.errors import DataError, EmbedkitError
+from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
+from embedkit.store import FeatureFile, file_sha256
+
+N_BOOTSTRAP = 1000
+N_PERMUTATIONS = 200
+# Agreement of the partitions, which no matching enters.
+UNMATCHED = ("nmi", "ari", "ami", "coverage")
+
+
+def apply(
+    model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> ClusterRun:
+    """Assign the rows of a feature file to the clusters of a saved model, without fitting anything.
+
+    Where the file has labels, accuracy, balanced accuracy and ROC AUC take each cluster for the class that
+    it stood for **in the file the model was fitted on**: nothing is matched anew, so there is no optimism in
+    them. Classes are compared by name. The level of chance is that of permuted labels under the same mapping.
+
+    Parameters
+    ----------
+    model
+        A file that ``embedkit cluster`` wrote.
+    path
+        A feature file made as the fitted one was.
+    output
+        Folder for results.jsonl and the assignments; nothing is written without it.
+    seed
+        Of resamples and permutations.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, or features that were made otherwise: the message names the difference.
+    """
+    saved = load_model(model)
+    with FeatureFile(path) as file:
+        try:
+            run = _apply(saved, file, Path(model), seed)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+        if output is None:
+            return run
+        provenance: dict[str, Any] = dict(run.result.provenance)
+        digest = hashlib.sha256(f"{file.sha256} {provenance['model_sha256']}".encode()).hexdigest()[:8]
+        target = Path(output) / f"{file.path.stem}-apply-{saved.method}-seed{saved.seed}-{digest}.csv"
+        write_assignments(target, file.rows.ids[run.index], run.clusters, saved.classes)
+        result = Result(**{**vars(run.result), "provenance": {**provenance, "assignments": target.name}})
+        append_result(Path(output) / RESULTS_FILE, result)
+        return ClusterRun(**{**vars(run), "result": result, "assignments_path": target})
+
+
+def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> ClusterRun:
+    notes = [f"{saved.method}, fitted on {saved.fitted_on['dataset']}: nothing is fitted or matched here."]
+    notes += saved.check(file)
+    index, labels = _rows(file, notes)
+    start = time.perf_counter()
+    x = saved.prepared.transform_file(file, index)
+    assigned = saved.model.assign(x)
+    seconds = time.perf_counter() - start
+
+    labelled = np.flatnonzero(labels >= 0)
+    metrics: dict[str, Metric] = {}
+    outcomes: dict[str, Any] = {"cluster_sizes": assigned.sizes.tolist()}
+    if len(labelled) and saved.classes:
+        part = Assigned(
+            assigned.labels[labelled],
+            assigned.distance[labelled],
+            None,
+            assigned.soft[labelled],
+        )
+        names = np.array(file.rows.class_names)[labels[labelled]]
+        metrics, found = mapped_scores(names, part, saved.classes, seed=seed)
+        outcomes |= found
+        strange = sorted(set(names) - set(saved.classes.values()))
+        if strange:
+            notes.append(f"No cluster stands for {', '.join(strange)}: all of their rows count as wrong.")
+    elif len(labelled):
+        notes.append("The model was fitted without labels, so its clusters stand for no class: no accuracy.")
+    else:
+        notes.append("No labels stored, so only scores that need none.")
+    if (assigned.labels < 0).any():
+        coverage = Metric(float((assigned.labels >= 0).mean()), note="of all rows")
+        metrics.setdefault("coverage", coverage)
+    metrics |= internal_scores(x, assigned.labels, seed=seed)
+    digest = file_sha256(model)
+    result = Result(
+        task="cluster",
+        dataset=file.dataset_name,
+        features=file.features_name,
+        method=saved.method,
+        params={
+            **saved.settings,
+            **saved.prepared.record(),
+            "fitted_on": dict(saved.fitted_on),
+            "left_out": {"failed": file.n - len(index), "unlabelled": len(index) - len(labelled)},
+            **outcomes,
+        },
+        split=f"fitted on {saved.fitted_on['dataset']}",
+        seed=saved.seed,
+        metrics=metrics,
+        n=len(labelled) if len(labelled) and saved.classes else len(index),
+        seconds=seconds,
+        backend=getattr(saved.model.estimator, "backend_", "numpy"),
+        provenance={**result_provenance(file), "model": str(model.resolve()), "model_sha256": digest},
+    )
+    return ClusterRun(result, index, assigned, None, tuple(notes), saved.prepared)
+
+
+def mapped_scores(
+    names: NDArray[np.str_], assigned: Assigned, classes: dict[int, str] | Any, *, seed: int = 0
+) -> tuple[dict[str, Metric], dict[str, Any]]:
+    """Score clusters whose classes are given, not matched: metrics, and what a result keeps besides.
+
+    Parameters
+    ----------
+    names : (n,) str
+        True class of each row.
+    assigned
+        Where the rows went.
+    classes
+        Class of each cluster that stands for one.
+    seed
+        Of resamples and permutations.
+    """
+    present, truth = np.unique(names, return_inverse=True)
+    n, c = len(truth), len(present)
+    place = {str(name): i for i, name in enumerate(present)}
+    # Column c is noise, clusters that stand for no class, and classes that no row here has.
+    column = np.full(int(assigned.soft.shape[1]) + 1, c)
+    for cluster, name in classes.items():
+        column[cluster] = place.get(name, c)
+    predicted = column[assigned.labels]
+    table = np.bincount(truth * (c + 1) + predicted, minlength=c * (c + 1)).reshape(c, c + 1)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(n, table.reshape(-1) / n, size=N_BOOTSTRAP).reshape(-1, c, c + 1)
+
+    def accuracy(tables: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.trace(tables[:, :, :c], axis1=1, axis2=2) / n)
+
+    def balanced(tables: NDArray[Any]) -> NDArray[np.float64]:
+        of_class = tables.sum(axis=2)
+        right = np.diagonal(tables[:, :, :c], axis1=1, axis2=2)
+        return np.asarray(np.nanmean(np.where(of_class > 0, right / np.maximum(of_class, 1), np.nan), axis=1))
+
+    metrics = {}
+    for key, score in (("accuracy", accuracy), ("balanced_accuracy", balanced)):
+        low, high = np.quantile(score(draws), [0.025, 0.975])
+        metrics[key] = Metric(
+            float(score(table[np.newaxis])[0]), float(low), float(high), "classes as fitted"
+        )
+    free = labelled_scores(truth, assigned.labels, n_classes=c, seed=seed).metrics
+    metrics |= {name: free[name] for name in UNMATCHED if name in free}
+    inside = assigned.labels >= 0
+    if not inside.all() and inside.any():
+        metrics["accuracy_without_noise"] = Metric(float((predicted == truth)[inside].mean()))
+    soft = np.zeros((n, c))
+    for cluster, name in classes.items():
+        if name in place:
+            soft[:, place[name]] = assigned.soft[:, cluster]
+    metrics["roc_auc"] = macro_roc_auc(truth, soft)
+    permuted = np.array([(rng.permutation(truth) == predicted).mean() for _ in range(N_PERMUTATIONS)])
+    low, high = np.quantile(permuted, [0.025, 0.975])
+    metrics["null_accuracy"] = Metric(
+        float(permuted.mean()),
+        float(low),
+        float(high),
+        f"the same classes on {N_PERMUTATIONS} permutations of the labels",
+    )
+    metrics["majority_accuracy"] = free["majority_accuracy"]
+    some = table[:, c].any()
+    outcomes = {
+        "class_names": present.tolist(),
+        "confusion": table[:, : c + bool(some)].tolist(),
+        "confusion_columns": [*present.tolist(), *["(none)"] * bool(some)],
+        "matching": {str(cluster): name for cluster, name in classes.items()},
+    }
+    return metrics, outcomes

@@ -1,0 +1,177 @@
+import warnings
+
+import numpy as np
+import pytest
+from planted import blobs
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.utils.estimator_checks import check_estimator
+
+from clustering.agglomerative import Agglomerative
+from clustering.density import HDBSCAN
+from clustering.kmeans import KMeans
+from clustering.manifold import SMALL, UMAP
+from clustering.memberships import memberships
+from clustering.methods import METHODS, Settings
+from clustering.mixture import GMM
+from clustering.run import ClusterOptions, cluster
+from embedkit.errors import EmbedkitError, UsageError
+
+
+@pytest.mark.parametrize("estimator", [Agglomerative(2), GMM(2, n_init=1)], ids=lambda e: type(e).__name__)
+def test_scikit_learn_accepts_the_estimators(estimator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_estimator(estimator)
+
+
+@pytest.mark.slow
+def test_scikit_learn_accepts_umap():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_estimator(UMAP())
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("umap")])
+def test_every_method_finds_planted_groups_and_assigns_new_rows(name):
+    x, labels = blobs(150)
+    new, new_labels = blobs(60, seed=1)
+    steps = []
+    settings = Settings(k=3, n_init=2)
+    clusters = METHODS[name].fit(x, settings, 0, lambda: steps.append(1))
+    assert len(steps) == METHODS[name].n_steps(settings)
+    assert adjusted_rand_score(labels, clusters.labels) > 0.95
+    assigned = clusters.model.assign(new)
+    inside = assigned.labels >= 0
+    assert inside.mean() > 0.8
+    assert adjusted_rand_score(new_labels[inside], assigned.labels[inside]) == 1
+    for found, rows in ((clusters, x), (assigned, new)):
+        assert found.soft.shape == (len(rows), 3)
+        own = found.labels >= 0
+        np.testing.assert_array_equal(found.soft[own].argmax(axis=1), found.labels[own])
+        assert np.isnan(found.distance).tolist() == (~own).tolist()
+        assert (found.sizes > 0).all()
+    # Each row by itself goes where it went in company.
+    alone = np.concatenate([clusters.model.assign(row[np.newaxis]).labels for row in new[:5]])
+    np.testing.assert_array_equal(alone, assigned.labels[:5])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["umap+kmeans", "umap+hdbscan"])
+def test_umap_methods_are_seeded_and_assign_new_rows(name):
+    x, labels = blobs(150)
+    new, new_labels = blobs(60, seed=1)
+    clusters = METHODS[name].fit(x, Settings(k=3, n_init=2), 0, lambda: None)
+    assert adjusted_rand_score(labels, clusters.labels) == 1
+    assert clusters.settings["umap"] == {"n_components": 5, "n_neighbors": 15, "min_dist": 0.0}
+    assigned = clusters.model.assign(new)
+    inside = assigned.labels >= 0
+    assert inside.mean() > 0.8
+    assert adjusted_rand_score(new_labels[inside], assigned.labels[inside]) == 1
+    again = METHODS[name].fit(x, Settings(k=3, n_init=2), 0, lambda: None)
+    np.testing.assert_array_equal(again.labels, clusters.labels)
+
+
+@pytest.mark.slow
+def test_umap_places_a_row_whatever_comes_with_it_and_fitted_rows_where_they_were():
+    x, _ = blobs(100)
+    new = blobs(30, seed=1, spread=1.0)[0]
+    model = UMAP(3).fit(x)
+    places = model.transform(new)
+    np.testing.assert_allclose(model.transform(new[7:9]), places[7:9], rtol=1e-6)
+    np.testing.assert_array_equal(model.transform(x[::7]), model.embedding_[::7])
+    np.testing.assert_array_equal(UMAP.from_state(model.state()).transform(new), places)
+
+
+@pytest.mark.slow
+def test_umap_of_many_rows_takes_exact_neighbours():
+    x, labels = blobs(SMALL + 5)
+    model = UMAP(2).fit(x)
+    nearest = KMeans(3, n_init=2).fit(model.embedding_)
+    assert adjusted_rand_score(labels, nearest.labels_) == 1
+
+
+@pytest.mark.parametrize("linkage", ["ward", "average", "complete"])
+def test_agglomerative_is_scikit_learns_tree_and_predicts_the_nearest_mean(linkage):
+    x, _ = blobs(90, spread=2.0)
+    model = Agglomerative(4, linkage=linkage).fit(x)
+    expected = AgglomerativeClustering(n_clusters=4, linkage=linkage).fit(x.astype(float)).labels_
+    assert adjusted_rand_score(expected, model.labels_) == 1
+    assert (np.diff(np.bincount(model.labels_)) <= 0).all()
+    means = np.stack([x[model.labels_ == c].mean(axis=0) for c in range(4)])
+    distances = np.linalg.norm(x[:, np.newaxis] - means, axis=2)
+    np.testing.assert_array_equal(model.predict(x), distances.argmin(axis=1))
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_a_mixture_is_scikit_learns(covariance):
+    x, _ = blobs(200, spread=1.5)
+    model = GMM(3, covariance_type=covariance, n_init=2).fit(x)
+    reference = GaussianMixture(
+        3, covariance_type=covariance, n_init=2, random_state=0, reg_covar=1e-3 * x.var(axis=0).mean()
+    ).fit(x.astype(float))
+    assert adjusted_rand_score(reference.predict(x.astype(float)), model.labels_) == 1
+    assert model.bic_ == pytest.approx(reference.bic(x.astype(float)))
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
+    assert (np.diff(model.weights_) <= 0).all()
+
+
+def test_regularisation_of_a_mixture_follows_the_unit():
+    x, _ = blobs(100, spread=1.5)
+    labels = GMM(3).fit(x).labels_
+    np.testing.assert_array_equal(GMM(3).fit(1e-4 * x).labels_, labels)
+
+
+def test_memberships_go_by_inverse_square():
+    soft = memberships(np.array([[1.0, 2.0], [0.0, 3.0]]))
+    np.testing.assert_allclose(soft, [[0.8, 0.2], [1, 0]])
+
+
+@pytest.mark.parametrize("estimator", [KMeans(3), HDBSCAN(), Agglomerative(3), GMM(3)])
+def test_a_state_of_plain_arrays_predicts_the_same(estimator):
+    x, new = blobs()[0], blobs(seed=5, spread=2.0)[0]
+    state = estimator.fit(x).state()
+    assert all(isinstance(array, np.ndarray) and array.dtype != object for array in state.values())
+    again = type(estimator).from_state(state)
+    np.testing.assert_array_equal(again.predict(new), estimator.predict(new))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "x", "message"),
+    [
+        (Agglomerative(5), np.eye(3), "n_samples=3 is fewer than n_clusters=5"),
+        (Agglomerative(0), np.eye(3), "n_clusters=0: give an integer"),
+        (Agglomerative(2, linkage="median"), np.eye(3), "linkage='median': give one of ward"),
+        (Agglomerative(2), np.zeros((30_001, 1)), "holds all 450,015,000 pairs"),
+        (GMM(2), np.ones((5, 2)), "all 5 rows are equal"),
+        (GMM(3), np.repeat(np.eye(2), 4, axis=0), "only 2 of them distinct"),
+        (GMM(2, covariance_type="round"), np.eye(3), "covariance_type='round'"),
+        (UMAP(), np.ones((9, 2)), "all 9 rows are equal"),
+        (UMAP(n_neighbors=1), np.eye(9), "n_neighbors=1: give an integer of at least 2"),
+        (UMAP(min_dist=2), np.eye(9), "min_dist=2: give a number from 0 to 1"),
+        (UMAP(), np.eye(4), "minimum of 5 is required"),
+        (GMM(2), np.array([[1.0], [np.nan], [2]]), "1 of 3 rows hold NaN"),
+    ],
+)
+def test_bad_input_says_what_is_wrong(estimator, x, message):
+    with pytest.raises(EmbedkitError, match=message):
+        estimator.fit(x)
+
+
+def test_options_of_another_method_are_refused():
+    with pytest.raises(UsageError, match="--linkage is for --method agglomerative, not gmm"):
+        ClusterOptions("gmm", linkage="ward")
+    with pytest.raises(UsageError, match=r"--n-neighbors is for --method umap\+kmeans"):
+        ClusterOptions("kmeans", n_neighbors=5)
+    with pytest.raises(UsageError, match="--n-neighbors 1: give an integer of at least 2"):
+        ClusterOptions("umap+kmeans", n_neighbors=1)
+
+
+def test_a_constant_column_and_the_preparation_are_in_the_result(feature_file):
+    x = np.column_stack([blobs()[0], np.ones(120, np.float32)])
+    run = cluster(feature_file(x), ClusterOptions("gmm", prep="l2+pca95"))
+    assert run.result.metrics["accuracy"].value == 1
+    assert run.result.params["prep"] == "l2+pca95"
+    assert [step["step"] for step in run.result.params["preparation"]["steps"]] == ["l2", "pca"]
+    assert run.result.metrics["bic_loss"].value is not None
