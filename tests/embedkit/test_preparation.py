@@ -219,6 +219,10 @@ def test_files_are_read_in_blocks_in_any_order(files, views, monkeypatch):
     x, stats, _ = views
     monkeypatch.setattr("embedkit.preparation.BLOCK", 37)
     file = files(x, stats)
+    read, sizes = FeatureFile._read, []
+    monkeypatch.setattr(
+        FeatureFile, "_read", lambda self, name, rows: sizes.append(len(rows)) or read(self, name, rows)
+    )
     rows = np.random.default_rng(0).permutation(300)[:201]
     for name, source in (("pca3", x), ("center", x), ("view-whiten:3", stats)):
         from_file, from_array = prepare(file, name, rows=rows), prepare(source, name, rows=rows)
@@ -229,6 +233,7 @@ def test_files_are_read_in_blocks_in_any_order(files, views, monkeypatch):
             from_array.transform(mine[rows[::-1]], view_mean=mine is stats.mean),
             atol=1e-4,
         )
+    assert max(sizes) == 37
     mask = np.zeros(300, dtype=bool)
     mask[rows] = True
     np.testing.assert_allclose(
