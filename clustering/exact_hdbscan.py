@@ -23,6 +23,7 @@ def exact_hdbscan(
     min_samples: int | None = None,
     device: str = "cpu",
     method: Method = "auto",
+    tree: SpanningTree | None = None,
     **selection: Any,
 ) -> ExactHDBSCAN:
     """Cluster the rows of ``x`` as ``hdbscan.HDBSCAN`` does, at the speed of matrix products.
@@ -39,6 +40,9 @@ def exact_hdbscan(
         Where the distances are computed: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
     method : {"auto", "prim", "boruvka"}
         How the tree is found; see `clustering.mst.spanning_tree`.
+    tree : SpanningTree, optional
+        The tree of these rows at this `min_samples`, as ``spanning_tree_`` of an earlier fit: it serves every
+        `min_cluster_size`, and takes most of the time.
     **selection
         How clusters are drawn from the tree: ``cluster_selection_method``, ``cluster_selection_epsilon``,
         ``allow_single_cluster``, ``max_cluster_size`` and whatever else the installed package takes.
@@ -70,13 +74,15 @@ def exact_hdbscan(
     known = set(hdbscan.HDBSCAN().get_params()) - taken
     if unknown := sorted(set(selection) - known):
         raise UsageError(f"{', '.join(unknown)}: no option here. Known: {', '.join(sorted(known))}.")
-    tree = _Tree(device, method)
+    if tree is not None and len(tree.core_distances) != len(rows):
+        raise DataError(f"a tree of {len(tree.core_distances)} rows doesn't fit {len(rows)} rows.")
+    source = _Tree(device, method, tree)
     model = ExactHDBSCAN(
         min_cluster_size=int(min_cluster_size),
         min_samples=None if min_samples is None else int(min_samples),
         algorithm="prims_kdtree",
         gen_min_span_tree=True,
-        memory=tree,
+        memory=source,
         **selection,
     )
     try:
@@ -85,8 +91,8 @@ def exact_hdbscan(
         if isinstance(error, DataError):
             raise
         raise UsageError(str(error)) from error
-    assert tree.found is not None
-    model.spanning_tree_ = tree.found
+    assert source.found is not None
+    model.spanning_tree_ = source.found
     model.memory = hdbscan.HDBSCAN().memory
     return model
 
@@ -120,16 +126,16 @@ class _Tree:
     all that it makes of the tree stay its own, whatever its version.
     """
 
-    def __init__(self, device: str, method: Method) -> None:
+    def __init__(self, device: str, method: Method, found: SpanningTree | None = None) -> None:
         self.device = device
         self.method = method
-        self.found: SpanningTree | None = None
+        self.found = found
 
     def cache(self, routine: Callable[..., object]) -> Callable[..., tuple[F64, F64]]:  # noqa: ARG002
         return self.compute
 
     def compute(self, x: F64, min_samples: int, *_: object, **__: object) -> tuple[F64, F64]:
-        tree = spanning_tree(x, min_samples=min_samples, device=self.device, method=self.method)
+        tree = self.found or spanning_tree(x, min_samples=min_samples, device=self.device, method=self.method)
         edges = np.column_stack([tree.edges, tree.weights])
         # The same sort as in the package: what it makes of equal weights, it makes of them here.
         edges = edges[np.argsort(tree.weights), :]
