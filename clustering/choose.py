@@ -140,7 +140,8 @@ class DensityChoice:
     rule
         How it was picked, in words.
     tracking
-        Where labels were given; its scores are over the grid, row by row.
+        Where labels were given; its scores are over the grid, row by row. The correlations are over settings
+        with two clusters or more: the others, of no validity and no agreement, would raise them.
 
     References
     ----------
@@ -367,7 +368,7 @@ def choose_density(
     tracking = None
     if labels is not None:
         scores = np.array([_agreement(labels, own) for own in clusters.reshape(-1, n)])
-        tracking = _tracking(scores, {"validity": value, "coverage": 1 - share}, best)
+        tracking = _tracking(scores, {"validity": value, "coverage": 1 - share}, best, several.ravel())
     return DensityChoice(
         min_cluster_size=sizes[i],
         min_samples=neighbors[j],
@@ -412,11 +413,14 @@ def _agreement(labels: I64, clusters: I64) -> float:
     return float(adjusted_mutual_info_score(labels[known], clusters[known])) if known.any() else np.nan
 
 
-def _tracking(scores: F64, evidence: Mapping[str, F64], chosen: int) -> Tracking:
+def _tracking(
+    scores: F64, evidence: Mapping[str, F64], chosen: int, counted: NDArray[np.bool_] | None = None
+) -> Tracking:
     def correlation(values: F64) -> float:
-        if len(values) < 2 or np.ptp(values) <= 0 or not np.ptp(scores) > 0:
+        own, others = (values, scores) if counted is None else (values[counted], scores[counted])
+        if len(own) < 2 or np.ptp(own) <= 0 or not np.ptp(others) > 0:
             return np.nan
-        return float(spearmanr(values, scores).statistic)
+        return float(spearmanr(own, others).statistic)
 
     found = {name: correlation(values) for name, values in evidence.items()}
     return Tracking(scores, found, float(scores.max() - scores[chosen]))
