@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from embedkit import extract as extraction
 from embedkit.backbones import BackboneSpec
 from embedkit.datasets import load_dataset
-from embedkit.device import PRECISIONS, describe_device
-from embedkit.extract import ExtractOptions, extract
+from embedkit.device import PRECISIONS, choose_device, describe_device
+from embedkit.extract import extract
+from embedkit.job import ExtractOptions, Job, model_in
 
 
 class Images(torch.utils.data.Dataset):
@@ -63,8 +63,8 @@ def ours(dataset: object, name: str, folder: Path, options: ExtractOptions) -> t
 
 def bare_forward(dataset: object, name: str, precision: str, options: ExtractOptions) -> float:
     """The model alone, on one batch that is there already, for about as long as the others take."""
-    job = extraction.Job.plan(dataset, BackboneSpec(name, random_init=0), options)
-    model = extraction.model_in(job.backbone, precision, job.device).model
+    job = Job.plan(dataset, BackboneSpec(name, random_init=0), options)
+    model = model_in(job.backbone, precision, job.device).model
     size = job.backbone.preprocessing.image_size
     x = torch.randn(options.batch_size, 3, size, size, device=job.device).to(PRECISIONS[precision])
 
@@ -96,7 +96,7 @@ def main() -> None:
 
     options = ExtractOptions(limit=args.n, batch_size=args.batch_size, workers=args.workers)
     whole = load_dataset(str(args.folder))
-    device = extraction.choose_device("auto")
+    device = choose_device("auto")
     index = np.linspace(0, len(whole) - 1, args.n).round().astype(int)
     files = [args.folder / str(whole.rows.ids[i]) for i in index]
     print(

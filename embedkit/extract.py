@@ -6,11 +6,9 @@ import collections
 import contextlib
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,87 +18,16 @@ import torch.nn.functional as F  # noqa: N812 (the name that every torch reader 
 from numpy.typing import NDArray
 
 from embedkit import console
-from embedkit.backbones import Backbone, BackboneSpec, load_backbone
+from embedkit.backbones import BackboneSpec
 from embedkit.datasets import Dataset, load_dataset
-from embedkit.device import MIN_COSINE, PRECISIONS, choose_device, describe_device, native_bf16
 from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
-from embedkit.images import decode
+from embedkit.job import STORAGE, ExtractOptions, Job, forward, load_image, model_in
 from embedkit.parts import Part, Parts
-from embedkit.pooling import Pooling
-from embedkit.results import versions
+from embedkit.precision import choose_precision
+from embedkit.ranks import Ranks, share_work
 from embedkit.store import FeatureFile, file_sha256
-from embedkit.views import ViewSet, make_views
 
-STORAGE = {"float32": np.float32, "float16": np.float16}
-ON_ERROR = ("fail", "skip")
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """How features are computed and kept.
-
-    Parameters
-    ----------
-    pool, layers
-        See `Pooling.choose`.
-    views
-        ``1``, ``rot4``, ``d4`` or ``galaxy:N``; the features of the views are averaged.
-    seed
-        Seed of random views.
-    precision
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-    storage
-        ``float32`` or ``float16`` on disk.
-    batch_size
-        Model inputs at a time; an image with v views counts v times.
-    workers
-        Threads that read and decode; by default one a core, at most 16.
-    device
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    limit
-        Take this many images, spread evenly over the dataset.
-    on_error
-        ``fail`` at an unreadable image, or ``skip`` it: its row stays, marked, with the reason.
-    overwrite
-        Replace a file that was made in another way.
-    shard
-        (i, n): compute only the i-th of n shares (from 0) of the parts, for independent cluster tasks.
-    """
-
-    pool: str = "auto"
-    layers: str | None = None
-    views: str = "1"
-    seed: int = 0
-    precision: str = "auto"
-    storage: str = "float32"
-    batch_size: int = 32
-    workers: int | None = None
-    device: str = "auto"
-    limit: int | None = None
-    on_error: str = "fail"
-    overwrite: bool = False
-    shard: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        known = (
-            ("--precision", self.precision, ("auto", *PRECISIONS)),
-            ("--storage", self.storage, tuple(STORAGE)),
-            ("--on-error", self.on_error, ON_ERROR),
-        )
-        for option, value, values in known:
-            if value not in values:
-                raise UsageError(f"{option} {value}: unknown. Known: {', '.join(values)}.")
-        positive = (("--batch-size", self.batch_size), ("--limit", self.limit), ("--workers", self.workers))
-        for option, number in positive:
-            if number is not None and number < 1:
-                raise UsageError(f"{option} {number}: give 1 or more.")
-        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
-            raise UsageError(f"--shard {self.shard[0]}/{self.shard[1]}: the first number counts from 0.")
-        if self.shard is not None and self.overwrite:
-            raise UsageError(
-                "--overwrite with --shard would let one task delete another's parts. "
-                "Delete the old file first."
-            )
+__all__ = ["ExtractOptions", "Extraction", "extract"]
 
 
 @dataclass(frozen=True)
@@ -130,76 +57,6 @@ class Extraction:
     done: str
     images_per_second: float | None
     precision: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that fixes the features of a file before the first image is read."""
-
-    dataset: Dataset
-    index: NDArray[np.int64]
-    backbone: Backbone
-    pooling: Pooling
-    views: ViewSet
-    options: ExtractOptions
-    device: torch.device
-    asked: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def plan(cls, dataset: Dataset, backbone: BackboneSpec, options: ExtractOptions) -> Job:
-        """Load the backbone and resolve every option."""
-        n = len(dataset)
-        if n == 0:
-            raise EmbedkitError(f"{dataset.name}: no images. Check the path.")
-        device = choose_device(options.device)
-        if options.precision == "fp16" and device.type == "cpu":
-            raise UsageError("--precision fp16 needs a GPU. Give auto, fp32 or bf16.")
-        loaded = load_backbone(backbone)
-        pooling = Pooling.choose(loaded, pool=options.pool, layers=options.layers)
-        size = min(n, options.limit or n)
-        index = np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
-        job = cls(dataset, index, loaded, pooling, ViewSet.parse(options.views), options, device)
-        asked = {
-            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "n": size},
-            "backbone": loaded.record(),
-            "preprocessing": loaded.preprocessing.record(),
-            "pooling": pooling.record(),
-            "views": {"name": job.views.name, "seed": options.seed if job.views.kind == "galaxy" else None},
-            "precision": options.precision,
-            "storage": options.storage,
-        }
-        return replace(job, asked=asked)
-
-    @property
-    def features_name(self) -> str:
-        """Short name of the feature set for tables."""
-        backbone = self.backbone
-        name, source = backbone.name, Path(backbone.source).stem
-        if source.startswith(name):
-            name = source  # a weights file that carries its architecture's name
-        elif source not in ("hub", "pixels"):
-            name += f" ({source})"
-        if backbone.adapter_sha256 is not None:
-            name += " +adapter"
-        if self.pooling.pool != "model":
-            name += f" {self.pooling.name}"
-        return name if self.views.n == 1 else f"{name} {self.views.name}"
-
-    def provenance(self, spec: BackboneSpec, precision: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record that the file keeps. No time in it: the same inputs give the same bytes."""
-        asked = deepcopy(dict(self.asked))
-        asked["dataset"]["origin"] = dict(self.dataset.origin)
-        asked["backbone"]["origin"] = {
-            "weights": str(Path(spec.weights).resolve()) if spec.weights else None,
-            "adapter": str(Path(spec.adapter).resolve()) if spec.adapter else None,
-            "random_init": spec.random_init,
-        }
-        return asked | {
-            "features_name": self.features_name,
-            "precision_used": dict(precision),
-            "device": describe_device(self.device),
-            "versions": versions(),
-        }
 
 
 def extract(
@@ -242,28 +99,28 @@ def extract(
         raise UsageError(f"{output}: is a folder. Name a file, such as {output / 'features.h5'}.")
     job = Job.plan(dataset, backbone, options)
     parts = Parts(output, len(job.index), job.views.n)
-    with _process_group(options) as group:
-        return _extract(job, backbone, parts, group)
+    with share_work(options.shard) as ranks:
+        return _extract(job, backbone, parts, ranks)
 
 
-def _extract(job: Job, spec: BackboneSpec, parts: Parts, group: Group) -> Extraction:
-    rank, world = group.rank, group.world
-    if group.from_leader(lambda: _already_there(job, parts)):
+def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extraction:
+    rank, world = ranks.rank, ranks.world
+    if ranks.from_leader(lambda: _already_there(job, parts)):
         return _finished(parts.output, job)
     output_folder = parts.output.parent
     output_folder.mkdir(parents=True, exist_ok=True)
     with parts.locked(f"rank-{rank}-of-{world}"):
-        resumed, precision = group.from_leader(lambda: _begin(job, parts, leads=group.leads))
+        resumed, precision = ranks.from_leader(lambda: _begin(job, parts, leads=ranks.leads))
         model = model_in(job.backbone, precision["used"], job.device)
         todo = [number for number in range(rank, len(parts), world) if not parts.file(number).exists()]
         seconds, n_images = _compute(replace(job, backbone=model), parts, todo, precision["used"])
-        group.barrier()
+        ranks.barrier()
         done = "resumed" if resumed else "extracted"
-        if group.leads and len(parts.finished()) == len(parts):
+        if ranks.leads and len(parts.finished()) == len(parts):
             with parts.locked("join"):
                 if len(parts.finished()) == len(parts):  # another shard may have joined them meanwhile
                     parts.join(job.dataset.rows.take(job.index), job.provenance(spec, precision))
-        group.barrier()
+        ranks.barrier()
     if not parts.output.exists():
         missing = len(parts) - len(parts.finished())
         console.note(f"{parts.output}: waiting for {missing} parts of other shards.")
@@ -360,81 +217,14 @@ def _begin(job: Job, parts: Parts, *, leads: bool) -> tuple[bool, dict[str, Any]
         parts.remove_content()
     manifest = {
         "asked": dict(job.asked),
-        "precision": _choose_precision(job),
+        "precision": choose_precision(job),
         "overwrite": job.options.overwrite,
         "replaces": replaces,
     }
     return False, dict(parts.begin(manifest)["precision"])
 
 
-# --- precision -------------------------------------------------------------------------------------
-
-
-def _choose_precision(job: Job) -> dict[str, Any]:
-    """Resolve the precision; ``auto`` takes native bf16 only where its features agree with fp32."""
-    asked = job.options.precision
-    where = describe_device(job.device)
-    if asked != "auto":
-        return {"used": asked, "why": "asked for"}
-    if job.backbone.source == "pixels":
-        return {"used": "fp32", "why": "raw pixels"}
-    if not native_bf16(job.device):
-        console.note(f"Precision fp32 on {where}: it has no native bf16.")
-        return {"used": "fp32", "why": "no native bf16"}
-    cosine = _bf16_cosine(job)
-    if cosine < MIN_COSINE:
-        console.note(
-            f"Precision fp32 on {where}: bf16 features of the first batch agree only to a cosine of "
-            f"{cosine:.5f}."
-        )
-        return {"used": "fp32", "why": "bf16 disagrees", "cosine": round(cosine, 6)}
-    console.note(f"Precision bf16 on {where}: its features agree with fp32 (cosine at least {cosine:.5f}).")
-    return {"used": "bf16", "why": "native and agrees", "cosine": round(cosine, 6)}
-
-
-def _bf16_cosine(job: Job) -> float:
-    """Lowest cosine between the fp32 and bf16 features of the first readable batch."""
-    size = max(1, job.options.batch_size // job.views.n)
-    loaded = [load_image(job, int(row)) for row in job.index[:size]]
-    good = [item for item in loaded if isinstance(item, np.ndarray)]
-    if not good:
-        return 1.0  # nothing readable here; the run itself will say so
-    batch = torch.from_numpy(np.concatenate(good)[: max(job.options.batch_size, 1)])
-    features = {
-        name: _forward(replace(job, backbone=model_in(job.backbone, name, job.device)), batch, name).cpu()
-        for name in ("fp32", "bf16")
-    }
-    return float(F.cosine_similarity(features["fp32"], features["bf16"], dim=1).min())
-
-
-def model_in(backbone: Backbone, precision: str, device: torch.device) -> Backbone:
-    """Return the backbone with a copy of its model on the device, in the given precision."""
-    model = deepcopy(backbone.model).to(device=device, dtype=PRECISIONS[precision])
-    if not backbone.is_vit:
-        model = model.to(memory_format=torch.channels_last)
-    return replace(backbone, model=model)
-
-
-# --- the loop --------------------------------------------------------------------------------------
-
-
-def load_image(job: Job, row: int) -> NDArray[np.uint8] | ImageError:
-    """Read, decode and prepare one image as (v, s, s, 3) uint8; its error instead where it can't be."""
-    dataset = job.dataset
-    where = dataset.where(row)
-    try:
-        pixels = decode(dataset.read(row), where)
-        return make_views(
-            pixels,
-            job.backbone.preprocessing,
-            job.views,
-            image_id=str(dataset.rows.ids[row]),
-            seed=job.options.seed,
-        )
-    except ImageError as error:
-        return error
-    except OSError as error:
-        return ImageError(f"{where}: {error.strerror or error}.")
+# --- the loop -------------------------------------------------------------------------------------
 
 
 def _batches(
@@ -507,7 +297,7 @@ def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError],
     # An unreadable image keeps its place as zeros: the others' batch, and so their bits, stay the same.
     blank = np.zeros((v, s, s, 3), dtype=np.uint8)
     stack = np.concatenate([blank if isinstance(image, ImageError) else image for image in images])
-    features = _forward(job, torch.from_numpy(stack), precision)  # (b v, d)
+    features = forward(job, torch.from_numpy(stack), precision)  # (b v, d)
     errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
     view_mean = scatter = None
     if v > 1:
@@ -518,20 +308,6 @@ def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError],
         scatter = off.T @ off  # (d, d)
         features = by_image.mean(dim=1)
     return _InFlight(number, features, view_mean, scatter, errors)
-
-
-def pooled_views(job: Job, images: torch.Tensor, precision: str) -> torch.Tensor:
-    """Return (d,) float32: the features of the views (v, s, s, 3) of one image, averaged."""
-    return _forward(job, images, precision).mean(dim=0)
-
-
-def _forward(job: Job, batch: torch.Tensor, precision: str) -> torch.Tensor:
-    """(b, s, s, 3) uint8 -> (b, d) float32 on the device."""
-    with torch.inference_mode():
-        if job.device.type == "cuda":
-            batch = batch.pin_memory()
-        x = job.backbone.preprocessing.normalize(batch.to(job.device, non_blocking=True))
-        return job.pooling(job.backbone, x.to(PRECISIONS[precision]))
 
 
 class _Filling:
@@ -586,46 +362,3 @@ def _refuse_broken(features: NDArray[np.float32], storage: str) -> None:
         )
     if storage == "float16" and features.size and np.abs(features).max() > np.finfo(np.float16).max:
         raise EmbedkitError("features are too large for float16 (over 65,504). Give --storage float32.")
-
-
-# --- several processes -----------------------------------------------------------------------------
-
-
-class Group:
-    """The processes that share one extraction: torchrun's ranks, a shard, or this process alone."""
-
-    def __init__(self, rank: int, world: int, *, distributed: bool, leads: bool) -> None:
-        self.rank = rank
-        self.world = world
-        self.distributed = distributed
-        self.leads = leads
-
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self.distributed:
-            torch.distributed.barrier()
-
-    def from_leader(self, decide: Any) -> Any:
-        """Return what `decide` gives on the leading rank, on every rank."""
-        if not self.distributed:
-            return decide()
-        box = [decide() if self.leads else None]
-        torch.distributed.broadcast_object_list(box, src=0)
-        return box[0]
-
-
-@contextlib.contextmanager
-def _process_group(options: ExtractOptions) -> Iterator[Group]:
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
-        shard, shards = options.shard or (0, 1)
-        yield Group(shard, shards, distributed=False, leads=True)
-        return
-    if options.shard is not None:
-        raise UsageError("--shard is for independent tasks; under torchrun the ranks share the work already.")
-    # gloo, because the ranks only agree on who does what; a slow rank may take days over its share.
-    torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
-    try:
-        yield Group(rank, world, distributed=True, leads=rank == 0)
-    finally:
-        torch.distributed.destroy_process_group()

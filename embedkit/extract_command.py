@@ -14,7 +14,8 @@ from embedkit.errors import UsageError
 
 if TYPE_CHECKING:
     from embedkit.backbones import BackboneSpec
-    from embedkit.extract import Extraction, ExtractOptions
+    from embedkit.extract import Extraction
+    from embedkit.job import ExtractOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -93,7 +94,8 @@ def backbone_from_args(args: argparse.Namespace) -> BackboneSpec:
 
 def run(args: argparse.Namespace) -> int:
     """Run `embedkit extract`."""
-    from embedkit.extract import ExtractOptions, extract
+    from embedkit.extract import extract
+    from embedkit.job import ExtractOptions
 
     names = ExtractOptions.__dataclass_fields__
     options = ExtractOptions(**{name: getattr(args, name) for name in names})
@@ -116,7 +118,7 @@ def dry_run(dataset: Any, output: Path, backbone: BackboneSpec, options: Extract
     import torch
 
     from embedkit.device import describe_device, native_bf16
-    from embedkit.extract import Job
+    from embedkit.job import Job
     from embedkit.parts import Parts
 
     job = Job.plan(dataset, backbone, options)

@@ -134,7 +134,7 @@ def _extract_again(
     """Cosine between stored and fresh features of a few rows, by id: of all, and of those that differ."""
     import torch
 
-    from embedkit.extract import load_image, pooled_views
+    from embedkit.job import load_image, pooled_views
 
     job, precision = _same_job(file, moved)
     good = np.flatnonzero(file.ok)
@@ -172,7 +172,7 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
 
     from embedkit.backbones import BackboneSpec
     from embedkit.datasets import load_dataset
-    from embedkit.extract import ExtractOptions, Job, model_in
+    from embedkit.job import ExtractOptions, Job, model_in
     from embedkit.preprocess import Overrides
 
     provenance = file.provenance

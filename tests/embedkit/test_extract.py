@@ -16,11 +16,13 @@ from PIL import Image
 
 from embedkit import extract as extraction
 from embedkit import parts as parts_module
+from embedkit import precision as precision_module
 from embedkit.backbones import BackboneSpec, load_backbone
 from embedkit.cli import main
 from embedkit.datasets import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
-from embedkit.extract import ExtractOptions, extract
+from embedkit.extract import extract
+from embedkit.job import ExtractOptions, Job, load_image
 from embedkit.pooling import Pooling
 from embedkit.preprocess import Overrides
 from embedkit.store import FeatureFile
@@ -123,13 +125,13 @@ def test_within_covariance_is_that_of_all_views_at_once(image_folder, tiny, tmp_
     options = ExtractOptions(precision="fp32", views="galaxy:3", seed=5, batch_size=6)
     extract(folder, tmp_path / "f.h5", backbone=tiny, options=options)
     dataset = load_dataset(folder)
-    job = extraction.Job.plan(dataset, tiny, options)
+    job = Job.plan(dataset, tiny, options)
     with torch.inference_mode():
         views = torch.stack(
             [
                 job.pooling(
                     job.backbone,
-                    job.backbone.preprocessing.normalize(torch.from_numpy(extraction.load_image(job, row))),
+                    job.backbone.preprocessing.normalize(torch.from_numpy(load_image(job, row))),
                 )
                 for row in range(11)
             ]
@@ -198,13 +200,13 @@ def test_auto_takes_bf16_only_where_it_is_native_and_agrees(
         extract(folder, tmp_path / name, backbone=tiny, options=ExtractOptions(batch_size=4))
         return FeatureFile(tmp_path / name).provenance["precision_used"]
 
-    monkeypatch.setattr(extraction, "native_bf16", lambda _device: True)
+    monkeypatch.setattr(precision_module, "native_bf16", lambda _device: True)
     chosen = used("native.h5")
     assert chosen["used"] == "bf16"
     assert chosen["cosine"] >= 0.999
-    monkeypatch.setattr(extraction, "_bf16_cosine", lambda _job: 0.99)
+    monkeypatch.setattr(precision_module, "bf16_cosine", lambda _job: 0.99)
     assert used("disagrees.h5") == {"used": "fp32", "why": "bf16 disagrees", "cosine": 0.99}
-    monkeypatch.setattr(extraction, "native_bf16", lambda _device: False)
+    monkeypatch.setattr(precision_module, "native_bf16", lambda _device: False)
     assert used("plain.h5") == {"used": "fp32", "why": "no native bf16"}
     said = capsys.readouterr().err
     assert "Precision bf16" in said

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from embedkit.backbones import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
-from embedkit.extract import ExtractOptions, extract
+from embedkit.extract import extract
+from embedkit.job import ExtractOptions
 from embedkit.preprocess import Overrides
 from embedkit.store import FeatureFile
 from embedkit.verify import verify
