@@ -552,7 +552,7 @@ def _nuisance(sample: _Sample, labels: I64, clusters: I64, statistics: ImageStat
         f"{100 * share:.0f} % of the variance."
     )
     also = [n for n in follows if n != worst and follows[n]["beyond_classes"] >= FOLLOWS]
-    more = f" So they do {' and '.join(also)}." if also else ""
+    more = f" They follow {' and '.join(also)} too." if also else ""
     evidence["worst"] = worst
     if found["beyond_classes"] < FOLLOWS:
         text = (
