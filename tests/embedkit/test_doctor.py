@@ -24,10 +24,7 @@ def look(monkeypatch):
 
 def test_a_whole_installation_is_fine(look, capsys):
     found = look()
-    assert (
-        found["torch"].found == f"torch {torch.__version__.partition('+')[0]}"
-        or "torch" in found["torch"].found
-    )
+    assert found["torch"].found.startswith("torch 2.")
     assert found["PIL"].found.startswith("pillow ")
     assert found["faiss"].found.startswith("faiss-")
     assert "threads" in found["device"].found or found["device"].found.startswith("cuda")
