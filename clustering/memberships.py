@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 def memberships(distances: NDArray[Any]) -> NDArray[np.float64]:
     """Return soft assignments (n, k) for distances (n, k) to centres: rows sum to 1.
 
-    The nearest centre has the most. They are the memberships of fuzzy c-means with exponent 2 [1]_: in proportion to the inverse squared
-    distance. They have no scale to choose and don't saturate in many dimensions, as a softmax of
-    squared distances does. A row that sits on centres belongs to those alone. They rank rows; they are
-    not calibrated probabilities of a class.
+    The nearest centre has the most. They are the memberships of fuzzy c-means with exponent 2 [1]_: in
+    proportion to the inverse squared distance. They have no scale to choose and don't saturate in many
+    dimensions, as a softmax of squared distances does. A row that sits on centres belongs to those alone.
+    They rank rows; they are not calibrated probabilities of a class.
 
     References
     ----------

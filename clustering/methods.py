@@ -14,6 +14,7 @@ from clustering.density import HDBSCAN
 from clustering.kmeans import KMeans
 from clustering.manifold import UMAP
 from clustering.mixture import GMM
+from clustering.temi import BATCH, EPOCHS, MIN_STEPS, TEMI
 from embedkit.errors import DataError
 from embedkit.results import Metric
 
@@ -72,8 +73,8 @@ class Model:
         """Assign rows (n, d), prepared as the fitted ones were.
 
         k-means and agglomerative clustering take the nearest centre (the tree of the latter knows no new
-        rows), a mixture the likeliest component, HDBSCAN the package's ``approximate_predict``, and UMAP first
-        finds a place for each row among the fitted ones.
+        rows), a mixture the likeliest component, HDBSCAN the package's ``approximate_predict``, and UMAP
+        first finds a place for each row among the fitted ones.
         """
         z = x if self.reducer is None else self.reducer.transform(x)
         if isinstance(self.estimator, HDBSCAN):
@@ -147,6 +148,8 @@ class Settings:
         See `GMM`.
     n_components, n_neighbors
         See `UMAP`.
+    n_heads, beta, epochs
+        See `TEMI`.
     device
         Where it computes.
     """
@@ -160,6 +163,9 @@ class Settings:
     covariance: str | None = None
     n_components: int | None = None
     n_neighbors: int | None = None
+    n_heads: int | None = None
+    beta: float | None = None
+    epochs: int | None = None
     device: str | None = None
 
 
@@ -170,16 +176,19 @@ class Method:
     Parameters
     ----------
     fit
-        ``fit(x, settings, seed, on_step)``: `on_step` is called `n_steps(settings)` times.
+        ``fit(x, settings, seed, on_step)``: `on_step` is called `n_steps(settings, n)` times.
     settings
         Names of the fields of `Settings` that apply.
     n_steps
-        Steps of a progress bar.
+        Steps of a progress bar for n rows.
+    random
+        Whether the seed changes anything.
     """
 
     fit: Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters]
     settings: tuple[str, ...]
-    n_steps: Callable[[Settings], int] = field(default=lambda _: 1)
+    n_steps: Callable[[Settings, int], int] = field(default=lambda *_: 1)
+    random: bool = True
 
 
 def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
@@ -264,6 +273,30 @@ def fit_gmm(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnSt
     )
 
 
+def fit_temi(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
+    """Cluster `x` (n, d) by `TEMI`."""
+    asked = {name: getattr(settings, name) for name in ("n_heads", "beta", "epochs")}
+    estimator = TEMI(
+        _k(settings),
+        **{name: value for name, value in asked.items() if value is not None},
+        random_state=seed,
+        device=settings.device or "auto",
+    ).fit(x, on_epoch=on_step)
+    names = ("n_heads", "n_neighbors_", "beta", "momentum", "n_steps_")
+    return _clusters(
+        Model(estimator, _weighted_means(x, estimator.predict_proba(x))),
+        x,
+        estimator.labels_,
+        settings={name.rstrip("_"): getattr(estimator, name) for name in names},
+        metrics={
+            "head_loss": Metric(
+                float(estimator.head_losses_.min()), note="of the head with the lowest, which is taken"
+            )
+        },
+        backend=estimator.backend_,
+    )
+
+
 def after_umap(
     fit: Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters],
 ) -> Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters]:
@@ -326,21 +359,26 @@ def _clusters(
     )
 
 
+def _n_epochs(settings: Settings, n: int) -> int:
+    return settings.epochs or max(EPOCHS, -(-MIN_STEPS // -(-n // BATCH)))
+
+
 METHODS = {
     "kmeans": Method(
-        fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings: settings.n_init or N_INIT
+        fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings, _: settings.n_init or N_INIT
     ),
-    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device")),
-    "agglomerative": Method(fit_agglomerative, ("k", "linkage", "device")),
+    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device"), random=False),
+    "agglomerative": Method(fit_agglomerative, ("k", "linkage", "device"), random=False),
     "gmm": Method(fit_gmm, ("k", "n_init", "covariance", "device")),
     "umap+kmeans": Method(
         after_umap(fit_kmeans),
         ("k", "n_init", "n_components", "n_neighbors", "device"),
-        lambda settings: 1 + (settings.n_init or N_INIT),
+        lambda settings, _: 1 + (settings.n_init or N_INIT),
     ),
     "umap+hdbscan": Method(
         after_umap(fit_hdbscan),
         ("min_cluster_size", "min_samples", "n_components", "n_neighbors", "device"),
-        lambda _: 2,
+        lambda *_: 2,
     ),
+    "temi": Method(fit_temi, ("k", "n_heads", "beta", "epochs", "device"), _n_epochs),
 }

@@ -18,6 +18,7 @@ from clustering.kmeans import KMeans
 from clustering.manifold import UMAP
 from clustering.methods import Model
 from clustering.mixture import GMM
+from clustering.temi import TEMI
 from embedkit.errors import DataError, EmbedkitError, first_line
 from embedkit.preparation import Prepared
 from embedkit.results import strict
@@ -30,6 +31,7 @@ ESTIMATORS: dict[str, Any] = {
     "HDBSCAN": HDBSCAN,
     "Agglomerative": Agglomerative,
     "GMM": GMM,
+    "TEMI": TEMI,
 }
 # What makes features comparable, in a feature file's provenance. Views are not among them: their mean is
 # a better measurement of the same thing.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 OUTPUT = "runs"
 # Options of the command that only some methods have; `clustering.methods` says which. Kept here as well so
 # that `--help` imports no faiss.
-METHOD_NAMES = ("kmeans", "hdbscan", "agglomerative", "gmm", "umap+kmeans", "umap+hdbscan")
+METHOD_NAMES = ("kmeans", "hdbscan", "agglomerative", "gmm", "umap+kmeans", "umap+hdbscan", "temi")
 FLAGS = {
     "k": "-k",
     "n_init": "--n-init",
@@ -45,9 +45,13 @@ FLAGS = {
     "covariance": "--covariance",
     "n_components": "--n-components",
     "n_neighbors": "--n-neighbors",
+    "n_heads": "--n-heads",
+    "beta": "--beta",
+    "epochs": "--epochs",
 }
 ALL = "all"
 PREP = "pca95"
+N_RESAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class ClusterOptions:
     Parameters
     ----------
     method
-        One of `METHOD_NAMES`; `compare` runs all of them.
+        One of `METHOD_NAMES`, or ``all`` for `compare`.
     prep
         What is done to the features first; see `embedkit.preparation.Preparation.parse`.
     seed
@@ -66,8 +70,17 @@ class ClusterOptions:
         Number of clusters, for methods that are given it; by default that of the classes present.
     n_init, spherical, min_cluster_size, min_samples, linkage, covariance, n_components, n_neighbors
         See `clustering.methods.Settings`.
+    n_heads, beta, epochs
+        See `clustering.methods.Settings`.
     device
         Where preparation and method compute: ``auto``, ``cpu`` or ``cuda``.
+    seeds
+        Runs with so many seeds in a row, `seed` the first of them: mean and standard deviation of the scores
+        join the metrics, everything else is of the first.
+    stability
+        Look every cluster up in 20 bootstrap resamples; see `clustering.stability.cluster_stability`.
+    explain
+        Say why the clustering scores as it does; see `clustering.explain.explain`.
 
     Raises
     ------
@@ -88,15 +101,22 @@ class ClusterOptions:
     covariance: str | None = None
     n_components: int | None = None
     n_neighbors: int | None = None
+    n_heads: int | None = None
+    beta: float | None = None
+    epochs: int | None = None
+    seeds: int = 1
+    stability: bool = False
+    explain: bool = False
 
     def __post_init__(self) -> None:
         from clustering.methods import METHODS
         from embedkit.preparation import Preparation
 
-        if self.method not in METHODS:
-            raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(METHODS)}.")
+        if self.method not in (*METHODS, ALL):
+            raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(METHODS)}, or {ALL}.")
+        own = FLAGS if self.method == ALL else METHODS[self.method].settings
         for name, flag in FLAGS.items():
-            if getattr(self, name) is not None and name not in METHODS[self.method].settings:
+            if getattr(self, name) is not None and name not in own:
                 owners = [other for other, method in METHODS.items() if name in method.settings]
                 raise UsageError(
                     f"{flag} is for --method {' or '.join(owners)}, not {self.method}. Leave it out."
@@ -108,6 +128,8 @@ class ClusterOptions:
             ("min_samples", 1),
             ("n_components", 1),
             ("n_neighbors", 2),
+            ("n_heads", 1),
+            ("epochs", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -115,6 +137,17 @@ class ClusterOptions:
         Preparation.parse(self.prep)
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed}: give an integer of at least 0.")
+        if self.seeds < 1:
+            raise UsageError(f"--seeds {self.seeds}: give an integer of at least 1.")
+        if self.beta is not None and not 0 < self.beta <= 1:
+            raise UsageError(f"--beta {self.beta}: give a number above 0 and at most 1.")
+
+    def of(self, method: str) -> ClusterOptions:
+        """Return the options for one method: those that it hasn't are left out."""
+        from clustering.methods import METHODS
+
+        left_out: dict[str, Any] = dict.fromkeys(set(FLAGS) - set(METHODS[method].settings))
+        return replace(self, method=method, **left_out)
 
 
 @dataclass(frozen=True)
@@ -158,7 +191,6 @@ def cluster(
     *,
     output: str | os.PathLike[str] | None = None,
     save_model: str | os.PathLike[str] | None = None,
-    explain: bool = False,
 ) -> ClusterRun:
     """Cluster a feature file and score the clusters: ``embedkit cluster`` as a function.
 
@@ -173,8 +205,6 @@ def cluster(
         Folder for results.jsonl, the assignments and the model; nothing is written without it.
     save_model
         File, or folder, for the model instead.
-    explain
-        Say why the clustering scores as it does.
 
     Raises
     ------
@@ -184,16 +214,99 @@ def cluster(
         A file that can't be read, or features that can't be clustered; the message says what to do.
     """
     options = options or ClusterOptions()
+    if options.method == ALL:
+        raise UsageError("cluster() runs one method; compare() runs all.")
     with FeatureFile(path) as file:
         try:
             run = _cluster(file, options)
-            if explain:
+            if options.explain:
                 run = _explained(file, run, options)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if output is None and save_model is None:
             return run
         return _write(file, run, options, output, save_model)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every method on one file.
+
+    Parameters
+    ----------
+    runs
+        The best first: by matched accuracy, or by silhouette where there are no labels.
+    failures
+        Method to the reason why it could not run.
+    """
+
+    runs: tuple[ClusterRun, ...]
+    failures: Mapping[str, str]
+
+
+def compare(
+    path: str | os.PathLike[str],
+    options: ClusterOptions | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    on_run: Callable[[str, ClusterRun | EmbedkitError], Any] | None = None,
+) -> Comparison:
+    """Run every method on a feature file; one that cannot run does not stop the others.
+
+    Parameters
+    ----------
+    path
+        A feature file.
+    options
+        For all methods; each takes those that it has.
+    output
+        Folder for results.jsonl, with one line a method, assignments and models.
+    on_run
+        Called with each method and its run, or what stopped it.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, or none of the methods could run.
+    """
+    options = options or ClusterOptions(ALL)
+    with FeatureFile(path):
+        pass  # a missing or broken file is one error, not one a method
+    runs: list[ClusterRun] = []
+    failures: dict[str, str] = {}
+    for name in METHOD_NAMES:
+        try:
+            run = cluster(path, options.of(name), output=output)
+        except EmbedkitError as error:
+            failures[name] = str(error).removeprefix(f"{path}: ")
+            if on_run is not None:
+                on_run(name, error)
+            continue
+        runs.append(run)
+        if on_run is not None:
+            on_run(name, run)
+    if not runs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise EmbedkitError(f"{path}: no method could run. {reasons}")
+
+    def score(run: ClusterRun) -> float:
+        value = run.result.metrics[score_name(run)].value
+        return -np.inf if value is None else value
+
+    return Comparison(tuple(sorted(runs, key=score, reverse=True)), failures)
+
+
+def score_name(run: ClusterRun) -> str:
+    """Name of the metric that a run is ranked by."""
+    return "accuracy" if "accuracy" in run.result.metrics else "silhouette"
+
+
+def beats_chance(run: ClusterRun) -> bool | None:
+    """Whether the matched accuracy lies above the 95 % range of permuted labels; None without labels."""
+    metrics = run.result.metrics
+    if "accuracy" not in metrics or (high := metrics["null_accuracy"].high) is None:
+        return None
+    return (metrics["accuracy"].value or 0) > high
 
 
 def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
@@ -215,9 +328,13 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     prepared = prepare(file, preparation, rows=index, device=options.device or "auto")
     x = prepared.transform_file(file, index)
     notes += [sentence for sentence in (prepared.describe(), view_whiten_hint(file, preparation)) if sentence]
-    with progress(options.method, method.n_steps(settings), unit="step") as advance:
+    with progress(options.method, method.n_steps(settings, len(x)), unit="step") as advance:
         clusters = method.fit(x, settings, options.seed, advance)
     seconds = time.perf_counter() - start
+
+    def fit(rows: NDArray[Any], seed: int) -> Clusters:
+        return method.fit(rows, settings, seed, lambda: None)
+
     if clusters.backend.endswith("faiss-gpu"):
         notes.append("k-means runs on the GPU; --device cpu keeps it off.")
     if (clusters.labels < 0).all():
@@ -227,19 +344,26 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         )
 
     labelled = labels >= 0
-    metrics: dict[str, Metric] = {}
-    scores: LabelledScores | None = None
+
+    def score(clusters: Clusters) -> tuple[dict[str, Metric], LabelledScores | None]:
+        found = None
+        if labelled.any():
+            found = labelled_scores(
+                np.searchsorted(classes, labels[labelled]),
+                clusters.labels[labelled],
+                n_classes=len(classes),
+                soft=clusters.soft[labelled],
+                noise=clusters.noise,
+                seed=options.seed,
+            )
+        metrics = {} if found is None else dict(found.metrics)
+        if clusters.noise:
+            metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
+        return metrics | internal_scores(x, clusters.labels, seed=options.seed), found
+
+    metrics, scores = score(clusters)
     outcomes: dict[str, Any] = {"cluster_sizes": clusters.sizes.tolist()}
-    if labelled.any():
-        scores = labelled_scores(
-            np.searchsorted(classes, labels[labelled]),
-            clusters.labels[labelled],
-            n_classes=len(classes),
-            soft=clusters.soft[labelled],
-            noise=clusters.noise,
-            seed=options.seed,
-        )
-        metrics |= scores.metrics
+    if scores is not None:
         class_names = [file.rows.class_names[c] for c in classes]
         outcomes |= _confusion(scores, class_names)
         if not labelled.all():
@@ -249,10 +373,21 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
             )
     else:
         notes.append("No labels stored, so only scores that need none.")
-    if clusters.noise:
-        metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
-    metrics |= internal_scores(x, clusters.labels, seed=options.seed)
     metrics |= clusters.metrics
+    if options.seeds > 1 and not method.random:
+        notes.append(f"{options.method} has no randomness: other seeds would change nothing.")
+    elif options.seeds > 1:
+        runs = [metrics]
+        with progress("other seeds", options.seeds - 1, unit="seed") as advance:
+            for seed in range(options.seed + 1, options.seed + options.seeds):
+                runs.append(score(fit(x, seed))[0])
+                advance()
+        metrics |= _over_seeds(runs)
+        outcomes["seeds"] = options.seeds
+    if options.stability:
+        stable, found = _stability(x, fit, clusters, options)
+        metrics |= stable
+        outcomes["stability"] = found
     left_out = {"failed": file.n - len(index), "unlabelled": int((~labelled).sum())}
     result = Result(
         task="cluster",
@@ -281,6 +416,47 @@ def _rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], NDArr
     if file.n > len(index):
         notes.append(f"Left out {file.n - len(index):,} rows whose image could not be read.")
     return index, np.full(len(index), -1) if file.rows.labels is None else file.rows.labels[index]
+
+
+def _over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
+    """Mean and standard deviation over seeds of the scores that a clustering is judged by."""
+    from clustering.scores import spread_over_seeds
+
+    spread = spread_over_seeds(runs)
+    found: dict[str, Metric] = {}
+    for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "silhouette"):
+        if name in spread:
+            of = spread[name]
+            note_ = f"over {of.n} seeds, {of.lowest:.3f} to {of.highest:.3f}"
+            found[f"{name}_seed_mean"] = Metric(of.mean, note=note_)
+            found[f"{name}_seed_std"] = Metric(None if np.isnan(of.std) else of.std)
+    return found
+
+
+def _stability(
+    x: NDArray[np.float32],
+    fit: Callable[[NDArray[Any], int], Clusters],
+    clusters: Clusters,
+    options: ClusterOptions,
+) -> tuple[dict[str, Metric], dict[str, Any]]:
+    from clustering.stability import cluster_stability
+
+    if (clusters.labels < 0).all():
+        return {"stability_ari": Metric(None, note="every row is noise")}, {}
+    with progress("stability", N_RESAMPLES, unit="resample") as advance:
+        found = cluster_stability(
+            x,
+            lambda rows, seed: fit(rows, seed).labels,
+            clusters=clusters.labels,
+            n_resamples=N_RESAMPLES,
+            on_resample=advance,
+            seed=options.seed,
+        )
+    metric = Metric(
+        found.ari, *found.ari_range, f"agreement with the clusters of {found.n_resamples} bootstrap resamples"
+    )
+    per_cluster = {"similarity": found.similarity.tolist(), "verdicts": list(found.verdicts)}
+    return {"stability_ari": metric}, {**per_cluster, "n_failed": found.n_failed}
 
 
 def _explained(file: FeatureFile, run: ClusterRun, options: ClusterOptions) -> ClusterRun:
@@ -406,9 +582,9 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument("features", help="a feature file from `embedkit extract`")
     parser.add_argument(
         "--method",
-        choices=METHOD_NAMES,
+        choices=(*METHOD_NAMES, ALL),
         default=None,
-        help="which method (default: kmeans)",
+        help="which method (default: kmeans), or all of them, compared",
     )
     parser.add_argument(
         "--prep",
@@ -458,6 +634,19 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     )
     parser.add_argument("--n-components", type=int, metavar="N", help="umap: dimensions (default: 5)")
     parser.add_argument("--n-neighbors", type=int, metavar="N", help="umap: neighbours (default: 15)")
+    parser.add_argument("--n-heads", type=int, metavar="N", help="temi: heads trained (default: 16)")
+    parser.add_argument(
+        "--beta", type=float, help="temi: less makes cluster sizes more even, 0 to 1 (default: 0.6)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="temi: passes over the rows (default: 100, few rows more)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="spread over N seeds, --seed the first (default: 1)"
+    )
+    parser.add_argument(
+        "--stability", action="store_true", help="how often each cluster comes back in bootstrap resamples"
+    )
     parser.add_argument("--explain", action="store_true", help="say why the clustering scores as it does")
     parser.add_argument(
         "--save-model", metavar="FILE|DIR", help="where the model goes (default: beside the assignments)"
@@ -501,9 +690,10 @@ def _run(args: argparse.Namespace) -> None:
         _run_apply(args, given)
         return
     options = ClusterOptions(**given)
-    run = cluster(
-        args.features, options, output=args.output, save_model=args.save_model, explain=args.explain
-    )
+    if options.method == ALL:
+        _run_all(args, options)
+        return
+    run = cluster(args.features, options, output=args.output, save_model=args.save_model)
     _show(run, as_json=args.json)
     note(
         f"Result in {Path(args.output) / RESULTS_FILE}, assignments in {run.assignments_path}, the model in "
@@ -511,14 +701,80 @@ def _run(args: argparse.Namespace) -> None:
     )
 
 
+def _run_all(args: argparse.Namespace, options: ClusterOptions) -> None:
+    if args.save_model is not None:
+        raise UsageError(
+            "--save-model is for one method; --method all keeps every model beside its assignments."
+        )
+
+    def say(name: str, run: ClusterRun | EmbedkitError) -> None:
+        if isinstance(run, EmbedkitError):
+            note(f"{name}: {run}")
+        else:
+            note(f"{name}: {run.result.seconds:.1f} s.")
+
+    compared = compare(args.features, options, output=args.output, on_run=say)
+    for line in dict.fromkeys(line for run in compared.runs for line in run.notes):
+        note(line)
+    if args.json:
+        results = [json.loads(run.result.to_json()) for run in compared.runs]
+        for document, run in zip(results, compared.runs, strict=True):
+            document["beats_chance"] = beats_chance(run)
+        print_json({"results": results, "failures": compared.failures})
+    else:
+        print_table(_comparison_table(compared))
+        for run in compared.runs:
+            if run.diagnosis is not None:
+                print(f"\n{run.result.method}\n{run.diagnosis.text}")
+    note(f"Results in {Path(args.output) / RESULTS_FILE}, assignments and models beside it.")
+
+
+def _comparison_table(compared: Comparison) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    first = compared.runs[0].result
+    n = len(compared.runs[0].index)
+    title = f"{first.features} on {first.dataset}: {n:,} rows, {first.params['prep']}"
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    score = score_name(compared.runs[0])
+    columns = ["method", _title(score), "95 % interval"]
+    shown = ["balanced_accuracy", "nmi"] if score == "accuracy" else []
+    columns += ["permuted labels"] if score == "accuracy" else []
+    columns += [_title(name) for name in shown]
+    for name in columns:
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for name in ("clusters", "in clusters", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for run in compared.runs:
+        metrics = run.result.metrics
+        cells = [run.result.method, *_metric_cells(metrics[score])]
+        if score == "accuracy":
+            chance = metrics["null_accuracy"]
+            cells.append(_metric_cells(chance)[1])
+        cells += [_metric_cells(metrics[name])[0] for name in shown]
+        labels = run.clusters.labels
+        cells += [f"{len(run.clusters.sizes)}", f"{100 * (labels >= 0).mean():.0f} %"]
+        cells.append(f"{run.result.seconds:.1f}")
+        remarks = ["no better than permuted labels"] * (beats_chance(run) is False)
+        if (mean := metrics.get(f"{score}_seed_mean")) is not None:
+            deviation = metrics[f"{score}_seed_std"].value
+            remarks.append(f"{mean.value:.3f} +- {deviation:.3f} over {run.result.params['seeds']} seeds")
+        table.add_row(*cells, Text("; ".join(remarks)))
+    for name, reason in compared.failures.items():
+        blanks = [""] * (len(table.columns) - 2)
+        table.add_row(name, *blanks, Text(f"did not run: {reason}"))
+    return table
+
+
 def _run_apply(args: argparse.Namespace, given: dict[str, Any]) -> None:
     from clustering.apply import apply
 
-    flags = {"method": "--method", "seed": "--seed", "prep": "--prep"} | FLAGS
-    unused = [flags[name] for name in given if name != "seed"]
-    unused += [
-        flag for flag, value in (("--save-model", args.save_model), ("--explain", args.explain)) if value
-    ]
+    flags = {"method": "--method", "prep": "--prep"} | FLAGS
+    flags |= {"seeds": "--seeds", "stability": "--stability", "explain": "--explain"}
+    unused = [flags[name] for name in given if name in flags and given[name] not in (False, 1)]
+    unused += ["--save-model"] * (args.save_model is not None)
     if unused:
         raise UsageError(f"--apply takes everything from the model. Leave out {', '.join(unused)}.")
     run = apply(args.apply, args.features, output=args.output, seed=given.get("seed", 0))
@@ -545,12 +801,25 @@ _TITLES = {
     "ari": "ARI",
     "ami": "AMI",
     "roc_auc": "ROC AUC",
+    "null_many_to_one_accuracy": "chance: many-to-one",
     "null_accuracy": "chance: permuted labels",
     "majority_accuracy": "chance: largest class",
     "calinski_harabasz": "Calinski-Harabasz",
     "davies_bouldin_loss": "Davies-Bouldin",
+    "many_to_one_accuracy": "many-to-one accuracy",
+    "v_measure": "V-measure",
+    "stability_ari": "stability (ARI)",
     "bic_loss": "BIC (lower is better)",
 }
+
+
+def _title(name: str) -> str:
+    for ending, words in (("_seed_mean", ", mean over seeds"), ("_seed_std", ", standard deviation")):
+        if name.endswith(ending):
+            return _title(name.removesuffix(ending)) + words
+    return _TITLES.get(name, name)
+
+
 _ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
 
 
@@ -570,7 +839,7 @@ def _print(run: ClusterRun) -> None:
     names = [name for name in _ORDER if name in result.metrics]
     for name in [*names, *(name for name in result.metrics if name not in names)]:
         metric = result.metrics[name]
-        table.add_row(Text(_TITLES.get(name, name)), *_metric_cells(metric), Text(metric.note or ""))
+        table.add_row(Text(_title(name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
     if "confusion" in result.params:
@@ -618,14 +887,22 @@ def _size_table(run: ClusterRun) -> Table:
     if matching is not None:
         table.add_column("stands for")
 
-    def add(name: str, size: int, meaning: str = "") -> None:
+    stability = run.result.params.get("stability")
+    if stability:
+        table.add_column("comes back")
+
+    def add(name: str, size: int, meaning: str = "", stable: str = "") -> None:
+        cells = [name, f"{size:,}", f"{100 * size / n:.1f} %"]
         table.add_row(
-            name, f"{size:,}", f"{100 * size / n:.1f} %", *([Text(meaning)] if matching is not None else [])
+            *cells, *([Text(meaning)] if matching is not None else []), *([stable] if stability else [])
         )
 
     order = np.argsort(-sizes, kind="stable")
     for c in order[:_MOST_SIZES]:
-        add(str(c), int(sizes[c]), (matching or {}).get(str(c), "no class"))
+        stable = ""
+        if stability:
+            stable = f"{stability['similarity'][c]:.2f} {stability['verdicts'][c]}"
+        add(str(c), int(sizes[c]), (matching or {}).get(str(c), "no class"), stable)
     if len(order) > _MOST_SIZES:
         add(f"{len(order) - _MOST_SIZES} more", int(sizes[order[_MOST_SIZES:]].sum()))
     if (run.clusters.labels < 0).any():

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from clustering.manifold import SMALL, UMAP
 from clustering.memberships import memberships
 from clustering.methods import METHODS, Settings
 from clustering.mixture import GMM
-from clustering.run import ClusterOptions, cluster
-from embedkit.errors import EmbedkitError, UsageError
+from clustering.run import ClusterOptions, beats_chance, cluster, compare
+from embedkit.cli import main
+from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.results import read_results
 
 
 @pytest.mark.parametrize("estimator", [Agglomerative(2), GMM(2, n_init=1)], ids=lambda e: type(e).__name__)
@@ -38,9 +41,9 @@ def test_every_method_finds_planted_groups_and_assigns_new_rows(name):
     x, labels = blobs(150)
     new, new_labels = blobs(60, seed=1)
     steps = []
-    settings = Settings(k=3, n_init=2)
+    settings = Settings(k=3, n_init=2, n_heads=2, epochs=600)
     clusters = METHODS[name].fit(x, settings, 0, lambda: steps.append(1))
-    assert len(steps) == METHODS[name].n_steps(settings)
+    assert len(steps) == METHODS[name].n_steps(settings, len(x))
     assert adjusted_rand_score(labels, clusters.labels) > 0.95
     assigned = clusters.model.assign(new)
     inside = assigned.labels >= 0
@@ -175,3 +178,68 @@ def test_a_constant_column_and_the_preparation_are_in_the_result(feature_file):
     assert run.result.params["prep"] == "l2+pca95"
     assert [step["step"] for step in run.result.params["preparation"]["steps"]] == ["l2", "pca"]
     assert run.result.metrics["bic_loss"].value is not None
+
+
+def test_all_methods_are_compared_and_one_that_cannot_run_says_why(
+    feature_file, tmp_path, capsys, monkeypatch
+):
+    def fail(*_):
+        raise DataError("no heads today")
+
+    monkeypatch.setitem(METHODS, "temi", replace(METHODS["temi"], fit=fail))
+    for name in ("umap+kmeans", "umap+hdbscan"):  # they compile for long
+        monkeypatch.setitem(METHODS, name, METHODS["kmeans"])
+    x, labels = blobs()
+    path = feature_file(x, np.random.default_rng(0).permutation(labels))
+    assert (
+        main(["cluster", str(path), "--method", "all", "-o", str(tmp_path / "r"), "--linkage", "average"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert "did not run: no heads today" in out
+    assert "no better than permuted labels" in out
+    assert "temi" in err
+    results = read_results(tmp_path / "r")
+    assert len(results) == len(METHODS) - 1
+    assert next(r for r in results if r.method == "agglomerative").params["linkage"] == "average"
+    compared = compare(feature_file(), ClusterOptions("all", n_init=1))
+    values = [run.result.metrics["accuracy"].value for run in compared.runs]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == 1
+    assert beats_chance(compared.runs[0])
+    assert set(compared.failures) == {"temi"}
+    blind = compare(feature_file(labels=None), ClusterOptions("all"))
+    assert [run.result.method for run in blind.runs] == ["hdbscan"]
+    assert "the number of clusters is not known" in blind.failures["gmm"]
+    with pytest.raises(EmbedkitError, match="no method could run"):
+        compare(feature_file(np.ones((20, 3), np.float32), np.arange(20) % 2))
+
+
+def test_seeds_and_stability_join_the_metrics(feature_file):
+    x, labels = blobs(spread=2.0)
+    path = feature_file(x, labels)
+    run = cluster(path, ClusterOptions(n_init=1, seeds=3, stability=True))
+    alone = [cluster(path, ClusterOptions(n_init=1, seed=seed)).result.metrics for seed in range(3)]
+    values = [m["accuracy"].value for m in alone]
+    assert run.result.metrics["accuracy_seed_mean"].value == pytest.approx(np.mean(values))
+    assert run.result.metrics["accuracy_seed_std"].value == pytest.approx(np.std(values, ddof=1))
+    assert run.result.metrics["accuracy"].value == values[0]
+    assert len(run.result.params["stability"]["similarity"]) == 3
+    assert 0 < run.result.metrics["stability_ari"].value <= 1
+    fixed = cluster(path, ClusterOptions("agglomerative", seeds=3))
+    assert "accuracy_seed_mean" not in fixed.result.metrics
+    assert any("no randomness" in line for line in fixed.notes)
+    with pytest.raises(UsageError, match="--seeds 0: give an integer"):
+        ClusterOptions(seeds=0)
+
+
+def test_explain_says_why(feature_file, tmp_path, capsys):
+    x, labels = blobs()
+    path = feature_file(x, np.random.default_rng(0).permutation(labels))
+    assert main(["cluster", str(path), "--explain", "-o", str(tmp_path / "r")]) == 0
+    assert "permuted labels" in capsys.readouterr().out
+    (result,) = read_results(tmp_path / "r")
+    found = {finding["name"]: finding["verdict"] for finding in result.params["diagnosis"]}
+    assert found["labels"] != "fine"
+    sound = cluster(feature_file(), ClusterOptions(explain=True))
+    assert sound.diagnosis["labels"].verdict == "fine"
