@@ -97,7 +97,9 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> Clus
         if strange:
             notes.append(f"No cluster stands for {', '.join(strange)}: all of their rows count as wrong.")
     elif len(labelled):
-        notes.append("The model was fitted without labels, so its clusters stand for no class: no accuracy.")
+        notes.append(
+            "No cluster of the model stands for a class (fitted without labels, or all noise): no accuracy."
+        )
     else:
         notes.append("No labels stored, so only scores that need none.")
     if (assigned.labels < 0).any():

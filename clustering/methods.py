@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clustering.agglomerative import Agglomerative
+from clustering.choose import choose_density
 from clustering.density import HDBSCAN
 from clustering.kmeans import KMeans
 from clustering.manifold import UMAP
@@ -142,6 +143,8 @@ class Settings:
         See `KMeans`.
     min_cluster_size, min_samples
         See `HDBSCAN`.
+    target_noise
+        Share of the rows that HDBSCAN should leave out: its two sizes are chosen by `choose_density`.
     linkage
         See `Agglomerative`.
     covariance
@@ -159,6 +162,7 @@ class Settings:
     spherical: bool | None = None
     min_cluster_size: int | None = None
     min_samples: int | None = None
+    target_noise: float | None = None
     linkage: str | None = None
     covariance: str | None = None
     n_components: int | None = None
@@ -213,9 +217,15 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
 def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
     """Cluster `x` (n, d) by `HDBSCAN`, which has no randomness: `seed` changes nothing."""
     del seed
-    estimator = HDBSCAN(
-        settings.min_cluster_size, min_samples=settings.min_samples, device=settings.device or "auto"
-    ).fit(x)
+    device = settings.device or "auto"
+    sizes, chosen = (settings.min_cluster_size, settings.min_samples), {}
+    if settings.target_noise is not None:
+        choice = choose_density(x, target_noise=settings.target_noise, device=device)
+        sizes = choice.min_cluster_size, choice.min_samples
+        grid = ("min_cluster_sizes", "min_samples_grid", "validity", "noise_share", "n_clusters")
+        found = {name: getattr(choice, name).tolist() for name in grid}
+        chosen = {"target_noise": settings.target_noise, "choice": {"rule": choice.rule, **found}}
+    estimator = HDBSCAN(sizes[0], min_samples=sizes[1], device=device).fit(x)
     on_step()
     soft = np.zeros((len(x), estimator.n_clusters_))
     inside = np.flatnonzero(estimator.labels_ >= 0)
@@ -230,6 +240,7 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
             "min_cluster_size": estimator.min_cluster_size_,
             "min_samples": estimator.min_samples_,
             "cluster_selection_method": estimator.cluster_selection_method,
+            **chosen,
         },
         backend=f"hdbscan ({estimator.backend_})",
     )
@@ -367,7 +378,9 @@ METHODS = {
     "kmeans": Method(
         fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings, _: settings.n_init or N_INIT
     ),
-    "hdbscan": Method(fit_hdbscan, ("min_cluster_size", "min_samples", "device"), random=False),
+    "hdbscan": Method(
+        fit_hdbscan, ("min_cluster_size", "min_samples", "target_noise", "device"), random=False
+    ),
     "agglomerative": Method(fit_agglomerative, ("k", "linkage", "device"), random=False),
     "gmm": Method(fit_gmm, ("k", "n_init", "covariance", "device")),
     "umap+kmeans": Method(
@@ -377,7 +390,7 @@ METHODS = {
     ),
     "umap+hdbscan": Method(
         after_umap(fit_hdbscan),
-        ("min_cluster_size", "min_samples", "n_components", "n_neighbors", "device"),
+        ("min_cluster_size", "min_samples", "target_noise", "n_components", "n_neighbors", "device"),
         lambda *_: 2,
     ),
     "temi": Method(fit_temi, ("k", "n_heads", "beta", "epochs", "device"), _n_epochs),

@@ -41,6 +41,7 @@ FLAGS = {
     "device": "--device",
     "min_cluster_size": "--min-cluster-size",
     "min_samples": "--min-samples",
+    "target_noise": "--target-noise",
     "linkage": "--linkage",
     "covariance": "--covariance",
     "n_components": "--n-components",
@@ -50,6 +51,9 @@ FLAGS = {
     "epochs": "--epochs",
 }
 ALL = "all"
+AUTO = "auto"
+# What -k auto tries; more are rarely told apart by evidence without labels.
+MOST_K = 12
 PREP = "pca95"
 N_RESAMPLES = 20
 
@@ -67,7 +71,10 @@ class ClusterOptions:
     seed
         Of the restarts, and of resamples and permutations in the scores.
     k
-        Number of clusters, for methods that are given it; by default that of the classes present.
+        Number of clusters, for methods that are given it; by default that of the classes present. ``auto``
+        picks it from 2 to 12 without labels, see `clustering.choose.choose_k`.
+    target_noise
+        Share of rows that HDBSCAN should leave out; its sizes are chosen for it.
     n_init, spherical, min_cluster_size, min_samples, linkage, covariance, n_components, n_neighbors
         See `clustering.methods.Settings`.
     n_heads, beta, epochs
@@ -91,12 +98,13 @@ class ClusterOptions:
     method: str = "kmeans"
     prep: str = PREP
     seed: int = 0
-    k: int | None = None
+    k: int | str | None = None
     n_init: int | None = None
     spherical: bool | None = None
     device: str | None = None
     min_cluster_size: int | None = None
     min_samples: int | None = None
+    target_noise: float | None = None
     linkage: str | None = None
     covariance: str | None = None
     n_components: int | None = None
@@ -132,8 +140,22 @@ class ClusterOptions:
             ("epochs", 1),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if isinstance(value, str):
+                if value != AUTO:
+                    raise UsageError(
+                        f"{FLAGS[name]} {value}: give an integer of at least {least}, or {AUTO}."
+                    )
+            elif value is not None and value < least:
                 raise UsageError(f"{FLAGS[name]} {value}: give an integer of at least {least}.")
+        if self.target_noise is not None:
+            if not 0 <= self.target_noise < 1:
+                raise UsageError(
+                    f"--target-noise {self.target_noise}: give a share from 0 to less than 1, as in 0.2."
+                )
+            if self.min_cluster_size is not None or self.min_samples is not None:
+                raise UsageError(
+                    "--target-noise chooses --min-cluster-size and --min-samples. Leave those two out."
+                )
         Preparation.parse(self.prep)
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed}: give an integer of at least 0.")
@@ -319,8 +341,9 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     classes = np.unique(labels[labels >= 0])
     method = METHODS[options.method]
     names = {field.name for field in fields(Settings)}
-    settings = Settings(**{name: value for name, value in asdict(options).items() if name in names})
-    if "k" in method.settings and settings.k is None:
+    asked = {name: value for name, value in asdict(options).items() if name in names}
+    settings = Settings(**asked | {"k": None if options.k == AUTO else options.k})
+    if "k" in method.settings and options.k is None:
         settings = replace(settings, k=_k_from_labels(file, classes, notes))
 
     start = time.perf_counter()
@@ -328,6 +351,11 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
     prepared = prepare(file, preparation, rows=index, device=options.device or "auto")
     x = prepared.transform_file(file, index)
     notes += [sentence for sentence in (prepared.describe(), view_whiten_hint(file, preparation)) if sentence]
+    outcomes: dict[str, Any] = {}
+    if "k" in method.settings and options.k == AUTO:
+        choice = _choose_k(x, None if not len(classes) else labels, options, notes)
+        outcomes["k_choice"] = choice
+        settings = replace(settings, k=choice["k"])
     with progress(options.method, method.n_steps(settings, len(x)), unit="step") as advance:
         clusters = method.fit(x, settings, options.seed, advance)
     seconds = time.perf_counter() - start
@@ -362,7 +390,9 @@ def _cluster(file: FeatureFile, options: ClusterOptions) -> ClusterRun:
         return metrics | internal_scores(x, clusters.labels, seed=options.seed), found
 
     metrics, scores = score(clusters)
-    outcomes: dict[str, Any] = {"cluster_sizes": clusters.sizes.tolist()}
+    outcomes["cluster_sizes"] = clusters.sizes.tolist()
+    if "choice" in clusters.settings:
+        notes.append(f"HDBSCAN's sizes were chosen by: {clusters.settings['choice']['rule']}.")
     if scores is not None:
         class_names = [file.rows.class_names[c] for c in classes]
         outcomes |= _confusion(scores, class_names)
@@ -416,6 +446,40 @@ def _rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], NDArr
     if file.n > len(index):
         notes.append(f"Left out {file.n - len(index):,} rows whose image could not be read.")
     return index, np.full(len(index), -1) if file.rows.labels is None else file.rows.labels[index]
+
+
+def _choose_k(
+    x: NDArray[np.float32], labels: NDArray[np.int64] | None, options: ClusterOptions, notes: list[str]
+) -> dict[str, Any]:
+    """Pick k without labels; what a result keeps of it, with how it tracked labels where there are any."""
+    from clustering.choose import choose_k
+
+    ks = range(2, min(MOST_K, len(x) - 1) + 1)
+    with progress("choosing k", len(ks), unit="k") as advance:
+        choice = choose_k(x, ks, labels=labels, on_step=advance, seed=options.seed)
+    notes.append(f"k = {choice.k}: {choice.rule}.")
+    for cliff in choice.cliffs:
+        notes.append(
+            f"A cliff: {cliff.evidence} falls by {100 * cliff.share:.0f} % of its range from k = {cliff.k} "
+            f"to {cliff.next_k}."
+        )
+    kept: dict[str, Any] = {
+        "k": choice.k,
+        "rule": choice.rule,
+        "ks": choice.ks.tolist(),
+        "mean_rank": choice.mean_rank.tolist(),
+        "cliffs": [asdict(cliff) for cliff in choice.cliffs],
+        **{name: curve.tolist() for name, curve in choice.evidence.items()},
+    }
+    if choice.tracking is not None:
+        kept["labelled_ami"] = choice.tracking.scores.tolist()
+        kept["correlation_with_labelled_ami"] = dict(choice.tracking.correlation)
+        kept["cost"] = choice.tracking.cost
+        notes.append(
+            f"Against the labels, which chose nothing: the k picked scores {choice.tracking.cost:.3f} less "
+            "(adjusted mutual information) than the best one tried."
+        )
+    return kept
 
 
 def _over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
@@ -599,7 +663,7 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     )
     parser.add_argument("--seed", type=int, help="of restarts, resamples and permutations (default: 0)")
     parser.add_argument(
-        "-k", type=int, help="clusters, except for hdbscan (default: the number of classes present)"
+        "-k", type=_k, help="clusters, or auto; not for hdbscan (default: the number of classes present)"
     )
     parser.add_argument("--n-init", type=int, metavar="N", help="kmeans, gmm: restarts (default: 10, 3)")
     parser.add_argument(
@@ -621,6 +685,12 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
         type=int,
         metavar="N",
         help="hdbscan: neighbours of a core point; more make more noise (default: the min cluster size)",
+    )
+    parser.add_argument(
+        "--target-noise",
+        type=float,
+        metavar="SHARE",
+        help="hdbscan: choose both of these so that about this share of the rows is noise, as in 0.2",
     )
     parser.add_argument(
         "--linkage",
@@ -659,6 +729,15 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl and assignments")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     return _run
+
+
+def _k(text: str) -> int | str:
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give an integer of at least 1, or {AUTO}") from None
 
 
 def _pca(text: str) -> str:
@@ -842,6 +921,9 @@ def _print(run: ClusterRun) -> None:
         table.add_row(Text(_title(name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
+    if "k_choice" in result.params:
+        print_table(_choice_table(result.params["k_choice"]))
+        print()
     if "confusion" in result.params:
         print_table(_confusion_table(run))
         print()
@@ -849,6 +931,22 @@ def _print(run: ClusterRun) -> None:
     if run.diagnosis is not None:
         print()
         print(run.diagnosis.text)
+
+
+def _choice_table(choice: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text("Evidence for each k, higher is better but for the rank", style="bold")
+    table = Table(title=title, title_justify="left", show_edge=False)
+    names = ["silhouette", "bic_gain", "stability", "mean_rank"]
+    names += ["labelled_ami"] * ("labelled_ami" in choice)
+    for name in ("k", *names):
+        table.add_column(name.replace("_", " "), justify="right")
+    for i, k in enumerate(choice["ks"]):
+        style = "bold" if k == choice["k"] else ""
+        table.add_row(str(k), *(f"{choice[name][i]:.3f}" for name in names), style=style)
+    return table
 
 
 def _confusion_table(run: ClusterRun) -> Table:

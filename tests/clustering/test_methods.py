@@ -243,3 +243,34 @@ def test_explain_says_why(feature_file, tmp_path, capsys):
     assert found["labels"] != "fine"
     sound = cluster(feature_file(), ClusterOptions(explain=True))
     assert sound.diagnosis["labels"].verdict == "fine"
+
+
+def test_k_auto_finds_planted_groups_without_labels(feature_file, tmp_path, capsys):
+    path = feature_file(labels=None)
+    assert main(["cluster", str(path), "-k", "auto", "-o", str(tmp_path / "r"), "--n-init", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "Evidence for each k" in out
+    assert "k = 3: best mean rank" in err
+    (result,) = read_results(tmp_path / "r")
+    choice = result.params["k_choice"]
+    assert result.params["k"] == choice["k"] == 3
+    assert choice["ks"] == list(range(2, 13))
+    assert len(choice["stability"]) == 11
+    assert "labelled_ami" not in choice
+    with pytest.raises(UsageError, match="-k many: give an integer of at least 1, or auto"):
+        ClusterOptions(k="many")
+
+
+def test_target_noise_chooses_the_sizes(feature_file):
+    rng = np.random.default_rng(0)
+    x, labels = blobs(300)
+    x = np.vstack([x, rng.uniform(-20, 20, size=(75, 6))]).astype(np.float32)
+    labels = np.r_[labels, rng.integers(3, size=75)]
+    run = cluster(feature_file(x, labels), ClusterOptions("hdbscan", prep="none", target_noise=0.2))
+    assert abs((run.clusters.labels < 0).mean() - 0.2) < 0.05
+    assert run.result.params["target_noise"] == 0.2
+    assert "noise nearest to 0.2" in run.result.params["choice"]["rule"]
+    with pytest.raises(UsageError, match="Leave those two out"):
+        ClusterOptions("hdbscan", target_noise=0.2, min_samples=3)
+    with pytest.raises(UsageError, match="--target-noise 1.5: give a share"):
+        ClusterOptions("hdbscan", target_noise=1.5)
