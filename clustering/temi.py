@@ -21,17 +21,18 @@ from clustering.matrix import BLOCK, CONSTANT, as_matrix
 from embedkit.device import choose_device
 from embedkit.errors import DataError
 
-# Smaller heads than the paper's (512 and 256 units) and smaller batches (512 to 1,024 rows) at a higher rate: 16
-# heads take 20 ms a step at d = 30 on one core, and 55 ms at d = 768. Temperature, momenta and decay are the
-# paper's.
+# Smaller heads than the paper's (512 and 256 units), smaller batches (512 to 1,024 rows) and a higher rate.
+# 16 heads take 20 ms a step at d = 30 on one core, and 55 ms at d = 768. Temperature, momenta and decay are
+# the paper's.
 HIDDEN, BOTTLENECK = 64, 64
 TEMPERATURE = 0.1  # of student and teacher
 PRIOR_MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 BATCH = 256
 LEARNING_RATE = 4e-3
-# The paper's 100 epochs are 5,000 steps and more there. The teacher averages the last 250 steps, so files of few
-# rows need more epochs: on 2,370 galaxies the loss fell from -0.36 to -0.65 in 2,000 steps, to -0.77 in 3,000.
+# The paper's 100 epochs are 5,000 steps and more there. The teacher averages the last 250 steps, so files of
+# few rows need more epochs: on 2,370 galaxies the loss fell from -0.36 to -0.65 in 2,000 steps, and to -0.77
+# in 3,000.
 EPOCHS, MIN_STEPS = 100, 3000
 WARMUP = 0.1  # of the steps, with a rising learning rate
 BLOCK_NUMBERS = 1 << 22  # float32 numbers of a block when all pairs are evaluated
