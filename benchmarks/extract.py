@@ -76,7 +76,7 @@ def bare_forward(dataset: object, name: str, precision: str, options: ExtractOpt
         for _ in range(2):
             model(x)
         synchronize()
-        rounds = max(2, len(dataset) // options.batch_size)
+        rounds = max(2, (options.limit or len(dataset)) // options.batch_size)
         started = time.perf_counter()
         for _ in range(rounds):
             model(x)
