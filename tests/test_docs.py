@@ -64,7 +64,7 @@ def test_the_five_lines_of_h5py_read_a_feature_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_features("features.h5", np.eye(3), Rows(["a", "b", "c"], labels=[0, 0, -1], class_names=("x",)))
     (code,) = blocks(ROOT / "docs" / "feature-file.md", "python")
-    assert len(code.strip().splitlines()) == 5
+    assert sum(map(bool, code.strip().splitlines())) == 5
     names = {}
     exec(code, names)
     np.testing.assert_array_equal(names["x"], np.eye(3))
