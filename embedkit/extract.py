@@ -110,7 +110,7 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
     output_folder = parts.output.parent
     output_folder.mkdir(parents=True, exist_ok=True)
     with parts.locked(f"rank-{rank}-of-{world}"):
-        resumed, precision = ranks.from_leader(lambda: _begin(job, parts, leads=ranks.leads))
+        resumed, precision = ranks.from_leader(lambda: _begin(job, parts))
         model = model_in(job.backbone, precision["used"], job.device)
         todo = [number for number in range(rank, len(parts), world) if not parts.file(number).exists()]
         seconds, n_images = _compute(replace(job, backbone=model), parts, todo, precision["used"])
@@ -192,9 +192,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:12] + "..."
 
 
-def _begin(job: Job, parts: Parts, *, leads: bool) -> tuple[bool, dict[str, Any]]:
+def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
     """Take up an earlier run's parts, or begin anew; settle the precision once for all parts."""
-    if leads and job.options.shard is None:  # with shards, another task may be writing one of these
+    if job.options.shard is None:  # with shards, another task may be writing one of these
         for stale in (*parts.folder.glob("*.tmp"), *parts.output.parent.glob(f".{parts.output.name}.*.tmp")):
             stale.unlink(missing_ok=True)
     replaces = file_sha256(parts.output) if parts.output.exists() else None
