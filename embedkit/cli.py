@@ -41,10 +41,11 @@ VERBS = {
     "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.run:configure"),
     "extract": Verb("turn images into a feature file", "embedkit.extract_command:configure"),
     "verify": Verb("check a feature file against its schema and its images", "embedkit.verify:configure"),
-    "cluster": Verb("find structure in a feature file without labels", "clustering.run:configure"),
+    "cluster": Verb("find structure in a feature file without labels", "clustering.command:configure"),
     "probe": Verb("measure what labels can read out of a feature file", "probes.run:configure"),
+    "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb("make an interactive map of a feature file", "reports.run:configure"),
-    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard:configure"),
+    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
     "demo": Verb("run the whole of it on real radio galaxies", "embedkit.demo:configure"),
     "doctor": Verb("show versions, device and what is missing", "embedkit.doctor:configure"),
 }

@@ -158,7 +158,12 @@ def append_result(path: str | os.PathLike[str], result: Result) -> None:
 
 
 def read_results(path: str | os.PathLike[str]) -> list[Result]:
-    """Read a results.jsonl, or every one below a folder, in the order of path and line.
+    """Read a results.jsonl, or every one below a folder, by path and line; see `locate_results`."""
+    return [result for _, result in locate_results(path)]
+
+
+def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
+    """Read results with the folder that each stands in, where the files that it names are too.
 
     Raises
     ------
@@ -172,13 +177,13 @@ def read_results(path: str | os.PathLike[str]) -> list[Result]:
             f"{path}: no {RESULTS_FILE} there. Run `embedkit cluster` or `embedkit probe` first, "
             "or name the folder they wrote to."
         )
-    results = []
+    results: list[tuple[Path, Result]] = []
     for file in files:
         for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
             if not line.strip():
                 continue
             try:
-                results.append(Result.from_json(line))
+                results.append((file.parent, Result.from_json(line)))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise EmbedkitError(
                     f"{file}:{number}: not a result ({error}). Remove the line, or restore the file."

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedkit.console import note, print_json, print_table
-from embedkit.errors import EmbedkitError, UsageError
-from embedkit.results import Metric, Result, read_results
+from embedkit.errors import UsageError
+from embedkit.results import Metric, Result
+from reports.controls import control, control_notes
+from reports.significance import Read, Significance, significance
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-FORMATS = ("table", "markdown", "csv", "json")
 
 # Column of a table -> the metrics that may stand in it, the first that a result has; CSV and JSON hold
 # every metric under its own name.
@@ -68,10 +65,13 @@ class Entry:
         The newest of identical runs.
     n_older
         How many older runs of the same thing it stands for.
+    rank
+        Lowest and highest rank that it may have in its group, once `Leaderboard.with_ranks` has tested it.
     """
 
     result: Result
     n_older: int
+    rank: tuple[int, int] | None = None
 
     @property
     def group(self) -> tuple[str, str]:
@@ -97,11 +97,40 @@ class Leaderboard:
     sort
         The metric asked for, or None where each group is ranked by its first of accuracy, RMSE, ROC AUC,
         NMI and silhouette.
+    tested
+        Of each group that was tested, what can be told apart.
     """
 
     entries: tuple[Entry, ...]
     n_older: int
     sort: str | None = None
+    tested: Mapping[tuple[str, str], Significance] = field(default_factory=dict)
+
+    def with_ranks(self, read: Read) -> Leaderboard:
+        """Test the groups that are ranked by accuracy, pair by pair, on the same images.
+
+        Parameters
+        ----------
+        read
+            Gives the outcomes of a result, or raises `EmbedkitError` with the reason why there are none.
+        """
+        entries: list[Entry] = []
+        tested = {}
+        for key, members in self.groups():
+            if ranking_metric(members, self.sort) != "accuracy":
+                entries += members
+                continue
+            tested[key] = significance([entry.result for entry in members], read)
+            ranks = tested[key].ranks
+            entries += [replace(entry, rank=rank) for entry, rank in zip(members, ranks, strict=True)]
+        return replace(self, entries=tuple(entries), tested=tested)
+
+    def notes(self, key: tuple[str, str]) -> list[str]:
+        """Say what a group's ranks rest on, and its controls; nothing of a group that was not tested."""
+        if key not in self.tested:
+            return []
+        results = [entry.result for entry in self.entries if entry.group == key]
+        return [*self.tested[key].notes, *control_notes(results)]
 
     def groups(self) -> list[tuple[tuple[str, str], tuple[Entry, ...]]]:
         """Return ((dataset, task), entries) in order."""
@@ -136,18 +165,22 @@ class Leaderboard:
             rows = [header, rule, *lines]
             table = "\n".join(f"| {' | '.join(_pipe_safe(cell) for cell in row)} |" for row in rows)
             parts.append(f"## {_pipe_safe(dataset)}: {_pipe_safe(task)}\n\n{table}\n")
+            parts += [f"{_pipe_safe(line)}\n" for line in self.notes((dataset, task))]
         return "\n".join(parts)
 
     def to_csv(self) -> str:
         """Return one table with a header: every metric with its interval, unrounded."""
         metrics = _all_metrics(self.entries)
         fixed = ["dataset", "task", "features", "method", "settings", "split", "seed", "n", "seconds"]
-        columns = [*fixed, *(f"{name}{end}" for name in metrics for end in ("", "_low", "_high"))]
+        columns = [*fixed, "rank_low", "rank_high", "control"]
+        columns += [*(f"{name}{end}" for name in metrics for end in ("", "_low", "_high"))]
         rows = []
         for entry in self.entries:
             result = entry.result
             row: dict[str, Any] = {name: getattr(result, name) for name in fixed if name != "settings"}
             row["settings"] = settings_text(result)
+            row["rank_low"], row["rank_high"] = entry.rank or (None, None)
+            row["control"] = control(result)
             for name in metrics:
                 metric = result.metrics.get(name, Metric(None))
                 row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
@@ -160,7 +193,7 @@ class Leaderboard:
         return stream.getvalue()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the results themselves, in order, with the number of older runs."""
+        """Return the results in order, and of each tested group its pairs, as positions in that group."""
         lines = []
         for entry in self.entries:
             record = json.loads(entry.result.to_json())
@@ -168,8 +201,19 @@ class Leaderboard:
             record["time"] = entry.result.provenance.get("time")
             record["features_sha256"] = entry.result.provenance.get("features_sha256")
             record["n_older"] = entry.n_older
+            record["rank"] = entry.rank
+            record["control"] = control(entry.result)
             lines.append(record)
-        return {"results": lines, "n_older": self.n_older, "sort": self.sort}
+        tested = [
+            {
+                "dataset": key[0],
+                "task": key[1],
+                "pairs": [asdict(pair) for pair in found.pairs],
+                "notes": self.notes(key),
+            }
+            for key, found in self.tested.items()
+        ]
+        return {"results": lines, "n_older": self.n_older, "sort": self.sort, "tested": tested}
 
 
 def leaderboard(
@@ -177,7 +221,7 @@ def leaderboard(
 ) -> Leaderboard:
     """Rank results.
 
-    Of runs that agree in task, dataset, features, method, settings, split, seed and n the newest stays.
+    Of runs that agree in task, dataset, feature file, method, settings, split, seed and n the newest stays.
     Results are grouped by dataset and task, and ranked in each group; those without the metric come last.
 
     Parameters
@@ -236,7 +280,9 @@ def _time(result: Result) -> str:
 
 def _identity(result: Result) -> str:
     params = {name: _setting(value) for name, value in result.params.items() if name not in _OUTCOMES}
-    fields = (result.dataset, result.task, result.features, result.method)
+    # The file as well: two files may bear one name, as with another crop.
+    file = result.provenance.get("features_sha256")
+    fields = (result.dataset, result.task, result.features, file, result.method)
     return json.dumps([*fields, params, result.split, result.seed, result.n], sort_keys=True, default=str)
 
 
@@ -313,7 +359,8 @@ def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str],
     """
     results = [entry.result for entry in entries]
     columns: dict[str, list[str]] = {
-        "features": [result.features for result in results],
+        "rank": [rank_text(entry.rank) for entry in entries],
+        "features": [_features(result, results) for result in results],
         "method": [result.method for result in results],
         "settings": [telling_settings(result, results) for result in results],
         "split": ["" if result.split == "none" else result.split for result in results],
@@ -339,6 +386,26 @@ def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str],
     return list(kept), [list(line) for line in zip(*kept.values(), strict=True)]
 
 
+def rank_text(rank: tuple[int, int] | None) -> str:
+    """Write a rank as ``2`` or, where it ties, ``2-5``; nothing where it was not tested."""
+    if rank is None:
+        return ""
+    low, high = rank
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def _features(result: Result, among: Sequence[Result]) -> str:
+    """Name the feature set, with its file where another of the same name is `among` the results."""
+    file = result.provenance.get("features_sha256")
+    alike = any(
+        other.features == result.features and other.provenance.get("features_sha256") != file
+        for other in among
+    )
+    path = result.provenance.get("features_file")
+    name = f"{result.features} ({Path(str(path)).name})" if alike and path else result.features
+    return f"{name} [control]" if control(result) else name
+
+
 def ranking_metric(entries: Sequence[Entry], sort: str | None = None) -> str | None:
     """Return the metric that ranks a group: `sort`, else its first of `RANKING`; None for seconds and n."""
     if sort is not None:
@@ -353,63 +420,3 @@ def _first(result: Result, names: Sequence[str]) -> Metric | None:
 
 def _pipe_safe(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
-def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
-    """Add the options of ``embedkit leaderboard``."""
-    parser.add_argument("runs", nargs="?", default="runs", help="a folder of results, or one results.jsonl")
-    parser.add_argument("--task", help="only this task: cluster, probe, ...")
-    parser.add_argument(
-        "--sort", metavar="METRIC", help="rank by this metric, seconds or n (default: accuracy)"
-    )
-    parser.add_argument("--format", choices=FORMATS, default="table", help="how to write it")
-    parser.add_argument("--json", action="store_true", help="the same as --format json")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write it there instead of on the terminal")
-    return _run
-
-
-def _run(args: argparse.Namespace) -> None:
-    style = "json" if args.json else args.format
-    if args.output is not None and style == "table":
-        by_ending = {".md": "markdown", ".csv": "csv", ".json": "json"}
-        style = by_ending.get(Path(args.output).suffix.lower(), "")
-        if not style:
-            raise UsageError(
-                f"-o {args.output}: give --format, or a name that ends in {', '.join(by_ending)}."
-            )
-    board = leaderboard(read_results(args.runs), task=args.task, sort=args.sort)
-    if not board.entries:
-        raise EmbedkitError(f"{args.runs}: no results yet. Run `embedkit cluster` or `embedkit probe` first.")
-    if board.n_older:
-        runs = "run" if board.n_older == 1 else "runs"
-        note(f"Left out {board.n_older} older {runs} of the same thing; the newest of each is shown.")
-    if style == "table":
-        for i, table in enumerate(board.to_tables()):
-            if i:
-                print()
-            print_table(table)
-        return
-    if style == "json" and args.output is None:
-        print_json(board.to_json())
-        return
-    if style == "markdown":
-        text = board.to_markdown()
-    elif style == "csv":
-        text = board.to_csv()
-    else:
-        text = json.dumps(board.to_json(), indent=2) + "\n"
-    if args.output is None:
-        print(text, end="")
-    else:
-        _write(Path(args.output), text)
-        print(args.output)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

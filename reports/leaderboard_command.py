@@ -1,0 +1,103 @@
+"""`embedkit leaderboard`: results of a folder in, one table a dataset and task out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from embedkit.console import note, print_json, print_table
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.outcomes import read_outcomes
+from embedkit.results import Result, locate_results
+from reports.leaderboard import leaderboard
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
+    """Add the options of ``embedkit leaderboard``."""
+    parser.add_argument("runs", nargs="?", default="runs", help="a folder of results, or one results.jsonl")
+    parser.add_argument("--task", help="only this task: cluster, probe, ...")
+    parser.add_argument("--dataset", help="only this dataset")
+    parser.add_argument("--method", help="only this method: linear, knn, kmeans, ...")
+    parser.add_argument("--features", metavar="PART", help="only feature sets whose name holds this")
+    parser.add_argument(
+        "--sort", metavar="METRIC", help="rank by this metric, seconds or n (default: accuracy)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="how to write it")
+    parser.add_argument("--json", action="store_true", help="the same as --format json")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write it there instead of on the terminal")
+    return _run
+
+
+def _run(args: argparse.Namespace) -> None:
+    style = "json" if args.json else args.format
+    if args.output is not None and style == "table":
+        by_ending = {".md": "markdown", ".csv": "csv", ".json": "json"}
+        style = by_ending.get(Path(args.output).suffix.lower(), "")
+        if not style:
+            raise UsageError(
+                f"-o {args.output}: give --format, or a name that ends in {', '.join(by_ending)}."
+            )
+    located = locate_results(args.runs)
+    folders = {id(result): folder for folder, result in located}
+    board = leaderboard([result for _, result in _kept(located, args)], task=args.task, sort=args.sort)
+    if not board.entries:
+        raise EmbedkitError(f"{args.runs}: no results yet. Run `embedkit cluster` or `embedkit probe` first.")
+    board = board.with_ranks(lambda result: read_outcomes(result, folders[id(result)]))
+    if board.n_older:
+        runs = "run" if board.n_older == 1 else "runs"
+        note(f"Left out {board.n_older} older {runs} of the same thing; the newest of each is shown.")
+    if style == "table":
+        for i, (table, (key, _)) in enumerate(zip(board.to_tables(), board.groups(), strict=True)):
+            if i:
+                print()
+            print_table(table)
+            for line in board.notes(key):
+                print(line)
+        return
+    if style == "json" and args.output is None:
+        print_json(board.to_json())
+        return
+    if style == "markdown":
+        text = board.to_markdown()
+    elif style == "csv":
+        text = board.to_csv()
+    else:
+        text = json.dumps(board.to_json(), indent=2) + "\n"
+    if args.output is None:
+        print(text, end="")
+    else:
+        _write(Path(args.output), text)
+        print(args.output)
+
+
+def _kept(located: Sequence[tuple[Path, Result]], args: argparse.Namespace) -> list[tuple[Path, Result]]:
+    """Results that the filters leave; an unknown dataset, method or feature set lists the known ones."""
+    kept = list(located)
+    for name in ("dataset", "method", "features"):
+        wanted = getattr(args, name)
+        if wanted is None:
+            continue
+        known = sorted({getattr(result, name) for _, result in kept})
+        kept = [
+            (folder, result)
+            for folder, result in kept
+            if (wanted in getattr(result, name) if name == "features" else wanted == getattr(result, name))
+        ]
+        if not kept and known:
+            raise UsageError(f"--{name} {wanted}: no such result. There are: {', '.join(known)}.")
+    return kept
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""Tied ranks, controls, and the outcomes that they rest on."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from embedkit.cli import main
+from embedkit.errors import EmbedkitError
+from embedkit.outcomes import Outcomes, read_outcomes
+from embedkit.paired import mcnemar
+from embedkit.results import Metric, Result, append_result
+from reports.controls import control, control_notes, permuted_accuracy
+from reports.significance import significance
+
+N = 200
+
+
+def result(method="linear", **changes):
+    fields = {
+        "task": "probe",
+        "dataset": "gz",
+        "features": "vit",
+        "method": method,
+        "params": {},
+        "split": "kfold:5",
+        "seed": 0,
+        "metrics": {"accuracy": Metric(0.5)},
+        "n": N,
+        "seconds": 1.0,
+        "backend": "test",
+    }
+    return Result(**(fields | changes))
+
+
+def outcomes(n_right, rows="same"):
+    right = (np.arange(N) < n_right).astype(float)
+    return Outcomes(np.arange(N).astype(str), right, rows)
+
+
+def test_what_cannot_be_told_apart_ties():
+    results = [result(name) for name in ("a", "b", "c")]
+    by = dict(zip(("a", "b", "c"), map(outcomes, (150, 147, 60)), strict=True))
+    found = significance(results, lambda r: by[r.method])
+    assert found.ranks == ((1, 2), (1, 2), (3, 3))
+    assert [(pair.first, pair.second) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]
+    assert found.pairs[0].difference.value == pytest.approx(-3 / N)
+    assert found.pairs[0].p_holm == pytest.approx(mcnemar(3, 0))  # the largest of three is multiplied by one
+    assert found.pairs[1].p_holm == pytest.approx(3 * mcnemar(90, 0))
+    assert "Holm-corrected over 3 pairs" in found.notes[0]
+
+
+def test_pairs_that_are_not_on_the_same_rows_say_why():
+    def read(r):
+        if r.method == "c":
+            raise EmbedkitError("c.csv is not beside it")
+        return outcomes(150 if r.method == "a" else 10, rows=r.method)
+
+    found = significance([result(name) for name in ("a", "b", "c")], read)
+    assert found.ranks == ((1, 3),) * 3
+    assert not found.pairs
+    assert found.notes[0].startswith("Not tested: 1 pair with other test rows or folds.")
+    assert found.notes[1] == "Not tested: 1 row, because c.csv is not beside it."
+
+
+def features(name, random_init=None):
+    return {"features": {"backbone": {"name": name, "origin": {"random_init": random_init}}}}
+
+
+def test_controls_are_recognised_and_missing_ones_named():
+    pixels = result(provenance=features("pixels:32"))
+    assert control(pixels) == "pixels"
+    assert control(result(provenance=features("vit", 0))) == "random"
+    assert control(result(provenance=features("vit"))) is None
+    assert control(result()) is None
+    notes = control_notes([pixels])
+    assert len(notes) == 1
+    assert "--random-init 0" in notes[0]
+    assert "the same probe command" in notes[0]
+
+
+def test_permuted_labels_are_cohens_chance_agreement():
+    rng = np.random.default_rng(0)
+    true, answer = rng.integers(3, size=400), rng.integers(2, size=400)
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (true, answer), 1)
+    simulated = np.mean([(rng.permutation(true) == answer).mean() for _ in range(2000)])
+    expected = permuted_accuracy(result(params={"confusion": confusion.tolist()}))
+    assert expected == pytest.approx(simulated, abs=0.002)
+    of_clusters = result(task="cluster", metrics={"null_accuracy": Metric(0.3)})
+    assert permuted_accuracy(of_clusters) == 0.3
+
+
+def write(folder, method, n_right, fold="1"):
+    with (folder / f"{method}.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "split", "fold", "true", "predicted", "probability"])
+        writer.writerow(["left out", "validation", fold, "x", "x", 1])
+        for i in range(N):
+            writer.writerow([f"row {i}", "test", fold, "x", "x" if i < n_right else "y", 1])
+    line = result(
+        method,
+        metrics={"accuracy": Metric(n_right / N)},
+        provenance={"predictions": f"{method}.csv"},
+        params={"confusion": [[n_right, N - n_right], [0, 0]]},
+    )
+    append_result(folder / "results.jsonl", line)
+    return line
+
+
+def test_outcomes_are_of_test_rows_and_rows_know_their_folds(tmp_path):
+    first, other = write(tmp_path, "a", 150), write(tmp_path, "b", 20)
+    found = read_outcomes(first, tmp_path)
+    assert (len(found.ids), found.right.sum()) == (N, 150)
+    assert read_outcomes(other, tmp_path).rows == found.rows
+    assert read_outcomes(write(tmp_path, "c", 150, fold="2"), tmp_path).rows != found.rows
+    with pytest.raises(EmbedkitError, match=r"a.csv is not beside it"):
+        read_outcomes(first, tmp_path / "elsewhere")
+
+
+def test_outcomes_of_clusters_follow_the_matching(world):
+    from embedkit.results import read_results
+
+    line = read_results(world.runs)[0]
+    found = read_outcomes(line, world.runs)
+    # Cluster 1 stands for no class, cluster 2 for red, 0 for blue, and every ninth row is noise.
+    noise = np.arange(60) % 9 == 0
+    assert len(found.ids) == 60
+    assert found.right.sum() == (~noise[:20]).sum() + (~noise[40:]).sum()
+
+
+def test_command_shows_ranks_controls_and_filters(tmp_path, capsys):
+    for name, n_right in (("a", 150), ("b", 147), ("c", 60)):
+        write(tmp_path, name, n_right)
+    assert main(["leaderboard", str(tmp_path), "--format", "markdown"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[2].startswith("| rank | features |")
+    assert [line.split(" | ")[0] for line in out.splitlines()[4:7]] == ["| 1-2", "| 1-2", "| 3"]
+    assert "Control missing: 32 x 32 pixels" in out
+    assert main(["leaderboard", str(tmp_path), "--json", "--method", "a"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [line["rank"] for line in document["results"]] == [[1, 1]]
+    assert document["tested"][0]["pairs"] == []
+    assert main(["leaderboard", str(tmp_path), "--dataset", "x"]) == 2
+    assert "--dataset x: no such result. There are: gz." in capsys.readouterr().err
