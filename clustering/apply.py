@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
-from clustering.run import ClusterRun, _rows, write_assignments
+from clustering.output import write_assignments
+from clustering.run import ClusterRun, readable_rows
 from clustering.scores import internal_scores, labelled_scores, macro_roc_auc
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
@@ -74,7 +75,7 @@ def apply(
 def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> ClusterRun:
     notes = [f"{saved.method}, fitted on {saved.fitted_on['dataset']}: nothing is fitted or matched here."]
     notes += saved.check(file)
-    index, labels = _rows(file, notes)
+    index, labels = readable_rows(file, notes)
     start = time.perf_counter()
     x = saved.prepared.transform_file(file, index)
     assigned = saved.model.assign(x)

@@ -1,37 +1,32 @@
-"""Choosing the number of clusters, or how dense they are, from evidence that needs no labels."""
+"""Choosing the number of clusters from evidence that needs no labels."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_mutual_info_score, silhouette_score
+from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from clustering.exact_hdbscan import exact_hdbscan
 from clustering.kmeans import KMeans
 from clustering.matching import I64
-from clustering.matrix import check_finite
 from clustering.stability import cluster_stability
+from clustering.tracking import F64, Tracking, agreement, track
 from embedkit.errors import DataError, UsageError
+from embedkit.matrix import check_finite
 from embedkit.pca import PCA
 
-F64 = NDArray[np.float64]
 N_ROWS = 5000
 N_REDUCED = 10
 N_INIT = 4
 # A cliff is a fall between neighbouring settings of at least this part of the whole range of a curve.
 CLIFF = 0.25
-SIZE_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
-MIN_SAMPLES = (1, 2, 5, 10, 20, 50)
-# Shares of noise that differ by less are equally near a target.
-NOISE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,26 +47,6 @@ class Cliff:
     k: int
     next_k: int
     share: float
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """How well evidence without labels tracked the agreement with labels.
-
-    Parameters
-    ----------
-    scores : (m,) float64
-        Adjusted mutual information with the labels at each setting. (Unlike accuracy it does not favour
-        as many clusters as classes by construction.)
-    correlation
-        Spearman's rank correlation of each evidence with it; NaN where one of them is constant.
-    cost
-        Score of the best setting less that of the one chosen.
-    """
-
-    scores: F64
-    correlation: Mapping[str, float]
-    cost: float
 
 
 @dataclass(frozen=True)
@@ -116,49 +91,27 @@ class KChoice:
     n_reduced: int
     tracking: Tracking | None
 
+    def record(self) -> dict[str, Any]:
+        """Return what a result keeps: all but the clusters."""
+        return {
+            "k": self.k,
+            "rule": self.rule,
+            "ks": self.ks.tolist(),
+            "mean_rank": self.mean_rank.tolist(),
+            "cliffs": [asdict(cliff) for cliff in self.cliffs],
+            **{name: curve.tolist() for name, curve in self.evidence.items()},
+            **({} if self.tracking is None else self.tracking.record()),
+        }
 
-@dataclass(frozen=True)
-class DensityChoice:
-    """Parameters of HDBSCAN and why.
-
-    Parameters
-    ----------
-    min_cluster_size, min_samples
-        What the rule picks.
-    min_cluster_sizes : (a,) int64
-    min_samples_grid : (b,) int64
-        What was tried.
-    validity : (a, b) float64
-        Relative validity, -1 to 1: the `hdbscan` package's quick form of DBCV [1]_, comparable
-        between settings on the same rows; NaN with fewer than two clusters.
-    noise_share : (a, b) float64
-    n_clusters : (a, b) int64
-    clusters : (n,) int64
-        Clusters of the setting picked, -1 for noise.
-    target_noise
-        What was asked for.
-    rule
-        How it was picked, in words.
-    tracking
-        Where labels were given; its scores are over the grid, row by row. The correlations are over settings
-        with two clusters or more: the others, of no validity and no agreement, would raise them.
-
-    References
-    ----------
-    .. [1] D. Moulavi et al., Density-based clustering validation, SDM 2014.
-    """
-
-    min_cluster_size: int
-    min_samples: int
-    min_cluster_sizes: I64
-    min_samples_grid: I64
-    validity: F64
-    noise_share: F64
-    n_clusters: I64
-    clusters: I64
-    target_noise: float | None
-    rule: str
-    tracking: Tracking | None
+    def sentences(self) -> list[str]:
+        """Say what was chosen, where the evidence falls, and how it tracked labels."""
+        said = [f"k = {self.k}: {self.rule}."]
+        said += [
+            f"A cliff: {cliff.evidence} falls by {100 * cliff.share:.0f} % of its range from k = {cliff.k} "
+            f"to {cliff.next_k}."
+            for cliff in self.cliffs
+        ]
+        return said + ([] if self.tracking is None else [self.tracking.sentence("k", "mean_rank")])
 
 
 def choose_k(
@@ -245,8 +198,8 @@ def choose_k(
         rule += ". A single Gaussian has the better BIC than any of them: there may be no clusters"
     tracking = None
     if labels is not None:
-        scores = np.array([_agreement(labels[rows], own) for own in clusters])
-        tracking = _tracking(scores, {**evidence, "mean_rank": -mean_rank}, best)
+        scores = np.array([agreement(labels[rows], own) for own in clusters])
+        tracking = track(scores, {**evidence, "mean_rank": -mean_rank}, best)
     cliffs = tuple(cliff for name, curve in evidence.items() for cliff in find_cliffs(name, grid, curve))
     return KChoice(
         k=grid[best],
@@ -273,117 +226,6 @@ def find_cliffs(name: str, ks: Sequence[int], curve: F64) -> tuple[Cliff, ...]:
     )
 
 
-def choose_density(
-    x: ArrayLike,
-    *,
-    target_noise: float | None = None,
-    labels: I64 | None = None,
-    grid: tuple[Sequence[int], Sequence[int]] | None = None,
-    device: str = "auto",
-    on_step: Callable[[], Any] | None = None,
-) -> DensityChoice:
-    """Pick HDBSCAN's parameters by relative validity, or so that a share of the rows is noise.
-
-    Without a target, the setting of highest relative validity. With one, that whose share of noise is nearest
-    to it, and among those within 0.01 of the nearest the one of highest validity. Only settings that find at
-    least two clusters count, as long as there is one. One spanning tree serves all `min_cluster_size`.
-    Nothing here is random.
-
-    Parameters
-    ----------
-    x : (n, d)
-        What is clustered, prepared.
-    target_noise
-        Share of the rows that should be noise, from 0 up to but not 1.
-    labels : (n,) int64, optional
-        To say afterwards how well validity tracked them; -1 for none. They change no choice.
-    grid
-        ``(min_cluster_sizes, min_samples)``; by default 0.5, 1, 2, 5 and 10 % of the rows (at least 5) and 1
-        to 50 neighbours.
-    device
-        See `HDBSCAN`.
-    on_step
-        Called after each value of `min_samples`.
-
-    Raises
-    ------
-    UsageError
-        A target or a grid out of range.
-    DataError
-        NaN, fewer than ten rows, or all rows equal.
-    """
-    points = np.asarray(x)
-    if points.ndim != 2 or len(points) < 10:
-        raise DataError(
-            f"features of shape {points.shape}; a choice of density needs at least 10 rows of (n, d)."
-        )
-    check_finite(points)
-    n = len(points)
-    if (points == points[0]).all():
-        raise DataError(f"all {n} rows are equal: there is no density to choose.")
-    if labels is not None and np.shape(labels) != (n,):
-        raise DataError(f"labels of shape {np.shape(labels)} don't fit {n} rows.")
-    if target_noise is not None and not 0 <= target_noise < 1:
-        raise UsageError(f"--target-noise {target_noise}: give a share from 0 to less than 1, as in 0.2.")
-    sizes, neighbors = grid or ([max(5, round(share * n)) for share in SIZE_SHARES], MIN_SAMPLES)
-    sizes = sorted({min(int(size), n) for size in sizes})
-    neighbors = sorted({min(int(k), n - 1) for k in neighbors})
-    if not sizes or not neighbors or sizes[0] < 2 or neighbors[0] < 1:
-        raise UsageError(
-            f"grid {sizes} x {neighbors}: give minimum cluster sizes of at least 2 and at least 1 neighbour."
-        )
-    shape = (len(sizes), len(neighbors))
-    validity, noise = np.full(shape, np.nan), np.ones(shape)
-    counts = np.zeros(shape, dtype=np.int64)
-    clusters = np.empty((*shape, n), dtype=np.int64)
-    for j, k in enumerate(neighbors):
-        tree = None
-        for i, size in enumerate(sizes):
-            model = exact_hdbscan(points, min_cluster_size=size, min_samples=k, device=device, tree=tree)
-            tree = model.spanning_tree_
-            clusters[i, j] = model.labels_
-            noise[i, j] = float((model.labels_ < 0).mean())
-            counts[i, j] = int(model.labels_.max()) + 1
-            if counts[i, j] >= 2:
-                validity[i, j] = _validity(model)
-        if on_step is not None:
-            on_step()
-
-    several = counts >= 2
-    candidates = np.flatnonzero((several if several.any() else np.ones_like(several)).ravel())
-    value = np.nan_to_num(validity.ravel(), nan=-1.0)
-    share = noise.ravel()
-    if target_noise is None:
-        # Ties, as between settings that find the same clusters, go to less noise and the first of the grid.
-        best = int(min(candidates, key=lambda c: (-round(value[c], 12), share[c])))
-        rule = f"highest relative validity ({value[best]:.3f})"
-    else:
-        away = np.abs(share - target_noise)
-        nearest = candidates[away[candidates] <= away[candidates].min() + NOISE_TOLERANCE]
-        best = int(min(nearest, key=lambda c: (-round(value[c], 12), away[c])))
-        rule = f"noise nearest to {target_noise:g} ({share[best]:.3f}), then highest relative validity"
-    i, j = divmod(best, len(neighbors))
-    if not several.any():
-        rule += "; no setting finds two clusters"
-    tracking = None
-    if labels is not None:
-        scores = np.array([_agreement(labels, own) for own in clusters.reshape(-1, n)])
-        tracking = _tracking(scores, {"validity": value, "coverage": 1 - share}, best, several.ravel())
-    return DensityChoice(
-        min_cluster_size=sizes[i],
-        min_samples=neighbors[j],
-        min_cluster_sizes=np.array(sizes),
-        min_samples_grid=np.array(neighbors),
-        validity=validity,
-        noise_share=noise,
-        n_clusters=counts,
-        clusters=clusters[i, j].copy(),
-        target_noise=target_noise,
-        rule=rule,
-        tracking=tracking,
-    )
-
-
 def _kmeans(x: NDArray[Any], k: int, seed: int) -> I64:
     model = KMeans(k, n_init=N_INIT, random_state=seed, device="cpu").fit(x)
     labels: I64 = model.labels_
@@ -399,28 +241,3 @@ def _bic(x: F64, k: int, clusters: I64 | None, seed: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return float(model.fit(x).bic(x))
-
-
-def _validity(model: Any) -> float:
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        value = float(model.relative_validity_)
-    return value if np.isfinite(value) else np.nan
-
-
-def _agreement(labels: I64, clusters: I64) -> float:
-    known = labels >= 0
-    return float(adjusted_mutual_info_score(labels[known], clusters[known])) if known.any() else np.nan
-
-
-def _tracking(
-    scores: F64, evidence: Mapping[str, F64], chosen: int, counted: NDArray[np.bool_] | None = None
-) -> Tracking:
-    def correlation(values: F64) -> float:
-        own, others = (values, scores) if counted is None else (values[counted], scores[counted])
-        if len(own) < 2 or np.ptp(own) <= 0 or not np.ptp(others) > 0:
-            return np.nan
-        return float(spearmanr(own, others).statistic)
-
-    found = {name: correlation(values) for name, values in evidence.items()}
-    return Tracking(scores, found, float(scores.max() - scores[chosen]))

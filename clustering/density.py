@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from clustering.exact_hdbscan import ExactHDBSCAN, exact_hdbscan
-from clustering.matrix import CONSTANT, as_matrix
 from embedkit.errors import DataError
+from embedkit.matrix import CONSTANT, as_matrix
 
 METHODS = ("eom", "leaf")
 ALGORITHMS = ("exact", "hdbscan")

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from clustering.matrix import check_finite
 from embedkit.errors import DataError
+from embedkit.matrix import check_finite
 
 # A tile, 8 MiB of float32, stays in the cache between the product and the kernel that reads it.
 TILE_ROWS = 256

@@ -13,8 +13,8 @@ from scipy.special import xlogy
 from clustering.distances import Frame, Points, nearest
 from clustering.image_statistics import ImageStatistics
 from clustering.matching import I64, Matching, match_clusters
-from clustering.matrix import check_finite
 from embedkit.errors import DataError
+from embedkit.matrix import check_finite
 
 F64 = NDArray[np.float64]
 Verdict = Literal["cause", "note", "fine", "not checked"]

@@ -16,9 +16,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.matrix import BLOCK, as_matrix
 from clustering.memberships import memberships
 from embedkit.errors import DataError
+from embedkit.matrix import BLOCK, as_matrix
 
 F32 = NDArray[np.float32]
 DEVICES = ("auto", "cpu", "cuda")

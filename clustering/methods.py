@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clustering.agglomerative import Agglomerative
-from clustering.choose import choose_density
+from clustering.choose_hdbscan import MIN_SAMPLES, DensityChoice, choose_density, default_sizes
 from clustering.density import HDBSCAN
 from clustering.kmeans import KMeans
 from clustering.manifold import UMAP
 from clustering.mixture import GMM
+from clustering.options import AUTO, Settings
 from clustering.temi import BATCH, EPOCHS, MIN_STEPS, TEMI
 from embedkit.errors import DataError
 from embedkit.results import Metric
@@ -120,6 +121,8 @@ class Clusters(Assigned):
         What computed it.
     model
         Assigns new rows.
+    choice
+        How HDBSCAN's sizes were chosen, where that was asked.
     """
 
     settings: Mapping[str, Any]
@@ -127,62 +130,17 @@ class Clusters(Assigned):
     noise: bool
     backend: str
     model: Model
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a method is asked for; None leaves it to the method.
-
-    Parameters
-    ----------
-    k
-        Clusters, for methods that are given their number.
-    n_init
-        Restarts of `KMeans` and `GMM`.
-    spherical
-        See `KMeans`.
-    min_cluster_size, min_samples
-        See `HDBSCAN`.
-    target_noise
-        Share of the rows that HDBSCAN should leave out: its two sizes are chosen by `choose_density`.
-    linkage
-        See `Agglomerative`.
-    covariance
-        See `GMM`.
-    n_components, n_neighbors
-        See `UMAP`.
-    n_heads, beta, epochs
-        See `TEMI`.
-    device
-        Where it computes.
-    """
-
-    k: int | None = None
-    n_init: int | None = None
-    spherical: bool | None = None
-    min_cluster_size: int | None = None
-    min_samples: int | None = None
-    target_noise: float | None = None
-    linkage: str | None = None
-    covariance: str | None = None
-    n_components: int | None = None
-    n_neighbors: int | None = None
-    n_heads: int | None = None
-    beta: float | None = None
-    epochs: int | None = None
-    device: str | None = None
+    choice: DensityChoice | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method and the settings that mean something to it.
+    """A method; `clustering.options.SETTINGS` says which settings mean something to it.
 
     Parameters
     ----------
     fit
         ``fit(x, settings, seed, on_step)``: `on_step` is called `n_steps(settings, n)` times.
-    settings
-        Names of the fields of `Settings` that apply.
     n_steps
         Steps of a progress bar for n rows.
     random
@@ -190,7 +148,6 @@ class Method:
     """
 
     fit: Callable[[NDArray[np.float32], Settings, int, OnStep], Clusters]
-    settings: tuple[str, ...]
     n_steps: Callable[[Settings, int], int] = field(default=lambda *_: 1)
     random: bool = True
 
@@ -218,19 +175,19 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
     """Cluster `x` (n, d) by `HDBSCAN`, which has no randomness: `seed` changes nothing."""
     del seed
     device = settings.device or "auto"
-    sizes, chosen = (settings.min_cluster_size, settings.min_samples), {}
-    if settings.target_noise is not None:
-        choice = choose_density(x, target_noise=settings.target_noise, device=device)
+    choice = _chosen_sizes(x, settings, device)
+    if choice is None:
+        sizes, chosen = (settings.min_cluster_size, settings.min_samples), {}
+    else:
         sizes = choice.min_cluster_size, choice.min_samples
-        grid = ("min_cluster_sizes", "min_samples_grid", "validity", "noise_share", "n_clusters")
-        found = {name: getattr(choice, name).tolist() for name in grid}
-        chosen = {"target_noise": settings.target_noise, "choice": {"rule": choice.rule, **found}}
+        chosen = {"target_noise": settings.target_noise, "choice": choice.record()}
+    assert not isinstance(sizes[0], str)  # for mypy: AUTO has become a choice
     estimator = HDBSCAN(sizes[0], min_samples=sizes[1], device=device).fit(x)
     on_step()
     soft = np.zeros((len(x), estimator.n_clusters_))
     inside = np.flatnonzero(estimator.labels_ >= 0)
     soft[inside, estimator.labels_[inside]] = estimator.probabilities_[inside]
-    return _clusters(
+    clusters = _clusters(
         # The centre is the mean weighted by strength, the package's own notion of a centroid.
         Model(estimator, _weighted_means(x, soft)),
         x,
@@ -244,6 +201,15 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
         },
         backend=f"hdbscan ({estimator.backend_})",
     )
+    return replace(clusters, choice=choice)
+
+
+def _chosen_sizes(x: NDArray[np.float32], settings: Settings, device: str) -> DensityChoice | None:
+    if settings.target_noise is None and settings.min_cluster_size != AUTO:
+        return None
+    neighbors = MIN_SAMPLES if settings.min_samples is None else (settings.min_samples,)
+    grid = default_sizes(len(x)), neighbors
+    return choose_density(x, target_noise=settings.target_noise, grid=grid, device=device)
 
 
 def fit_agglomerative(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
@@ -338,7 +304,7 @@ def after_umap(
 
 
 def _k(settings: Settings) -> int:
-    if settings.k is None:
+    if not isinstance(settings.k, int):
         raise DataError("the method needs the number of clusters, k.")
     return settings.k
 
@@ -375,23 +341,11 @@ def _n_epochs(settings: Settings, n: int) -> int:
 
 
 METHODS = {
-    "kmeans": Method(
-        fit_kmeans, ("k", "n_init", "spherical", "device"), lambda settings, _: settings.n_init or N_INIT
-    ),
-    "hdbscan": Method(
-        fit_hdbscan, ("min_cluster_size", "min_samples", "target_noise", "device"), random=False
-    ),
-    "agglomerative": Method(fit_agglomerative, ("k", "linkage", "device"), random=False),
-    "gmm": Method(fit_gmm, ("k", "n_init", "covariance", "device")),
-    "umap+kmeans": Method(
-        after_umap(fit_kmeans),
-        ("k", "n_init", "n_components", "n_neighbors", "device"),
-        lambda settings, _: 1 + (settings.n_init or N_INIT),
-    ),
-    "umap+hdbscan": Method(
-        after_umap(fit_hdbscan),
-        ("min_cluster_size", "min_samples", "target_noise", "n_components", "n_neighbors", "device"),
-        lambda *_: 2,
-    ),
-    "temi": Method(fit_temi, ("k", "n_heads", "beta", "epochs", "device"), _n_epochs),
+    "kmeans": Method(fit_kmeans, lambda settings, _: settings.n_init or N_INIT),
+    "hdbscan": Method(fit_hdbscan, random=False),
+    "agglomerative": Method(fit_agglomerative, random=False),
+    "gmm": Method(fit_gmm),
+    "umap+kmeans": Method(after_umap(fit_kmeans), lambda settings, _: 1 + (settings.n_init or N_INIT)),
+    "umap+hdbscan": Method(after_umap(fit_hdbscan), lambda *_: 2),
+    "temi": Method(fit_temi, _n_epochs),
 }

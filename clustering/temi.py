@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import gelu
 
 from clustering.distances import Frame, Points, nearest
-from clustering.matrix import BLOCK, CONSTANT, as_matrix
 from embedkit.device import choose_device
 from embedkit.errors import DataError
+from embedkit.matrix import BLOCK, CONSTANT, as_matrix
 
 # Smaller heads than the paper's (512 and 256 units), smaller batches (512 to 1,024 rows) and a higher rate.
 # 16 heads take 20 ms a step at d = 30 on one core, and 55 ms at d = 768. Temperature, momenta and decay are

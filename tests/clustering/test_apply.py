@@ -9,7 +9,8 @@ from planted import blobs
 from clustering.apply import apply, mapped_scores
 from clustering.methods import Assigned
 from clustering.model_file import load_model
-from clustering.run import ClusterOptions, cluster
+from clustering.options import ClusterOptions
+from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
 from embedkit.results import read_results

@@ -7,7 +7,8 @@ from sklearn.metrics import adjusted_mutual_info_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
 from clustering import choose
-from clustering.choose import choose_density, choose_k, find_cliffs
+from clustering.choose import choose_k, find_cliffs
+from clustering.choose_hdbscan import choose_density
 from clustering.exact_hdbscan import exact_hdbscan
 from embedkit.errors import DataError, UsageError
 
@@ -99,7 +100,8 @@ def moons(n=200, *, noise=60, seed=0):
 def test_density_of_highest_validity():
     x, labels = moons()
     grid = ([5, 20, 120], [2, 10, 30])
-    found = choose_density(x, labels=labels, grid=grid)
+    found = choose_density(x, grid=grid)
+    tracking = found.tracking(labels)
     assert found.n_clusters.shape == (3, 3)
     for i, size in enumerate(grid[0]):
         for j, k in enumerate(grid[1]):
@@ -113,11 +115,11 @@ def test_density_of_highest_validity():
     assert np.nanmax(found.validity) == pytest.approx(
         found.validity[grid[0].index(found.min_cluster_size), grid[1].index(found.min_samples)]
     )
-    assert found.clusters.max() == 2
+    assert found.clusters[found.place].max() == 2
     assert "highest relative validity" in found.rule
     several = ~np.isnan(found.validity.ravel())
-    expected = spearmanr(found.validity.ravel()[several], found.tracking.scores[several]).statistic
-    assert found.tracking.correlation["validity"] == pytest.approx(expected)
+    expected = spearmanr(found.validity.ravel()[several], tracking.scores[several]).statistic
+    assert tracking.correlation["validity"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("target", [0.05, 0.3])
@@ -127,11 +129,11 @@ def test_target_noise_is_the_nearest_of_the_grid(target):
     found = choose_density(x, target_noise=target, on_step=lambda: steps.append(1))
     several = found.n_clusters >= 2
     away = np.abs(found.noise_share - target)[several].min()
-    assert abs((found.clusters < 0).mean() - target) <= away + 0.01
+    assert abs((found.clusters[found.place] < 0).mean() - target) <= away + 0.01
     assert f"noise nearest to {target}" in found.rule
     assert len(steps) == len(found.min_samples_grid) == 6
     again = exact_hdbscan(x, min_cluster_size=found.min_cluster_size, min_samples=found.min_samples)
-    assert again.labels_.tolist() == found.clusters.tolist()
+    assert again.labels_.tolist() == found.clusters[found.place].tolist()
 
 
 def test_nothing_dense_is_said():
@@ -166,9 +168,13 @@ def test_a_tree_of_other_rows_is_refused():
         ({"x": np.full((50, 2), np.nan)}, DataError, "hold NaN"),
         ({"target_noise": 1.0}, UsageError, "--target-noise 1.0"),
         ({"grid": ([1], [1])}, UsageError, "at least 2 and at least 1 neighbour"),
-        ({"labels": np.zeros(3, int)}, DataError, r"labels of shape \(3,\) don't fit 260 rows"),
     ],
 )
 def test_refuses_densities(arguments, error, message):
     with pytest.raises(error, match=message):
         choose_density(**({"x": moons()[0]} | arguments))
+
+
+def test_refuses_labels_of_other_rows():
+    with pytest.raises(DataError, match=r"labels of shape \(3,\) don't fit 260 rows"):
+        choose_density(moons()[0], grid=([20], [5])).tracking(np.zeros(3, int))

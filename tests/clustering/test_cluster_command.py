@@ -7,7 +7,8 @@ import pytest
 from planted import blobs
 
 from clustering.matching import match_clusters
-from clustering.run import FLAGS, METHOD_NAMES, ClusterOptions, cluster
+from clustering.options import NAMES, SETTINGS, ClusterOptions
+from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.results import read_results
@@ -281,7 +282,7 @@ def test_a_failed_write_leaves_no_line(feature_file, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device", "x.csv")
 
-    monkeypatch.setattr("clustering.run.csv.writer", full)
+    monkeypatch.setattr("clustering.output.csv.writer", full)
     with pytest.raises(OSError, match="No space left"):
         cluster(feature_file(), fast(), output=tmp_path / "r")
     assert list((tmp_path / "r").iterdir()) == []
@@ -290,8 +291,8 @@ def test_a_failed_write_leaves_no_line(feature_file, tmp_path, monkeypatch):
 def test_the_command_knows_the_methods_of_the_registry():
     from clustering.methods import METHODS
 
-    assert tuple(METHODS) == METHOD_NAMES
-    assert {name for method in METHODS.values() for name in method.settings} == set(FLAGS)
+    assert tuple(METHODS) == tuple(SETTINGS)
+    assert {name for own in SETTINGS.values() for name in own} == set(NAMES)
 
 
 def test_help_imports_no_heavy_library():

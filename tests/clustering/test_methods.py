@@ -10,13 +10,15 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import check_estimator
 
 from clustering.agglomerative import Agglomerative
+from clustering.compare import beats_chance, compare
 from clustering.density import HDBSCAN
 from clustering.kmeans import KMeans
 from clustering.manifold import SMALL, UMAP
 from clustering.memberships import memberships
-from clustering.methods import METHODS, Settings
+from clustering.methods import METHODS
 from clustering.mixture import GMM
-from clustering.run import ClusterOptions, beats_chance, cluster, compare
+from clustering.options import ClusterOptions, Settings
+from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.results import read_results
@@ -187,8 +189,8 @@ def test_all_methods_are_compared_and_one_that_cannot_run_says_why(
         raise DataError("no heads today")
 
     monkeypatch.setitem(METHODS, "temi", replace(METHODS["temi"], fit=fail))
-    for name in ("umap+kmeans", "umap+hdbscan"):  # they compile for long
-        monkeypatch.setitem(METHODS, name, METHODS["kmeans"])
+    for name in ("kmeans", "hdbscan"):  # UMAP compiles for long
+        monkeypatch.setitem(METHODS, f"umap+{name}", METHODS[name])
     x, labels = blobs()
     path = feature_file(x, np.random.default_rng(0).permutation(labels))
     assert (
@@ -209,7 +211,7 @@ def test_all_methods_are_compared_and_one_that_cannot_run_says_why(
     assert beats_chance(compared.runs[0])
     assert set(compared.failures) == {"temi"}
     blind = compare(feature_file(labels=None), ClusterOptions("all"))
-    assert [run.result.method for run in blind.runs] == ["hdbscan"]
+    assert {run.result.method for run in blind.runs} == {"hdbscan", "umap+hdbscan"}
     assert "the number of clusters is not known" in blind.failures["gmm"]
     with pytest.raises(EmbedkitError, match="no method could run"):
         compare(feature_file(np.ones((20, 3), np.float32), np.arange(20) % 2))
@@ -274,3 +276,42 @@ def test_target_noise_chooses_the_sizes(feature_file):
         ClusterOptions("hdbscan", target_noise=0.2, min_samples=3)
     with pytest.raises(UsageError, match="--target-noise 1.5: give a share"):
         ClusterOptions("hdbscan", target_noise=1.5)
+
+
+def test_min_cluster_size_auto_goes_by_validity_and_says_how_it_tracked(feature_file, capsys, tmp_path):
+    path = feature_file(*blobs(300, spread=1.0))
+    command = ["cluster", str(path), "--method", "hdbscan", "--min-cluster-size", "auto", "--prep", "none"]
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "Best relative validity for each minimum cluster size" in out
+    assert "highest relative validity" in err
+    assert "which chose nothing" in err
+    (result,) = read_results(tmp_path)
+    found = result.params["choice"]
+    best = np.nanmax(np.array(found["validity"], dtype=float))
+    i = found["min_cluster_sizes"].index(result.params["min_cluster_size"])
+    j = found["min_samples_grid"].index(result.params["min_samples"])
+    assert found["validity"][i][j] == best
+    assert len(found["labelled_ami"]) == np.size(found["validity"])
+    fixed = cluster(path, ClusterOptions("hdbscan", min_cluster_size="auto", min_samples=5))
+    assert fixed.result.params["min_samples"] == 5
+    assert len(fixed.density_choice.min_samples_grid) == 1
+
+
+def test_all_methods_share_one_choice_of_k(feature_file, monkeypatch):
+    from clustering import choose
+
+    calls = []
+    original = choose.choose_k
+    monkeypatch.setattr(choose, "choose_k", lambda *a, **k: calls.append(1) or original(*a, **k))
+
+    def fail(*_):
+        raise DataError("not today")
+
+    for name in METHODS:
+        if name not in ("kmeans", "gmm", "hdbscan"):
+            monkeypatch.setitem(METHODS, name, replace(METHODS[name], fit=fail))
+    compared = compare(feature_file(labels=None), ClusterOptions("all", k="auto", n_init=1))
+    ks = {run.result.method: run.result.params.get("k") for run in compared.runs}
+    assert ks == {"kmeans": 3, "gmm": 3, "hdbscan": None}
+    assert len(calls) == 1

@@ -1,0 +1,101 @@
+"""Every method on one feature file, the best first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clustering.options import ALL, SETTINGS, ClusterOptions
+from clustering.run import ClusterRun, cluster
+from embedkit.errors import EmbedkitError
+from embedkit.store import FeatureFile
+
+if TYPE_CHECKING:
+    from clustering.choose import KChoice
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every method on one file.
+
+    Parameters
+    ----------
+    runs
+        The best first: by matched accuracy, or by silhouette where there are no labels.
+    failures
+        Method to the reason why it could not run.
+    """
+
+    runs: tuple[ClusterRun, ...]
+    failures: Mapping[str, str]
+
+
+def compare(
+    path: str | os.PathLike[str],
+    options: ClusterOptions | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    on_run: Callable[[str, ClusterRun | EmbedkitError], Any] | None = None,
+) -> Comparison:
+    """Run every method on a feature file; one that cannot run does not stop the others.
+
+    Parameters
+    ----------
+    path
+        A feature file.
+    options
+        For all methods; each takes those that it has.
+    output
+        Folder for results.jsonl, with one line a method, assignments and models.
+    on_run
+        Called with each method and its run, or what stopped it.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, or none of the methods could run.
+    """
+    options = options or ClusterOptions(ALL)
+    with FeatureFile(path):
+        pass  # a missing or broken file is one error, not one a method
+    runs: list[ClusterRun] = []
+    failures: dict[str, str] = {}
+    k_choice: KChoice | None = None
+    for name in SETTINGS:
+        try:
+            run = cluster(path, options.of(name), output=output, k_choice=k_choice)
+        except EmbedkitError as error:
+            failures[name] = str(error).removeprefix(f"{path}: ")
+            if on_run is not None:
+                on_run(name, error)
+            continue
+        runs.append(run)
+        k_choice = k_choice or run.k_choice
+        if on_run is not None:
+            on_run(name, run)
+    if not runs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise EmbedkitError(f"{path}: no method could run. {reasons}")
+
+    def score(run: ClusterRun) -> float:
+        value = run.result.metrics[score_name(run)].value
+        return -np.inf if value is None else value
+
+    return Comparison(tuple(sorted(runs, key=score, reverse=True)), failures)
+
+
+def score_name(run: ClusterRun) -> str:
+    """Name of the metric that a run is ranked by."""
+    return "accuracy" if "accuracy" in run.result.metrics else "silhouette"
+
+
+def beats_chance(run: ClusterRun) -> bool | None:
+    """Whether the matched accuracy lies above the 95 % range of permuted labels; None without labels."""
+    metrics = run.result.metrics
+    if "accuracy" not in metrics or (high := metrics["null_accuracy"].high) is None:
+        return None
+    return (metrics["accuracy"].value or 0) > high

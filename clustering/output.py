@@ -1,0 +1,90 @@
+"""What a clustering leaves on the disk: assignments, model, and the result that names them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clustering.methods import Assigned, Clusters
+from clustering.model_file import SavedModel, identity
+from clustering.model_file import save_model as write_model
+from clustering.options import ClusterOptions
+from clustering.run import ClusterRun
+from embedkit.results import RESULTS_FILE, append_result
+from embedkit.store import FeatureFile
+
+
+def write_run(
+    file: FeatureFile,
+    run: ClusterRun,
+    options: ClusterOptions,
+    output: str | os.PathLike[str] | None,
+    save_model: str | os.PathLike[str] | None,
+) -> ClusterRun:
+    """Write the model and the assignments, then the result that names them."""
+    # A name for each combination of features and settings: another k never overwrites what a line refers to.
+    settings = json.dumps([file.sha256, run.result.params, asdict(options)], sort_keys=True, default=str)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    stem = f"{file.path.stem}-cluster-{options.method}-seed{options.seed}-{digest}"
+    target = Path(save_model or output or ".")
+    if save_model is None or target.is_dir() or str(save_model).endswith("/"):
+        target = target / f"{stem}.model.h5"
+    matching = run.result.params.get("matching", {})
+    clusters = cast("Clusters", run.clusters)
+    saved = SavedModel(
+        method=options.method,
+        model=clusters.model,
+        prepared=run.prepared,
+        settings=clusters.settings,
+        classes={int(cluster): name for cluster, name in matching.items()},
+        fitted_on=identity(file),
+        seed=options.seed,
+    )
+    if output is None:
+        write_model(target, saved)
+        return replace(run, model_path=target)
+    output = Path(output)
+    path = output / f"{stem}.csv"
+    write_assignments(path, file.rows.ids[run.index], clusters)
+    write_model(target, saved)
+    # A model elsewhere is named by its whole path, one beside the assignments as they are.
+    model = target.name if target.parent == output else str(target.resolve())
+    result = replace(
+        run.result, provenance={**run.result.provenance, "assignments": path.name, "model": model}
+    )
+    append_result(output / RESULTS_FILE, result)
+    return replace(run, result=result, assignments_path=path, model_path=target)
+
+
+def write_assignments(
+    path: Path, ids: NDArray[np.str_], clusters: Assigned, classes: Mapping[int, str] | None = None
+) -> None:
+    """Write the table id, cluster, distance and, where known, probability and class; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    columns = ["id", "cluster", "distance"]
+    columns += ["probability"] * (clusters.probability is not None) + ["class"] * bool(classes)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            for i, name in enumerate(ids):
+                distance, cluster = clusters.distance[i], int(clusters.labels[i])
+                line = [name, cluster, "" if np.isnan(distance) else f"{distance:.6g}"]
+                if clusters.probability is not None:
+                    line.append(f"{clusters.probability[i]:.6g}")
+                if classes:
+                    line.append(classes.get(cluster, ""))
+                writer.writerow(line)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

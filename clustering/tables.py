@@ -1,0 +1,206 @@
+"""What a person sees of a clustering in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from clustering.choose_hdbscan import DensityChoice
+from clustering.compare import Comparison, beats_chance, score_name
+from clustering.run import ClusterRun
+from embedkit.console import print_table
+from embedkit.results import Metric
+
+_TITLES = {
+    "accuracy": "matched accuracy",
+    "accuracy_without_noise": "  noise left out",
+    "balanced_accuracy": "balanced accuracy",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "ami": "AMI",
+    "roc_auc": "ROC AUC",
+    "null_many_to_one_accuracy": "chance: many-to-one",
+    "null_accuracy": "chance: permuted labels",
+    "majority_accuracy": "chance: largest class",
+    "calinski_harabasz": "Calinski-Harabasz",
+    "davies_bouldin_loss": "Davies-Bouldin",
+    "many_to_one_accuracy": "many-to-one accuracy",
+    "v_measure": "V-measure",
+    "stability_ari": "stability (ARI)",
+    "bic_loss": "BIC (lower is better)",
+}
+
+
+def title_of(name: str) -> str:
+    """Return what a metric is called in a table."""
+    for ending, words in (("_seed_mean", ", mean over seeds"), ("_seed_std", ", standard deviation")):
+        if name.endswith(ending):
+            return title_of(name.removesuffix(ending)) + words
+    return _TITLES.get(name, name)
+
+
+_ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
+
+
+def print_run(run: ClusterRun) -> None:
+    """Print scores, evidence of a choice, confusion and clusters."""
+    result = run.result
+    sizes = run.clusters.sizes
+    title = f"{result.method} of {result.features} on {result.dataset}"
+    title += f": {len(run.index):,} rows, {len(sizes)} clusters"
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("")
+    names = [name for name in _ORDER if name in result.metrics]
+    for name in [*names, *(name for name in result.metrics if name not in names)]:
+        metric = result.metrics[name]
+        table.add_row(Text(title_of(name)), *_metric_cells(metric), Text(metric.note or ""))
+    print_table(table)
+    print()
+    if "k_choice" in result.params:
+        print_table(_choice_table(result.params["k_choice"]))
+        print()
+    if run.density_choice is not None:
+        print_table(_sizes_choice_table(run.density_choice))
+        print()
+    if "confusion" in result.params:
+        print_table(_confusion_table(run))
+        print()
+    print_table(_size_table(run))
+    if run.diagnosis is not None:
+        print()
+        print(run.diagnosis.text)
+
+
+def _choice_table(choice: Mapping[str, Any]) -> Table:
+    title = Text("Evidence for each k, higher is better but for the rank", style="bold")
+    table = Table(title=title, title_justify="left", show_edge=False)
+    names = ["silhouette", "bic_gain", "stability", "mean_rank"]
+    names += ["labelled_ami"] * ("labelled_ami" in choice)
+    for name in ("k", *names):
+        table.add_column(name.replace("_", " "), justify="right")
+    for i, k in enumerate(choice["ks"]):
+        style = "bold" if k == choice["k"] else ""
+        table.add_row(str(k), *(f"{choice[name][i]:.3f}" for name in names), style=style)
+    return table
+
+
+def _sizes_choice_table(choice: DensityChoice) -> Table:
+    title = Text("Best relative validity for each minimum cluster size", style="bold")
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for name in ("min cluster size", "min samples", "validity", "noise", "clusters"):
+        table.add_column(name, justify="right")
+    for i, size in enumerate(choice.min_cluster_sizes):
+        j = int(np.argmax(np.nan_to_num(choice.validity[i], nan=-2.0)))
+        if size == choice.min_cluster_size:
+            j = choice.place[1]
+        value = choice.validity[i, j]
+        cells = [str(size), str(choice.min_samples_grid[j]), "-" if np.isnan(value) else f"{value:.3f}"]
+        cells += [f"{100 * choice.noise_share[i, j]:.0f} %", str(choice.n_clusters[i, j])]
+        table.add_row(*cells, style="bold" if size == choice.min_cluster_size else "")
+    return table
+
+
+def _confusion_table(run: ClusterRun) -> Table:
+    params = run.result.params
+    table = Table(
+        title=Text("Rows of each class by the class of their cluster", style="bold"),
+        title_justify="left",
+        show_edge=False,
+    )
+    table.add_column("true class")
+    for name in params["confusion_columns"]:
+        table.add_column(Text(name), justify="right")
+    table.add_column("recall", justify="right")
+    for i, (name, counts) in enumerate(zip(params["class_names"], params["confusion"], strict=True)):
+        cells = [Text(f"{count:,}", style="bold" if i == j else "") for j, count in enumerate(counts)]
+        table.add_row(Text(name), *cells, f"{counts[i] / sum(counts):.3f}" if sum(counts) else "-")
+    return table
+
+
+# More clusters than this are summed up: nobody reads a hundred lines of sizes.
+_MOST_SIZES = 20
+
+
+def _size_table(run: ClusterRun) -> Table:
+    sizes, n = run.clusters.sizes, len(run.index)
+    table = Table(title=Text("Clusters", style="bold"), title_justify="left", show_edge=False)
+    for name in ("cluster", "rows", "share"):
+        table.add_column(name, justify="right")
+    matching = run.result.params.get("matching")
+    if matching is not None:
+        table.add_column("stands for")
+
+    stability = run.result.params.get("stability")
+    if stability:
+        table.add_column("comes back")
+
+    def add(name: str, size: int, meaning: str = "", stable: str = "") -> None:
+        cells = [name, f"{size:,}", f"{100 * size / n:.1f} %"]
+        table.add_row(
+            *cells, *([Text(meaning)] if matching is not None else []), *([stable] if stability else [])
+        )
+
+    order = np.argsort(-sizes, kind="stable")
+    for c in order[:_MOST_SIZES]:
+        stable = ""
+        if stability:
+            stable = f"{stability['similarity'][c]:.2f} {stability['verdicts'][c]}"
+        add(str(c), int(sizes[c]), (matching or {}).get(str(c), "no class"), stable)
+    if len(order) > _MOST_SIZES:
+        add(f"{len(order) - _MOST_SIZES} more", int(sizes[order[_MOST_SIZES:]].sum()))
+    if (run.clusters.labels < 0).any():
+        add("noise", int((run.clusters.labels < 0).sum()))
+    return table
+
+
+def _metric_cells(metric: Metric) -> tuple[str, str]:
+    if metric.value is None:
+        return "-", ""
+    digits = 3 if abs(metric.value) < 100 else 0
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:,.{digits}f}", ""
+    return f"{metric.value:,.{digits}f}", f"{metric.low:.3f} to {metric.high:.3f}"
+
+
+def comparison_table(compared: Comparison) -> Table:
+    """Return a row for each method, the best first."""
+    first = compared.runs[0].result
+    n = len(compared.runs[0].index)
+    title = f"{first.features} on {first.dataset}: {n:,} rows, {first.params['prep']}"
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    score = score_name(compared.runs[0])
+    columns = ["method", title_of(score), "95 % interval"]
+    shown = ["balanced_accuracy", "nmi"] if score == "accuracy" else []
+    columns += ["permuted labels"] if score == "accuracy" else []
+    columns += [title_of(name) for name in shown]
+    for name in columns:
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for name in ("clusters", "in clusters", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for run in compared.runs:
+        metrics = run.result.metrics
+        cells = [run.result.method, *_metric_cells(metrics[score])]
+        if score == "accuracy":
+            chance = metrics["null_accuracy"]
+            cells.append(_metric_cells(chance)[1])
+        cells += [_metric_cells(metrics[name])[0] for name in shown]
+        labels = run.clusters.labels
+        cells += [f"{len(run.clusters.sizes)}", f"{100 * (labels >= 0).mean():.0f} %"]
+        cells.append(f"{run.result.seconds:.1f}")
+        remarks = ["no better than permuted labels"] * (beats_chance(run) is False)
+        if (mean := metrics.get(f"{score}_seed_mean")) is not None:
+            deviation = metrics[f"{score}_seed_std"].value
+            remarks.append(f"{mean.value:.3f} +- {deviation:.3f} over {run.result.params['seeds']} seeds")
+        table.add_row(*cells, Text("; ".join(remarks)))
+    for name, reason in compared.failures.items():
+        blanks = [""] * (len(table.columns) - 2)
+        table.add_row(name, *blanks, Text(f"did not run: {reason}"))
+    return table
