@@ -7,15 +7,14 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 
 from embedkit.errors import DataError, FeatureFileError, UsageError
-from embedkit.preparation import (
+from embedkit.preparation import Prepared, prepare, view_whiten_hint
+from embedkit.preparation_steps import (
     Center,
+    NeighborWhiten,
     Normalise,
     Preparation,
-    Prepared,
     Principal,
     ViewWhiten,
-    prepare,
-    view_whiten_hint,
 )
 from embedkit.rows import Rows
 from embedkit.store import FeatureFile, Views, write_features
@@ -90,6 +89,12 @@ def files(tmp_path, views):
             (ViewWhiten("noise", 0.1, 0.5),),
             "view-whiten:noise,shrinkage=0.1,power=0.5",
         ),
+        (
+            "view-whiten+neighbor-whiten:10,neighbors=5",
+            (ViewWhiten(), NeighborWhiten(10, 5)),
+            "view-whiten+neighbor-whiten:10,neighbors=5",
+        ),
+        ("neighbor-whiten", (NeighborWhiten(),), "neighbor-whiten"),
         ("view-whiten:power=0", (ViewWhiten(power=0.0),), "view-whiten:power=0"),
     ],
 )
@@ -200,6 +205,58 @@ def test_view_whitening_finds_the_classes_that_nuisance_hides(files, views):
     few = prepare(statistics(x)[1], "view-whiten:2")
     new, labels = planted(seed=7)
     assert ari(few.transform(statistics(new)[1].mean, view_mean=True)) > 0.95
+
+
+def test_neighbor_whitening_is_the_generalised_eigenproblem_of_its_definition():
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(200, 6)) * [4, 3, 2, 1, 1, 1] + 5).astype(np.float32)
+    k, s, power = 7, 0.3, 0.5
+    prepared = prepare(x, f"neighbor-whiten:3,neighbors={k},shrinkage={s}")
+    c = x - x.mean(axis=0)
+    unit = normalize(c)
+    within = np.zeros((6, 6))
+    for i in range(200):
+        near = [j for j in np.argsort(-(unit @ unit[i]), kind="stable") if j != i][:k]
+        for j in near:
+            within += np.outer(c[i] - c[j], c[i] - c[j]) / (2 * 200 * k)
+    shrunk = (1 - s) * within + s * np.trace(within) / 6 * np.eye(6)
+    z = prepared.transform(x)
+    v = prepared.steps[0].matrix
+    lam = np.diag(v.T @ np.cov(x.T) @ v) / np.diag(v.T @ shrunk @ v)
+    np.testing.assert_allclose(np.cov(x.T) @ v, shrunk @ v * lam, rtol=1e-4, atol=1e-5)
+    assert (np.diff(lam) < 0).all()
+    np.testing.assert_allclose(z.std(axis=0, ddof=1), np.ones(3), rtol=1e-4)  # unit variance: power 0.5
+    np.testing.assert_allclose(prepared.steps[0].settings["lambda"], lam[[0, -1]], rtol=1e-4)
+    assert power == prepared.steps[0].settings["power"]
+
+
+def test_neighbor_whitening_takes_its_directions_from_the_number_of_clusters():
+    x = np.random.default_rng(0).normal(size=(100, 8))
+    assert prepare(x, "neighbor-whiten", n_clusters=4).n_out == 5
+    with pytest.raises(DataError, match="whose number is not given"):
+        prepare(x, "neighbor-whiten")
+    with pytest.raises(DataError, match="8 directions of 4. Ask for at most 4"):
+        prepare(x[:, :4], "neighbor-whiten:8")
+    with pytest.raises(DataError, match="20 neighbors of each need at least 21"):
+        prepare(x[:10], "neighbor-whiten:2")
+    with pytest.raises(DataError, match="are copies of few images"):
+        prepare(np.repeat(x[:3], 30, axis=0), "neighbor-whiten:2")
+
+
+def test_neighbor_whitening_finds_classes_that_a_strong_common_trend_hides():
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(3)
+    labels = rng.integers(3, size=600)
+    x = 0.2 * rng.normal(size=(600, 8))
+    x[:, :3] += np.eye(3)[labels]
+    x[:, 5] += rng.uniform(-3, 3, size=600)  # a continuum, such as brightness
+
+    def ari(z):
+        return adjusted_rand_score(labels, KMeans(3, n_init=5, random_state=0).fit_predict(z))
+
+    assert ari(x) < 0.3
+    assert ari(prepare(x, "neighbor-whiten", n_clusters=3).transform(x)) > 0.8
 
 
 def test_one_view_files_are_normalised_and_transformed_alike(files, views):
