@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,9 @@ def cluster(
         try:
             run = _cluster(file, options, k_choice)
             if options.explain:
-                run = _explained(file, run, options)
+                from clustering.diagnose import diagnose
+
+                run = diagnose(file, run, seed=options.seed)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if output is None and save_model is None:
@@ -296,21 +298,6 @@ def _stability(
     )
     per_cluster = {"similarity": found.similarity.tolist(), "verdicts": list(found.verdicts)}
     return {"stability_ari": metric}, {**per_cluster, "n_failed": found.n_failed}
-
-
-def _explained(file: FeatureFile, run: ClusterRun, options: ClusterOptions) -> ClusterRun:
-    from clustering.explain import explain
-
-    diagnosis = explain(
-        file.read(run.index),
-        None if file.rows.labels is None else file.rows.labels[run.index],
-        run.clusters.labels,
-        class_names=file.rows.class_names or None,
-        seed=options.seed,
-    )
-    found = [asdict(finding) for finding in diagnosis.findings]
-    result = replace(run.result, params={**run.result.params, "diagnosis": found})
-    return replace(run, result=result, diagnosis=diagnosis)
 
 
 def _k_from_labels(file: FeatureFile, classes: NDArray[np.int64], notes: list[str]) -> int:

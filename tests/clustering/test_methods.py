@@ -1,8 +1,10 @@
+import shutil
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from planted import blobs
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
@@ -20,8 +22,11 @@ from clustering.mixture import GMM
 from clustering.options import ClusterOptions, Settings
 from clustering.run import cluster
 from embedkit.cli import main
+from embedkit.datasets import load_dataset
 from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.images import decode
 from embedkit.results import read_results
+from embedkit.store import write_features
 
 
 @pytest.mark.parametrize("estimator", [Agglomerative(2), GMM(2, n_init=1)], ids=lambda e: type(e).__name__)
@@ -315,3 +320,32 @@ def test_all_methods_share_one_choice_of_k(feature_file, monkeypatch):
     ks = {run.result.method: run.result.params.get("k") for run in compared.runs}
     assert ks == {"kmeans": 3, "gmm": 3, "hdbscan": None}
     assert len(calls) == 1
+
+
+def test_explain_measures_the_images_and_names_a_planted_brightness(tmp_path, capsys):
+    """Classes by orientation, features by brightness: clusters follow what is no class."""
+    rng = np.random.default_rng(0)
+    labels, n = np.arange(160) % 2, 160
+    peak = np.where(rng.random(n) < 0.5, 60, 220)
+    y, x = np.mgrid[:48, :48] - 23.5
+    folder = tmp_path / "images"
+    for i in range(n):
+        wide, high = (6, 3) if labels[i] else (3, 6)
+        light = 8 + peak[i] * np.exp(-0.5 * ((x / wide) ** 2 + (y / high) ** 2))
+        place = folder / ("across", "along")[labels[i]]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).save(place / f"{i:03d}.png")
+    dataset = load_dataset(str(folder))
+    bright = np.array([decode(dataset.read(i), "").mean() for i in range(n)])
+    features = rng.normal(size=(n, 8))
+    features[:, 0] += (bright - bright.mean()) / bright.std() * 6
+    features[:, 1:4] += 1.5 * dataset.rows.labels[:, np.newaxis]
+    provenance = {"dataset": {"name": "planted", "origin": dict(dataset.origin)}}
+    path = write_features(tmp_path / "f.h5", features, dataset.rows, provenance=provenance)
+    assert main(["cluster", str(path), "--explain", "-o", str(tmp_path / "r")]) == 0
+    out, err = capsys.readouterr()
+    assert "Measured 160 of 160 images" in err
+    assert "Clusters follow the images' brightness rather than the class" in out
+    shutil.rmtree(folder)
+    assert main(["cluster", str(path), "--explain", "-o", str(tmp_path / "r")]) == 0
+    assert "orientation of the images are not checked" in capsys.readouterr().err
