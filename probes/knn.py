@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-from probes.selection import Validation, check_varies, choose, class_index, features
+from probes.interface import Validation
+from probes.selection import check_varies, choose, class_index, features
 
 KS = (10, 20, 100, 200)
 TEMPERATURE = 0.07

@@ -21,8 +21,10 @@ from embedkit.console import note, print_json, print_table, progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.store import FeatureFile
+from probes.device import DEVICES
 from probes.knn import KS, TEMPERATURE, KNNProbe, check_k
-from probes.linear import C_GRID, ConvergenceWarning, LinearProbe, check_c_grid
+from probes.linear import C_GRID, LinearProbe, check_c_grid
+from probes.logistic import ConvergenceWarning
 from probes.scores import Scores, score_predictions, wilson
 from probes.selection import SELECT
 from probes.splits import (
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
 
 OUTPUT = "runs"
 # The options of each kind that other kinds don't have.
-KINDS: dict[str, tuple[str, ...]] = {"linear": ("c_grid",), "knn": ("k", "temperature")}
+KINDS: dict[str, tuple[str, ...]] = {
+    "linear": ("c_grid", "class_weight", "device"),
+    "knn": ("k", "temperature"),
+}
 SPLIT_NAMES = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
 
 
@@ -66,8 +71,8 @@ class ProbeOptions:
         C or k by.
     refit
         Fit once more on training and validation rows together after the choice.
-    c_grid
-        For ``linear``.
+    c_grid, class_weight, device
+        For ``linear``, as in `LinearProbe`.
     k, temperature
         For ``knn``.
     prep
@@ -90,6 +95,8 @@ class ProbeOptions:
     k: tuple[int, ...] | None = None
     temperature: float | None = None
     prep: str = "none"
+    class_weight: str | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -219,6 +226,7 @@ class _Fitted:
     details: dict[str, Any]
     probabilities: dict[str, NDArray[np.float64]]  # part -> (n, c)
     each_k: dict[int, NDArray[np.float64]]  # of the test rows
+    backend: str
 
 
 def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
@@ -297,6 +305,7 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
         "prep": preparation.name if preparation.steps else None,
         "preparation": [step.record()["preparation"] for step in prepared] if preparation.steps else None,
         "refit": options.refit,
+        "class_weight": options.class_weight,
         "choice": {
             "by": f"validation {options.select}",
             "grid": list(options.c_grid or options.k or ()),
@@ -320,7 +329,7 @@ def _probe(file: FeatureFile, options: ProbeOptions) -> ProbeReport:
         metrics=metrics,
         n=scores.n,
         seconds=seconds,
-        backend=BACKENDS[options.kind],
+        backend=fitted[0].backend,
         provenance=result_provenance(file) | {"fits": [fit.details for fit in fitted]},
     )
     return ProbeReport(result, scores, predictions, splits, tuple(dict.fromkeys(notes)))
@@ -421,26 +430,29 @@ Parts = dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]
 def _fit_linear(
     parts: Parts, options: ProbeOptions, advance: Callable[[], None], notes: list[str]
 ) -> _Fitted:
-    model = LinearProbe(c_grid=options.c_grid or C_GRID, select=options.select, refit=options.refit)
+    model = LinearProbe(
+        c_grid=options.c_grid or C_GRID,
+        select=options.select,
+        refit=options.refit,
+        class_weight=options.class_weight,
+        device=options.device or "cpu",
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(*parts["train"], validation=parts["validation"], advance=advance)
     for warning in caught:
-        if issubclass(warning.category, ConvergenceWarning):
-            notes.append(f"Not converged: {warning.message}")
-        else:
+        if not issubclass(warning.category, ConvergenceWarning):  # which the notes hold
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    grid = options.c_grid or C_GRID
-    if len(grid) > 1 and model.c_ in (grid[0], grid[-1]):
-        notes.append(f"C = {model.c_:g} is at the edge of the grid. Widen it with --c-grid.")
-    if model.n_constant_:
-        notes.append(f"Left out {model.n_constant_:,} features that are constant on the training rows.")
+    notes += model.notes_
+    assert model.validation_output_ is not None  # for mypy: a split has validation rows
     return _Fitted(
         model.c_,
         model.validation_scores_,
-        {"converged": model.converged_, "n_iter": {f"{c:g}": n for c, n in model.n_iter_.items()}},
-        {part: model.predict_proba(parts[part][0]) for part in ("validation", "test")},
+        model.details_,
+        # The validation rows' are those of the probe that was fitted without them.
+        {"validation": model.validation_output_, "test": model.predict_proba(parts["test"][0])},
         {},
+        model.backend_,
     )
 
 
@@ -462,6 +474,7 @@ def _fit_knn(parts: Parts, options: ProbeOptions, advance: Callable[[], None], n
         {},
         {"validation": model.validation_probabilities_, "test": each_k[model.k_]},
         each_k,
+        "torch-cpu",
     )
 
 
@@ -469,7 +482,6 @@ FITS: dict[str, Callable[[Parts, ProbeOptions, Callable[[], None], list[str]], _
     "linear": _fit_linear,
     "knn": _fit_knn,
 }
-BACKENDS = {"linear": "numpy-cpu", "knn": "torch-cpu"}
 
 
 def _predictions(
@@ -576,6 +588,14 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
         metavar="C",
         help="linear: C to choose from (default: 13, 1e-5 to 10)",
     )
+    parser.add_argument(
+        "--class-weight",
+        choices=("balanced",),
+        help="linear: weigh rows so that every class counts the same (default: every row does)",
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, help="linear: where to compute (default: cpu; auto takes a GPU if any)"
+    )
     parser.add_argument("--k", type=int, nargs="+", help="knn: k to choose from (default: 10 20 100 200)")
     parser.add_argument("--temperature", type=float, help="knn: of the vote (default: 0.07)")
     parser.add_argument("--save-split", metavar="FILE.json", help="keep the split, for --split FILE.json")
@@ -596,6 +616,8 @@ def _run(args: argparse.Namespace) -> None:
         k=None if args.k is None else tuple(args.k),
         temperature=args.temperature,
         prep=args.prep,
+        class_weight=args.class_weight,
+        device=args.device,
     )
     report = probe(args.features, options, output=args.output)
     for line in report.notes:

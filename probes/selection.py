@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-
-Validation = tuple[NDArray[Any], NDArray[Any]]
-
-
-class Probe(Protocol):
-    """What every probe can do, so that a command or a leaderboard needs to know no kind."""
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """(c,) sorted class labels, the columns of `predict_proba`."""
-
-    def fit(self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None) -> Any:
-        """Fit (n, d) features and (n,) labels; choose settings on `validation`, a pair of the same."""
-
-    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (n, c) probabilities."""
-
-    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the (n,) most probable classes."""
+from probes.interface import Validation
 
 
 def accuracy(y: NDArray[Any], probabilities: NDArray[np.float64], classes: NDArray[Any]) -> float:
@@ -133,3 +115,15 @@ def class_index(y: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64
             f"{len(classes)} class in {n} training rows; a probe tells classes apart. Give at least two."
         )
     return classes, index.astype(np.int64)
+
+
+def class_weights(
+    label: NDArray[np.int64], n_classes: int, class_weight: str | None
+) -> NDArray[np.float64] | None:
+    """Return a weight for each row: None, or with ``balanced`` n / (c times the rows of its class)."""
+    if class_weight is None:
+        return None
+    if class_weight != "balanced":
+        raise UsageError(f"class_weight {class_weight!r} is unknown. Give balanced, or leave it out.")
+    counts = np.bincount(label, minlength=n_classes)
+    return np.asarray(len(label) / (n_classes * counts[label]))

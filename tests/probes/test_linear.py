@@ -3,7 +3,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from embedkit.errors import DataError, UsageError
-from probes.linear import ConvergenceWarning, LinearProbe
+from probes.linear import LinearProbe
+from probes.logistic import ConvergenceWarning
 
 
 def data(n=400, d=20, c=4, seed=0):
@@ -161,3 +162,37 @@ def test_what_is_refused():
         LinearProbe(c_grid=1.0).fit(x, y).predict(x[:, :3])
     with pytest.raises(DataError, match="don't fit 50 rows"):
         LinearProbe(c_grid=1.0).fit(x, y[:3])
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_balanced_weights_are_those_of_scikit_learn(n_classes):
+    x, y = data(c=n_classes)
+    model = LinearProbe(c_grid=0.1, class_weight="balanced").fit(x, y)
+    peer = LogisticRegression(C=0.1, tol=1e-10, max_iter=50_000, class_weight="balanced")
+    peer.fit(standardised(x, model), y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-4)
+    np.testing.assert_allclose(model.intercept_, peer.intercept_, atol=1e-4)
+    with pytest.raises(UsageError, match="class_weight 'even' is unknown"):
+        LinearProbe(c_grid=0.1, class_weight="even").fit(x, y)
+
+
+@pytest.mark.parametrize(("n_classes", "n", "d"), [(2, 400, 20), (4, 400, 20), (3, 60, 150)])
+def test_torch_gives_the_numbers_of_numpy(n_classes, n, d):
+    """The path of a GPU, run on the CPU."""
+    x, y = data(n, d, n_classes)
+    held = data(n, d, n_classes, seed=1)
+    plain, torch = (
+        LinearProbe(device=device, class_weight="balanced").fit(x, y, validation=held)
+        for device in ("cpu", "torch:cpu")
+    )
+    assert (plain.backend_, torch.backend_) == ("numpy-cpu", "torch-cpu")
+    assert torch.c_ == plain.c_
+    np.testing.assert_allclose(torch.coef_, plain.coef_, atol=1e-5)
+    np.testing.assert_allclose(torch.predict_proba(x), plain.predict_proba(x), atol=1e-5)
+
+
+def test_a_probe_made_of_its_arrays_predicts_the_same():
+    x, y = data()
+    model = LinearProbe(c_grid=0.1).fit(x, y)
+    again = LinearProbe.from_state(model.state())
+    assert np.array_equal(again.predict_proba(x), model.predict_proba(x))
