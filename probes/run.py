@@ -665,10 +665,10 @@ def _print(report: ProbeReport) -> None:
     print_table(table)
     print()
     table = Table(show_edge=False)
-    for name in ("class", "test rows", "precision", "recall", "F1"):
+    for name in ("class", "test rows", "precision", "recall", "F1", "ROC AUC"):
         table.add_column(name, justify="left" if name == "class" else "right")
     for c in report.scores.classes:
-        cells = [" ".join(_metric_cells(m)) for m in (c.precision, c.recall, c.f1)]
+        cells = [" ".join(_metric_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
         table.add_row(Text(c.name), f"{c.n:,}", *cells)
     print_table(table)
 
@@ -677,6 +677,7 @@ _TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "roc_auc": "ROC AUC",
     "majority_accuracy": "majority class",
+    "top5_accuracy": "right class in the top 5",
     **{f"accuracy_k{k}": f"accuracy, k = {k}" for k in KS},
 }
 

@@ -13,6 +13,8 @@ from embedkit.errors import DataError
 from embedkit.results import Metric
 
 Z95 = 1.959963984540054
+# Of the classes a row is held to be, with more classes than that.
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class ClassScores:
         where no test row has it.
     f1
         Harmonic mean of the two, without an interval.
+    roc_auc
+        How often a row of the class is ranked above a row of another; with folds, over all their rows.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ClassScores:
     precision: Metric
     recall: Metric
     f1: Metric
+    roc_auc: Metric
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Scores:
     Parameters
     ----------
     metrics
-        ``accuracy``, ``balanced_accuracy``, ``roc_auc``.
+        ``accuracy``, ``balanced_accuracy``, ``roc_auc``; with more than five classes ``top5_accuracy``.
     confusion : (c, c) int64
         Rows by true class (down) and predicted class (across).
     classes
@@ -111,7 +116,14 @@ def score_predictions(
         "balanced_accuracy": _balanced_accuracy(y, predicted, folds, without),
         "roc_auc": _roc_auc(y, probabilities, folds, without),
     }
-    classes = tuple(_class_scores(str(name), j, confusion) for j, name in enumerate(class_names))
+    if c > TOP:
+        among = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP] == y[:, None]
+        hit = among.any(axis=1)
+        metrics[f"top{TOP}_accuracy"] = wilson(float(np.mean([hit[f].mean() for f in folds])), len(y))
+    classes = tuple(
+        _class_scores(str(name), j, confusion, _class_auc(y == j, probabilities[:, j]))
+        for j, name in enumerate(class_names)
+    )
     return Scores(metrics, confusion, classes, absent, len(y))
 
 
@@ -124,7 +136,7 @@ def wilson(p: float, n: int, *, note: str | None = None) -> Metric:
     return Metric(p, max(min(centre - half, p), 0.0), min(max(centre + half, p), 1.0), note)
 
 
-def _class_scores(name: str, j: int, confusion: NDArray[np.int64]) -> ClassScores:
+def _class_scores(name: str, j: int, confusion: NDArray[np.int64], roc_auc: Metric) -> ClassScores:
     right, n, called = int(confusion[j, j]), int(confusion[j].sum()), int(confusion[:, j].sum())
     return ClassScores(
         name,
@@ -132,7 +144,17 @@ def _class_scores(name: str, j: int, confusion: NDArray[np.int64]) -> ClassScore
         precision=wilson(right / max(called, 1), called, note=None if called else "never predicted"),
         recall=wilson(right / max(n, 1), n, note=None if n else "no test rows"),
         f1=Metric(2 * right / (n + called)) if n + called else Metric(None, note="no rows"),
+        roc_auc=roc_auc,
     )
+
+
+def _class_auc(mine: NDArray[np.bool_], score: NDArray[np.float64]) -> Metric:
+    """Return the area of one class against the rest, with DeLong's interval on the logit scale."""
+    if mine.all() or not mine.any():
+        return Metric(None, note="test rows on one side only")
+    # Of two classes with opposite scores both areas are equal, so their mean is either.
+    value, variance = macro_roc_auc(mine.astype(np.int64), np.column_stack([-score, score]))
+    return _auc_metric(value, float(np.sqrt(variance)), None)
 
 
 def _balanced_accuracy(
@@ -174,6 +196,10 @@ def _roc_auc(
         variances.append(variance)
     value = float(np.mean(values))
     spread = float(np.sqrt(np.sum(variances))) / len(folds)
+    return _auc_metric(value, spread, note)
+
+
+def _auc_metric(value: float, spread: float, note: str | None) -> Metric:
     if not 0 < value < 1:
         return Metric(value, note=note or "perfectly separated: no interval")
     logit, half = np.log(value / (1 - value)), Z95 * spread / (value * (1 - value))

@@ -125,3 +125,19 @@ def test_shapes_that_do_not_fit():
     y, p = predictions()
     with pytest.raises(DataError, match=r"shape \(500, 4\) don't fit 500 rows and 3 classes"):
         score_predictions(y, p, class_names=names(3))
+
+
+def test_area_of_each_class_is_that_of_scikit_learn_and_top_five_that_of_a_loop():
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    y = random.integers(0, 7, 300)
+    p = random.dirichlet(np.ones(7), 300) + 0.15 * np.eye(7)[y]
+    p /= p.sum(axis=1, keepdims=True)
+    scores = score_predictions(y, p, class_names=list("abcdefg"))
+    for j, c in enumerate(scores.classes):
+        assert c.roc_auc.value == pytest.approx(roc_auc_score(y == j, p[:, j]))
+        assert c.roc_auc.low < c.roc_auc.value < c.roc_auc.high
+    hits = [label in sorted(range(7), key=lambda j: -row[j])[:5] for label, row in zip(y, p, strict=True)]
+    assert scores.metrics["top5_accuracy"].value == pytest.approx(np.mean(hits))
+    assert "top5_accuracy" not in score_predictions(y % 3, p[:, :3], class_names=list("abc")).metrics
