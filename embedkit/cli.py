@@ -46,6 +46,7 @@ VERBS = {
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb("make an interactive map of a feature file", "reports.run:configure"),
     "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
+    "compare": Verb("say which of two feature files is better, and at what", "embedkit.compare:configure"),
     "demo": Verb("run the whole of it on real radio galaxies", "embedkit.demo:configure"),
     "doctor": Verb("show versions, device and what is missing", "embedkit.doctor:configure"),
 }
