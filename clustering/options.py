@@ -126,7 +126,7 @@ class ClusterOptions(Settings):
     explain: bool = False
 
     def __post_init__(self) -> None:
-        from embedkit.preparation import Preparation
+        from embedkit.preparation_steps import Preparation
 
         if self.method not in (*SETTINGS, ALL):
             raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(SETTINGS)}, or {ALL}.")

@@ -127,7 +127,8 @@ def cluster(
 def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | None) -> ClusterRun:
     from clustering.methods import METHODS
     from clustering.scores import internal_scores, labelled_scores
-    from embedkit.preparation import Preparation, prepare, view_whiten_hint
+    from embedkit.preparation import prepare, view_whiten_hint
+    from embedkit.preparation_steps import Preparation
 
     notes: list[str] = []
     index, labels = readable_rows(file, notes)
@@ -139,7 +140,13 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
 
     start = time.perf_counter()
     preparation = Preparation.parse(options.prep)
-    prepared = prepare(file, preparation, rows=index, device=options.device or "auto")
+    prepared = prepare(
+        file,
+        preparation,
+        rows=index,
+        device=options.device or "auto",
+        n_clusters=settings.k if isinstance(settings.k, int) else None,
+    )
     x = prepared.transform_file(file, index)
     notes += [sentence for sentence in (prepared.describe(), view_whiten_hint(file, preparation)) if sentence]
     outcomes: dict[str, Any] = {}
