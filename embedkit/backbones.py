@@ -129,6 +129,9 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     model, source = _load_model(spec)
     preprocessing = spec.preprocessing.apply(_own_preprocessing(spec.name, model))
     _set_image_size(model, preprocessing.image_size, spec.name)
+    if spec.weights is not None:
+        # Once the model has its size, so that weights trained at this size keep their positions exactly.
+        load_weights(model, Path(spec.weights))
     weights_sha256 = state_sha256(model.state_dict())
     adapter_sha256 = None
     if spec.adapter is not None:
@@ -181,9 +184,7 @@ def _load_model(spec: BackboneSpec) -> tuple[nn.Module, str]:
             torch.manual_seed(spec.random_init)
             return timm.create_model(spec.name, pretrained=False, num_classes=0), f"random {spec.random_init}"
     if spec.weights is not None:
-        model = timm.create_model(spec.name, pretrained=False, num_classes=0)
-        load_weights(model, Path(spec.weights))
-        return model, Path(spec.weights).name
+        return timm.create_model(spec.name, pretrained=False, num_classes=0), Path(spec.weights).name
     with hub_or_cache(spec.name):
         return timm.create_model(spec.name, pretrained=True, num_classes=0), "hub"
 
@@ -280,7 +281,7 @@ def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module,
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise EmbedkitError(f"{folder}: this adapter does not fit {name} ({first_line(error)}).") from error
     # PEFT only warns of tensors without a place, and would leave blocks unadapted.
-    stray = set(load_file(weights)) ^ set(get_peft_model_state_dict(adapted))
+    stray = set(load_file(weights)) ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     if stray:
         raise EmbedkitError(
             f"{folder}: this adapter does not fit {name}: {len(stray)} tensors have no counterpart, such as "

@@ -1,0 +1,47 @@
+"""Decode a dataset once into memory, at the size that the views need."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from embedkit import console
+from embedkit.datasets import Dataset
+from embedkit.images import center, decode
+from embedkit.preprocess import Preprocessing
+
+MARGIN = 1.6  # a turned and zoomed out view of the region reaches this far
+
+
+def read_frames(dataset: Dataset, preprocessing: Preprocessing) -> torch.Tensor:
+    """Return (n, 3, h, h) uint8; the region of interest is the central `image_size` square."""
+    first = _frame(dataset, 0, preprocessing, None)
+    side = first.shape[0]
+    frames = np.empty((len(dataset), side, side, 3), np.uint8)
+
+    def fill(row: int) -> None:
+        frames[row] = _frame(dataset, row, preprocessing, side)
+
+    with (
+        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+        console.progress("decode", len(dataset), unit="images") as advance,
+    ):
+        for _ in pool.map(fill, range(len(dataset))):
+            advance()
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+
+
+def _frame(dataset: Dataset, row: int, preprocessing: Preprocessing, side: int | None) -> np.ndarray:
+    where = dataset.where(row)
+    pixels = np.asarray(preprocessing.frame(decode(dataset.read(row), where), where))
+    target = side or min(int(MARGIN * preprocessing.image_size), *pixels.shape[:2])
+    pixels = center(pixels, target)
+    pad = [(max(0, target - length)) for length in pixels.shape[:2]]
+    if any(pad):
+        pixels = np.pad(
+            pixels, ((pad[0] // 2, pad[0] - pad[0] // 2), (pad[1] // 2, pad[1] - pad[1] // 2), (0, 0)), "edge"
+        )
+    return pixels

@@ -1,0 +1,77 @@
+"""Self-distillation without labels: the projection head and the loss of DINO.
+
+Caron et al. 2021, Emerging properties in self-supervised vision transformers, ICCV.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
+from torch import nn
+
+
+class DINOHead(nn.Module):
+    """MLP, L2 normalisation, and a last layer whose rows have length 1."""
+
+    def __init__(self, d: int, prototypes: int, *, hidden: int = 1024, bottleneck: int = 256) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(d, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )
+        self.last = nn.Linear(bottleneck, prototypes, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, d) -> (b, prototypes) logits."""
+        return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.last.weight, dim=-1))
+
+
+class DINOLoss(nn.Module):
+    """Cross-entropy of the student's views against the centred, sharpened teacher's other global views.
+
+    Parameters
+    ----------
+    student_temperature
+        tau_s of the paper.
+    center_momentum
+        m of the centre's moving average, equation 4.
+    """
+
+    center: torch.Tensor
+
+    def __init__(
+        self, prototypes: int, *, student_temperature: float = 0.1, center_momentum: float = 0.9
+    ) -> None:
+        super().__init__()
+        self.student_temperature = student_temperature
+        self.center_momentum = center_momentum
+        self.register_buffer("center", torch.zeros(prototypes))
+
+    def forward(
+        self, student: list[torch.Tensor], teacher: list[torch.Tensor], *, temperature: float
+    ) -> torch.Tensor:
+        """Mean over the pairs of different views; then moves the centre.
+
+        Parameters
+        ----------
+        student : views of (b, k)
+            Logits; the first are the teacher's global views in the same order.
+        teacher : global views of (b, k)
+            Logits, without gradient.
+        temperature
+            tau_t of the paper.
+        """
+        targets = [F.softmax((logits - self.center) / temperature, dim=-1) for logits in teacher]
+        logs = [F.log_softmax(logits / self.student_temperature, dim=-1) for logits in student]
+        terms = [
+            -(target * log).sum(dim=-1).mean()
+            for i, target in enumerate(targets)
+            for j, log in enumerate(logs)
+            if i != j
+        ]
+        mean = torch.cat(teacher).mean(dim=0)
+        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+        return torch.stack(terms).mean()

@@ -1,0 +1,77 @@
+"""Is a run healthy, without a label: what held-out rows say of the features."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
+
+from embedkit.errors import EmbedkitError
+
+COLLAPSED_STD = 0.02
+COLLAPSED_ENTROPY = 0.02
+
+
+def rankme(x: torch.Tensor) -> float:
+    """Effective rank: e to the entropy of the singular values of (n, d) over their sum; rows are not centred.
+
+    Garrido et al. 2023, RankMe, ICML, equation 1. It depends on n: compare at the same n alone.
+    """
+    p = torch.linalg.svdvals(x.double())
+    p = p / p.sum() + 1e-7
+    return float(torch.exp(-(p * p.log()).sum()))
+
+
+def feature_monitors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+    """Compare the features (n, d) of two views of the same held-out images.
+
+    Returns
+    -------
+    dict
+        ``feature_std`` (mean over dimensions of unit rows, times sqrt(d): 1 at most, 0 when collapsed),
+        ``rankme``, ``view_invariance`` (mean cosine between views minus that between images), and
+        ``knn_agreement`` (share of images whose nearest view-b feature is their own).
+    """
+    a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+    cosine = a @ b.T
+    n = len(a)
+    own = cosine.diagonal().mean()
+    return {
+        "feature_std": float(a.std(dim=0).mean() * math.sqrt(a.shape[1])),
+        "rankme": rankme(a),
+        "view_invariance": float(own - (cosine.sum() - cosine.diagonal().sum()) / (n * (n - 1))),
+        "knn_agreement": float((cosine.argmax(dim=1) == torch.arange(n, device=a.device)).float().mean()),
+    }
+
+
+def teacher_monitors(logits: torch.Tensor, center: torch.Tensor, temperature: float) -> dict[str, float]:
+    """Entropy of the teacher's answers (n, k) and the divergence of their mean from uniform, over log k."""
+    p = F.softmax((logits.float() - center) / temperature, dim=1)
+    log_k = math.log(p.shape[1])
+    mean = p.mean(dim=0)
+    return {
+        "teacher_entropy": float(-(p * (p + 1e-12).log()).sum(dim=1).mean() / log_k),
+        "kl_to_uniform": float((mean * (mean * p.shape[1] + 1e-12).log()).sum() / log_k),
+    }
+
+
+def check_collapse(seen: dict[str, float]) -> None:
+    """Stop a run whose features say nothing any more; the message names the kind and what helps."""
+    if not all(math.isfinite(value) for value in seen.values()):
+        raise EmbedkitError("collapse: NaN or infinity in the features. Lower --lr or --clip.")
+    if seen["feature_std"] < COLLAPSED_STD:
+        raise EmbedkitError(
+            f"complete collapse: all images have one feature vector (feature_std {seen['feature_std']:.3g}). "
+            "Lower --lr, or take --method vicreg, which cannot collapse this way."
+        )
+    if seen.get("kl_to_uniform", 0.0) > 1 - COLLAPSED_ENTROPY:
+        raise EmbedkitError(
+            "collapse to one prototype: the teacher gives every image the same answer. Raise the teacher's "
+            "temperature, raise --momentum, or lower --lr."
+        )
+    if seen.get("teacher_entropy", 0.0) > 1 - 1e-4:
+        raise EmbedkitError(
+            "collapse to uniform: the teacher's answers say nothing of any image. Lower the teacher's "
+            "temperature, or lower --momentum."
+        )

@@ -1,0 +1,99 @@
+"""What fixes a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embedkit.errors import UsageError
+
+METHODS = ("dino-lora", "dino", "vicreg")
+PRESETS = ("galaxy", "natural")
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank updates of the query and value projections.
+
+    Parameters
+    ----------
+    rank, alpha
+        The update is scaled by alpha / rank, which must be at least 1.
+    blocks
+        Adapt this many last blocks; None for all.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    blocks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or (self.blocks is not None and self.blocks < 1):
+            raise UsageError("--lora-rank and --lora-blocks must be 1 or more.")
+        if self.alpha < self.rank:
+            raise UsageError(
+                f"--lora-alpha {self.alpha} is below --lora-rank {self.rank}: the update would be scaled by "
+                f"{self.alpha / self.rank:.3g} and hardly move the features. Give --lora-alpha {self.rank} "
+                "or more."
+            )
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """How a backbone is trained without labels.
+
+    Parameters
+    ----------
+    method
+        ``dino-lora``, ``dino`` (all weights) or ``vicreg`` (all weights, no teacher).
+    views
+        ``galaxy`` or ``natural``.
+    epochs, batch_size
+        Passes over the training rows, and images in one update.
+    local_views, local_size
+        DINO's small crops an image and their side in pixels; 0 for none.
+    lr, weight_decay
+        Peak rate and decay of AdamW.
+    momentum
+        Of the teacher at the start, rising to 1; None takes one that forgets the start in the given steps.
+    prototypes
+        Outputs of DINO's projection head.
+    koleo
+        Weight of the KoLeo regulariser.
+    held_out
+        Images that are not trained on, for the monitors.
+    seed
+        Of everything random.
+    """
+
+    method: str = "dino-lora"
+    views: str = "galaxy"
+    epochs: int = 10
+    batch_size: int = 64
+    local_views: int = 2
+    local_size: int = 64
+    lr: float = 5e-4
+    weight_decay: float = 0.04
+    momentum: float | None = None
+    prototypes: int = 1024
+    koleo: float = 0.0
+    clip: float = 3.0
+    held_out: int = 256
+    seed: int = 0
+    device: str = "auto"
+    lora: LoRA = LoRA()
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("--method", self.method, METHODS),
+            ("--view-preset", self.views, PRESETS),
+        ):
+            if value not in known:
+                raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
+        if min(self.epochs, self.prototypes) < 1 or min(self.batch_size, self.held_out) < 2:
+            raise UsageError(
+                "--epochs and --prototypes must be 1 or more, --batch-size and --held-out 2 or more."
+            )
+        if not (self.lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
+            raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
+            raise UsageError(f"--momentum {self.momentum:g} is not between 0 and 1.")

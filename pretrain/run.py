@@ -1,0 +1,106 @@
+"""`embedkit pretrain`: adapt a backbone, or train one, on images without labels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedkit import console
+from embedkit.cli import Handler
+from embedkit.datasets import add_dataset_arguments, dataset_from_args
+from embedkit.errors import UsageError
+from embedkit.extract_command import add_backbone_arguments, backbone_from_args
+from pretrain.options import METHODS, PRESETS, LoRA, PretrainOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from embedkit.backbones import Backbone
+
+
+def configure(parser: argparse.ArgumentParser) -> Handler:
+    """Add the options of `embedkit pretrain`."""
+    add_dataset_arguments(parser)
+    add_backbone_arguments(parser)
+    default = PretrainOptions()
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/pretrain"), help="folder to make")
+    group = parser.add_argument_group("training")
+    group.add_argument("--method", default=default.method, help=", ".join(METHODS))
+    group.add_argument("--view-preset", dest="views", default=default.views, help=", ".join(PRESETS))
+    group.add_argument("--epochs", type=int, default=default.epochs)
+    group.add_argument("--batch-size", type=int, default=default.batch_size)
+    group.add_argument("--local-views", type=int, default=default.local_views, help="DINO: small crops")
+    group.add_argument("--local-size", type=int, default=default.local_size, help="their side in pixels")
+    group.add_argument("--lr", type=float, default=default.lr, help="peak learning rate")
+    group.add_argument("--weight-decay", type=float, default=default.weight_decay)
+    group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
+    group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")
+    group.add_argument("--koleo", type=float, default=default.koleo, help="weight of KoLeo")
+    group.add_argument("--clip", type=float, default=default.clip, help="largest norm of the gradient")
+    group.add_argument("--held-out", type=int, default=default.held_out, help="images for the monitors")
+    group.add_argument("--lora-rank", type=int, default=default.lora.rank)
+    group.add_argument("--lora-alpha", type=int, default=default.lora.alpha, help="at least the rank")
+    group.add_argument("--lora-blocks", type=int, help="adapt the last N blocks only")
+    group.add_argument("--seed", type=int, default=default.seed)
+    group.add_argument("--device", default=default.device)
+    group.add_argument("--merge", action="store_true", help="dino-lora: write a plain checkpoint too")
+    parser.add_argument("--show-views", action="store_true", help="write views.png and train nothing")
+    return run
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `embedkit pretrain`."""
+    from embedkit.backbones import load_backbone
+    from pretrain.artefact import merge, save_adapter, save_checkpoint
+    from pretrain.cache import read_frames
+    from pretrain.trainer import Run
+
+    lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks)
+    names = set(PretrainOptions.__dataclass_fields__) - {"lora"}
+    options = PretrainOptions(lora=lora, **{name: getattr(args, name) for name in names})
+    if args.method == "dino-lora" and args.random_init is not None:
+        raise UsageError(
+            "--random-init with dino-lora: low-rank updates of random weights learn nothing. Give trained "
+            "weights, or --method dino or vicreg to train them all."
+        )
+    if args.merge and args.method != "dino-lora":
+        raise UsageError("--merge is for --method dino-lora; other methods write a plain checkpoint already.")
+    if args.adapter is not None:
+        raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
+    backbone = load_backbone(backbone_from_args(args))
+    frames = read_frames(dataset_from_args(args), backbone.preprocessing)
+    args.output.mkdir(parents=True, exist_ok=True)
+    if args.show_views:
+        return _show_views(frames, backbone, options, args.output / "views.png")
+    trained = Run(backbone, frames, options, args.output).train()
+    if options.method == "dino-lora":
+        made = save_adapter(trained.model, args.output / "adapter", base=backbone.record())
+        console.note(f"{made}: give it to `embedkit extract --adapter`, with the same backbone and weights.")
+        if args.merge:
+            made = merge(trained.model, args.output / "model.safetensors")
+            console.note(f"{made}: give it to `embedkit extract --weights`.")
+    else:
+        made = save_checkpoint(trained.model, args.output / "model.safetensors")
+        console.note(f"{made}: give it to `embedkit extract --weights`, with --backbone {backbone.name}.")
+    return 0
+
+
+def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptions, path: Path) -> int:
+    import torch
+    from PIL import Image
+
+    from pretrain.views import PRESET, make_views
+
+    size = backbone.preprocessing.image_size
+    chosen = frames[:8]
+    generator = torch.Generator().manual_seed(options.seed)
+    edge = (frames.shape[-1] - size) // 2
+    rows = [chosen[..., edge : edge + size, edge : edge + size].float()] + [
+        make_views(chosen, size, region=size, preset=PRESET[options.views], generator=generator)
+        for _ in range(5)
+    ]
+    sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).reshape(len(chosen) * size, len(rows) * size, 3)
+    Image.fromarray(sheet.byte().numpy()).save(path)
+    console.note(f"{path}: a row an image; the image itself, then five views.")
+    return 0

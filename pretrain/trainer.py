@@ -1,0 +1,278 @@
+"""The training loop.
+
+Everything random depends on the seed and the number of the step alone, so a run that was killed goes on from
+its last checkpoint to the very losses that it would have had.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedkit import console
+from embedkit.backbones import Backbone
+from embedkit.device import choose_device, native_bf16
+from embedkit.errors import EmbedkitError, UsageError
+from pretrain.adapters import add_lora
+from pretrain.dino import DINOHead, DINOLoss
+from pretrain.koleo import koleo_loss
+from pretrain.monitors import check_collapse, feature_monitors, teacher_monitors
+from pretrain.options import PretrainOptions
+from pretrain.schedules import cosine, teacher_momentum
+from pretrain.vicreg import expander, vicreg_loss
+from pretrain.views import PRESET, make_views
+
+TEACHER_TEMPERATURE = (0.04, 0.07)
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: the model that was evaluated (the teacher, where there is one) and its log."""
+
+    model: Any
+    log: tuple[dict[str, float], ...]
+    chosen_epoch: int
+
+
+class Run:
+    """Student, teacher, heads and optimiser of one run.
+
+    Parameters
+    ----------
+    frames : (n, 3, h, h) uint8
+        From `pretrain.cache.read_frames`.
+    folder
+        For the checkpoint and ``log.csv``.
+    """
+
+    def __init__(
+        self, backbone: Backbone, frames: torch.Tensor, options: PretrainOptions, folder: Path
+    ) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError("pretrain runs in one process. Start it without torchrun.")
+        n_train = len(frames) - options.held_out
+        if n_train < options.batch_size:
+            raise UsageError(
+                f"{len(frames)} images are too few for --held-out {options.held_out} and --batch-size "
+                f"{options.batch_size}. Lower one of them."
+            )
+        self.options, self.folder, self.frames = options, folder, frames
+        self.preprocessing = backbone.preprocessing
+        self.device = choose_device(options.device)
+        order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(options.seed))
+        self.held_out, self.rows = order[: options.held_out], order[options.held_out :]
+        self.steps_per_epoch = n_train // options.batch_size
+        self.steps = self.steps_per_epoch * options.epochs
+        self.momentum = teacher_momentum(options.momentum, self.steps)
+        torch.manual_seed(options.seed)
+        self.student: Any = deepcopy(backbone.model)
+        if options.method == "dino-lora":
+            self.student.requires_grad_(False)
+            self.student = add_lora(self.student, options.lora, name=backbone.name)
+        else:
+            self.student.requires_grad_(True)
+        self.student.to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            size = self.preprocessing.image_size
+            d = self.student.eval()(torch.zeros(1, 3, size, size, device=self.device)).shape[1]
+        self.dino = options.method != "vicreg"
+        self.head: Any = DINOHead(d, options.prototypes) if self.dino else expander(d)
+        self.head.to(self.device)
+        self.loss = DINOLoss(options.prototypes).to(self.device)
+        self.teacher = deepcopy(self.student).requires_grad_(False) if self.dino else self.student
+        self.teacher_head = deepcopy(self.head).requires_grad_(False) if self.dino else self.head
+        self.parameters = [p for m in (self.student, self.head) for p in m.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in self.parameters if p.ndim > 1], "decay": 1.0},
+            {"params": [p for p in self.parameters if p.ndim <= 1], "decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=options.lr)
+        self.step = 0
+        self.log: list[dict[str, float]] = []
+
+    def train(self) -> Trained:
+        """Run to the last step, from the checkpoint if there is one.
+
+        The last epoch is the one that is kept: with every rate annealed to its end, it is chosen by no
+        score at all. The log has label-free monitors of each epoch.
+        """
+        self._resume()
+        if self.step >= self.steps:
+            raise EmbedkitError(
+                f"{self.folder / CHECKPOINT}: has its {self.step} steps done already, so nothing would "
+                "train. Give another -o."
+            )
+        with console.progress("train", self.steps, unit="steps") as advance:
+            advance(self.step)
+            total, started = 0.0, time.perf_counter()
+            while self.step < self.steps:
+                total += self._update()
+                self.step += 1
+                advance()
+                if self.step % self.steps_per_epoch == 0:
+                    self._end_epoch(total / self.steps_per_epoch, time.perf_counter() - started)
+                    total, started = 0.0, time.perf_counter()
+        return Trained(self.teacher.eval(), tuple(self.log), self.step // self.steps_per_epoch)
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16(self.device))
+
+    def _views(
+        self, rows: torch.Tensor, generator: torch.Generator, *, size: int, local: bool = False
+    ) -> torch.Tensor:
+        views = make_views(
+            self.frames[rows].to(self.device),
+            size,
+            region=self.preprocessing.image_size,
+            preset=PRESET[self.options.views],
+            generator=generator,
+            local=local,
+        )
+        mean, std = (
+            torch.tensor(v, device=self.device)[:, None, None] * 255
+            for v in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        return ((views - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def _update(self) -> float:
+        options, size = self.options, self.preprocessing.image_size
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        shuffle = torch.Generator().manual_seed(options.seed + 1_000_003 * (epoch + 1))
+        order = self.rows[torch.randperm(len(self.rows), generator=shuffle)]
+        rows = order[position * options.batch_size : (position + 1) * options.batch_size]
+        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + self.step)
+        torch.manual_seed(options.seed * 1_000_003 + self.step)
+        warmup = min(self.steps_per_epoch, self.steps // 5)
+        lr = cosine(self.step, self.steps, options.lr, options.lr / 100, warmup=warmup)
+        decay = cosine(self.step, self.steps, options.weight_decay, 10 * options.weight_decay)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+            group["weight_decay"] = (decay if self.dino else options.weight_decay) * group["decay"]
+        self.student.train()
+        self.head.train()
+        views = [self._views(rows, generator, size=size) for _ in range(2)]
+        loss = self._dino(views, rows, generator) if self.dino else self._vicreg(views)
+        if not torch.isfinite(loss):
+            raise EmbedkitError(f"the loss is {float(loss)} at step {self.step}. Lower --lr.")
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.dino and epoch == 0 and options.epochs > 1:  # the last layer rests for the first epoch
+            self.head.last.weight.grad = None
+        torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
+        self.optimiser.step()
+        if self.dino:
+            self._move_teacher(cosine(self.step, self.steps, self.momentum, 1.0))
+        return float(loss.detach())
+
+    def _vicreg(self, views: list[torch.Tensor]) -> torch.Tensor:
+        with self._autocast():
+            features = self.student(torch.cat(views)).float()
+        a, b = self.head(features).chunk(2)
+        return self._regularised(vicreg_loss(a, b), features)
+
+    def _dino(
+        self, views: list[torch.Tensor], rows: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        options = self.options
+        with torch.no_grad(), self._autocast():
+            features = self.teacher(torch.cat(views)).float()
+        with torch.no_grad():
+            teacher = list(self.teacher_head(features).chunk(2))
+        with self._autocast():
+            features = self.student(torch.cat(views)).float()
+        student = list(self.head(features).chunk(2))
+        if options.local_views:
+            small = [
+                self._views(rows, generator, size=options.local_size, local=True)
+                for _ in range(options.local_views)
+            ]
+            with self._autocast():
+                local = self.student(torch.cat(small)).float()
+            student += list(self.head(local).chunk(options.local_views))
+        return self._regularised(self.loss(student, teacher, temperature=self._temperature()), features)
+
+    def _regularised(self, loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        if not self.options.koleo:
+            return loss
+        return loss + self.options.koleo * sum(koleo_loss(view) for view in features.chunk(2)) / 2
+
+    def _temperature(self) -> float:
+        low, high = TEACHER_TEMPERATURE
+        return low + (high - low) * min(1.0, self.step / max(1, self.steps // 3))
+
+    @torch.no_grad()
+    def _move_teacher(self, momentum: float) -> None:
+        for own, other in ((self.teacher, self.student), (self.teacher_head, self.head)):
+            for mine, new in zip(own.parameters(), other.parameters(), strict=True):
+                if new.requires_grad:
+                    mine.lerp_(new, 1 - momentum)
+            for mine, new in zip(own.buffers(), other.buffers(), strict=True):
+                mine.copy_(new)
+
+    @torch.inference_mode()
+    def monitor(self) -> dict[str, float]:
+        """Look at two views of the held-out rows, the same ones every time."""
+        generator = torch.Generator().manual_seed(self.options.seed)
+        self.teacher.eval()
+        features = []
+        for _ in range(2):
+            parts = []
+            for rows in self.held_out.split(self.options.batch_size):
+                x = self._views(rows, generator, size=self.preprocessing.image_size)
+                parts.append(self.teacher(x).float())
+            features.append(torch.cat(parts))
+        seen = feature_monitors(*features)
+        if self.dino:
+            logits = self.teacher_head.eval()(features[0])
+            seen |= teacher_monitors(logits, self.loss.center, self._temperature())
+        return seen
+
+    def _end_epoch(self, loss: float, seconds: float) -> None:
+        seen = self.monitor()
+        epoch = self.step // self.steps_per_epoch
+        self.log.append({"epoch": epoch, "loss": loss, "seconds": round(seconds, 2), **seen})
+        self._write()
+        console.note(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4g}" for k, v in self.log[-1].items()))
+        check_collapse(seen)
+
+    def _modules(self) -> dict[str, Any]:
+        names = ("student", "head", "loss") + (("teacher", "teacher_head") if self.dino else ())
+        return {name: getattr(self, name) for name in names} | {"optimiser": self.optimiser}
+
+    def _asked(self) -> dict[str, Any]:
+        return asdict(replace(self.options, device="")) | {
+            "preprocessing": self.preprocessing.record(),
+            "n": len(self.frames),
+        }
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {name: module.state_dict() for name, module in self._modules().items()}
+        state |= {"step": self.step, "log": self.log, "asked": self._asked()}
+        aside = self.folder / (CHECKPOINT + ".tmp")
+        torch.save(state, aside)
+        aside.replace(self.folder / CHECKPOINT)
+        with (self.folder / "log.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(self.log[-1]))
+            writer.writeheader()
+            writer.writerows(self.log)
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["asked"] != self._asked():
+            raise EmbedkitError(f"{path}: was begun with other options. Give another -o.")
+        for name, module in self._modules().items():
+            module.load_state_dict(state[name])
+        self.step, self.log = state["step"], state["log"]
+        console.note(f"Going on after step {self.step} of {self.steps}.")

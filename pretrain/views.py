@@ -1,0 +1,126 @@
+"""Random views of a batch of images, in torch: one affine resampling, blur, colour, noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
+
+from embedkit.views import BRIGHTNESS, SCALE, SHIFT_PX
+
+# Galactic extinction in SDSS i, r and g, the R, G and B of its colour images, per E(B-V) of one.
+REDDENING = (1.70, 2.29, 3.30)
+MAX_EBV = 0.08
+RADIUS = 3
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Ranges of random views; lengths in units of the region of interest."""
+
+    zoom: tuple[float, float]
+    shift: float
+    rotate: bool
+    reddening: bool
+    jitter: float
+    grey: float
+    solarise: float
+    blur_px: float
+    noise: float
+
+
+PRESET = {
+    # What cannot change a galaxy's class, as in embedkit.views, and noise in units of its own background's.
+    "galaxy": Preset(SCALE, SHIFT_PX / 224, True, True, 0.0, 0.0, 0.0, 1.0, 1.0),
+    # DINO's crops of 0.4 of the area and more, jitter without hue, grey, solarise and blur.
+    "natural": Preset((1.0, 1.6), 0.15, False, False, 0.4, 0.2, 0.1, 1.5, 0.0),
+}
+LOCAL_ZOOM = 2.0
+
+
+def make_views(
+    frames: torch.Tensor,
+    size: int,
+    *,
+    region: int,
+    preset: Preset,
+    generator: torch.Generator,
+    local: bool = False,
+) -> torch.Tensor:
+    """Draw one view of each image.
+
+    Parameters
+    ----------
+    frames : (b, 3, h, h) uint8
+        The region of interest is the central `region` square.
+    size
+        Side of the views.
+    local
+        A small crop: twice as near, from anywhere in the region.
+
+    Returns
+    -------
+    views : (b, 3, size, size) float32, 0 to 255
+    """
+    b, device = len(frames), frames.device
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(b, generator=generator).to(device)
+
+    zoom = torch.exp(uniform(math.log(preset.zoom[0]), math.log(preset.zoom[1])))
+    shift = preset.shift
+    if local:
+        zoom, shift = zoom * LOCAL_ZOOM, 0.25
+    angle = uniform(0, 2 * math.pi) if preset.rotate else torch.zeros(b, device=device)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    scale = region / frames.shape[-1] / zoom
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    reach = 2 * shift * region / frames.shape[-1]
+    theta = torch.stack(
+        [cos * flip, -sin, uniform(-reach, reach), sin * flip, cos, uniform(-reach, reach)], dim=1
+    ).view(b, 2, 3)
+    grid = F.affine_grid(theta, [b, 3, size, size], align_corners=False)
+    x = F.grid_sample(frames.float(), grid, padding_mode="reflection", align_corners=False)
+    if preset.blur_px:
+        x = blur(x, uniform(0.05, preset.blur_px))
+    x = x * uniform(*BRIGHTNESS)[:, None, None, None]
+    if preset.reddening:
+        extinction = torch.tensor(REDDENING, device=device) * uniform(-MAX_EBV, MAX_EBV)[:, None]
+        x = x * (10 ** (-0.4 * extinction))[:, :, None, None]
+    if preset.jitter:
+        x = _jitter(x, preset, uniform)
+    if preset.noise:
+        amount = background_std(frames) * uniform(0, preset.noise)[:, None]
+        x = x + torch.randn(x.shape, generator=generator).to(device) * amount[:, :, None, None]
+    return x.clamp(0, 255)
+
+
+def _jitter(x: torch.Tensor, preset: Preset, uniform) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    low, high = 1 - preset.jitter, 1 + preset.jitter
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * uniform(low, high)[:, None, None, None]
+    grey = x.mean(dim=1, keepdim=True)
+    saturation = torch.where(uniform(0, 1) < preset.grey, 0.0, uniform(low, high))
+    x = grey + (x - grey) * saturation[:, None, None, None]
+    solarise = (uniform(0, 1) < preset.solarise)[:, None, None, None]
+    return torch.where(solarise & (x > 128), 255 - x, x)
+
+
+def blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Convolve each image of (b, c, h, w) with a Gaussian of its own sigma in pixels; edges repeat."""
+    b, c, h, w = x.shape
+    offset = torch.arange(-RADIUS, RADIUS + 1, device=x.device)
+    taps = torch.exp(-0.5 * (offset / sigma[:, None]) ** 2)
+    taps = (taps / taps.sum(dim=1, keepdim=True)).repeat_interleave(c, dim=0)  # (b c, 7)
+    flat = F.pad(x.reshape(1, b * c, h, w), (RADIUS,) * 4, mode="replicate")
+    flat = F.conv2d(flat, taps[:, None, :, None], groups=b * c)
+    return F.conv2d(flat, taps[:, None, None, :], groups=b * c).view(b, c, h, w)
+
+
+def background_std(frames: torch.Tensor) -> torch.Tensor:
+    """(b, 3, h, h) -> (b, 3): robust standard deviation along the image's edge, where there is sky."""
+    edge = torch.cat([frames[..., :4, :].flatten(2), frames[..., -4:, :].flatten(2)], dim=2).float()
+    middle = edge.median(dim=2, keepdim=True).values
+    return 1.4826 * (edge - middle).abs().median(dim=2).values

@@ -1,0 +1,207 @@
+"""The command, on a miniature ViT and a few images."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.cli import main
+from embedkit.preprocess import Overrides
+from pretrain.adapters import add_lora
+from pretrain.artefact import merge, save_adapter
+from pretrain.options import LoRA
+
+SMALL = ["--image-size", "32", "--resize", "32", "--batch-size", "8", "--held-out", "8", "--device", "cpu"]
+SMALL += ["--local-size", "32", "--prototypes", "16"]
+
+
+@pytest.fixture
+def images(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for i in range(40):
+        pixels = random.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i:03}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    from pretrain.artefact import save_checkpoint
+
+    return save_checkpoint(load_backbone(SPEC).model, tmp_path / "base.safetensors")
+
+
+SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
+
+
+def command(images, weights, out, *more):
+    return [
+        "pretrain",
+        str(images),
+        "--backbone",
+        "test_vit",
+        "--weights",
+        str(weights),
+        *SMALL,
+        "-o",
+        str(out),
+        *more,
+    ]
+
+
+def extract(images, weights, out, *more):
+    line = ["extract", str(images), "--backbone", "test_vit", "--weights", str(weights), "--image-size", "32"]
+    assert main([*line, "--resize", "32", "--precision", "fp32", "-o", str(out), *more]) == 0
+    from embedkit.store import FeatureFile
+
+    with FeatureFile(out) as file:
+        return file.read()
+
+
+def test_lora_begins_as_the_frozen_backbone_bit_for_bit(tmp_path):
+    backbone = load_backbone(SPEC)
+    x = torch.randn(3, 3, 32, 32)
+    with torch.inference_mode():
+        before = backbone.model(x)
+        adapted = add_lora(backbone.model, LoRA(4, 4), name="test_vit").eval()
+        assert torch.equal(adapted(x), before)
+
+
+def test_only_queries_and_values_move_and_merging_changes_nothing(tmp_path):
+    adapted = add_lora(load_backbone(SPEC).model, LoRA(4, 8), name="test_vit").eval()
+    moving = [p for p in adapted.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(moving, lr=0.05)
+    x = torch.randn(3, 3, 32, 32)
+    for _ in range(3):
+        optimiser.zero_grad()
+        adapted(x).square().sum().backward()
+        optimiser.step()
+    b = [p for name, p in adapted.named_parameters() if "lora_B" in name]
+    d = len(b[0]) // 3
+    for part in b:
+        assert part[d : 2 * d].abs().max() == 0
+        assert part[:d].abs().max() > 0
+        assert part[2 * d :].abs().max() > 0
+    save_adapter(adapted, tmp_path / "adapter", base={"name": "test_vit"})
+    merge(adapted, tmp_path / "merged.safetensors")
+    pre = SPEC.preprocessing
+    unmerged = load_backbone(
+        BackboneSpec("test_vit", random_init=0, adapter=tmp_path / "adapter", preprocessing=pre)
+    )
+    merged = load_backbone(
+        BackboneSpec("test_vit", weights=tmp_path / "merged.safetensors", preprocessing=pre)
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(unmerged.model(x), adapted(x))
+        torch.testing.assert_close(merged.model(x), unmerged.model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_path):
+    out = tmp_path / "run"
+    assert main(command(images, weights, out, "--epochs", "2", "--lr", "1e-3", "--merge")) == 0
+    frozen = extract(images, weights, tmp_path / "frozen.h5")
+    adapted = extract(images, weights, tmp_path / "adapted.h5", "--adapter", str(out / "adapter"))
+    merged = extract(images, out / "model.safetensors", tmp_path / "merged.h5")
+    assert np.abs(adapted - frozen).max() > 1e-5
+    np.testing.assert_allclose(merged, adapted, atol=1e-5)
+    assert "weights_sha256" in (out / "adapter" / "base.json").read_text()
+
+
+@pytest.mark.parametrize("method", ["dino", "vicreg"])
+def test_a_run_leaves_a_checkpoint_and_a_log(method, images, tmp_path):
+    out = tmp_path / "run"
+    line = ["pretrain", str(images), "--backbone", "test_vit", "--random-init", "0", *SMALL, "-o", str(out)]
+    assert main([*line, "--method", method, "--epochs", "1", "--koleo", "0.1"]) == 0
+    header = (out / "log.csv").read_text().splitlines()[0]
+    assert "rankme" in header
+    assert ("teacher_entropy" in header) == (method == "dino")
+    extract(images, out / "model.safetensors", tmp_path / "f.h5")
+
+
+def test_killed_and_resumed_gives_the_same_losses(images, weights, tmp_path, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    more = ["--epochs", "4", "--lr", "1e-4"]
+    assert main(command(images, weights, whole, *more)) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "embedkit.cli", *command(images, weights, killed, *more)],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    deadline = time.monotonic() + 60
+    while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = torch.load(killed / "checkpoint.pt", weights_only=True)
+    if state["step"] == 16:
+        pytest.skip("this machine finished before the kill")
+    assert main(command(images, weights, killed, *more)) == 0
+    assert "Going on after step" in capsys.readouterr().err
+    assert losses(killed) == losses(whole)
+
+
+def losses(folder):
+    return [line.split(",")[1] for line in (folder / "log.csv").read_text().splitlines()]
+
+
+def test_a_run_that_would_train_no_step_is_refused(images, weights, tmp_path, capsys):
+    line = command(images, weights, tmp_path / "run", "--epochs", "1")
+    assert main(line) == 0
+    assert main(line) == 1
+    assert "steps done already, so nothing would train" in capsys.readouterr().err
+    assert main([*line, "--epochs", "2"]) == 1
+    assert "begun with other options" in capsys.readouterr().err
+
+
+def test_an_update_scale_below_one_is_refused(images, weights, tmp_path, capsys):
+    line = command(images, weights, tmp_path / "run", "--lora-rank", "32", "--lora-alpha", "1")
+    assert main(line) == 2
+    assert "--lora-alpha 1 is below --lora-rank 32" in capsys.readouterr().err
+
+
+def test_a_random_start_must_be_asked_for_and_is_not_for_lora(images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("embedkit.hub.hub_reachable", lambda _timeout=0: False)
+    line = ["pretrain", str(images), "--backbone", "vit_tiny_patch16_224", "-o", str(tmp_path / "run")]
+    assert main(line) == 1
+    assert "can't be reached" in capsys.readouterr().err
+    assert main([*line, "--random-init", "0"]) == 2
+    assert "low-rank updates of random weights learn nothing" in capsys.readouterr().err
+
+
+def test_the_head_and_the_teacher_move():
+    from pretrain.options import PretrainOptions
+    from pretrain.trainer import Run
+
+    frames = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8)
+    options = PretrainOptions(
+        batch_size=8, held_out=8, epochs=2, local_views=0, prototypes=16, lr=1e-2, device="cpu"
+    )
+    run = Run(load_backbone(SPEC), frames, options, None)
+    names = ("head", "teacher_head", "teacher")
+    before = {name: [p.clone() for p in getattr(run, name).parameters()] for name in names}
+    last = run.head.last.weight.clone()
+    for step in range(4):
+        run._update()
+        run.step += 1
+        assert torch.equal(run.head.last.weight, last) == (step < 2)  # it rests for the first epoch alone
+    for name in names:
+        moved = [
+            not torch.equal(a, b) for a, b in zip(before[name], getattr(run, name).parameters(), strict=True)
+        ]
+        assert any(moved), name
+
+
+def test_show_views_writes_a_sheet(images, weights, tmp_path):
+    out = tmp_path / "run"
+    for preset in ("galaxy", "natural"):
+        assert main(command(images, weights, out, "--show-views", "--view-preset", preset)) == 0
+        with Image.open(out / "views.png") as sheet:
+            assert sheet.size == (6 * 32, 8 * 32)
