@@ -1,6 +1,6 @@
 """How often the 95 % interval of accuracy holds the truth, over resampled splits of a problem that is known.
 
-    python benchmarks/coverage.py                  # 200 splits, seed 0
+    python benchmarks/interval_coverage.py                  # 200 splits, seed 0
 
 Each split draws 1,000 new rows of three overlapping Gaussian classes and divides them 70/15/15; a linear
 probe is fitted, C is chosen on validation, and Wilson's interval is computed on the 150 test rows. The truth
