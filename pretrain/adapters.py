@@ -40,7 +40,7 @@ def freeze_keys(adapted: nn.Module) -> None:
     """Mask the gradient of the rows of B that would change the keys."""
     for key, parameter in adapted.named_parameters():
         if "lora_B" in key:
-            parameter.register_hook(_without_keys)
+            parameter.register_hook(_without_keys)  # type: ignore[no-untyped-call]
 
 
 def _without_keys(gradient: torch.Tensor) -> torch.Tensor:

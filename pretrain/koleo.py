@@ -14,4 +14,5 @@ def koleo_loss(x: torch.Tensor) -> torch.Tensor:
     x = F.normalize(x.float(), dim=-1)
     with torch.no_grad():
         nearest = (x @ x.T).fill_diagonal_(-2).argmax(dim=1)
-    return -((x - x[nearest]).norm(dim=1) + 1e-8).log().mean()
+    distance: torch.Tensor = torch.linalg.vector_norm(x - x[nearest], dim=1)
+    return -(distance + 1e-8).log().mean()

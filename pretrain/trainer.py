@@ -163,7 +163,7 @@ class Run:
         if not torch.isfinite(loss):
             raise EmbedkitError(f"the loss is {float(loss)} at step {self.step}. Lower --lr.")
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.dino and epoch == 0 and options.epochs > 1:  # the last layer rests for the first epoch
             self.head.last.weight.grad = None
         torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
@@ -225,7 +225,7 @@ class Run:
         features = []
         for _ in range(2):
             parts = []
-            for rows in self.held_out.split(self.options.batch_size):
+            for rows in torch.split(self.held_out, self.options.batch_size):
                 x = self._views(rows, generator, size=self.preprocessing.image_size)
                 parts.append(self.teacher(x).float())
             features.append(torch.cat(parts))

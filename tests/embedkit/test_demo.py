@@ -36,7 +36,14 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "in_cache", lambda _name: True)
     assert main(["demo", "-o", str(tmp_path)]) == 0
     assert not any("--random-init" in command for command in commands)
-    assert {command[0] for command in commands} == set(cli.VERBS) - {"datasets", "verify", "demo", "doctor"}
+    assert {command[0] for command in commands} == set(cli.VERBS) - {
+        "datasets",
+        "verify",
+        "pretrain",
+        "compare",
+        "demo",
+        "doctor",
+    }
 
 
 def test_the_accepted_fallback_is_said_and_used(commands, tmp_path, capsys):
