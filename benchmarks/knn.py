@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from probes.knn import nearest, normalise
+from probes.neighbours import nearest, normalise
 
 
 def main() -> None:

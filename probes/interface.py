@@ -1,8 +1,11 @@
-"""What classifiers share."""
+"""What every probe can do, and how one describes its own options to the command."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,43 @@ from embedkit.errors import UsageError
 
 Validation = tuple[NDArray[Any], NDArray[Any]]
 State = dict[str, NDArray[Any]]
+
+
+class Probe(Protocol):
+    """A classifier or a regressor on cached features, in scikit-learn's manner.
+
+    `fit` chooses settings on `validation` only and leaves behind ``chosen_`` (setting to value),
+    ``validation_scores_`` (candidate to score), ``validation_output_`` (what the probe fitted on training
+    rows alone gives for the validation rows), ``notes_`` (sentences for a reader), ``details_`` (for the
+    record) and ``backend_``.
+    """
+
+    chosen_: dict[str, Any]
+    validation_scores_: dict[str, float]
+    validation_output_: NDArray[np.float64] | None
+    notes_: list[str]
+    details_: dict[str, Any]
+    backend_: str
+
+    def fit(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        *,
+        validation: Validation | None = None,
+        advance: Callable[[], object] = ...,
+    ) -> Any:
+        """Fit (n, d) features and (n,) labels or (n, t) targets."""
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the (n,) most probable classes, or (n, t) targets."""
+
+    def state(self) -> State:
+        """Return everything that `predict` needs, as plain arrays."""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Make a fitted probe of what `state` gave."""
 
 
 class Classifier:
@@ -26,6 +66,61 @@ class Classifier:
         """Return the (n,) most probable classes."""
         predicted: NDArray[Any] = self.classes_[self.predict_proba(x).argmax(axis=1)]
         return predicted
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of one probe: an argument of its constructor, and with dashes a flag of the command.
+
+    Parameters
+    ----------
+    name
+        Of the argument.
+    help
+        For ``--help``.
+    type
+        Of one value.
+    many
+        Whether several values are given, to choose from on validation rows.
+    choices
+        The values there are, where they have names.
+    flag
+        Whether it is given without a value.
+    check
+        Raises `UsageError` for values that can't be.
+    """
+
+    name: str
+    help: str
+    type: Callable[[str], Any] = float
+    many: bool = False
+    choices: tuple[str, ...] | None = None
+    flag: bool = False
+    check: Callable[[Any], object] = lambda value: None  # noqa: ARG005
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An entry of the registry.
+
+    Parameters
+    ----------
+    make
+        The class.
+    options
+        Its own settings.
+    regression
+        Whether it predicts targets instead of labels.
+    """
+
+    make: type[Any]
+    options: tuple[Option, ...] = ()
+    regression: bool = False
+
+    @property
+    def arguments(self) -> frozenset[str]:
+        """What its constructor takes."""
+        return frozenset(inspect.signature(self.make).parameters)
 
 
 def one_of(value: str, known: tuple[str, ...], flag: str) -> str:

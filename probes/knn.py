@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import DataError, UsageError
-from probes.interface import Validation
+from embedkit.errors import UsageError
+from probes.interface import Classifier, Option, State, Validation
+from probes.neighbours import Neighbours, check_k, nearest, normalise
 from probes.selection import check_varies, choose, class_index, features
 
 KS = (10, 20, 100, 200)
+FEW = (1, 5)  # where there are fewer than 10 rows
 TEMPERATURE = 0.07
-
-# Rows of queries in one block of similarities.
-BLOCK = 1024
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The k nearest bank rows of each query, nearest first; equal similarities in the bank's order.
-
-    Parameters
-    ----------
-    index : (n, k) int64
-        Rows of the bank.
-    similarity : (n, k) float64
-        Cosine similarity, in [-1, 1].
-    """
-
-    index: NDArray[np.int64]
-    similarity: NDArray[np.float64]
-
-
-def nearest(queries: NDArray[Any], bank: NDArray[Any], k: int) -> Neighbours:
-    """Find the exact k nearest neighbours by cosine similarity.
-
-    Parameters
-    ----------
-    queries : (n, d) float
-        A row of zeros has similarity 0 to everything.
-    bank : (m, d) float
-        Rows to search.
-    k
-        1 to m.
-
-    Raises
-    ------
-    DataError
-        NaN, different d, or k above m.
-    """
-    same = queries is bank
-    queries = normalise(queries)
-    bank = queries if same else normalise(bank)
-    if queries.shape[1] != bank.shape[1]:
-        raise DataError(f"queries of {queries.shape[1]} dimensions don't fit a bank of {bank.shape[1]}.")
-    check_k(k, len(bank))
-    found = [_search(queries[i : i + BLOCK], bank, k) for i in range(0, len(queries), BLOCK)]
-    if not found:
-        return Neighbours(np.empty((0, k), np.int64), np.empty((0, k)))
-    return Neighbours(
-        np.concatenate([part.index for part in found]), np.concatenate([part.similarity for part in found])
-    )
 
 
 def vote(
@@ -116,13 +67,14 @@ def vote(
     return shares
 
 
-class KNNProbe:
+class KNNProbe(Classifier):
     """Classify by the weighted vote of the k nearest training rows; k is chosen on validation rows.
 
     Parameters
     ----------
     k
-        One number, or several to choose from; ties go to the smaller.
+        One number, or several to choose from; ties go to the smaller. By default 10, 20, 100 and 200, as far
+        as there are training rows; with fewer than ten rows 1 and 5.
     temperature
         Of the vote, above 0.
     select
@@ -136,16 +88,14 @@ class KNNProbe:
         Sorted class labels.
     k_ : int
         The k that `predict` uses.
-    validation_scores_ : dict
-        k to its score on the validation rows; empty where there was nothing to choose.
-    validation_probabilities_ : (n, c) float64, optional
+    validation_output_ : (n, c) float64, optional
         Of the validation rows at the chosen k, before any refit; None where there were none.
     """
 
     def __init__(
         self,
         *,
-        k: int | Sequence[int] = KS,
+        k: int | Sequence[int] | None = None,
         temperature: float = TEMPERATURE,
         select: str = "accuracy",
         refit: bool = False,
@@ -155,15 +105,23 @@ class KNNProbe:
         self.select = select
         self.refit = refit
 
-    def fit(self, x: NDArray[Any], y: NDArray[Any], *, validation: Validation | None = None) -> KNNProbe:
+    def fit(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        *,
+        validation: Validation | None = None,
+        advance: Callable[[], object] = lambda: None,
+    ) -> KNNProbe:
         """Keep (n, d) features and their (n,) labels; choose k on `validation`, a pair of the same."""
-        ks = (self.k,) if isinstance(self.k, int) else tuple(sorted(set(self.k)))
+        x = features(x)
+        self.classes_, index = class_index(y, len(x))
+        self.notes_: list[str] = []
+        ks = self._ks(len(x), several=validation is not None)
         if self.select == "log_loss":
             raise UsageError("votes can be 0, so k can't be chosen by log_loss. Give select='accuracy'.")
         if not ks or self.temperature <= 0:
             raise UsageError("a kNN probe needs at least one k, and a temperature above 0.")
-        x = features(x)
-        self.classes_, index = class_index(y, len(x))
         for k in ks:
             check_k(k, len(x))
         check_varies(x)
@@ -176,12 +134,25 @@ class KNNProbe:
             best, scores = choose(shares, validation, self.classes_, self.select)
             self.k_ = ks[best]
             self.validation_scores_ = dict(zip(ks, scores, strict=True))
-        self.validation_probabilities_ = shares.get(self.k_)
+        self.validation_output_ = shares.get(self.k_)
         if self.refit and validation is not None:
             joined = np.concatenate([np.asarray(y), np.asarray(validation[1])])
             self.classes_, self._labels = class_index(joined, len(joined))
             self._bank = np.concatenate([self._bank, normalise(validation[0])])
+        self.chosen_ = {"k": self.k_}
+        self.details_: dict[str, Any] = {}
+        self.backend_ = "torch-cpu"
+        advance()
         return self
+
+    def _ks(self, n: int, *, several: bool) -> tuple[int, ...]:
+        if self.k is not None:
+            return (self.k,) if isinstance(self.k, int) else tuple(sorted(set(self.k)))
+        fitting = tuple(k for k in KS if k <= n) or tuple(k for k in FEW if k <= n)
+        if len(fitting) < len(KS):
+            tried = ", ".join(map(str, fitting))
+            self.notes_.append(f"Left out k above the {n} training rows; tried {tried}.")
+        return fitting if several else fitting[:1]
 
     def predict_proba_each(self, x: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
         """Return k to (n, c) shares of the votes, for every k that was given."""
@@ -197,45 +168,38 @@ class KNNProbe:
         """Return (n, c) shares of the votes at the chosen k."""
         return self.predict_proba_each(x)[self.k_]
 
-    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the (n,) classes with most votes at the chosen k."""
-        predicted: NDArray[Any] = self.classes_[self.predict_proba(x).argmax(axis=1)]
-        return predicted
+    def state(self) -> State:
+        """Return everything that `predict` needs, as plain arrays: the whole bank."""
+        return {
+            "classes": self.classes_,
+            "bank": self._bank,
+            "labels": self._labels,
+            "k": np.array(self.k_),
+            "temperature": np.array(self.temperature),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Make a fitted probe of what `state` gave."""
+        probe = cls(k=int(state["k"]), temperature=float(state["temperature"]))
+        probe.classes_, probe._bank, probe._labels = state["classes"], state["bank"], state["labels"]
+        probe.k_, probe.ks_ = int(state["k"]), (int(state["k"]),)
+        return probe
 
 
-def normalise(x: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale the rows of (n, d) features to length 1; a row of zeros stays."""
-    x = features(x)
-    length = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
-    return np.asarray(x / np.where(length > 0, length, 1)[:, None], dtype=np.float32)
+def check_ks(ks: Sequence[int]) -> None:
+    """Refuse a k below 1."""
+    for k in ks:
+        check_k(k, k)
 
 
-def check_k(k: int, n: int) -> None:
-    """Refuse a k that n training rows can't give."""
-    if k < 1:
-        raise UsageError(f"k = {k}: at least 1 neighbour is needed.")
-    if k > n:
-        raise DataError(f"k = {k} neighbours are asked of {n} training rows. Give --k at most {n}.")
+def check_temperature(value: float) -> None:
+    """Refuse a temperature that is not above 0."""
+    if not value > 0:
+        raise UsageError(f"--temperature {value:g}: give a number above 0.")
 
 
-def _search(queries: NDArray[np.float32], bank: NDArray[np.float32], k: int) -> Neighbours:
-    """Rank by float32 products, and by float64 ones where those can't tell two neighbours apart."""
-    import torch
-
-    m, d = bank.shape
-    screened = queries @ bank.T  # numpy's BLAS: 100 against torch's 86 GFLOPS a core on an AVX512 EPYC
-    # torch's top k: 0.6 core seconds for 17,736 x 17,736, against 3.2 of numpy's argpartition.
-    values, candidates = (t.numpy() for t in torch.topk(torch.from_numpy(screened), min(k + 1, m), dim=1))
-    index, similarity = candidates[:, :k].copy(), values[:, :k].astype(np.float64)
-    # Rounding errors of a dot product of unit vectors grow as sqrt(d) (Higham and Mary 2019, A new approach
-    # to probabilistic rounding error analysis); four times that is never seen.
-    error = 4 * float(np.finfo(np.float32).eps) * float(np.sqrt(d))
-    close = (values[:, :-1] - values[:, 1:] <= 2 * error).any(axis=1)
-    for i in np.flatnonzero(close).tolist():
-        near = np.flatnonzero(screened[i] >= values[i, k - 1] - 2 * error)
-        exact = bank[near].astype(np.float64) @ queries[i].astype(np.float64)
-        # Rounded to 2^-40, so that copies of one image are equal whatever order their products are added in.
-        exact = np.round(exact * 2.0**40) / 2.0**40
-        order = np.lexsort((near, -exact))[:k]
-        index[i], similarity[i] = near[order], exact[order]
-    return Neighbours(index, similarity)
+OPTIONS = (
+    Option("k", "k to choose from (default: 10 20 100 200)", type=int, many=True, check=check_ks),
+    Option("temperature", "of the vote (default: 0.07)", check=check_temperature),
+)

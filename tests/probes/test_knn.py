@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import DataError, UsageError
-from probes.knn import KNNProbe, nearest, normalise, vote
+from probes.knn import KNNProbe, vote
+from probes.neighbours import nearest, normalise
 
 
 def naive(queries, bank, k):
@@ -47,7 +48,7 @@ def test_neighbours_closer_than_float32_resolves_are_told_apart():
 def test_blocks_of_queries_change_nothing(monkeypatch):
     queries, bank = data(50)[0], data(200, seed=1)[0]
     whole = nearest(queries, bank, 9)
-    monkeypatch.setattr("probes.knn.BLOCK", 7)
+    monkeypatch.setattr("probes.neighbours.BLOCK", 7)
     assert np.array_equal(nearest(queries, bank, 9).index, whole.index)
 
 

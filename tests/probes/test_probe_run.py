@@ -168,7 +168,7 @@ def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
         x[:, 3:5] = 0.25
         return x
 
-    report = probe(make_file(features=pad), ProbeOptions(c_grid=(1e-6, 1e-5)))
+    report = probe(make_file(features=pad), ProbeOptions(settings={"c_grid": (1e-6, 1e-5)}))
     assert "Left out 2 features that are constant on the training rows." in report.notes
     assert any("edge of the grid" in line for line in report.notes)
 
@@ -179,9 +179,9 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
     assert report.result.params["choice"]["grid"] == [10, 20]
     assert any("Left out k above the" in line for line in report.notes)
     with pytest.raises(EmbedkitError, match=r"k = 200 neighbours are asked of 4\d training rows"):
-        probe(path, ProbeOptions(kind="knn", k=(10, 200)))
-    with pytest.raises(EmbedkitError, match="fewer than k = 10. Give a smaller --k"):
-        probe(make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5"), ProbeOptions(kind="knn"))
+        probe(path, ProbeOptions(kind="knn", settings={"k": (10, 200)}))
+    tiny = probe(make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5"), ProbeOptions(kind="knn"))
+    assert tiny.result.params["choice"]["grid"] == [1, 5]
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,19 @@ def test_bad_files_are_refused_with_what_to_do(make_file, capsys, tmp_path, wron
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "linear", "--k", "5"], "--k is for --kind knn, not linear"),
+        (["--kind", "linear", "--k", "5"], "--k is for --kind knn. Leave it out"),
         (["--kind", "linear", "--temperature", "0.1"], "--temperature is for --kind knn"),
-        (["--kind", "knn", "--c-grid", "1"], "--c-grid is for --kind linear, not knn"),
-        (["--kind", "knn", "--select", "log_loss"], "--select log_loss is for --kind linear"),
+        (["--kind", "knn", "--c-grid", "1"], "--c-grid is for --kind linear or sigmoid. Leave it out"),
+        (
+            ["--kind", "knn", "--select", "log_loss"],
+            "--select log_loss is not for --kind knn: votes can be 0",
+        ),
+        (["--kind", "knn", "--refit", "--class-weight", "balanced"], "--class-weight is not for --kind knn"),
+        (
+            ["--kind", "ridge", "--select", "accuracy"],
+            "--select is not for --kind ridge, which chooses by RMSE",
+        ),
+        (["--kind", "ridge", "--device", "cuda"], "--device is not for --kind ridge"),
         (["--kind", "knn", "--k", "0"], "k = 0: at least 1"),
         (["--kind", "knn", "--temperature", "0"], "--temperature 0: give a number above 0"),
         (["--c-grid", "-1"], "every C must be above 0"),

@@ -1,0 +1,117 @@
+"""Which rows of a feature file are used, and what they are divided into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import DataError
+from embedkit.rows import Rows
+from embedkit.store import FeatureFile
+from probes.options import ProbeOptions
+from probes.splits import (
+    FRACTIONS,
+    Split,
+    file_split,
+    folds,
+    group_split,
+    read_splits,
+    stratified_split,
+)
+
+# Targets have no classes to keep in proportion: two interleaved halves stand for them.
+HALVES = ("even rows", "odd rows")
+
+
+def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Return the labels with -1 for every row that can't be used, and how many those are."""
+    rows, ok = file.rows, file.ok
+    if not ok.any():
+        raise DataError(
+            f"none of the {file.n:,} images could be read, so there is nothing to probe. `embedkit verify "
+            f"{file.path}` lists the reasons."
+        )
+    if rows.labels is None or (rows.labels < 0).all():
+        raise DataError(
+            "no labels stored. Extract again from a labelled dataset: a folder with a subfolder for each "
+            "class, or a CSV with a label column."
+        )
+    left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & (rows.labels < 0)).sum())}
+    if left_out["failed"]:
+        notes.append(f"Left out {left_out['failed']:,} rows whose image could not be read.")
+    if left_out["unlabelled"]:
+        notes.append(f"Left out {left_out['unlabelled']:,} rows without a label.")
+    return np.where(ok, rows.labels, -1), left_out
+
+
+def usable_targets(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Return -1 for rows that can't be used, 0 or 1 in turn for the others; and how many are left out."""
+    rows, ok = file.rows, file.ok
+    if rows.targets is None or not np.isfinite(rows.targets).all(axis=1).any():
+        raise DataError(
+            "no targets stored. Extract again from a dataset with targets, such as a CSV of vote fractions, "
+            "or take a probe of labels, such as --kind linear."
+        )
+    known = np.isfinite(rows.targets).all(axis=1)
+    left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & ~known).sum())}
+    if left_out["failed"]:
+        notes.append(f"Left out {left_out['failed']:,} rows whose image could not be read.")
+    if left_out["unlabelled"]:
+        notes.append(f"Left out {left_out['unlabelled']:,} rows without all targets.")
+    use = np.flatnonzero(ok & known)
+    halves = np.full(file.n, -1, dtype=np.int64)
+    halves[use] = np.arange(len(use)) % 2
+    return halves, left_out
+
+
+def draw_splits(
+    rows: Rows, labels: NDArray[np.int64], options: ProbeOptions, notes: list[str]
+) -> tuple[Split, ...]:
+    """Divide the rows with a label (at least 0) as asked; `notes` takes what was decided."""
+    how = options.split
+    if how.endswith(".json"):
+        return _saved_splits(how, rows, labels, notes)
+    if how == "auto":
+        if rows.split is not None and (rows.split != "").any():
+            how = "file"
+        else:
+            how = "group" if rows.group is not None else "stratified"
+        notes.append(f"Split: {_SAID[how]}.")
+    fractions = options.fractions or FRACTIONS
+    drawn: dict[str, Any] = {"seed": options.seed, "class_names": rows.class_names or HALVES}
+    held: dict[str, Any] = {"groups": rows.group, "validation": fractions[1] / (fractions[0] + fractions[1])}
+    if how == "file":
+        if rows.split is None:
+            raise DataError("no split column stored. Use --split stratified, or extract again with one.")
+        return (file_split(rows.split, labels, **held, **drawn),)
+    if how.startswith("kfold:"):
+        if rows.group is not None:
+            notes.append("The file's groups are kept together: each is in one fold.")
+        return folds(labels, int(how.removeprefix("kfold:")), **held, **drawn)
+    if how == "group":
+        if rows.group is None:
+            raise DataError("no group column stored. Use --split stratified, or extract again with one.")
+        return (group_split(rows.group, labels, fractions=fractions, **drawn),)
+    if rows.group is not None:
+        notes.append("The file's groups are ignored; --split group keeps each on one side.")
+    return (stratified_split(labels, fractions=fractions, **drawn),)
+
+
+_SAID = {
+    "file": "the file's own",
+    "group": "drawn by group, since the file has groups",
+    "stratified": "drawn at random from --seed, every class in proportion",
+}
+
+
+def _saved_splits(path: str, rows: Rows, labels: NDArray[np.int64], notes: list[str]) -> tuple[Split, ...]:
+    saved = read_splits(path, rows.ids)
+    kept = tuple(
+        Split(s.name, *(part[labels[part] >= 0] for part in (s.train, s.validation, s.test))) for s in saved
+    )
+    n_lost = sum(sum(s.counts.values()) - sum(t.counts.values()) for s, t in zip(saved, kept, strict=True))
+    if n_lost:
+        notes.append(f"{path}: {n_lost:,} of its entries are rows without features or label here.")
+    return kept

@@ -1,0 +1,114 @@
+"""What `embedkit probe` writes and prints."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from embedkit.console import print_table
+from embedkit.results import Metric
+from embedkit.rows import Rows
+from probes.knn import KS
+from probes.regression_scores import RegressionScores
+from probes.report import Predictions, ProbeReport
+
+TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "majority_accuracy": "majority class",
+    "top5_accuracy": "right class in the top 5",
+    "rmse": "RMSE",
+    "mean_rmse": "RMSE of the training mean",
+    **{f"accuracy_k{k}": f"accuracy, k = {k}" for k in KS},
+}
+
+
+def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
+    """Write a CSV, whole or not at all: ``id, split, fold`` and ``true, predicted, probability`` of classes.
+
+    Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    names = rows.target_names if predictions.probability is None else ()
+    header = ["id", "split", "fold"]
+    if names:
+        header += [f"{which}:{name}" for which in ("true", "predicted") for name in names]
+        header += ["squared_error"]
+    else:
+        header += ["true", "predicted", "probability"]
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            for i, row in enumerate(predictions.index):
+                true, predicted = predictions.true[i], predictions.predicted[i]
+                if predictions.probability is None:
+                    error = float(((true - predicted) ** 2).mean())
+                    values = [f"{v:.6g}" for v in (*true, *predicted, error)]
+                else:
+                    values = [rows.class_names[true], rows.class_names[predicted]]
+                    values += [f"{predictions.probability[i]:.6g}"]
+                writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *values])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def print_report(report: ProbeReport) -> None:
+    """Print the metrics, then each class's or each target's."""
+    result = report.result
+    title = f"{result.method} probe of {result.features} on {result.dataset}"
+    counts = result.params["division"]["folds"][0]
+    rows = (
+        f"{counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test"
+        if len(report.splits) == 1
+        else f"{len(report.splits)} folds, {result.n:,} rows tested once each"
+    )
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("")
+    table.add_row("split", "", "", Text(f"{result.split}, seed {result.seed}: {rows}"))
+    grid = len(result.params["choice"]["grid"])
+    how = f"best {result.params['choice']['by']} of {grid}" if grid > 1 else "given"
+    for setting in report.models[0].chosen_:
+        chosen = result.params[setting]
+        values = chosen if len(report.splits) > 1 else [chosen]
+        shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
+        table.add_row(setting.upper() if setting == "c" else setting, Text(shown), "", Text(how))
+    for name, metric in result.metrics.items():
+        table.add_row(TITLES.get(name, name), *_cells(metric), Text(metric.note or ""))
+    print_table(table)
+    print()
+    if isinstance(report.scores, RegressionScores):
+        table = _columns("target", "RMSE", "of the training mean")
+        for target in report.scores.targets:
+            table.add_row(Text(target.name), f"{target.rmse:.4f}", f"{target.mean_rmse:.4f}")
+    else:
+        table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
+        for c in report.scores.classes:
+            cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
+            table.add_row(Text(c.name), f"{c.n:,}", *cells)
+    print_table(table)
+
+
+def _columns(*names: str) -> Table:
+    table = Table(show_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left")
+    return table
+
+
+def _cells(metric: Metric) -> tuple[str, str]:
+    if metric.value is None or not np.isfinite(metric.value):
+        return "-", ""
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f}", ""
+    return f"{metric.value:.3f}", f"{metric.low:.3f}-{metric.high:.3f}"

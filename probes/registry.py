@@ -1,0 +1,14 @@
+"""The probes by name: a new one is a file with a class and its options, and a line here."""
+
+from __future__ import annotations
+
+from probes import centroid, knn, linear, regression
+from probes.interface import Kind
+
+PROBES: dict[str, Kind] = {
+    "linear": Kind(linear.LinearProbe, linear.OPTIONS),
+    "knn": Kind(knn.KNNProbe, knn.OPTIONS),
+    "nearest-centroid": Kind(centroid.NearestCentroidProbe, centroid.OPTIONS),
+    "ridge": Kind(regression.RidgeProbe, regression.RIDGE_OPTIONS, regression=True),
+    "sigmoid": Kind(regression.SigmoidProbe, regression.SIGMOID_OPTIONS, regression=True),
+}

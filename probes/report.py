@@ -1,0 +1,72 @@
+"""What a probe of one feature file gives: the result, the predictions, and what a reader must know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.results import Result
+from probes.regression_scores import RegressionScores
+from probes.scores import Scores
+from probes.splits import Split
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the probes said of the rows that they were not fitted on.
+
+    Parameters
+    ----------
+    index : (n,) int64
+        Row in the feature file.
+    part : (n,) str
+        ``validation`` or ``test``; with folds only ``test``.
+    fold : (n,) int64
+        Number of the split, from 1.
+    true, predicted : (n,) int64 or (n, t) float64
+        Class, as in the feature file; or targets.
+    probability : (n,) float64, optional
+        Of the predicted class.
+    """
+
+    index: NDArray[np.int64]
+    part: NDArray[np.str_]
+    fold: NDArray[np.int64]
+    true: NDArray[Any]
+    predicted: NDArray[Any]
+    probability: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """One probe of one feature file.
+
+    Parameters
+    ----------
+    result
+        The line of results.jsonl.
+    scores
+        On the test rows: with the confusion matrix and each class's figures, or each target's.
+    predictions
+        Of validation and test rows.
+    splits
+        The split, or the folds.
+    notes
+        What a reader of the numbers must know: rows left out, choices at the edge of a grid.
+    models
+        The fitted probe of each split.
+    predictions_path
+        The CSV, where an output folder was given.
+    """
+
+    result: Result
+    scores: Scores | RegressionScores
+    predictions: Predictions
+    splits: tuple[Split, ...]
+    notes: tuple[str, ...]
+    models: tuple[Any, ...]
+    predictions_path: Path | None = None
