@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import xlogy
 
 from clustering.distances import Frame, Points, nearest
 from clustering.image_statistics import ImageStatistics
 from clustering.matching import I64, Matching, match_clusters
 from embedkit.errors import DataError
 from embedkit.matrix import check_finite
+from embedkit.quality import effective_rank, rank_me
 
 F64 = NDArray[np.float64]
 Verdict = Literal["cause", "note", "fine", "not checked"]
@@ -186,34 +186,6 @@ def explain(
     findings.append(_structure(sample, labels, clusters, healthy=healthy))
     rank = {"cause": 0, "note": 1, "fine": 2, "not checked": 3}
     return Diagnosis(tuple(sorted(findings, key=lambda finding: rank[finding.verdict])))
-
-
-def rank_me(x: NDArray[Any]) -> float:
-    """Return RankMe [1]_ of `x` (n, d): the exponential of the entropy of its singular values.
-
-    ``p_i = s_i / sum(s) + 1e-7`` over the min(n, d) singular values of the matrix as it is, not centred.
-    From 1 to min(n, d). It depends on n: compare only matrices of one n.
-
-    References
-    ----------
-    .. [1] Q. Garrido, R. Balestriero, L. Najman, Y. LeCun, RankMe: assessing the downstream performance of
-       pretrained self-supervised representations by their rank (2023), arXiv:2210.02885.
-    """
-    singular = np.linalg.svd(np.asarray(x, dtype=np.float64), compute_uv=False)
-    total = singular.sum()
-    if total <= 0:
-        return 1.0
-    p = singular / total + 1e-7
-    return float(np.exp(-xlogy(p, p).sum()))
-
-
-def effective_rank(variances: F64) -> float:
-    """Return the exponential of the entropy of the shares of variance (r,): 1 where one holds all."""
-    total = variances.sum()
-    if total <= 0:
-        return 1.0
-    p = variances / total
-    return float(np.exp(-xlogy(p, p).sum()))
 
 
 def eta_squared(values: F64, groups: I64) -> float:

@@ -46,7 +46,7 @@ class Result:
     Parameters
     ----------
     task
-        ``cluster``, ``probe``, ``finetune`` or ``pretrain``.
+        ``cluster``, ``probe``, ``quality``, ``finetune`` or ``pretrain``.
     dataset
         Name of the dataset, as the feature file gives it.
     features

@@ -3,7 +3,7 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression
 
-from clustering.explain import Diagnosis, effective_rank, eta_squared, explain, rank_me
+from clustering.explain import Diagnosis, eta_squared, explain
 from clustering.image_statistics import ImageStatistics, image_statistics
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import DataError
@@ -261,15 +261,6 @@ def test_a_sample_of_many_rows(monkeypatch):
     assert a.text == b.text
     assert a.causes == ()
     assert a["features"].evidence["n"] == 200
-
-
-def test_rank_me_and_effective_rank():
-    # s_i = 4, 2, 2: p = 1/2, 1/4, 1/4, whose entropy is 1.5 ln 2.
-    x = np.diag([4.0, 2.0, 2.0])
-    assert rank_me(x) == pytest.approx(2**1.5, rel=1e-5)
-    assert effective_rank(np.array([2.0, 1.0, 1.0])) == pytest.approx(2**1.5)
-    assert effective_rank(np.ones(7)) == pytest.approx(7)
-    assert effective_rank(np.zeros(2)) == rank_me(np.zeros((3, 2))) == 1
 
 
 def test_eta_squared_is_the_adjusted_r_squared_of_group_dummies():
