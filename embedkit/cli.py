@@ -48,6 +48,7 @@ VERBS = {
     "report": Verb("make an interactive map of a feature file", "reports.run:configure"),
     "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
     "compare": Verb("say which of two feature files is better, and at what", "embedkit.compare:configure"),
+    "bench": Verb("extract, cluster, probe and rank in one resumable run", "embedkit.bench:configure"),
     "demo": Verb("run the whole of it on real radio galaxies", "embedkit.demo:configure"),
     "doctor": Verb("show versions, device and what is missing", "embedkit.doctor:configure"),
 }
@@ -77,7 +78,17 @@ def _top_level(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.parse_args(argv)  # --help, --version or an unknown verb: each ends in SystemExit
 
 
+def check(argv: Sequence[str]) -> None:
+    """Parse a command and run nothing; a word that its verb doesn't know ends in ``SystemExit``."""
+    _parse(argv[0], argv[1:])
+
+
 def _run(name: str, argv: Sequence[str]) -> int | None:
+    handler, args = _parse(name, argv)
+    return handler(args)
+
+
+def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]:
     module, function = VERBS[name].target.split(":")
     configure: Configure = getattr(importlib.import_module(module), function)
     parser = argparse.ArgumentParser(
@@ -86,7 +97,7 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
         formatter_class=_Help,
     )
     handler = configure(parser)
-    return handler(parser.parse_args(argv))
+    return handler, parser.parse_args(argv)
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

@@ -41,6 +41,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "verify",
         "pretrain",
         "compare",
+        "bench",
         "demo",
         "doctor",
     }

@@ -1,0 +1,68 @@
+"""Which steps of a bench are finished, so that the same command goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embedkit.errors import EmbedkitError
+
+JOURNAL_FILE = "bench.json"
+
+
+class Journal:
+    """The steps that are finished, in ``bench.json`` of the output folder.
+
+    A step is known by the words of its command and the SHA-256 of every file that it reads.
+
+    Parameters
+    ----------
+    folder
+        Of the bench's output.
+
+    Raises
+    ------
+    EmbedkitError
+        The file there is no journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL_FILE
+        self._steps: dict[str, dict[str, Any]] = {}
+        if not self.path.exists():
+            return
+        try:
+            for step in json.loads(self.path.read_bytes())["steps"]:
+                self._steps[_key(step["command"], step["inputs"])] = {**step, "made": list(step["made"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise EmbedkitError(
+                f"{self.path}: no journal of a bench ({error}). Delete it; only probes and clusterings are "
+                "computed again."
+            ) from error
+
+    def made(self, command: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...] | None:
+        """Return what this command made of inputs with these digests; None where it has not ended well."""
+        step = self._steps.get(_key(command, inputs))
+        return None if step is None else tuple(step["made"])
+
+    def add(self, command: Sequence[str], inputs: Sequence[str], made: Sequence[str]) -> None:
+        """Note a finished step and the files that it made, as names in the folder; whole or not at all."""
+        step = {"command": list(command), "inputs": list(inputs), "made": list(made)}
+        self._steps[_key(command, inputs)] = step
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                json.dump({"steps": list(self._steps.values())}, stream, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _key(command: Sequence[str], inputs: Sequence[str]) -> str:
+    return json.dumps([list(command), list(inputs)])
