@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
 
 from embedkit.errors import DataError
 
@@ -61,6 +60,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     if only_a < 0 or only_b < 0:
         raise DataError(f"{only_a} and {only_b} images: counts can't be negative.")
     n = only_a + only_b
+    from scipy.stats import binom  # on use: `embedkit leaderboard --help` waits for no SciPy
+
     return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
@@ -99,6 +100,8 @@ def paired_difference(a: F64, b: F64, *, n_resamples: int = N_RESAMPLES, seed: i
     if spread <= 1e-12:  # the same difference on every image
         p = 1.0 if abs(value) <= 1e-12 else 0.0
     else:
+        from scipy.stats import norm
+
         p = float(2 * norm.sf(abs(value) / spread))
     return Difference(value, low, high, p, "paired bootstrap", len(a))
 

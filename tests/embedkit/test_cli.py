@@ -319,6 +319,8 @@ MISTAKES = {
     "leaderboard empty": (1, "empty: no results.jsonl there"),
     "leaderboard results.jsonl": (1, "results.jsonl:1: not a result"),
     "leaderboard --format pdf": (2, "invalid choice: 'pdf'"),
+    "compare nowhere.h5 labelled.h5": (1, "nowhere.h5: no such file"),
+    "compare labelled.h5": (2, "the following arguments are required"),
     "demo --fallback best": (2, "invalid choice: 'best'"),
     "demo --limit few": (2, "invalid int value: 'few'"),
     "doctor now": (2, "unrecognized arguments: now"),
