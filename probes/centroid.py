@@ -82,7 +82,8 @@ class NearestCentroidProbe(Classifier):
             x = np.concatenate([x, features(validation[0])])
             y = np.concatenate([np.asarray(y), np.asarray(validation[1])])
         self._average(x, y, metrics[best])
-        self.chosen_, self.notes_, self.backend_ = {"metric": self.metric_}, [], "numpy-cpu"
+        self.chosen_, self.backend_ = {"metric": self.metric_}, "numpy-cpu"
+        self.notes_: list[str] = []
         self.details_ = {"scale": self.scale_}
         advance()
         return self

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError
-from embedkit.preparation import Preparation, Prepared, prepare
+from embedkit.preparation import Prepared, prepare
+from embedkit.preparation_steps import Preparation
 from embedkit.store import FeatureFile
 from probes.logistic import ConvergenceWarning
 from probes.options import ProbeOptions

@@ -87,7 +87,7 @@ class ProbeOptions:
         self._check_split()
         if self.prep != "none":
             # On use: `--help` waits for no scikit-learn.
-            from embedkit.preparation import Preparation
+            from embedkit.preparation_steps import Preparation
 
             Preparation.parse(self.prep)
 

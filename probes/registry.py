@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from probes import centroid, knn, linear, regression
+from probes import centroid, knn, linear, mlp, regression, sgd
 from probes.interface import Kind
 
 PROBES: dict[str, Kind] = {
     "linear": Kind(linear.LinearProbe, linear.OPTIONS),
+    "linear-sgd": Kind(sgd.SGDProbe, sgd.OPTIONS),
+    "mlp": Kind(mlp.MLPProbe, mlp.OPTIONS),
     "knn": Kind(knn.KNNProbe, knn.OPTIONS),
     "nearest-centroid": Kind(centroid.NearestCentroidProbe, centroid.OPTIONS),
     "ridge": Kind(regression.RidgeProbe, regression.RIDGE_OPTIONS, regression=True),

@@ -287,7 +287,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         if option.flag:
             parser.add_argument(flag, action="store_true", default=None, help=help_)
         else:
-            several = {"nargs": "+"} if option.many else {}
+            several: dict[str, Any] = {"nargs": "+"} if option.many else {}
             parser.add_argument(flag, type=option.type, choices=option.choices, help=help_, **several)
 
 
