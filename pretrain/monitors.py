@@ -45,6 +45,19 @@ def feature_monitors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
     }
 
 
+def knn_accuracy(x: torch.Tensor, labels: torch.Tensor, *, k: int = 20) -> float:
+    """Share of the rows (n, d) whose class most of their k nearest other rows have; -1 is no label.
+
+    Cosine, votes weighted by exp(cosine / 0.07) as in DINO's evaluation. Each row is left out of its own
+    neighbours. No label takes part in the training or in the choice of an epoch.
+    """
+    x, labels = F.normalize(x[labels >= 0].float(), dim=1), labels[labels >= 0].to(x.device)
+    cosine = (x @ x.T).fill_diagonal_(-torch.inf)
+    near = cosine.topk(min(k, len(x) - 1), dim=1)
+    votes = F.one_hot(labels[near.indices]) * ((near.values - 1) / 0.07).exp()[..., None]
+    return float((votes.sum(dim=1).argmax(dim=1) == labels).float().mean())
+
+
 def teacher_monitors(logits: torch.Tensor, center: torch.Tensor, temperature: float) -> dict[str, float]:
     """Entropy of the teacher's answers (n, k) and the divergence of their mean from uniform, over log k."""
     p = F.softmax((logits.float() - center) / temperature, dim=1)

@@ -61,6 +61,10 @@ class PretrainOptions:
         Weight of the KoLeo regulariser.
     held_out
         Images that are not trained on, for the monitors.
+    monitor_every
+        Epochs between two looks at them; the last epoch is always looked at.
+    patience
+        Stop after this many looks without a better one; None to train to the end.
     seed
         Of everything random.
     """
@@ -78,6 +82,8 @@ class PretrainOptions:
     koleo: float = 0.0
     clip: float = 3.0
     held_out: int = 256
+    monitor_every: int = 1
+    patience: int | None = None
     seed: int = 0
     device: str = "auto"
     lora: LoRA = LoRA()
@@ -89,6 +95,8 @@ class PretrainOptions:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
+        if self.monitor_every < 1 or (self.patience is not None and self.patience < 1):
+            raise UsageError("--monitor-every and --patience must be 1 or more.")
         if min(self.epochs, self.prototypes) < 1 or min(self.batch_size, self.held_out) < 2:
             raise UsageError(
                 "--epochs and --prototypes must be 1 or more, --batch-size and --held-out 2 or more."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--koleo", type=float, default=default.koleo, help="weight of KoLeo")
     group.add_argument("--clip", type=float, default=default.clip, help="largest norm of the gradient")
     group.add_argument("--held-out", type=int, default=default.held_out, help="images for the monitors")
+    group.add_argument(
+        "--monitor-every", type=int, default=default.monitor_every, help="epochs between looks"
+    )
+    group.add_argument("--patience", type=int, help="stop after N looks without a better epoch")
     group.add_argument("--lora-rank", type=int, default=default.lora.rank)
     group.add_argument("--lora-alpha", type=int, default=default.lora.alpha, help="at least the rank")
     group.add_argument("--lora-blocks", type=int, help="adapt the last N blocks only")
@@ -54,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from embedkit.backbones import load_backbone
     from pretrain.artefact import merge, save_adapter, save_checkpoint
     from pretrain.cache import read_frames
+    from pretrain.choice import sentence, verdict
     from pretrain.trainer import Run
 
     lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks)
@@ -69,19 +75,27 @@ def run(args: argparse.Namespace) -> int:
     if args.adapter is not None:
         raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
     backbone = load_backbone(backbone_from_args(args))
-    frames = read_frames(dataset_from_args(args), backbone.preprocessing)
+    dataset = dataset_from_args(args)
+    frames = read_frames(dataset, backbone.preprocessing)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.show_views:
         return _show_views(frames, backbone, options, args.output / "views.png")
-    trained = Run(backbone, frames, options, args.output).train()
+    trained = Run(backbone, frames, options, args.output, labels=dataset.rows.labels).train()
+    for which, ending in (("last", "-last"), ("chosen", "")):
+        model = trained.load(which)
+        if options.method == "dino-lora":
+            save_adapter(model, args.output / f"adapter{ending}", base=backbone.record())
+        if options.method != "dino-lora" or args.merge:
+            write = merge if args.merge else save_checkpoint
+            write(model, args.output / f"model{ending}.safetensors")
+    record = verdict(trained.log)
+    (args.output / "chosen.json").write_text(json.dumps(record, indent=2) + "\n")
+    console.note(sentence(record))
     if options.method == "dino-lora":
-        made = save_adapter(trained.model, args.output / "adapter", base=backbone.record())
+        made = args.output / "adapter"
         console.note(f"{made}: give it to `embedkit extract --adapter`, with the same backbone and weights.")
-        if args.merge:
-            made = merge(trained.model, args.output / "model.safetensors")
-            console.note(f"{made}: give it to `embedkit extract --weights`.")
-    else:
-        made = save_checkpoint(trained.model, args.output / "model.safetensors")
+    if options.method != "dino-lora" or args.merge:
+        made = args.output / "model.safetensors"
         console.note(f"{made}: give it to `embedkit extract --weights`, with --backbone {backbone.name}.")
     return 0
 

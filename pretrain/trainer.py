@@ -14,16 +14,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
+from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones import Backbone
 from embedkit.device import choose_device, native_bf16
 from embedkit.errors import EmbedkitError, UsageError
 from pretrain.adapters import add_lora
+from pretrain.choice import best, criterion, out_of_patience
+from pretrain.curves import draw_curves
 from pretrain.dino import DINOHead, DINOLoss
 from pretrain.koleo import koleo_loss
-from pretrain.monitors import check_collapse, feature_monitors, teacher_monitors
+from pretrain.monitors import check_collapse, feature_monitors, knn_accuracy, teacher_monitors
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine, teacher_momentum
 from pretrain.vicreg import expander, vicreg_loss
@@ -35,11 +40,19 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: the model that was evaluated (the teacher, where there is one) and its log."""
+    """A finished run: the model that was looked at (the teacher, if any), two of its states, its log.
+
+    `states` holds "chosen", after the epoch that `pretrain.choice.best` names, and "last".
+    """
 
     model: Any
+    states: dict[str, dict[str, torch.Tensor]]
     log: tuple[dict[str, float], ...]
-    chosen_epoch: int
+
+    def load(self, which: str) -> Any:
+        """Put a state into the one model, and return that."""
+        self.model.load_state_dict(self.states[which])
+        return self.model.eval()
 
 
 class Run:
@@ -51,10 +64,18 @@ class Run:
         From `pretrain.cache.read_frames`.
     folder
         For the checkpoint and ``log.csv``.
+    labels : (n,) int64, optional
+        For the kNN accuracy of the held-out rows in the log, and for nothing else; -1 is no label.
     """
 
     def __init__(
-        self, backbone: Backbone, frames: torch.Tensor, options: PretrainOptions, folder: Path
+        self,
+        backbone: Backbone,
+        frames: torch.Tensor,
+        options: PretrainOptions,
+        folder: Path,
+        *,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UsageError("pretrain runs in one process. Start it without torchrun.")
@@ -69,6 +90,9 @@ class Run:
         self.device = choose_device(options.device)
         order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(options.seed))
         self.held_out, self.rows = order[: options.held_out], order[options.held_out :]
+        self.labels = None if labels is None else torch.from_numpy(labels)[self.held_out]
+        if self.labels is not None and int((self.labels >= 0).sum()) < 2:
+            self.labels = None
         self.steps_per_epoch = n_train // options.batch_size
         self.steps = self.steps_per_epoch * options.epochs
         self.momentum = teacher_momentum(options.momentum, self.steps)
@@ -97,30 +121,39 @@ class Run:
         self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=options.lr)
         self.step = 0
         self.log: list[dict[str, float]] = []
+        self.best: dict[str, torch.Tensor] = {}
 
     def train(self) -> Trained:
-        """Run to the last step, from the checkpoint if there is one.
-
-        The last epoch is the one that is kept: with every rate annealed to its end, it is chosen by no
-        score at all. The log has label-free monitors of each epoch.
-        """
+        """Run to the last step or out of patience, from the checkpoint if there is one."""
         self._resume()
-        if self.step >= self.steps:
+        if self._done():
             raise EmbedkitError(
                 f"{self.folder / CHECKPOINT}: has its {self.step} steps done already, so nothing would "
                 "train. Give another -o."
             )
+        if not self.log:
+            self._note({"epoch": 0, **self.monitor()})
         with console.progress("train", self.steps, unit="steps") as advance:
             advance(self.step)
             total, started = 0.0, time.perf_counter()
-            while self.step < self.steps:
+            while not self._done():
                 total += self._update()
                 self.step += 1
                 advance()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_epoch(total / self.steps_per_epoch, time.perf_counter() - started)
                     total, started = 0.0, time.perf_counter()
-        return Trained(self.teacher.eval(), tuple(self.log), self.step // self.steps_per_epoch)
+        if self.step < self.steps:
+            console.note(f"Stopped early: {self.options.patience} looks without a better epoch (--patience).")
+        return Trained(
+            self.teacher, {"chosen": self.best, "last": _copy(self.teacher.state_dict())}, tuple(self.log)
+        )
+
+    def _done(self) -> bool:
+        epochs, rest = divmod(self.step, self.steps_per_epoch)
+        return epochs >= self.options.epochs or (
+            rest == 0 and out_of_patience(self.log, self.options.patience)
+        )
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16(self.device))
@@ -230,18 +263,29 @@ class Run:
                 parts.append(self.teacher(x).float())
             features.append(torch.cat(parts))
         seen = feature_monitors(*features)
+        seen["criterion"] = criterion(seen)
+        if self.labels is not None:
+            both = torch.stack([F.normalize(x, dim=1) for x in features]).sum(dim=0)
+            seen["knn_accuracy"] = knn_accuracy(both, self.labels)
         if self.dino:
             logits = self.teacher_head.eval()(features[0])
             seen |= teacher_monitors(logits, self.loss.center, self._temperature())
         return seen
 
     def _end_epoch(self, loss: float, seconds: float) -> None:
-        seen = self.monitor()
         epoch = self.step // self.steps_per_epoch
-        self.log.append({"epoch": epoch, "loss": loss, "seconds": round(seconds, 2), **seen})
+        look = epoch % self.options.monitor_every == 0 or epoch == self.options.epochs
+        seen = self.monitor() if look else {}
+        self._note({"epoch": epoch, "loss": loss, "seconds": round(seconds, 2), **seen})
+        if look and best(self.log) is self.log[-1]:
+            self.best = _copy(self.teacher.state_dict())
         self._write()
-        console.note(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4g}" for k, v in self.log[-1].items()))
-        check_collapse(seen)
+        if look:
+            check_collapse(seen)
+
+    def _note(self, row: dict[str, float]) -> None:
+        self.log.append(row)
+        console.note(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
     def _modules(self) -> dict[str, Any]:
         names = ("student", "head", "loss") + (("teacher", "teacher_head") if self.dino else ())
@@ -256,14 +300,20 @@ class Run:
     def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {name: module.state_dict() for name, module in self._modules().items()}
-        state |= {"step": self.step, "log": self.log, "asked": self._asked()}
+        state |= {"step": self.step, "log": self.log, "best": self.best, "asked": self._asked()}
         aside = self.folder / (CHECKPOINT + ".tmp")
         torch.save(state, aside)
         aside.replace(self.folder / CHECKPOINT)
         with (self.folder / "log.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(self.log[-1]))
+            first = ("epoch", "loss", "seconds")
+            writer = csv.DictWriter(
+                stream, list(dict.fromkeys([*first, *(k for row in self.log for k in row)]))
+            )
             writer.writeheader()
             writer.writerows(self.log)
+        top = best(self.log)
+        kept = None if top is None else int(top["epoch"])
+        (self.folder / "curves.svg").write_text(draw_curves(self.log, kept=kept))
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
@@ -274,5 +324,9 @@ class Run:
             raise EmbedkitError(f"{path}: was begun with other options. Give another -o.")
         for name, module in self._modules().items():
             module.load_state_dict(state[name])
-        self.step, self.log = state["step"], state["log"]
+        self.step, self.log, self.best = state["step"], state["log"], state["best"]
         console.note(f"Going on after step {self.step} of {self.steps}.")
+
+
+def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

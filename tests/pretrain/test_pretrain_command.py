@@ -1,5 +1,6 @@
 """The command, on a miniature ViT and a few images."""
 
+import json
 import os
 import signal
 import subprocess
@@ -113,6 +114,10 @@ def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_pa
     assert np.abs(adapted - frozen).max() > 1e-5
     np.testing.assert_allclose(merged, adapted, atol=1e-5)
     assert "weights_sha256" in (out / "adapter" / "base.json").read_text()
+    chosen = json.loads((out / "chosen.json").read_text())
+    last = (out / "adapter-last" / "adapter_model.safetensors").read_bytes()
+    same = last == (out / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert same == (chosen["epoch"] == chosen["last_epoch"])
 
 
 @pytest.mark.parametrize("method", ["dino", "vicreg"])
