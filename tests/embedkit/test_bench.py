@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,14 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys
         2 * ["extract"] + 2 * (2 * ["cluster"] + 2 * ["probe"]) + 2 * ["report"] + 2 * ["leaderboard"]
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_on_the_page_is_one():
+    page = Path(__file__).parents[2] / "docs" / "leaderboard.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    plan = make_plan(tomllib.loads(text))
+    assert plan.dataset == ("galaxies.csv", "--root", "images", "--center-crop", "212")
+    assert [backbone.has_views for backbone in plan.backbones] == [True, False]
 
 
 def test_controls_that_were_asked_for_are_not_made_twice():

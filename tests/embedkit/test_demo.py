@@ -39,6 +39,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
     assert {command[0] for command in commands} == set(cli.VERBS) - {
         "datasets",
         "verify",
+        "quality",
         "pretrain",
         "compare",
         "bench",
