@@ -37,15 +37,20 @@ def permuted_accuracy(result: Result) -> float | None:
     return float(confusion.sum(axis=1) @ confusion.sum(axis=0) / confusion.sum() ** 2)
 
 
+def chance_levels(results: Sequence[Result]) -> dict[str, float]:
+    """Accuracy without any skill, the highest over a group's results; what none of them knows is left out."""
+    majority = [m.value for r in results if (m := r.metrics.get("majority_accuracy")) and m.value is not None]
+    permuted = [value for r in results if (value := permuted_accuracy(r)) is not None]
+    named = (("majority class", majority), ("permuted labels", permuted))
+    return {name: max(values) for name, values in named if values}
+
+
 def control_notes(results: Sequence[Result]) -> list[str]:
     """Say the levels of chance of a group, and which controls are missing and how to make them."""
     notes = []
-    majority = [m.value for r in results if (m := r.metrics.get("majority_accuracy")) and m.value is not None]
-    permuted = [value for r in results if (value := permuted_accuracy(r)) is not None]
     levels = [
-        f"{name} {max(values):.3f}"
-        for name, values in (("majority class", majority), ("permuted labels at most", permuted))
-        if values
+        f"{name}{' at most' * (name == 'permuted labels')} {value:.3f}"
+        for name, value in chance_levels(results).items()
     ]
     if levels:
         notes.append(f"Controls: {', '.join(levels)}.")

@@ -13,8 +13,9 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.outcomes import read_outcomes
 from embedkit.results import Result, locate_results
 from reports.leaderboard import leaderboard
+from reports.leaderboard_page import render
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", "markdown", "csv", "json", "html")
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
@@ -30,13 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to write it")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there instead of on the terminal")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write one sortable page with the intervals drawn"
+    )
     return _run
 
 
 def _run(args: argparse.Namespace) -> None:
     style = "json" if args.json else args.format
     if args.output is not None and style == "table":
-        by_ending = {".md": "markdown", ".csv": "csv", ".json": "json"}
+        by_ending = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
         style = by_ending.get(Path(args.output).suffix.lower(), "")
         if not style:
             raise UsageError(
@@ -51,6 +55,9 @@ def _run(args: argparse.Namespace) -> None:
     if board.n_older:
         runs = "run" if board.n_older == 1 else "runs"
         note(f"Left out {board.n_older} older {runs} of the same thing; the newest of each is shown.")
+    if args.html is not None:
+        _write(Path(args.html), render(board, title=_title(args.runs)))
+        note(f"{args.html}: open it in a browser.")
     if style == "table":
         for i, (table, (key, _)) in enumerate(zip(board.to_tables(), board.groups(), strict=True)):
             if i:
@@ -66,6 +73,8 @@ def _run(args: argparse.Namespace) -> None:
         text = board.to_markdown()
     elif style == "csv":
         text = board.to_csv()
+    elif style == "html":
+        text = render(board, title=_title(args.runs))
     else:
         text = json.dumps(board.to_json(), indent=2) + "\n"
     if args.output is None:
@@ -91,6 +100,10 @@ def _kept(located: Sequence[tuple[Path, Result]], args: argparse.Namespace) -> l
         if not kept and known:
             raise UsageError(f"--{name} {wanted}: no such result. There are: {', '.join(known)}.")
     return kept
+
+
+def _title(runs: str) -> str:
+    return f"Leaderboard: {Path(runs).resolve().name}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,21 +1,8 @@
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const $ = (id) => document.getElementById(id);
+  const { data, $, make, dark, onTheme } = embedkit;
 
   // ---- small things -------------------------------------------------------------------------------------
-  // Everything from the data reaches the page as text, never as markup.
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(props)) {
-      if (name === "class") node.className = value;
-      else if (name === "text") node.textContent = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value !== null && value !== undefined) node.setAttribute(name, value);
-    }
-    node.append(...children.filter((child) => child !== null));
-    return node;
-  };
   const unpack = (packed) => {
     const text = atob(packed.data);
     const bytes = new Uint8Array(text.length);
@@ -61,7 +48,6 @@
     star: '<path d="M7 .8l1.900 4.100 4.400.5-3.300 3 .9 4.400L7 10.600l-3.900 2.200.9-4.400-3.300-3 4.400-.5z"/>', hexagon: '<path d="M7 1l5.200 3v6L7 13l-5.200-3V4z"/>',
   };
   const RAMP = data.ramp;
-  const dark = () => document.documentElement.classList.contains("dark");
   const grey = () => (dark() ? "#59606b" : "#b4bac4");
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const look = (code) => (code < 0 ? { color: grey(), symbol: "circle" } : { color: HUES[code % HUES.length], symbol: SYMBOLS[Math.floor(code / HUES.length) % SYMBOLS.length] });
@@ -366,11 +352,7 @@
   };
 
   // ---- start --------------------------------------------------------------------------------------------
-  const wanted = matchMedia("(prefers-color-scheme: dark)");
-  const setTheme = (isDark) => document.documentElement.classList.toggle("dark", isDark);
-  setTheme(wanted.matches);
-  wanted.addEventListener("change", () => { setTheme(wanted.matches); drawLegend(); draw(); });
-  $("theme").addEventListener("click", () => { setTheme(!dark()); drawLegend(); draw(); });
+  onTheme(() => { drawLegend(); draw(); });
 
   fillColors();
   results(); confusions(); galleries(); header();

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ from reports.columns import Category, Column
 from reports.evidence import Clustering, Confusion
 from reports.leaderboard import TEXT_COLUMNS, Leaderboard, cells
 from reports.map import Map
+from reports.template import fill, script_json
 from reports.thumbnails import Thumbnails
 
 # Okabe & Ito's six that show on white and on black, a brown and a violet. Under simulated deuteranopia,
@@ -36,7 +34,6 @@ RAMP = (
     (1.0, "#fde725"),
 )
 GALLERY_SIZE = 12
-ROOM = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -104,18 +101,10 @@ def render(page: Page) -> str:
     parts = {
         "title": html.escape(page.title),
         "version": html.escape(page.version),
-        "style": (ROOM / "page.css").read_text(encoding="utf-8"),
-        "script": (ROOM / "page.js").read_text(encoding="utf-8"),
         "plotly": plotly.offline.get_plotlyjs().replace("</script", "<\\/script"),
-        "data": _json(_data(page)),
+        "data": script_json(_data(page)),
     }
-    # One pass over the template: a value that happens to contain a placeholder is never expanded.
-    pieces = (ROOM / "page.html").read_text(encoding="utf-8").split("{{")
-    text = [pieces[0]]
-    for piece in pieces[1:]:
-        name, rest = piece.split("}}", 1)
-        text += [parts[name], rest]
-    return "".join(text)
+    return fill("page.html", parts)
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -229,21 +218,3 @@ def _pack(values: NDArray[Any]) -> dict[str, str]:
     kind = "i4" if values.dtype.kind == "i" else "f4"
     data = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
     return {"type": kind, "data": base64.b64encode(data).decode()}
-
-
-def _json(value: Any) -> str:
-    # "<" never appears, so that no text can end the script element or open a comment in it.
-    return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False, default=float).replace(
-        "<", "\\u003c"
-    )
-
-
-def _finite(value: Any) -> Any:
-    # JSON has no NaN, and a browser refuses the whole page for one in a foreign provenance.
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -63,7 +63,7 @@ class ReportOptions:
     def __post_init__(self) -> None:
         if self.prep != "none":
             # On use: `--help` waits for no scikit-learn.
-            from embedkit.preparation import Preparation
+            from embedkit.preparation_steps import Preparation
 
             Preparation.parse(self.prep)
         if not 16 <= self.thumbnail_size <= 256:

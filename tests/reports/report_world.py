@@ -52,3 +52,12 @@ def page_data(path):
     """Return the JSON that a report embeds."""
     text = Path(path).read_text(encoding="utf-8")
     return json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+
+
+def write_predictions(path: Path, right):
+    """Write the predictions of a probe for as many test rows as `right` (n,) bool has."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "split", "true", "predicted"])
+        for i, is_right in enumerate(right):
+            writer.writerow([f"row {i:04d}", "test", "a", "a" if is_right else "b"])

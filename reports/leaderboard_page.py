@@ -1,0 +1,59 @@
+"""The leaderboard as one HTML file: tables to sort and filter, each interval drawn beside its row."""
+
+from __future__ import annotations
+
+from embedkit.paired import ALPHA
+from embedkit.results import versions
+from reports.controls import chance_levels, control
+from reports.leaderboard import TEXT_COLUMNS, Entry, Leaderboard, cells, lower_is_better, ranking_metric
+from reports.template import fill, script_json
+
+
+def render(board: Leaderboard, *, title: str = "Leaderboard") -> str:
+    """Return the page as one HTML text that holds all it shows and asks the network for nothing.
+
+    Parameters
+    ----------
+    board
+        With ranks, where they shall be shown.
+    title
+        Of the window.
+    """
+    groups = [_group(board, key, entries) for key, entries in board.groups()]
+    data = {"title": title, "n": len(board.entries), "groups": groups}
+    return fill("leaderboard.html", {"version": versions().get("embedkit", ""), "data": script_json(data)})
+
+
+def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
+    header, lines = cells(entries, board.sort)
+    metric = ranking_metric(entries, board.sort)
+    results = [entry.result for entry in entries]
+    found = board.tested.get(key)
+    apart: list[list[int]] = [[] for _ in entries]
+    for pair in found.pairs if found else ():
+        if pair.p_holm <= ALPHA:
+            apart[pair.first].append(pair.second)
+            apart[pair.second].append(pair.first)
+    rows = []
+    for entry, line, others in zip(entries, lines, apart, strict=True):
+        value = None if metric is None else entry.result.metrics.get(metric)
+        rows.append(
+            {
+                "cells": line,
+                "point": None if value is None else [value.value, value.low, value.high],
+                "control": control(entry.result),
+                "apart": others,
+            }
+        )
+    return {
+        "dataset": key[0],
+        "task": key[1],
+        "header": header,
+        "number": [name not in TEXT_COLUMNS for name in header],
+        "metric": metric,
+        "lower_is_better": metric is not None and lower_is_better(metric),
+        "tested": bool(found and found.pairs),
+        "levels": chance_levels(results) if metric == "accuracy" else {},
+        "rows": rows,
+        "notes": board.notes(key),
+    }
