@@ -80,11 +80,15 @@ def verdict(compared: Sequence[Compared], a: str = "A", b: str = "B", *, alpha: 
             better.append(_points(one.name, one.difference.value, low, high))
         else:
             worse.append(_points(one.name, -one.difference.value, -high, -low))
-    parts = [f"{b} is better than {a} by {' and '.join(better)}"] if better else []
-    parts += [f"{a} is better than {b} by {' and '.join(worse)}"] if worse else []
-    parts += [f"by {' and '.join(same)} accuracy they can't be told apart"] if same else []
+    parts = [f"{b} is better than {a} by {_listed(better)}"] if better else []
+    parts += [f"{a} is better than {b} by {_listed(worse)}"] if worse else []
+    parts += [f"by {_listed(same)} accuracy they can't be told apart"] if same else []
     sentence = "; ".join(parts) + "."
     return sentence if better or worse else sentence[0].upper() + sentence[1:]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _points(name: str, value: float, low: float, high: float) -> str:
@@ -158,15 +162,22 @@ def _name(path: Path, prep: str | None) -> str:
 def _score(command: list[str], folder: Path) -> Outcomes:
     """Run a verb, quiet on stdout, and read which images its result got right."""
     from embedkit.outcomes import read_outcomes
-    from embedkit.results import locate_results
+    from embedkit.results import RESULTS_FILE, read_results
 
     command = [*command, "-o", str(folder)]
     console.note(f"\n$ embedkit {shlex.join(command)}")
+    lines = folder / RESULTS_FILE
+    n_before = len(read_results(lines)) if lines.exists() else 0
     with contextlib.redirect_stdout(io.StringIO()):
         code = cli.main(command)
     if code:
         raise EmbedkitError(f"nothing to compare: `embedkit {command[0]}` ended with exit code {code}.")
-    _, result = locate_results(folder)[-1]
+    written = read_results(lines)[n_before:]
+    if len(written) != 1:
+        raise EmbedkitError(
+            f"{lines}: {len(written)} new results where one was due. Does another command write there?"
+        )
+    (result,) = written
     try:
         return read_outcomes(result, folder)
     except EmbedkitError as error:

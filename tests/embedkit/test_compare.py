@@ -53,7 +53,7 @@ def test_a_file_against_itself_cannot_be_told_apart(tmp_path, capsys):
     a = write(tmp_path / "a.h5", 1.0)
     assert main(["compare", str(a), str(a), "--split", "kfold:3", "-o", str(tmp_path / "o")]) == 0
     out = capsys.readouterr().out
-    assert "By 20-NN and linear and k-means accuracy they can't be told apart." in out
+    assert "By 20-NN, linear and k-means accuracy they can't be told apart." in out
 
 
 def test_other_images_are_refused_or_reduced_to_the_common_ones(tmp_path, capsys):
@@ -67,3 +67,17 @@ def test_other_images_are_refused_or_reduced_to_the_common_ones(tmp_path, capsys
         FeatureFile(tmp_path / "o" / "B" / "b.h5") as other,
     ):
         assert sorted(copy.rows.ids) == sorted(other.rows.ids)
+
+
+def test_running_again_reads_its_own_results(tmp_path, capsys):
+    a, b = write(tmp_path / "a.h5", 0.5), write(tmp_path / "b.h5", 2.0)
+
+    def measures(first, second):
+        command = ["compare", str(first), str(second), "--split", "kfold:3", "--json"]
+        assert main([*command, "-o", str(tmp_path / "o")]) == 0
+        return json.loads(capsys.readouterr().out)["measures"]
+
+    forth = measures(a, b)
+    back = measures(b, a)  # into the same folder, where the other file's lines still stand
+    assert [m["difference"]["value"] for m in back] == [-m["difference"]["value"] for m in forth]
+    assert measures(a, b) == forth
