@@ -247,7 +247,7 @@ def test_columns_that_a_split_needs(make_file):
         probe(make_file(), ProbeOptions(split="file"))
     with pytest.raises(EmbedkitError, match="no group column stored. Use --split stratified"):
         probe(make_file(), ProbeOptions(split="group"))
-    with pytest.raises(UsageError, match="--kind forest: unknown. Give one of linear, knn"):
+    with pytest.raises(UsageError, match="--kind forest: unknown. Give one of linear, linear-sgd, mlp, knn"):
         ProbeOptions(kind="forest")
 
 
