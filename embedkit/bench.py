@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from embedkit.preparation_steps import Preparation
 
 OUTPUT = Path("runs/bench")
-LEADERBOARDS = ("leaderboard.md", "leaderboard.json")
+LEADERBOARDS = ("leaderboard.md", "leaderboard.json", "leaderboard.html")
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def test_from_images_to_a_leaderboard_with_controls(tmp_path, monkeypatch, capsy
     kinds = [str(line["control"]) for line in board["results"]]
     assert sorted(kinds) == sorted(2 * ["None", "pixels", "random"])
     assert "| knn |" in Path("out/leaderboard.md").read_text()
+    assert "pixels:32" in Path("out/leaderboard.html").read_text()
     control = "test_vit-image_size-32-resize-32-views-rot4-random_init-0.h5"
     assert sorted(path.name for path in Path("out/features").glob("*.h5")) == [
         "pixels-32.h5",
@@ -187,7 +188,7 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys
         "-o runs/bench" in lines
     )
     assert [line.split()[1] for line in lines] == (
-        2 * ["extract"] + 2 * (2 * ["cluster"] + 2 * ["probe"]) + 2 * ["report"] + 2 * ["leaderboard"]
+        2 * ["extract"] + 2 * (2 * ["cluster"] + 2 * ["probe"]) + 2 * ["report"] + 3 * ["leaderboard"]
     )
     assert list(tmp_path.iterdir()) == []
 
