@@ -73,16 +73,11 @@ class Leaks:
         graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
         return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
-    def n_across(self, kind: str, split: Split) -> int:
-        """Count the test rows that a pair of this kind joins to a training or validation row."""
-        found = self.pairs[kind]
-        part = np.zeros(1 + max(int(index.max()) for index in _parts(split) + [found.ravel()] if len(index)))
-        part[split.train] = part[split.validation] = 1
-        part[split.test] = 2
-        n = len(part)
-        group = self.groups(n, (kind,))
-        learnt = np.unique(group[part == 1])
-        return int(np.isin(group[part == 2], learnt).sum())
+    def n_across(self, kind: str, split: Split, n: int) -> int:
+        """Count the test rows that pairs of this kind join to training or validation rows, of n rows."""
+        groups = self.groups(n, (kind,))
+        learnt = np.concatenate([groups[split.train], groups[split.validation]])
+        return int(np.isin(groups[split.test], learnt).sum())
 
 
 def fingerprint(source: bytes | NDArray[Any], where: str) -> tuple[str, NDArray[np.float32]]:
@@ -107,8 +102,9 @@ def fingerprint(source: bytes | NDArray[Any], where: str) -> tuple[str, NDArray[
 def exact_copies(digests: NDArray[np.str_]) -> I64:
     """Pair each row with the first of the same digest (n,); empty digests match nothing."""
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    pairs = np.column_stack([first[group], np.arange(len(digests))])
-    return pairs[(pairs[:, 0] != pairs[:, 1]) & (digests != "")]
+    pairs: I64 = np.column_stack([first[group], np.arange(len(digests))])
+    copies: I64 = pairs[(pairs[:, 0] != pairs[:, 1]) & (digests != "")]
+    return copies
 
 
 def near_copies(
@@ -118,8 +114,8 @@ def near_copies(
 
     Candidates differ in at most `bits` of 63 between the perceptual hash of one and that of the other in any
     of its eight orientations: the signs, about their median, of the lowest 8 x 8 DCT coefficients without the
-    mean. They are confirmed where the largest correlation of their thumbnails' Laplacians over the eight is at
-    least `correlation`. Crops and other exposures of one object are not found.
+    mean. They are confirmed where the largest correlation of their thumbnails' Laplacians over the eight is
+    at least `correlation`. Crops and other exposures of one object are not found.
 
     Parameters
     ----------
@@ -157,15 +153,15 @@ def sky_copies(coordinates: NDArray[np.float64], *, arcseconds: float = ARCSECON
     ra, dec = np.deg2rad(coordinates[rows]).T
     unit = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     chord = 2 * np.sin(np.deg2rad(arcseconds / 3600) / 2)
-    pairs = cKDTree(unit).query_pairs(chord, output_type="ndarray")
-    return rows[pairs].reshape(-1, 2)
+    pairs: I64 = rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
+    return pairs.reshape(-1, 2)
 
 
 def close_neighbours(x: NDArray[Any], *, close: float = CLOSE) -> I64:
     """Pair mutual nearest neighbours of `x` (n, d) that are nearer than `close` of what is usual.
 
-    The measure is the cosine distance of the centred rows, and the usual one its median over all rows' nearest
-    neighbours.
+    The measure is the cosine distance of the centred rows, and the usual one its median over all rows'
+    nearest neighbours.
     """
     if len(x) < 3:
         return np.empty((0, 2), np.int64)
@@ -176,7 +172,8 @@ def close_neighbours(x: NDArray[Any], *, close: float = CLOSE) -> I64:
     other = np.where(second, found.index[:, 1], found.index[:, 0])
     distance = 1 - np.where(second, found.similarity[:, 1], found.similarity[:, 0])
     mutual = (other[other] == own) & (distance <= close * np.median(distance)) & (own < other)
-    return np.column_stack([own, other])[mutual]
+    pairs: I64 = np.column_stack([own, other])[mutual]
+    return pairs
 
 
 def without_copies(split: Split, groups: I64) -> Split:
@@ -194,10 +191,6 @@ def without_copies(split: Split, groups: I64) -> Split:
     return Split(f"{split.name}, no copies", train, validation, split.test)
 
 
-def _parts(split: Split) -> list[I64]:
-    return [split.train, split.validation, split.test]
-
-
 def _orientations(images: NDArray[np.float32]) -> NDArray[np.float32]:
     flipped = images[:, :, ::-1]
     return np.stack([np.rot90(i, k, axes=(1, 2)) for i in (images, flipped) for k in range(4)])
@@ -206,7 +199,9 @@ def _orientations(images: NDArray[np.float32]) -> NDArray[np.float32]:
 def _hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
     low = fft.dctn(images, axes=(1, 2))[:, :HASH_SIDE, :HASH_SIDE].reshape(len(images), -1)[:, 1:]
     bits = low > np.median(low, axis=1, keepdims=True)
-    return (bits.astype(np.uint64) << np.arange(bits.shape[1], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+    places = np.arange(bits.shape[1], dtype=np.uint64)
+    hashes: NDArray[np.uint64] = (bits.astype(np.uint64) << places).sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def _detail(images: NDArray[np.float32]) -> NDArray[np.float32]:
