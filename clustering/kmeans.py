@@ -10,12 +10,14 @@ from typing import Any, Self
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from clustering import many_centers
 from clustering.memberships import memberships
 from embedkit.errors import DataError
 from embedkit.matrix import BLOCK, as_matrix
@@ -32,7 +34,8 @@ N_FIRST_ITERATIONS, N_FINALISTS = 10, 4
 N_SWAPS, N_SWAP_ITERATIONS, N_PROMISING = 16, 8, 2
 MIN_GAIN = 1e-5
 MAX_IDLE_ROUNDS, MAX_ROUNDS = 3, 20
-# With more clusters than this, the place of one of them hardly matters.
+# With more clusters than this, the place of one of them hardly matters: no swaps, seeding in batches, and
+# bounds that one number for all centroids no longer makes tight give way to a search of those that moved.
 MAX_SWAPPED_K = 100
 # Multiplications in one search for the nearest centroids, from which on several threads share it.
 LARGE = 2e9
@@ -47,7 +50,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     changes its cluster. faiss' own training loop is not used: it takes a sample of 256 rows a centroid
     unless told otherwise, starts from random rows, and stops after a fixed number of iterations. Here every
     iteration decides for every row. A cluster that loses all rows starts again at the row that is farthest
-    from its centroid, so that none is empty at the end.
+    from its centroid, so that none is empty at the end. With more than 100 clusters there are no swaps, and
+    the seeds are drawn in batches from at most 50 rows a cluster.
 
     Parameters
     ----------
@@ -60,7 +64,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     spherical
         Scale rows and centroids to unit length, so that clusters go by direction (cosine).
     device
-        ``cpu``, ``cuda`` (a GPU that faiss can use, else an error), or ``auto``: the GPU if faiss has one.
+        ``cpu``, ``cuda`` (a GPU that faiss or PyTorch can use, else an error), or ``auto``: a GPU if one of
+        the two has it, faiss first.
     random_state
         Seed; the same seed gives the same clusters on the same machine.
 
@@ -74,7 +79,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_iter_ : int
         Iterations of the last run, which ends when no row changes.
     backend_ : str
-        ``faiss-cpu`` or ``faiss-gpu``.
+        ``faiss-cpu``, ``faiss-gpu``, or ``torch-cuda`` where PyTorch alone sees the GPU.
 
     References
     ----------
@@ -125,15 +130,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         def restart(sequence: np.random.SeedSequence) -> _Run:
             start = problem.seeding(np.random.default_rng(sequence))
-            run = problem.descend(start, TOLERANCE, N_FIRST_ITERATIONS)
+            # One restart has no rival: with many clusters it runs through, with few the swaps go on from it.
+            alone = self.n_init == 1 and k > MAX_SWAPPED_K
+            run = problem.descend(start, 0.0 if alone else TOLERANCE, None if alone else N_FIRST_ITERATIONS)
             if on_restart is not None:
                 on_restart()
             return run
 
-        n_threads = 1 if x.size * k < LARGE else 0
+        n_threads = 1 if x.size * k < LARGE and k <= MAX_SWAPPED_K else 0
         with _Workers(self.backend_, n_threads) as workers:
             runs = sorted(workers.map(restart, seeds[:-1]), key=lambda run: run.inertia)
-            finalists = workers.map(lambda run: problem.descend(run.centers, TOLERANCE), runs[:N_FINALISTS])
+            finalists = runs[:N_FINALISTS]
+            if self.n_init > 1 or k <= MAX_SWAPPED_K:
+                finalists = workers.map(lambda run: problem.descend(run.centers, TOLERANCE), finalists)
             best = min(finalists, key=lambda run: run.inertia)
             best = _swap_search(problem, best, np.random.default_rng(seeds[-1]), workers)
             (best,) = workers.map(problem.finish, [best])
@@ -254,6 +263,8 @@ class _Problem:
 
     def seeding(self, rng: np.random.Generator) -> F32:
         """Greedy k-means++: each next centroid is the best of a few rows drawn by squared distance."""
+        if self.k > MAX_SWAPPED_K:
+            return many_centers.seeding(self.x, self.k, rng)
         n, n_trials = len(self.x), 2 + int(np.log(self.k))
         chosen = np.empty(self.k, dtype=np.int64)
         chosen[0] = rng.integers(n)
@@ -274,7 +285,8 @@ class _Problem:
 
     def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> _Run:
         """Lloyd's iterations until the centroids move by at most `tolerance`, or no row changes."""
-        rows = _Assigned(self.x, centers, self.backend)
+        kind = _AssignedToMany if self.k > MAX_SWAPPED_K else _Assigned
+        rows = kind(self.x, centers, self.backend)
         n_iter = 0
         while n_iter < (max_iter or self.max_iter):
             n_iter += 1
@@ -361,10 +373,14 @@ class _Assigned:
         self.upper[some] = np.sqrt(np.maximum(squared[:, 0] + slack, 0))
         other = squared[:, 1] if len(self.centers) > 1 else np.inf
         self.lower[some] = np.sqrt(np.maximum(other - slack, 0))
-        before, after = self.labels[some], nearest[:, 0]
+        return self._relabel(some, nearest[:, 0])
+
+    def _relabel(self, some: NDArray[np.int64], after: NDArray[np.int64]) -> int:
+        before = self.labels[some]
         changed = np.flatnonzero(before != after)
-        before, after, x = before[changed], after[changed], x if len(changed) == len(x) else x[changed]
-        self.labels[some[changed]] = after
+        before, after, some = before[changed], after[changed], some[changed]
+        x = self.x if len(some) == len(self.x) else self.x[some]
+        self.labels[some] = after
         self._add(after, x, 1)
         if len(before) and before[0] >= 0:
             self._add(before, x, -1)
@@ -381,6 +397,51 @@ class _Assigned:
         self.counts += sign * np.bincount(labels, minlength=k)
 
 
+class _AssignedToMany(_Assigned):
+    """The same for many centroids, where the largest step is too long for a bound to hold.
+
+    A centroid that did not move is as far from a row as before. A row whose own centroid came no farther can
+    only change to one that moved, so it is compared with those alone: few of them in the later iterations.
+    """
+
+    def move(self, centers: F32, steps: NDArray[np.float64]) -> int:
+        self.centers = centers
+        moved = np.flatnonzero(steps > 0)
+        if not len(moved):
+            return 0
+        if len(moved) > 0.9 * len(centers):
+            return self._search(np.arange(len(self.x)))
+        before = self.squared.copy()
+        own = np.flatnonzero(steps[self.labels] > 0)
+        self.squared[own] = _squared(self.x[own], centers[self.labels[own]])
+        farther = self.squared > before
+        n_changed = self._search(np.flatnonzero(farther))
+        rest = np.flatnonzero(~farther)
+        if not len(rest):
+            return n_changed
+        squared, which = _nearest(self.x[rest], np.ascontiguousarray(centers[moved]), self.backend)
+        # Nearer by more than rounding: two ways to find one distance must not take turns for ever.
+        gain = self.squared[rest] - squared
+        nearer = gain > self._rounding * self._norms[rest]
+        rest, squared, which = rest[nearer], squared[nearer], moved[which[nearer]]
+        self.squared[rest] = squared
+        return n_changed + self._relabel(rest, which)
+
+    def _search(self, some: NDArray[np.int64]) -> int:
+        if len(some) == len(self.x):
+            self.squared, nearest = _nearest(self.x, self.centers, self.backend)
+            return self._relabel(some, nearest)
+        if not len(some):
+            return 0
+        self.squared[some], nearest = _nearest(self.x[some], self.centers, self.backend)
+        return self._relabel(some, nearest)
+
+
+def _squared(x: F32, centers: F32) -> F32:
+    difference = x - centers
+    return np.asarray(np.einsum("nd,nd->n", difference, difference))
+
+
 def _nearest(x: F32, centers: F32, backend: str) -> tuple[F32, NDArray[np.int64]]:
     """Squared distance (n,) to the nearest of `centers` (k, d), and which it is (n,)."""
     squared, nearest = _search(x, centers, backend, 1)
@@ -389,6 +450,8 @@ def _nearest(x: F32, centers: F32, backend: str) -> tuple[F32, NDArray[np.int64]
 
 def _search(x: F32, centers: F32, backend: str, m: int) -> tuple[F32, NDArray[np.int64]]:
     """Squared distances (n, m) to the nearest of `centers` (k, d), and which they are (n, m)."""
+    if backend.startswith("torch"):
+        return many_centers.search(x, centers, backend.removeprefix("torch-"), m)
     index: Any = faiss.IndexFlatL2(x.shape[1])
     if backend == "faiss-gpu":
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
@@ -421,13 +484,16 @@ def _check_distinct(x: F32, k: int) -> None:
 def _backend(device: str) -> str:
     if device not in DEVICES:
         raise DataError(f"device={device!r} is not one of {', '.join(DEVICES)}.")
+    if device == "cpu":
+        return "faiss-cpu"
     # faiss-cpu has no GPU functions at all.
-    n_gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    if device == "cuda" and n_gpus == 0:
-        raise DataError(
-            "device='cuda', but faiss sees no GPU. Install faiss-gpu on a machine with CUDA, or take 'cpu'."
-        )
-    return "faiss-gpu" if device != "cpu" and n_gpus else "faiss-cpu"
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        return "faiss-gpu"
+    if torch.cuda.is_available():
+        return "torch-cuda"
+    if device == "cuda":
+        raise DataError("device='cuda', but neither faiss nor PyTorch sees a GPU. Take 'cpu' or 'auto'.")
+    return "faiss-cpu"
 
 
 def _swap_search(problem: _Problem, best: _Run, rng: np.random.Generator, workers: _Workers) -> _Run:
@@ -457,7 +523,7 @@ class _Workers:
 
     def __init__(self, backend: str, n_threads: int) -> None:
         n_cores = max(1, faiss.omp_get_max_threads())
-        n_workers = 1 if backend == "faiss-gpu" or not n_threads else n_cores
+        n_workers = 1 if backend != "faiss-cpu" or not n_threads else n_cores
         n_threads = n_threads or n_cores
         self._pool = ThreadPoolExecutor(n_workers, initializer=lambda: faiss.omp_set_num_threads(n_threads))
 

@@ -181,7 +181,7 @@ def test_refuses_what_cannot_be_clustered():
     hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0, reason="there is a GPU"
 )
 def test_asks_for_a_gpu_in_vain():
-    with pytest.raises(DataError, match="faiss sees no GPU"):
+    with pytest.raises(DataError, match="neither faiss nor PyTorch sees a GPU"):
         KMeans(2, device="cuda").fit(overlapping(n=50))
     assert KMeans(2).fit(overlapping(n=50)).backend_ == "faiss-cpu"
 
@@ -190,3 +190,24 @@ def test_restarts_are_reported_as_they_end():
     calls = []
     KMeans(3, n_init=5).fit(blobs()[0], on_restart=lambda: calls.append(1))
     assert len(calls) == 5
+
+
+def test_many_clusters_are_no_worse_than_scikit_learns():
+    x = overlapping(n=3000)
+    ours = KMeans(200, n_init=1, device="cpu").fit(x)
+    peer = SklearnKMeans(200, n_init=1, random_state=0).fit(x)
+    assert ours.inertia_ <= peer.inertia_ * 1.005
+    assert np.bincount(ours.labels_, minlength=200).min() > 0
+    distances = np.linalg.norm(x[:, np.newaxis] - ours.cluster_centers_, axis=2)
+    assert ours.inertia_ == pytest.approx((distances.min(axis=1) ** 2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [9, 150])
+def test_torch_assigns_as_faiss_does(k, monkeypatch):
+    x = overlapping(n=2000)
+    faiss_run = KMeans(k, n_init=1, device="cpu").fit(x)
+    monkeypatch.setattr("clustering.kmeans._backend", lambda device: "torch-cpu")
+    torch_run = KMeans(k, n_init=1).fit(x)
+    assert torch_run.inertia_ == pytest.approx(faiss_run.inertia_, rel=1e-4)
+    np.testing.assert_array_equal(torch_run.predict(x), torch_run.labels_)
+    assert adjusted_rand_score(faiss_run.labels_, torch_run.labels_) > 0.999
