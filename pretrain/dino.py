@@ -38,16 +38,24 @@ class DINOLoss(nn.Module):
         tau_s of the paper.
     center_momentum
         m of the centre's moving average, equation 4.
+    centering
+        ``mean`` subtracts that centre; ``sinkhorn`` balances the prototypes within each batch instead.
     """
 
     center: torch.Tensor
 
     def __init__(
-        self, prototypes: int, *, student_temperature: float = 0.1, center_momentum: float = 0.9
+        self,
+        prototypes: int,
+        *,
+        student_temperature: float = 0.1,
+        center_momentum: float = 0.9,
+        centering: str = "mean",
     ) -> None:
         super().__init__()
         self.student_temperature = student_temperature
         self.center_momentum = center_momentum
+        self.centering = centering
         self.register_buffer("center", torch.zeros(prototypes))
 
     def forward(
@@ -64,7 +72,24 @@ class DINOLoss(nn.Module):
         temperature
             tau_t of the paper.
         """
-        targets = [F.softmax((logits - self.center) / temperature, dim=-1) for logits in teacher]
+        return self.compare(student, self.targets(teacher, temperature=temperature))
+
+    def answers(self, logits: torch.Tensor, *, temperature: float) -> torch.Tensor:
+        """Centre and sharpen the teacher's logits (n, k); rows sum to 1."""
+        if self.centering == "sinkhorn":
+            return sinkhorn(logits, temperature)
+        return F.softmax((logits - self.center) / temperature, dim=-1)
+
+    def targets(self, teacher: list[torch.Tensor], *, temperature: float) -> list[torch.Tensor]:
+        """Return the answers to each view of a whole batch; then moves the centre."""
+        joint = torch.cat(teacher)
+        found = self.answers(joint, temperature=temperature)
+        if self.centering == "mean":
+            self.center.mul_(self.center_momentum).add_(joint.mean(dim=0), alpha=1 - self.center_momentum)
+        return list(found.chunk(len(teacher)))
+
+    def compare(self, student: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
+        """Mean cross-entropy over the pairs of different views, of a batch or an equal part of it."""
         logs = [F.log_softmax(logits / self.student_temperature, dim=-1) for logits in student]
         terms = [
             -(target * log).sum(dim=-1).mean()
@@ -72,6 +97,17 @@ class DINOLoss(nn.Module):
             for j, log in enumerate(logs)
             if i != j
         ]
-        mean = torch.cat(teacher).mean(dim=0)
-        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
         return torch.stack(terms).mean()
+
+
+def sinkhorn(logits: torch.Tensor, temperature: float, *, iterations: int = 3) -> torch.Tensor:
+    """Share (n, k) logits out so that all prototypes get alike; rows sum to 1.
+
+    Caron et al. 2020, Unsupervised learning of visual features by contrasting cluster assignments, NeurIPS,
+    algorithm 1; in logarithms, as the exponents reach 1 / 0.04.
+    """
+    log_q = logits / temperature
+    for _ in range(iterations):
+        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
+        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
+    return log_q.exp()

@@ -58,9 +58,8 @@ def knn_accuracy(x: torch.Tensor, labels: torch.Tensor, *, k: int = 20) -> float
     return float((votes.sum(dim=1).argmax(dim=1) == labels).float().mean())
 
 
-def teacher_monitors(logits: torch.Tensor, center: torch.Tensor, temperature: float) -> dict[str, float]:
+def teacher_monitors(p: torch.Tensor) -> dict[str, float]:
     """Entropy of the teacher's answers (n, k) and the divergence of their mean from uniform, over log k."""
-    p = F.softmax((logits.float() - center) / temperature, dim=1)
     log_k = math.log(p.shape[1])
     mean = p.mean(dim=0)
     return {

@@ -8,6 +8,7 @@ from embedkit.errors import UsageError
 
 METHODS = ("dino-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "natural")
+CENTERINGS = ("mean", "sinkhorn")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class PretrainOptions:
         ``galaxy`` or ``natural``.
     epochs, batch_size
         Passes over the training rows, and images in one update.
+    accumulate
+        Equal parts in which an update's batch goes through the student, for less memory.
     local_views, local_size
         DINO's small crops an image and their side in pixels; 0 for none.
     lr, weight_decay
@@ -57,6 +60,8 @@ class PretrainOptions:
         Of the teacher at the start, rising to 1; None takes one that forgets the start in the given steps.
     prototypes
         Outputs of DINO's projection head.
+    centering
+        How DINO's prototypes are kept in use: ``mean`` or ``sinkhorn``.
     koleo
         Weight of the KoLeo regulariser.
     held_out
@@ -73,12 +78,14 @@ class PretrainOptions:
     views: str = "galaxy"
     epochs: int = 10
     batch_size: int = 64
+    accumulate: int = 1
     local_views: int = 2
     local_size: int = 64
     lr: float = 5e-4
     weight_decay: float = 0.04
     momentum: float | None = None
     prototypes: int = 1024
+    centering: str = "mean"
     koleo: float = 0.0
     clip: float = 3.0
     held_out: int = 256
@@ -92,9 +99,21 @@ class PretrainOptions:
         for name, value, known in (
             ("--method", self.method, METHODS),
             ("--view-preset", self.views, PRESETS),
+            ("--centering", self.centering, CENTERINGS),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise UsageError(
+                f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size} into "
+                "equal parts."
+            )
+        if self.accumulate > 1 and (self.method == "vicreg" or self.koleo):
+            which = "vicreg" if self.method == "vicreg" else "--koleo"
+            raise UsageError(
+                f"--accumulate with {which}: it compares the images of a whole batch, so parts would train "
+                "something else. Leave one of them out."
+            )
         if self.monitor_every < 1 or (self.patience is not None and self.patience < 1):
             raise UsageError("--monitor-every and --patience must be 1 or more.")
         if min(self.epochs, self.prototypes) < 1 or min(self.batch_size, self.held_out) < 2:

@@ -12,7 +12,7 @@ from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
 from embedkit.extract_command import add_backbone_arguments, backbone_from_args
-from pretrain.options import METHODS, PRESETS, LoRA, PretrainOptions
+from pretrain.options import CENTERINGS, METHODS, PRESETS, LoRA, PretrainOptions
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--view-preset", dest="views", default=default.views, help=", ".join(PRESETS))
     group.add_argument("--epochs", type=int, default=default.epochs)
     group.add_argument("--batch-size", type=int, default=default.batch_size)
+    group.add_argument(
+        "--accumulate", type=int, default=default.accumulate, help="parts of a batch, to save memory"
+    )
     group.add_argument("--local-views", type=int, default=default.local_views, help="DINO: small crops")
     group.add_argument("--local-size", type=int, default=default.local_size, help="their side in pixels")
     group.add_argument("--lr", type=float, default=default.lr, help="peak learning rate")
     group.add_argument("--weight-decay", type=float, default=default.weight_decay)
     group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
     group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")
+    group.add_argument("--centering", default=default.centering, help="DINO: " + ", ".join(CENTERINGS))
     group.add_argument("--koleo", type=float, default=default.koleo, help="weight of KoLeo")
     group.add_argument("--clip", type=float, default=default.clip, help="largest norm of the gradient")
     group.add_argument("--held-out", type=int, default=default.held_out, help="images for the monitors")

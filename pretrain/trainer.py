@@ -110,7 +110,7 @@ class Run:
         self.dino = options.method != "vicreg"
         self.head: Any = DINOHead(d, options.prototypes) if self.dino else expander(d)
         self.head.to(self.device)
-        self.loss = DINOLoss(options.prototypes).to(self.device)
+        self.loss = DINOLoss(options.prototypes, centering=options.centering).to(self.device)
         self.teacher = deepcopy(self.student).requires_grad_(False) if self.dino else self.student
         self.teacher_head = deepcopy(self.head).requires_grad_(False) if self.dino else self.head
         self.parameters = [p for m in (self.student, self.head) for p in m.parameters() if p.requires_grad]
@@ -192,18 +192,27 @@ class Run:
         self.student.train()
         self.head.train()
         views = [self._views(rows, generator, size=size) for _ in range(2)]
-        loss = self._dino(views, rows, generator) if self.dino else self._vicreg(views)
-        if not torch.isfinite(loss):
-            raise EmbedkitError(f"the loss is {float(loss)} at step {self.step}. Lower --lr.")
+        small = [
+            self._views(rows, generator, size=options.local_size, local=True)
+            for _ in range(options.local_views if self.dino else 0)
+        ]
+        targets = self._targets(views) if self.dino else []
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), device=self.device)
+        for part in torch.arange(len(rows)).chunk(options.accumulate):
+            own, near, answers = ([x[part] for x in xs] for xs in (views, small, targets))
+            loss = (self._dino(own, near, answers) if self.dino else self._vicreg(own)) / options.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if not torch.isfinite(total):
+            raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. Lower --lr.")
         if self.dino and epoch == 0 and options.epochs > 1:  # the last layer rests for the first epoch
             self.head.last.weight.grad = None
         torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
         self.optimiser.step()
         if self.dino:
             self._move_teacher(cosine(self.step, self.steps, self.momentum, 1.0))
-        return float(loss.detach())
+        return float(total)
 
     def _vicreg(self, views: list[torch.Tensor]) -> torch.Tensor:
         with self._autocast():
@@ -211,26 +220,30 @@ class Run:
         a, b = self.head(features).chunk(2)
         return self._regularised(vicreg_loss(a, b), features)
 
+    @torch.no_grad()
+    def _targets(self, views: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Ask the teacher about the whole batch, since centring and Sinkhorn look at all of it."""
+        logits = []
+        for view in views:
+            parts = []
+            for part in view.chunk(self.options.accumulate):
+                with self._autocast():
+                    features = self.teacher(part)
+                parts.append(self.teacher_head(features.float()))
+            logits.append(torch.cat(parts))
+        return self.loss.targets(logits, temperature=self._temperature())
+
     def _dino(
-        self, views: list[torch.Tensor], rows: torch.Tensor, generator: torch.Generator
+        self, views: list[torch.Tensor], small: list[torch.Tensor], targets: list[torch.Tensor]
     ) -> torch.Tensor:
-        options = self.options
-        with torch.no_grad(), self._autocast():
-            features = self.teacher(torch.cat(views)).float()
-        with torch.no_grad():
-            teacher = list(self.teacher_head(features).chunk(2))
         with self._autocast():
             features = self.student(torch.cat(views)).float()
-        student = list(self.head(features).chunk(2))
-        if options.local_views:
-            small = [
-                self._views(rows, generator, size=options.local_size, local=True)
-                for _ in range(options.local_views)
-            ]
+        student = list(self.head(features).chunk(len(views)))
+        if small:
             with self._autocast():
                 local = self.student(torch.cat(small)).float()
-            student += list(self.head(local).chunk(options.local_views))
-        return self._regularised(self.loss(student, teacher, temperature=self._temperature()), features)
+            student += list(self.head(local).chunk(len(small)))
+        return self._regularised(self.loss.compare(student, targets), features)
 
     def _regularised(self, loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         if not self.options.koleo:
@@ -269,7 +282,7 @@ class Run:
             seen["knn_accuracy"] = knn_accuracy(both, self.labels)
         if self.dino:
             logits = self.teacher_head.eval()(features[0])
-            seen |= teacher_monitors(logits, self.loss.center, self._temperature())
+            seen |= teacher_monitors(self.loss.answers(logits, temperature=self._temperature()))
         return seen
 
     def _end_epoch(self, loss: float, seconds: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from embedkit.errors import EmbedkitError, UsageError
-from pretrain.dino import DINOHead, DINOLoss
+from pretrain.dino import DINOHead, DINOLoss, sinkhorn
 from pretrain.koleo import koleo_loss
 from pretrain.monitors import check_collapse, feature_monitors, rankme, teacher_monitors
 from pretrain.schedules import cosine, initial_share, teacher_momentum
@@ -38,6 +38,32 @@ def test_dino_is_algorithm_1_of_the_paper():
         assert float(found) == pytest.approx(np.mean(terms), rel=1e-9)
         center = 0.9 * center + 0.1 * np.concatenate(teacher).mean(axis=0)
         np.testing.assert_allclose(loss.center.numpy(), center, rtol=1e-9)
+
+
+def test_sinkhorn_is_the_naive_alternation_of_swav():
+    random = np.random.default_rng(2)
+    logits, temperature = random.uniform(-1, 1, size=(12, 5)), 0.05
+    q = np.exp(logits / temperature).T  # prototypes x images, as in the paper's listing
+    q /= q.sum()
+    k, n = q.shape
+    for _ in range(3):
+        q /= q.sum(axis=1, keepdims=True) * k
+        q /= q.sum(axis=0, keepdims=True) * n
+    expected = (q * n).T
+    np.testing.assert_allclose(sinkhorn(torch.tensor(logits), temperature), expected, rtol=1e-9)
+    # All views of the batch are balanced together, and no centre moves.
+    loss = DINOLoss(5, centering="sinkhorn").double()
+    parts = loss.targets([torch.tensor(logits[:6]), torch.tensor(logits[6:])], temperature=temperature)
+    np.testing.assert_allclose(torch.cat(parts), expected, rtol=1e-9)
+    assert loss.center.abs().max() == 0
+
+
+def test_sinkhorn_gives_every_prototype_its_share_where_softmax_gives_one_all():
+    logits = torch.randn(400, 8, generator=torch.Generator().manual_seed(0)) * 0.1
+    logits[:, 3] += 0.9
+    shares = sinkhorn(logits, 0.04, iterations=50).mean(dim=0)
+    torch.testing.assert_close(shares, torch.full((8,), 1 / 8), atol=2e-3, rtol=0)
+    assert torch.softmax(logits / 0.04, dim=1).mean(dim=0)[3] > 0.99
 
 
 def test_the_head_gives_cosines_with_prototypes():
@@ -89,14 +115,13 @@ def test_the_kinds_of_collapse_are_named():
     assert good["knn_agreement"] == 1
     with pytest.raises(EmbedkitError, match="complete collapse: all images have one feature vector"):
         check_collapse(feature_monitors(torch.ones(64, 16), torch.ones(64, 16)))
-    zero = torch.zeros(10)
-    uniform = teacher_monitors(torch.zeros(64, 10), zero, 0.04)
+    uniform = teacher_monitors(torch.full((64, 10), 0.1))
     with pytest.raises(EmbedkitError, match="collapse to uniform.*Lower the teacher's"):
         check_collapse(good | uniform)
-    one = teacher_monitors(torch.eye(10)[[3] * 64], zero, 0.04)
+    one = teacher_monitors(torch.eye(10)[[3] * 64])
     with pytest.raises(EmbedkitError, match="collapse to one prototype.*Raise the teacher's"):
         check_collapse(good | one)
-    sharp = teacher_monitors(torch.eye(10).repeat(7, 1), zero, 0.04)
+    sharp = teacher_monitors(torch.eye(10).repeat(7, 1))
     check_collapse(good | sharp)
     with pytest.raises(EmbedkitError, match="NaN"):
         check_collapse(good | {"rankme": math.nan})
