@@ -40,6 +40,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "datasets",
         "verify",
         "quality",
+        "leaks",
         "pretrain",
         "compare",
         "bench",
