@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from clustering.memberships import distances_to, memberships
 from embedkit.errors import DataError
-from embedkit.matrix import as_matrix
+from embedkit.matrix import CONSTANT, as_matrix
 
 LINKAGES = ("ward", "average", "complete", "single")
 # All pairs of rows are held in float64: 3.4 GiB at this many.
@@ -68,6 +68,8 @@ class Agglomerative(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         n = len(x)
         if k > n:
             raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+        if k > 1 and (x == x[0]).all():
+            raise DataError(CONSTANT.format(n=n))
         if n > MAX_ROWS:
             raise DataError(
                 f"{n:,} rows: agglomerative clustering holds all {n * (n - 1) // 2:,} pairs "
