@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedkit.checkpoints import load_weights, state_sha256
+from embedkit.checkpoints import load_weights, sizeless_sha256, state_sha256
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.hub import hub_or_cache
 from embedkit.preprocess import Overrides, Preprocessing, from_timm
@@ -277,6 +278,7 @@ def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module,
             raise EmbedkitError(
                 f"{folder}: this adapter was trained on {base}, not {name}. Give --backbone {base}."
             )
+        _check_base(model, folder, name)
         adapted = PeftModel.from_pretrained(model, str(folder))
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise EmbedkitError(f"{folder}: this adapter does not fit {name} ({first_line(error)}).") from error
@@ -288,3 +290,19 @@ def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module,
             f"{min(stray)}."
         )
     return adapted.get_base_model(), file_sha256(weights)
+
+
+def _check_base(model: nn.Module, folder: Path, name: str) -> None:
+    """Compare the weights with those that ``base.json`` records, where there is one; PEFT keeps no digest."""
+    file = folder / "base.json"
+    if not file.is_file():
+        return
+    base = json.loads(file.read_text())
+    if not isinstance(base, dict) or "sizeless_sha256" not in base:
+        return
+    wanted, found = str(base["sizeless_sha256"]), sizeless_sha256(model.state_dict())
+    if wanted != found:
+        raise EmbedkitError(
+            f"{folder}: this adapter was trained on other weights of {name}: on {wanted[:12]} "
+            f"({base.get('source', 'unknown')}), and these are {found[:12]}. Give the same --weights as then."
+        )

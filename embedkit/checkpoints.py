@@ -27,6 +27,11 @@ def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def sizeless_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest of a state dict without its position embeddings, which are resampled at another image size."""
+    return state_sha256({key: value for key, value in state.items() if "pos_embed" not in key})
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a checkpoint file into a timm model without executing anything in it.
 

@@ -61,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
 def run(args: argparse.Namespace) -> int:
     """Run `embedkit pretrain`."""
     from embedkit.backbones import load_backbone
+    from embedkit.checkpoints import sizeless_sha256
     from pretrain.artefact import merge, save_adapter, save_checkpoint
     from pretrain.cache import read_frames
     from pretrain.choice import sentence, verdict
@@ -85,10 +86,11 @@ def run(args: argparse.Namespace) -> int:
     if args.show_views:
         return _show_views(frames, backbone, options, args.output / "views.png")
     trained = Run(backbone, frames, options, args.output, labels=dataset.rows.labels).train()
+    base = backbone.record() | {"sizeless_sha256": sizeless_sha256(backbone.model.state_dict())}
     for which, ending in (("last", "-last"), ("chosen", "")):
         model = trained.load(which)
         if options.method == "dino-lora":
-            save_adapter(model, args.output / f"adapter{ending}", base=backbone.record())
+            save_adapter(model, args.output / f"adapter{ending}", base=base)
         if options.method != "dino-lora" or args.merge:
             write = merge if args.merge else save_checkpoint
             write(model, args.output / f"model{ending}.safetensors")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import torch
 from PIL import Image
 
 from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.checkpoints import sizeless_sha256
 from embedkit.cli import main
+from embedkit.errors import EmbedkitError
 from embedkit.preprocess import Overrides
 from pretrain.adapters import add_lora
 from pretrain.artefact import merge, save_adapter
@@ -118,6 +121,24 @@ def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_pa
     last = (out / "adapter-last" / "adapter_model.safetensors").read_bytes()
     same = last == (out / "adapter" / "adapter_model.safetensors").read_bytes()
     assert same == (chosen["epoch"] == chosen["last_epoch"])
+
+
+def test_an_adapter_is_for_the_weights_it_was_trained_on(images, weights, tmp_path):
+    out = tmp_path / "run"
+    assert main(command(images, weights, out, "--epochs", "1")) == 0
+    base = json.loads((out / "adapter" / "base.json").read_text())
+    other = BackboneSpec("test_vit", random_init=1, adapter=out / "adapter", preprocessing=SPEC.preprocessing)
+    ours = sizeless_sha256(load_backbone(replace(other, adapter=None)).model.state_dict())
+    told = (
+        rf"other weights of test_vit: on {base['sizeless_sha256'][:12]} \(base.safetensors\), and these are "
+    )
+    with pytest.raises(EmbedkitError, match=told + ours[:12]):
+        load_backbone(other)
+    # The same values from another container, and at another image size, are the same weights.
+    load_backbone(replace(other, random_init=0))
+    load_backbone(replace(other, random_init=0, preprocessing=Overrides(image_size=64, resize=64)))
+    (out / "adapter" / "base.json").unlink()  # a plain PEFT folder says nothing of its base
+    load_backbone(other)
 
 
 @pytest.mark.parametrize("method", ["dino", "vicreg"])
