@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 # Seeds come from a sample of so many rows a cluster. 17,736 rows for 1,000 clusters are all taken.
 SEED_ROWS = 50
-# Rows drawn for each seed, of which the best is taken.
-N_TRIALS = 3
 # Each batch of seeds adds this part of those there are.
 GROWTH = 0.125
 # Distances that are in memory at once: 16 MiB of float32.
@@ -50,7 +48,7 @@ def seeding(x: F32, k: int, rng: np.random.Generator) -> F32:
     if len(x) > SEED_ROWS * k:
         x = x[np.sort(rng.choice(len(x), SEED_ROWS * k, replace=False))]
     rows = torch.from_numpy(x)
-    n, n_trials = len(x), N_TRIALS
+    n, n_trials = len(x), 2 + int(np.log(k))
     chosen = [int(rng.integers(n))]
     closest = (rows - rows[chosen]).square().sum(dim=1)  # (n,)
     while len(chosen) < k:
