@@ -68,14 +68,14 @@ class Agglomerative(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         n = len(x)
         if k > n:
             raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
-        if k > 1 and (x == x[0]).all():
-            raise DataError(CONSTANT.format(n=n))
         if n > MAX_ROWS:
             raise DataError(
                 f"{n:,} rows: agglomerative clustering holds all {n * (n - 1) // 2:,} pairs "
                 f"({n * (n - 1) * 4 / 2**30:.1f} GiB) and is offered up to {MAX_ROWS:,} rows. k-means and "
                 "HDBSCAN take more."
             )
+        if k > 1 and (x == x[0]).all():
+            raise DataError(CONSTANT.format(n=n))
         _, labels = np.unique(
             AgglomerativeClustering(n_clusters=int(k), linkage=self.linkage).fit(x).labels_,
             return_inverse=True,
