@@ -42,7 +42,7 @@ VERBS = {
     "extract": Verb("turn images into a feature file", "embedkit.extract_command:configure"),
     "verify": Verb("check a feature file against its schema and its images", "embedkit.verify:configure"),
     "cluster": Verb("find structure in a feature file without labels", "clustering.command:configure"),
-    "probe": Verb("measure what labels can read out of a feature file", "probes.run:configure"),
+    "probe": Verb("measure what labels can read out of a feature file", "probes.command:configure"),
     "leaks": Verb("find copies of one image across a split", "probes.leaks_command:configure"),
     "quality": Verb("judge feature files without labels", "embedkit.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +13,93 @@ from embedkit.errors import DataError
 from embedkit.rows import Rows
 from embedkit.store import FeatureFile
 from probes.options import ProbeOptions
-from probes.splits import (
-    FRACTIONS,
-    Split,
-    file_split,
-    folds,
-    group_split,
-    read_splits,
-    stratified_split,
-)
+from probes.split_file import read_splits
+from probes.splits import FRACTIONS, Split, file_split, folds, group_split, stratified_split
+
+if TYPE_CHECKING:
+    from probes.leaks import Leaks
 
 # Targets have no classes to keep in proportion: two interleaved halves stand for them.
 HALVES = ("even rows", "odd rows")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is known of a file's rows, and which of them can be used.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+        What splits are drawn by: the class, or 0 and 1 in turn where there are targets; -1 for a row that
+        can't be used.
+    y : (n,) int64 or (n, t) float64
+        What a probe learns.
+    left_out
+        Rows that can't be used, by reason.
+    """
+
+    labels: NDArray[np.int64]
+    y: NDArray[Any]
+    left_out: dict[str, int]
+
+
+def read_labels(file: FeatureFile, options: ProbeOptions, notes: list[str]) -> Labelled:
+    """Read labels, or targets for a regression; `notes` takes what is left out.
+
+    Raises
+    ------
+    DataError
+        None stored, or no image could be read.
+    """
+    if options.probe.regression:
+        halves, left_out = usable_targets(file, notes)
+        return Labelled(halves, np.asarray(file.rows.targets, dtype=np.float64), left_out)
+    labels, left_out = usable_labels(file, notes)
+    return Labelled(labels, labels, left_out)
+
+
+def divide_rows(
+    file: FeatureFile,
+    labelled: Labelled,
+    options: ProbeOptions,
+    notes: list[str],
+    *,
+    leaks: Leaks | None = None,
+) -> tuple[Split, ...]:
+    """Draw the splits, with copies dealt with as asked; `notes` takes what was decided.
+
+    Raises
+    ------
+    DataError
+        A split that can't be drawn, or one without training rows of some class.
+    """
+    splits = draw_splits(file.rows, labelled.labels, options, notes)
+    if options.dedupe:
+        from probes.dedupe import dedupe  # with SciPy and Pillow, on use
+
+        splits = dedupe(file, splits, options.dedupe, notes, leaks=leaks)
+    used = np.unique(np.concatenate([part for s in splits for part in (s.train, s.validation, s.test)]))
+    labelled.left_out["outside_split"] = int((labelled.labels >= 0).sum()) - len(used)
+    if labelled.left_out["outside_split"]:
+        notes.append(
+            f"Left out {labelled.left_out['outside_split']:,} labelled rows that no part of the split holds."
+        )
+    if not options.probe.regression:
+        _check_classes(file, labelled.labels, used, splits)
+    return splits
+
+
+def _check_classes(
+    file: FeatureFile, labels: NDArray[np.int64], used: NDArray[np.int64], splits: Sequence[Split]
+) -> None:
+    classes = np.unique(labels[used])
+    for split in splits:
+        missing = np.setdiff1d(classes, labels[split.train])
+        if len(missing):
+            raise DataError(
+                f"split {split.name!r} has no training rows of class "
+                f"{file.rows.class_names[missing[0]]!r}. Draw one with --split stratified."
+            )
 
 
 def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:

@@ -16,6 +16,7 @@ from embedkit.errors import DataError
 from embedkit.preparation import Prepared, prepare
 from embedkit.preparation_steps import Preparation
 from embedkit.store import FeatureFile
+from probes.calibration import fit_temperature
 from probes.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
 from probes.splits import Split
@@ -38,12 +39,15 @@ class Fitted:
         of the probe that was fitted without them.
     each
         Of the test rows, for every candidate of a probe that gives them all at once (kNN).
+    temperature
+        That calibrates the probabilities of the validation rows best; None of targets, or without such rows.
     """
 
     model: Any
     prepared: Prepared
     outputs: dict[str, NDArray[np.float64]]
     each: dict[int, NDArray[np.float64]]
+    temperature: float | None = None
 
 
 def fit_splits(
@@ -75,14 +79,7 @@ def fit_splits(
     """
     used = np.unique(np.concatenate([getattr(split, part) for split in splits for part in PARTS]))
     preparation = Preparation.parse(options.prep)
-    with_views = preparation.uses_views and file.n_views > 1
-    features = file.read_view_mean(used) if with_views else file.read(used)
-    broken = ~np.isfinite(features).all(axis=1)
-    if broken.any():
-        raise DataError(
-            f"{int(broken.sum()):,} of {len(features):,} rows hold NaN or infinite features, such as "
-            f"{str(file.rows.ids[used[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
-        )
+    features, with_views = read_features(file, used, preparation)
     fitted = []
     start = time.perf_counter()
     # Nothing of validation and test rows may enter what the probe is fitted on.
@@ -102,6 +99,27 @@ def fit_splits(
     return fitted, time.perf_counter() - start
 
 
+def read_features(
+    file: FeatureFile, rows: NDArray[np.int64], preparation: Preparation
+) -> tuple[NDArray[np.float32], bool]:
+    """Read what a preparation takes: view means or features (rows, d), and whether it is the former.
+
+    Raises
+    ------
+    DataError
+        NaN or infinite features.
+    """
+    with_views = preparation.uses_views and file.n_views > 1
+    features = file.read_view_mean(rows) if with_views else file.read(rows)
+    broken = ~np.isfinite(features).all(axis=1)
+    if broken.any():
+        raise DataError(
+            f"{int(broken.sum()):,} of {len(features):,} rows hold NaN or infinite features, such as "
+            f"{str(file.rows.ids[rows[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
+        )
+    return features, with_views
+
+
 def _fit(
     parts: dict[str, tuple[NDArray[np.float32], NDArray[Any]]], options: ProbeOptions, prepared: Prepared
 ) -> Fitted:
@@ -110,11 +128,13 @@ def _fit(
         warnings.simplefilter("ignore", ConvergenceWarning)  # the notes hold it
         model.fit(*parts["train"], validation=parts["validation"])
     test, each = parts["test"][0], {}
+    outputs = {"validation": model.validation_output_}
     if options.probe.regression:
-        output = model.predict(test)
-    elif hasattr(model, "predict_proba_each"):
+        return Fitted(model, prepared, outputs | {"test": model.predict(test)}, {})
+    if hasattr(model, "predict_proba_each"):
         each = model.predict_proba_each(test)
-        output = each[model.k_]
+        outputs["test"] = each[model.k_]
     else:
-        output = model.predict_proba(test)
-    return Fitted(model, prepared, {"validation": model.validation_output_, "test": output}, each)
+        outputs["test"] = model.predict_proba(test)
+    known = np.searchsorted(np.unique(parts["train"][1]), parts["validation"][1])
+    return Fitted(model, prepared, outputs, each, fit_temperature(outputs["validation"], known))

@@ -29,6 +29,8 @@ CORRELATION = 0.9
 ARCSECOND = 1.0
 CLOSE = 0.05
 _BLOCK = 512
+# The kinds that prove a copy; neighbours in the embedding may be two alike.
+COPIES = ("exact", "near", "sky", "identical")
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Leaks:
     Parameters
     ----------
     pairs
-        ``exact``, ``near``, ``sky`` and ``embedding``, those that were checked: (m, 2) int64 rows, the
-        smaller first. An exact copy stands once, beside the first of its kind; near ones are not exact.
+        ``exact``, ``near``, ``sky``, ``identical`` (features) and ``embedding``, those that were checked:
+        (m, 2) int64 rows, the smaller first. An exact copy stands once, beside the first of its kind; near
+        ones are not exact.
     not_checked
         The others, and why.
     """
@@ -63,7 +66,7 @@ class Leaks:
     pairs: Mapping[str, I64]
     not_checked: Mapping[str, str] = field(default_factory=dict)
 
-    def groups(self, n: int, kinds: Sequence[str] = ("exact", "near", "sky")) -> I64:
+    def groups(self, n: int, kinds: Sequence[str] = COPIES) -> I64:
         """Return a number (n,) for each row, the same for rows that pairs of these kinds connect.
 
         Neighbours in the embedding are left out by default: they are alike, which proves no copy.
@@ -155,6 +158,15 @@ def sky_copies(coordinates: NDArray[np.float64], *, arcseconds: float = ARCSECON
     chord = 2 * np.sin(np.deg2rad(arcseconds / 3600) / 2)
     pairs: I64 = rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
     return pairs.reshape(-1, 2)
+
+
+def identical_rows(x: NDArray[Any]) -> I64:
+    """Pair each row of `x` (n, d) with the first that has the very same features.
+
+    A feature file shows such copies even where its images are gone.
+    """
+    rows = np.ascontiguousarray(x)
+    return exact_copies(np.array([hashlib.sha256(row.tobytes()).hexdigest() for row in rows], np.str_))
 
 
 def close_neighbours(x: NDArray[Any], *, close: float = CLOSE) -> I64:

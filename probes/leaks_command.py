@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedkit.console import note, print_json, print_table, progress
+from embedkit.console import note, print_json, print_table
 from embedkit.errors import DataError, EmbedkitError
 from probes.options import SPLIT_NAMES, ProbeOptions
 
 if TYPE_CHECKING:
     from embedkit.store import FeatureFile
-    from probes.leaks import Fingerprints, Leaks
+    from probes.leaks import Leaks
     from probes.splits import Split
 
 TITLES = {
     "exact": "exact copies",
     "near": "near copies",
+    "identical": "identical features",
     "sky": "within an arcsecond",
     "embedding": "close in the embedding",
 }
@@ -46,12 +47,16 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
 def run(args: argparse.Namespace) -> None:
     """Run ``embedkit leaks``."""
     from embedkit.store import FeatureFile
+    from probes.leak_search import find
     from probes.leaks import without_copies
-    from probes.splits import write_splits
+    from probes.split_file import write_splits
 
     options = ProbeOptions(split=args.split, seed=args.seed)
     with FeatureFile(args.features) as file:
-        leaks = find(file)
+        notes: list[str] = []
+        leaks = find(file, notes)
+        for line in notes:
+            note(line)
         try:
             splits = _splits(file, options)
             if args.save_split and splits:
@@ -65,67 +70,24 @@ def run(args: argparse.Namespace) -> None:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if args.pairs:
             _write_pairs(args.pairs, leaks, file)
-        counts: dict[str, Any] = {
-            kind: {
-                "pairs": len(pairs),
-                "test_rows": sum(leaks.n_across(kind, s, file.n) for s in splits) if splits else None,
-            }
-            for kind, pairs in leaks.pairs.items()
-        }
+        document = describe(leaks, splits, file.n)
     if args.json:
-        names = [split.name for split in splits]
-        print_json({"splits": names, "found": counts, "not_checked": dict(leaks.not_checked)})
+        print_json(document)
     else:
-        _print(counts, leaks, splits)
+        print_leaks(document)
 
 
-def find(file: FeatureFile) -> Leaks:
-    """Look for copies in every way that the file and its images allow."""
-    import numpy as np
-
-    from embedkit.source_images import SourceImages
-    from probes.leaks import Leaks, close_neighbours, exact_copies, near_copies, sky_copies
-
-    pairs, not_checked = {}, {}
-    try:
-        prints, n_lost = _fingerprints(SourceImages.of(file))
-    except EmbedkitError as error:
-        not_checked["exact"] = not_checked["near"] = str(error)
-    else:
-        if n_lost:
-            note(f"{n_lost:,} images could not be read, and are not compared.")
-        pairs["exact"] = exact_copies(prints.digests)
-        # One of each suffices: a hundred copies would make thousands of near pairs.
-        thumbnails = prints.thumbnails.copy()
-        thumbnails[pairs["exact"][:, 1]] = np.nan
-        pairs["near"] = near_copies(thumbnails)
-    if file.rows.coordinates is None:
-        not_checked["sky"] = f"{file.path}: no coordinates stored."
-    else:
-        pairs["sky"] = sky_copies(file.rows.coordinates)
-    rows = np.flatnonzero(file.ok)
-    pairs["embedding"] = rows[close_neighbours(file.read(rows))]
-    return Leaks(pairs, not_checked)
-
-
-def _fingerprints(images: Any) -> tuple[Fingerprints, int]:
-    import numpy as np
-
-    from probes.leaks import SIDE, Fingerprints, fingerprint
-
-    n = len(images.place)
-    digests = [""] * n
-    thumbnails = np.full((n, SIDE, SIDE), np.nan, dtype=np.float32)
-    with progress("reading images", n, unit="images") as advance:
-        for row, number in enumerate(images.place):
-            if number >= 0:
-                try:
-                    source = images.dataset.read(int(number))
-                    digests[row], thumbnails[row] = fingerprint(source, images.dataset.where(int(number)))
-                except (EmbedkitError, OSError):
-                    pass  # counted below
-            advance()
-    return Fingerprints(np.array(digests, dtype=np.str_), thumbnails), digests.count("")
+def describe(leaks: Leaks, splits: Sequence[Split], n: int) -> dict[str, Any]:
+    """Count pairs and, of each kind, the test rows of the splits with a copy in training or validation."""
+    found = {
+        kind: {
+            "pairs": len(pairs),
+            "test_rows": sum(leaks.n_across(kind, s, n) for s in splits) if splits else None,
+        }
+        for kind, pairs in leaks.pairs.items()
+    }
+    names = [split.name for split in splits]
+    return {"splits": names, "found": found, "not_checked": dict(leaks.not_checked)}
 
 
 def _splits(file: FeatureFile, options: ProbeOptions) -> tuple[Split, ...]:
@@ -152,7 +114,8 @@ def _write_pairs(path: Path, leaks: Leaks, file: FeatureFile) -> None:
                 writer.writerow((kind, file.rows.ids[a], file.rows.ids[b]))
 
 
-def _print(counts: dict[str, Any], leaks: Leaks, splits: tuple[Split, ...]) -> None:
+def print_leaks(document: Mapping[str, Any]) -> None:
+    """Print what `describe` gave: a line a kind, and on stderr why a kind was not checked."""
     from rich.table import Table
     from rich.text import Text
 
@@ -160,11 +123,12 @@ def _print(counts: dict[str, Any], leaks: Leaks, splits: tuple[Split, ...]) -> N
     for i, name in enumerate(("", "pairs", "test rows with one in training or validation")):
         table.add_column(name, justify="right" if i else "left")
     for kind, title in TITLES.items():
-        if kind in counts:
-            across = f"{counts[kind]['test_rows']:,}" if splits else "-"
-            table.add_row(title, f"{counts[kind]['pairs']:,}", across)
-        else:
+        found = document["found"].get(kind)
+        if found is None:
             table.add_row(title, Text("not checked", style="dim"), "")
+        else:
+            across = found["test_rows"]
+            table.add_row(title, f"{found['pairs']:,}", "-" if across is None else f"{across:,}")
     print_table(table)
-    for reason in dict.fromkeys(leaks.not_checked.values()):
+    for reason in dict.fromkeys(document["not_checked"].values()):
         note(f"Not checked: {reason}")

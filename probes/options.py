@@ -12,6 +12,7 @@ from probes.interface import Kind, one_of
 from probes.registry import PROBES
 from probes.selection import SELECT
 
+DEDUPE = ("drop", "group")
 SPLIT_NAMES = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
 
 
@@ -45,6 +46,9 @@ class ProbeOptions:
         ``balanced``, or None for every row alike.
     device
         ``cpu``, ``cuda`` or ``auto``.
+    dedupe
+        What happens to copies across the split: ``drop`` leaves out training and validation rows that have
+        one in a later part, ``group`` moves every copy to where the first of them is. None for neither.
 
     Raises
     ------
@@ -62,6 +66,7 @@ class ProbeOptions:
     prep: str = "none"
     class_weight: str | None = None
     device: str | None = None
+    dedupe: str | None = None
 
     def __post_init__(self) -> None:
         one_of(self.kind, tuple(PROBES), "--kind")
@@ -84,6 +89,8 @@ class ProbeOptions:
                 raise UsageError("--select log_loss is not for --kind knn: votes can be 0. Leave it out.")
         if self.device is not None:
             one_of(self.device, DEVICES, "--device")
+        if self.dedupe is not None:
+            one_of(self.dedupe, DEDUPE, "--dedupe")
         self._check_split()
         if self.prep != "none":
             # On use: `--help` waits for no scikit-learn.
@@ -110,8 +117,8 @@ class ProbeOptions:
         """What the validation rows choose by."""
         return "rmse" if self.probe.regression else self.select or "accuracy"
 
-    def make(self) -> Any:
-        """Return the estimator, not fitted."""
+    def make(self, **settings: Any) -> Any:
+        """Return the estimator, not fitted; `settings` go before those that were asked for."""
         shared: dict[str, Any] = {
             "select": self.select,
             "refit": self.refit or None,
@@ -121,7 +128,7 @@ class ProbeOptions:
         }
         known = self.probe.arguments
         given = {name: value for name, value in shared.items() if value is not None and name in known}
-        return self.probe.make(**given, **self.settings)
+        return self.probe.make(**given, **{**self.settings, **settings})
 
 
 def _flag(name: str) -> str:

@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from embedkit.console import print_table
-from embedkit.results import Metric
+from embedkit.results import Metric, Result
 from embedkit.rows import Rows
 from probes.knn import KS
 from probes.regression_scores import RegressionScores
 from probes.report import Predictions, ProbeReport
 
+# More columns than that don't fit on a screen; the result holds them all.
+MAX_CONFUSION = 12
 TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "roc_auc": "ROC AUC",
@@ -24,6 +26,10 @@ TITLES = {
     "top5_accuracy": "right class in the top 5",
     "rmse": "RMSE",
     "mean_rmse": "RMSE of the training mean",
+    "expected_calibration_error": "calibration error (ECE)",
+    "expected_calibration_error_scaled": "ECE, temperature scaled",
+    "confidence_right": "confidence, right",
+    "confidence_wrong": "confidence, wrong",
     **{f"accuracy_k{k}": f"accuracy, k = {k}" for k in KS},
 }
 
@@ -78,7 +84,7 @@ def print_report(report: ProbeReport) -> None:
     table.add_row("split", "", "", Text(f"{result.split}, seed {result.seed}: {rows}"))
     grid = len(result.params["choice"]["grid"])
     how = f"best {result.params['choice']['by']} of {grid}" if grid > 1 else "given"
-    for setting in report.models[0].chosen_:
+    for setting in report.fits[0].model.chosen_:
         chosen = result.params[setting]
         values = chosen if len(report.splits) > 1 else [chosen]
         shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
@@ -91,18 +97,35 @@ def print_report(report: ProbeReport) -> None:
         table = _columns("target", "RMSE", "of the training mean")
         for target in report.scores.targets:
             table.add_row(Text(target.name), f"{target.rmse:.4f}", f"{target.mean_rmse:.4f}")
-    else:
-        table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
-        for c in report.scores.classes:
-            cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
-            table.add_row(Text(c.name), f"{c.n:,}", *cells)
+        print_table(table)
+        return
+    table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
+    for c in report.scores.classes:
+        cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
+        table.add_row(Text(c.name), f"{c.n:,}", *cells)
+    print_table(table)
+    names = [c.name for c in report.scores.classes]
+    if len(names) <= MAX_CONFUSION:
+        print()
+        table = _columns("true \\ predicted", *names)
+        for name, counts in zip(names, report.scores.confusion, strict=True):
+            table.add_row(Text(name), *(f"{count:,}" for count in counts))
+        print_table(table)
+
+
+def print_before_and_after(before: Result, after: Result) -> None:
+    """Print each metric with the copies on both sides, and without."""
+    table = _columns("", "with copies", "95 % interval", "without", "95 % interval")
+    table.add_row("test rows", f"{before.n:,}", "", f"{after.n:,}", "")
+    for name, metric in before.metrics.items():
+        table.add_row(TITLES.get(name, name), *_cells(metric), *_cells(after.metrics[name]))
     print_table(table)
 
 
 def _columns(*names: str) -> Table:
     table = Table(show_edge=False)
     for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(Text(name), justify="right" if i else "left")
     return table
 
 

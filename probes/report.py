@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.results import Result
+from probes.fitting import Fitted
 from probes.regression_scores import RegressionScores
 from probes.scores import Scores
 from probes.splits import Split
@@ -57,8 +58,8 @@ class ProbeReport:
         The split, or the folds.
     notes
         What a reader of the numbers must know: rows left out, choices at the edge of a grid.
-    models
-        The fitted probe of each split.
+    fits
+        The fitted probe of each split, with its preparation and temperature.
     predictions_path
         The CSV, where an output folder was given.
     """
@@ -68,5 +69,5 @@ class ProbeReport:
     predictions: Predictions
     splits: tuple[Split, ...]
     notes: tuple[str, ...]
-    models: tuple[Any, ...]
+    fits: tuple[Fitted, ...]
     predictions_path: Path | None = None

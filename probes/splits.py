@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.errors import DataError, UsageError
 from embedkit.rows import SPLITS
+from probes.dividing import carve, deal, divide, divide_groups
 
 FRACTIONS = (0.70, 0.15, 0.15)
-FORMAT = "embedkit-splits"
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def stratified_split(
     """
     _check_fractions(fractions)
     _check_classes(labels, 3, "a stratified split puts at least one in each part", class_names)
-    parts = _divide(labels, np.asarray(fractions), np.random.default_rng(seed))
+    parts = divide(labels, np.asarray(fractions), np.random.default_rng(seed))
     return Split(f"stratified {_percent(fractions)}", *parts)
 
 
@@ -125,7 +122,7 @@ def group_split(
     """
     _check_fractions(fractions)
     _check_classes(labels, 3, "a split by group needs some in each part", class_names)
-    parts = _divide_groups(groups, labels, np.asarray(fractions), np.random.default_rng(seed))
+    parts = divide_groups(groups, labels, np.asarray(fractions), np.random.default_rng(seed))
     split = Split(f"group {_percent(fractions)}", *parts)
     for part in SPLITS:
         _check_groups(labels, split, part, class_names)
@@ -171,15 +168,15 @@ def folds(
     _check_classes(labels, needed, f"{k} folds put at least one in each", class_names)
     random = np.random.default_rng(seed)
     tests = (
-        _deal(labels, k, random)
+        deal(labels, k, random)
         if groups is None
-        else _divide_groups(groups, labels, np.full(k, 1 / k), random)
+        else divide_groups(groups, labels, np.full(k, 1 / k), random)
     )
     splits = []
     for number, test in enumerate(tests, start=1):
         rest = labels.copy()
         rest[test] = -1
-        train, held = _carve(rest, groups, validation, random)
+        train, held = carve(rest, groups, validation, random)
         split = Split(f"kfold:{k} fold {number}", train, held, test)
         _check_groups(labels, split, "train", class_names)
         splits.append(split)
@@ -241,143 +238,8 @@ def file_split(
         return Split("file", rows["train"], rows["validation"], rows["test"])
     rest = np.full_like(labels, -1)
     rest[rows["train"]] = labels[rows["train"]]
-    train, held = _carve(rest, groups, validation, np.random.default_rng(seed))
+    train, held = carve(rest, groups, validation, np.random.default_rng(seed))
     return Split(f"file, {100 * validation:.0f} % of train for validation", train, held, rows["test"])
-
-
-def write_splits(path: str | os.PathLike[str], splits: Sequence[Split], ids: NDArray[np.str_]) -> None:
-    """Keep splits as JSON, by id, so that they hold for every feature file of the same images.
-
-    Parameters
-    ----------
-    path
-        File to write, whole or not at all.
-    splits
-        One split, or the folds.
-    ids : (n,) str
-        Ids of the rows that the splits index.
-    """
-    path = Path(path)
-    record = {
-        "format": FORMAT,
-        "splits": [
-            {"name": split.name, **{part: ids[getattr(split, part)].tolist() for part in SPLITS}}
-            for split in splits
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_splits(path: str | os.PathLike[str], ids: NDArray[np.str_]) -> tuple[Split, ...]:
-    """Read what `write_splits` wrote, as row numbers into `ids`.
-
-    Raises
-    ------
-    EmbedkitError
-        No such file, another format, or an id that is not among `ids`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise EmbedkitError(f"{path}: no such split file. Write one with --save-split {path}.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise ValueError("no embedkit format mark")
-        parts = [(str(s["name"]), [[str(i) for i in s[p]] for p in SPLITS]) for s in record["splits"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise EmbedkitError(
-            f"{path}: not a split file ({error}). Write one with --save-split, or name --split stratified."
-        ) from error
-    row = {str(name): i for i, name in enumerate(ids)}
-    splits = []
-    for name, names in parts:
-        unknown = [i for part in names for i in part if i not in row]
-        if unknown:
-            raise EmbedkitError(
-                f"{path}: {len(unknown)} ids, such as {unknown[0]!r}, are not in the feature file. Use the "
-                "split of the same images."
-            )
-        splits.append(Split(name, *(np.array([row[i] for i in part], dtype=np.int64) for part in names)))
-    if not splits:
-        raise EmbedkitError(f"{path}: holds no split. Write it again with --save-split.")
-    return tuple(splits)
-
-
-def _divide(
-    labels: NDArray[np.int64], shares: NDArray[np.float64], random: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Divide each class by `shares`: largest remainders, and at least one row a part."""
-    parts: list[list[NDArray[np.int64]]] = [[] for _ in shares]
-    for label in np.unique(labels[labels >= 0]):
-        rows = random.permutation(np.flatnonzero(labels == label))
-        exact = len(rows) * shares
-        n = np.maximum(np.floor(exact).astype(int), 1)
-        while n.sum() < len(rows):
-            n[np.argmax(exact - n)] += 1
-        while n.sum() > len(rows):
-            n[np.argmax(np.where(n > 1, n - exact, -np.inf))] -= 1
-        for part, some in zip(parts, np.split(rows, np.cumsum(n)[:-1]), strict=True):
-            part.append(some)
-    return [np.sort(np.concatenate(part)) for part in parts]
-
-
-def _deal(labels: NDArray[np.int64], k: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Deal the rows, sorted by class and shuffled within, to k folds in turn: even in size and in class."""
-    labelled = random.permutation(np.flatnonzero(labels >= 0))
-    order = labelled[np.argsort(labels[labelled], kind="stable")]
-    return [np.sort(order[fold::k]) for fold in range(k)]
-
-
-def _divide_groups(
-    groups: NDArray[np.str_],
-    labels: NDArray[np.int64],
-    shares: NDArray[np.float64],
-    random: np.random.Generator,
-) -> list[NDArray[np.int64]]:
-    """Give each group, large ones first, to the part that lacks most of what it holds."""
-    rows = np.flatnonzero(labels >= 0)
-    names, group = np.unique(groups[rows], return_inverse=True)
-    if len(names) and names[0] == "":
-        alone = np.flatnonzero(group == 0)
-        group[alone] = len(names) + np.arange(len(alone))
-        group = np.unique(group, return_inverse=True)[1]
-    n_groups = int(group.max()) + 1
-    if n_groups < len(shares):
-        raise DataError(
-            f"{n_groups} groups can't fill {len(shares)} parts when groups stay together. Use smaller "
-            "groups, fewer folds, or --split stratified, which ignores them."
-        )
-    classes, label = np.unique(labels[rows], return_inverse=True)
-    held = np.zeros((n_groups, len(classes)))
-    np.add.at(held, (group, label), 1)
-    total = held.sum(axis=0)
-    lacking = shares[:, None] * total
-    shuffled = random.permutation(n_groups)
-    part_of = np.empty(n_groups, dtype=int)
-    for g in shuffled[np.argsort(-held.sum(axis=1)[shuffled], kind="stable")]:
-        # Each class weighs the same, so a rare one is spread before a common one fills up.
-        part = int(np.argmax(((lacking / total) * (held[g] > 0) / shares[:, None]).sum(axis=1)))
-        part_of[g] = part
-        lacking[part] -= held[g]
-    return [rows[part_of[group] == part] for part in range(len(shares))]
-
-
-def _carve(
-    labels: NDArray[np.int64],
-    groups: NDArray[np.str_] | None,
-    fraction: float,
-    random: np.random.Generator,
-) -> list[NDArray[np.int64]]:
-    shares = np.array([1 - fraction, fraction])
-    return (
-        _divide(labels, shares, random) if groups is None else _divide_groups(groups, labels, shares, random)
-    )
 
 
 def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names: Sequence[str]) -> None:

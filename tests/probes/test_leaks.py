@@ -10,16 +10,19 @@ from embedkit.cli import main
 from embedkit.datasets import load_dataset
 from embedkit.rows import Rows
 from embedkit.store import write_features
+from probes.dedupe import with_the_first
 from probes.leaks import (
     Leaks,
     close_neighbours,
     exact_copies,
     fingerprint,
+    identical_rows,
     near_copies,
     sky_copies,
     without_copies,
 )
-from probes.splits import Split, read_splits
+from probes.split_file import read_splits
+from probes.splits import Split, folds
 
 
 def galaxy(seed: int, side: int = 96) -> Image.Image:
@@ -84,6 +87,30 @@ def test_test_rows_stay_and_their_copies_leave():
     assert (kept.train.tolist(), kept.validation.tolist(), kept.test.tolist()) == ([2], [3], [5, 6])
 
 
+def test_every_copy_goes_with_the_first_and_folds_still_test_every_row_once():
+    split = Split("s", np.array([0, 1, 2]), np.array([3, 4]), np.array([5, 6]))
+    groups = np.array([0, 1, 2, 1, 4, 0, 6])
+    kept = with_the_first(split, groups)
+    assert (kept.train.tolist(), kept.validation.tolist(), kept.test.tolist()) == ([0, 1, 2, 3, 5], [4], [6])
+
+
+def test_folds_keep_copies_together_and_test_every_row_once():
+    random = np.random.default_rng(0)
+    y, groups = random.integers(0, 3, 120), random.integers(0, 70, 120)
+    after = [with_the_first(split, groups) for split in folds(y, 4)]
+    assert np.array_equal(np.sort(np.concatenate([split.test for split in after])), np.arange(120))
+    for split in after:
+        parts = [set(groups[part]) for part in (split.train, split.validation, split.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts))  # no group in two
+
+
+def test_identical_features_show_a_copy_without_its_image():
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    x[5] = x[8] = x[2]
+    x[6] = x[1] + np.float32(1e-6)
+    assert identical_rows(x).tolist() == [[2, 5], [2, 8]]
+
+
 @pytest.fixture
 def copied(tmp_path):
     """Forty images in two classes, of which each class's last is its first again."""
@@ -119,6 +146,23 @@ def test_the_command_counts_lists_and_keeps_a_split(copied, tmp_path, capsys):
     [kept] = read_splits(split, ids)
     assert kept.counts == {"train": 18, "validation": 10, "test": 10}
     assert main(["probe", str(copied), "--split", str(split), "-o", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("how", ["group", "drop"])
+def test_probe_shows_copies_before_the_score_and_scores_without_them(copied, tmp_path, capsys, how):
+    assert main(["probe", str(copied), "--dedupe", how, "-o", str(tmp_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["leaks"]["found"]["exact"] == {"pairs": 2, "test_rows": 2}
+    assert document["before"]["params"]["division"]["folds"][0]["train"] == 20
+    counts = document["params"]["division"]["folds"][0]
+    # Each class's first is tested and its copy trained on.
+    changed = {"group": {"train": 18, "test": 12}, "drop": {"train": 18, "test": 10}}[how]
+    assert {name: counts[name] for name in changed} == changed
+    assert document["params"]["dedupe"] == how
+    assert main(["probe", str(copied), "--dedupe", how, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("exact copies") < shown.index("balanced accuracy")
+    assert "with copies" in shown
 
 
 def test_without_images_it_says_what_was_not_checked(make_file, capsys):

@@ -12,7 +12,8 @@ from embedkit.rows import Rows
 from embedkit.store import FeatureFile, Views, write_features
 from probes.knn import KNNProbe
 from probes.linear import LinearProbe
-from probes.run import ProbeOptions, probe
+from probes.options import ProbeOptions
+from probes.run import probe
 from probes.splits import stratified_split
 
 

@@ -2,15 +2,8 @@ import numpy as np
 import pytest
 
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from probes.splits import (
-    Split,
-    file_split,
-    folds,
-    group_split,
-    read_splits,
-    stratified_split,
-    write_splits,
-)
+from probes.split_file import read_splits, write_splits
+from probes.splits import Split, file_split, folds, group_split, stratified_split
 
 NAMES = ("disc", "merger", "smooth")
 
