@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from torch import nn
 
+from pretrain.ranks import gather, own_part
+
 
 class DINOHead(nn.Module):
     """MLP, L2 normalisation, and a last layer whose rows have length 1."""
@@ -81,12 +83,16 @@ class DINOLoss(nn.Module):
         return F.softmax((logits - self.center) / temperature, dim=-1)
 
     def targets(self, teacher: list[torch.Tensor], *, temperature: float) -> list[torch.Tensor]:
-        """Return the answers to each view of a whole batch; then moves the centre."""
-        joint = torch.cat(teacher)
-        found = self.answers(joint, temperature=temperature)
+        """Return the answers to each view of a whole batch; then moves the centre.
+
+        Of several processes each gives its part of the batch, and has the answers to that part back.
+        """
+        views = [gather(logits) for logits in teacher]
+        joint = torch.cat(views)
+        found = self.answers(joint, temperature=temperature).chunk(len(teacher))
         if self.centering == "mean":
             self.center.mul_(self.center_momentum).add_(joint.mean(dim=0), alpha=1 - self.center_momentum)
-        return list(found.chunk(len(teacher)))
+        return [own_part(view) for view in found]
 
     def compare(self, student: list[torch.Tensor], targets: list[torch.Tensor]) -> torch.Tensor:
         """Mean cross-entropy over the pairs of different views, of a batch or an equal part of it."""

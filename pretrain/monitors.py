@@ -79,11 +79,11 @@ def check_collapse(seen: dict[str, float]) -> None:
         )
     if seen.get("kl_to_uniform", 0.0) > 1 - COLLAPSED_ENTROPY:
         raise EmbedkitError(
-            "collapse to one prototype: the teacher gives every image the same answer. Raise the teacher's "
-            "temperature, raise --momentum, or lower --lr."
+            "collapse to one prototype: the teacher gives every image the same answer. Raise "
+            "--teacher-temperature or --momentum, or lower --lr."
         )
     if seen.get("teacher_entropy", 0.0) > 1 - 1e-4:
         raise EmbedkitError(
-            "collapse to uniform: the teacher's answers say nothing of any image. Lower the teacher's "
-            "temperature, or lower --momentum."
+            "collapse to uniform: the teacher's answers say nothing of any image. Lower "
+            "--teacher-temperature or --momentum."
         )

@@ -62,6 +62,8 @@ class PretrainOptions:
         Outputs of DINO's projection head.
     centering
         How DINO's prototypes are kept in use: ``mean`` or ``sinkhorn``.
+    teacher_temperature
+        Of DINO's teacher after the first third of the steps; it begins at 0.04.
     koleo
         Weight of the KoLeo regulariser.
     held_out
@@ -86,6 +88,7 @@ class PretrainOptions:
     momentum: float | None = None
     prototypes: int = 1024
     centering: str = "mean"
+    teacher_temperature: float = 0.07
     koleo: float = 0.0
     clip: float = 3.0
     held_out: int = 256
@@ -122,5 +125,7 @@ class PretrainOptions:
             )
         if not (self.lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
             raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
+        if self.teacher_temperature <= 0:
+            raise UsageError("--teacher-temperature must be positive.")
         if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise UsageError(f"--momentum {self.momentum:g} is not between 0 and 1.")

@@ -41,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
     group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")
     group.add_argument("--centering", default=default.centering, help="DINO: " + ", ".join(CENTERINGS))
+    group.add_argument(
+        "--teacher-temperature", type=float, default=default.teacher_temperature, help="DINO: the final one"
+    )
     group.add_argument("--koleo", type=float, default=default.koleo, help="weight of KoLeo")
     group.add_argument("--clip", type=float, default=default.clip, help="largest norm of the gradient")
     group.add_argument("--held-out", type=int, default=default.held_out, help="images for the monitors")
@@ -110,17 +113,16 @@ def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptio
     import torch
     from PIL import Image
 
-    from pretrain.views import PRESET, make_views
+    from pretrain.views import PRESET, Frames, make_views
 
     size = backbone.preprocessing.image_size
-    chosen = frames[:8]
+    chosen = Frames.measure(frames[:8], size)
     generator = torch.Generator().manual_seed(options.seed)
     edge = (frames.shape[-1] - size) // 2
-    rows = [chosen[..., edge : edge + size, edge : edge + size].float()] + [
-        make_views(chosen, size, region=size, preset=PRESET[options.views], generator=generator)
-        for _ in range(5)
+    rows = [frames[:8, :, edge : edge + size, edge : edge + size].float()] + [
+        make_views(chosen, size, preset=PRESET[options.views], generator=generator) for _ in range(5)
     ]
-    sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).reshape(len(chosen) * size, len(rows) * size, 3)
+    sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)
     Image.fromarray(sheet.byte().numpy()).save(path)
     console.note(f"{path}: a row an image; the image itself, then five views.")
     return 0

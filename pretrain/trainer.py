@@ -1,41 +1,34 @@
-"""The training loop.
-
-Everything random depends on the seed and the number of the step alone, so a run that was killed goes on from
-its last checkpoint to the very losses that it would have had.
-"""
+"""The training loop."""
 
 from __future__ import annotations
 
-import csv
-import os
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones import Backbone
-from embedkit.device import choose_device, native_bf16
+from embedkit.device import choose_device
 from embedkit.errors import EmbedkitError, UsageError
 from pretrain.adapters import add_lora
-from pretrain.choice import best, criterion, out_of_patience
-from pretrain.curves import draw_curves
-from pretrain.dino import DINOHead, DINOLoss
-from pretrain.koleo import koleo_loss
-from pretrain.monitors import check_collapse, feature_monitors, knn_accuracy, teacher_monitors
+from pretrain.batches import Batch, Batches
+from pretrain.choice import best, out_of_patience
+from pretrain.distillation import Distillation
+from pretrain.held_out import HeldOut
+from pretrain.journal import CHECKPOINT, describe, read_checkpoint, write_checkpoint, write_log
+from pretrain.monitors import check_collapse
+from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
-from pretrain.schedules import cosine, teacher_momentum
-from pretrain.vicreg import expander, vicreg_loss
-from pretrain.views import PRESET, make_views
-
-TEACHER_TEMPERATURE = (0.04, 0.07)
-CHECKPOINT = "checkpoint.pt"
+from pretrain.schedules import cosine
+from pretrain.sizes import take_crops
+from pretrain.vicreg import VICReg
+from pretrain.views import Frames
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,14 @@ class Trained:
 
 
 class Run:
-    """Student, teacher, heads and optimiser of one run.
+    """One training run: what it learns from, what it learns by, and how far it is.
 
     Parameters
     ----------
-    frames : (n, 3, h, h) uint8
+    pixels : (n, 3, h, h) uint8
         From `pretrain.cache.read_frames`.
     folder
-        For the checkpoint and ``log.csv``.
+        For the checkpoint and the log.
     labels : (n,) int64, optional
         For the kNN accuracy of the held-out rows in the log, and for nothing else; -1 is no label.
     """
@@ -71,54 +64,43 @@ class Run:
     def __init__(
         self,
         backbone: Backbone,
-        frames: torch.Tensor,
+        pixels: torch.Tensor,
         options: PretrainOptions,
         folder: Path,
         *,
         labels: NDArray[np.int64] | None = None,
     ) -> None:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UsageError("pretrain runs in one process. Start it without torchrun.")
-        n_train = len(frames) - options.held_out
-        if n_train < options.batch_size:
+        if len(pixels) - options.held_out < options.batch_size:
             raise UsageError(
-                f"{len(frames)} images are too few for --held-out {options.held_out} and --batch-size "
+                f"{len(pixels)} images are too few for --held-out {options.held_out} and --batch-size "
                 f"{options.batch_size}. Lower one of them."
             )
-        self.options, self.folder, self.frames = options, folder, frames
-        self.preprocessing = backbone.preprocessing
-        self.device = choose_device(options.device)
-        order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(options.seed))
-        self.held_out, self.rows = order[: options.held_out], order[options.held_out :]
-        self.labels = None if labels is None else torch.from_numpy(labels)[self.held_out]
-        if self.labels is not None and int((self.labels >= 0).sum()) < 2:
-            self.labels = None
-        self.steps_per_epoch = n_train // options.batch_size
-        self.steps = self.steps_per_epoch * options.epochs
-        self.momentum = teacher_momentum(options.momentum, self.steps)
-        torch.manual_seed(options.seed)
-        self.student: Any = deepcopy(backbone.model)
-        if options.method == "dino-lora":
-            self.student.requires_grad_(False)
-            self.student = add_lora(self.student, options.lora, name=backbone.name)
-        else:
-            self.student.requires_grad_(True)
-        self.student.to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            size = self.preprocessing.image_size
-            d = self.student.eval()(torch.zeros(1, 3, size, size, device=self.device)).shape[1]
-        self.dino = options.method != "vicreg"
-        self.head: Any = DINOHead(d, options.prototypes) if self.dino else expander(d)
-        self.head.to(self.device)
-        self.loss = DINOLoss(options.prototypes, centering=options.centering).to(self.device)
-        self.teacher = deepcopy(self.student).requires_grad_(False) if self.dino else self.student
-        self.teacher_head = deepcopy(self.head).requires_grad_(False) if self.dino else self.head
-        self.parameters = [p for m in (self.student, self.head) for p in m.parameters() if p.requires_grad]
+        self.options, self.folder = options, folder
+        self.asked = describe(options) | {"preprocessing": backbone.preprocessing.record(), "n": len(pixels)}
+        device = choose_device(options.device)
+        order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(options.seed))
+        self.batches = Batches(
+            Frames.measure(pixels, backbone.preprocessing.image_size),
+            order[options.held_out :],
+            options,
+            backbone.preprocessing,
+            device=device,
+        )
+        self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
+        self.steps = self.batches.steps_per_epoch * options.epochs
+        self.objective = _objective(backbone, options, device, steps=self.steps)
+        self.parameters = [
+            p
+            for module in (self.objective.student, self.objective.head)
+            for p in module.parameters()
+            if p.requires_grad
+        ]
         groups = [
             {"params": [p for p in self.parameters if p.ndim > 1], "decay": 1.0},
             {"params": [p for p in self.parameters if p.ndim <= 1], "decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=options.lr)
+        fused = device.type in ("cpu", "cuda")
+        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=options.lr, fused=fused)
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
@@ -132,166 +114,76 @@ class Run:
                 "train. Give another -o."
             )
         if not self.log:
-            self._note({"epoch": 0, **self.monitor()})
+            self._note({"epoch": 0, **self.look()})
         with console.progress("train", self.steps, unit="steps") as advance:
             advance(self.step)
             total, started = 0.0, time.perf_counter()
-            while not self._done():
-                total += self._update()
+            for batch in self.batches.ahead(self.step, self.steps):
+                total += self.update(batch)
                 self.step += 1
                 advance()
-                if self.step % self.steps_per_epoch == 0:
-                    self._end_epoch(total / self.steps_per_epoch, time.perf_counter() - started)
+                if self.step % self.batches.steps_per_epoch == 0:
+                    self._end_epoch(total / self.batches.steps_per_epoch, time.perf_counter() - started)
+                    if self._done():
+                        break
                     total, started = 0.0, time.perf_counter()
         if self.step < self.steps:
             console.note(f"Stopped early: {self.options.patience} looks without a better epoch (--patience).")
-        return Trained(
-            self.teacher, {"chosen": self.best, "last": _copy(self.teacher.state_dict())}, tuple(self.log)
-        )
+        states = {"chosen": self.best, "last": _copy(self.objective.evaluated.state_dict())}
+        return Trained(self.objective.evaluated, states, tuple(self.log))
 
-    def _done(self) -> bool:
-        epochs, rest = divmod(self.step, self.steps_per_epoch)
-        return epochs >= self.options.epochs or (
-            rest == 0 and out_of_patience(self.log, self.options.patience)
-        )
-
-    def _autocast(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16(self.device))
-
-    def _views(
-        self, rows: torch.Tensor, generator: torch.Generator, *, size: int, local: bool = False
-    ) -> torch.Tensor:
-        views = make_views(
-            self.frames[rows].to(self.device),
-            size,
-            region=self.preprocessing.image_size,
-            preset=PRESET[self.options.views],
-            generator=generator,
-            local=local,
-        )
-        mean, std = (
-            torch.tensor(v, device=self.device)[:, None, None] * 255
-            for v in (self.preprocessing.mean, self.preprocessing.std)
-        )
-        return ((views - mean) / std).contiguous(memory_format=torch.channels_last)
-
-    def _update(self) -> float:
-        options, size = self.options, self.preprocessing.image_size
-        epoch, position = divmod(self.step, self.steps_per_epoch)
-        shuffle = torch.Generator().manual_seed(options.seed + 1_000_003 * (epoch + 1))
-        order = self.rows[torch.randperm(len(self.rows), generator=shuffle)]
-        rows = order[position * options.batch_size : (position + 1) * options.batch_size]
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + self.step)
-        torch.manual_seed(options.seed * 1_000_003 + self.step)
-        warmup = min(self.steps_per_epoch, self.steps // 5)
-        lr = cosine(self.step, self.steps, options.lr, options.lr / 100, warmup=warmup)
-        decay = cosine(self.step, self.steps, options.weight_decay, 10 * options.weight_decay)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-            group["weight_decay"] = (decay if self.dino else options.weight_decay) * group["decay"]
-        self.student.train()
-        self.head.train()
-        views = [self._views(rows, generator, size=size) for _ in range(2)]
-        small = [
-            self._views(rows, generator, size=options.local_size, local=True)
-            for _ in range(options.local_views if self.dino else 0)
-        ]
-        targets = self._targets(views) if self.dino else []
+    def update(self, batch: Batch) -> float:
+        """Take one step, and return its loss."""
+        options, objective = self.options, self.objective
+        epoch = self.step // self.batches.steps_per_epoch
+        torch.manual_seed(options.seed * 1_000_003 + self.step)  # for dropout and its like
+        self._set_rates()
+        objective.student.train()
+        objective.head.train()
+        targets = objective.begin(batch, self.step)
         self.optimiser.zero_grad()
-        total = torch.zeros((), device=self.device)
-        for part in torch.arange(len(rows)).chunk(options.accumulate):
-            own, near, answers = ([x[part] for x in xs] for xs in (views, small, targets))
-            loss = (self._dino(own, near, answers) if self.dino else self._vicreg(own)) / options.accumulate
+        total = torch.zeros((), device=self.batches.device)
+        for part in torch.arange(len(batch.views[0])).chunk(options.accumulate):
+            own, small, answers = ([x[part] for x in xs] for xs in (batch.views, batch.small, targets))
+            loss = objective.loss(Batch(own, small), answers) / options.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if not torch.isfinite(total):
             raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. Lower --lr.")
-        if self.dino and epoch == 0 and options.epochs > 1:  # the last layer rests for the first epoch
-            self.head.last.weight.grad = None
+        if isinstance(objective, Distillation) and epoch == 0 and options.epochs > 1:
+            objective.rest_last_layer()
         torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
         self.optimiser.step()
-        if self.dino:
-            self._move_teacher(cosine(self.step, self.steps, self.momentum, 1.0))
+        objective.end(self.step)
         return float(total)
 
-    def _vicreg(self, views: list[torch.Tensor]) -> torch.Tensor:
-        with self._autocast():
-            features = self.student(torch.cat(views)).float()
-        a, b = self.head(features).chunk(2)
-        return self._regularised(vicreg_loss(a, b), features)
+    def _set_rates(self) -> None:
+        options = self.options
+        warmup = min(self.batches.steps_per_epoch, self.steps // 5)
+        lr = cosine(self.step, self.steps, options.lr, options.lr / 100, warmup=warmup)
+        decay = options.weight_decay
+        if options.method != "vicreg":
+            decay = cosine(self.step, self.steps, decay, 10 * decay)
+        for group in self.optimiser.param_groups:
+            group["lr"], group["weight_decay"] = lr, decay * group["decay"]
 
-    @torch.no_grad()
-    def _targets(self, views: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Ask the teacher about the whole batch, since centring and Sinkhorn look at all of it."""
-        logits = []
-        for view in views:
-            parts = []
-            for part in view.chunk(self.options.accumulate):
-                with self._autocast():
-                    features = self.teacher(part)
-                parts.append(self.teacher_head(features.float()))
-            logits.append(torch.cat(parts))
-        return self.loss.targets(logits, temperature=self._temperature())
+    def look(self) -> dict[str, float]:
+        """Look at the held-out images."""
+        return self.held_out.look(self.objective, self.step)
 
-    def _dino(
-        self, views: list[torch.Tensor], small: list[torch.Tensor], targets: list[torch.Tensor]
-    ) -> torch.Tensor:
-        with self._autocast():
-            features = self.student(torch.cat(views)).float()
-        student = list(self.head(features).chunk(len(views)))
-        if small:
-            with self._autocast():
-                local = self.student(torch.cat(small)).float()
-            student += list(self.head(local).chunk(len(small)))
-        return self._regularised(self.loss.compare(student, targets), features)
-
-    def _regularised(self, loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        if not self.options.koleo:
-            return loss
-        return loss + self.options.koleo * sum(koleo_loss(view) for view in features.chunk(2)) / 2
-
-    def _temperature(self) -> float:
-        low, high = TEACHER_TEMPERATURE
-        return low + (high - low) * min(1.0, self.step / max(1, self.steps // 3))
-
-    @torch.no_grad()
-    def _move_teacher(self, momentum: float) -> None:
-        for own, other in ((self.teacher, self.student), (self.teacher_head, self.head)):
-            for mine, new in zip(own.parameters(), other.parameters(), strict=True):
-                if new.requires_grad:
-                    mine.lerp_(new, 1 - momentum)
-            for mine, new in zip(own.buffers(), other.buffers(), strict=True):
-                mine.copy_(new)
-
-    @torch.inference_mode()
-    def monitor(self) -> dict[str, float]:
-        """Look at two views of the held-out rows, the same ones every time."""
-        generator = torch.Generator().manual_seed(self.options.seed)
-        self.teacher.eval()
-        features = []
-        for _ in range(2):
-            parts = []
-            for rows in torch.split(self.held_out, self.options.batch_size):
-                x = self._views(rows, generator, size=self.preprocessing.image_size)
-                parts.append(self.teacher(x).float())
-            features.append(torch.cat(parts))
-        seen = feature_monitors(*features)
-        seen["criterion"] = criterion(seen)
-        if self.labels is not None:
-            both = torch.stack([F.normalize(x, dim=1) for x in features]).sum(dim=0)
-            seen["knn_accuracy"] = knn_accuracy(both, self.labels)
-        if self.dino:
-            logits = self.teacher_head.eval()(features[0])
-            seen |= teacher_monitors(self.loss.answers(logits, temperature=self._temperature()))
-        return seen
+    def _done(self) -> bool:
+        epochs, rest = divmod(self.step, self.batches.steps_per_epoch)
+        return epochs >= self.options.epochs or (
+            rest == 0 and out_of_patience(self.log, self.options.patience)
+        )
 
     def _end_epoch(self, loss: float, seconds: float) -> None:
-        epoch = self.step // self.steps_per_epoch
+        epoch = self.step // self.batches.steps_per_epoch
         look = epoch % self.options.monitor_every == 0 or epoch == self.options.epochs
-        seen = self.monitor() if look else {}
+        seen = self.look() if look else {}
         self._note({"epoch": epoch, "loss": loss, "seconds": round(seconds, 2), **seen})
         if look and best(self.log) is self.log[-1]:
-            self.best = _copy(self.teacher.state_dict())
+            self.best = _copy(self.objective.evaluated.state_dict())
         self._write()
         if look:
             check_collapse(seen)
@@ -300,45 +192,46 @@ class Run:
         self.log.append(row)
         console.note(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
-    def _modules(self) -> dict[str, Any]:
-        names = ("student", "head", "loss") + (("teacher", "teacher_head") if self.dino else ())
-        return {name: getattr(self, name) for name in names} | {"optimiser": self.optimiser}
-
-    def _asked(self) -> dict[str, Any]:
-        return asdict(replace(self.options, device="")) | {
-            "preprocessing": self.preprocessing.record(),
-            "n": len(self.frames),
-        }
-
     def _write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        state = {name: module.state_dict() for name, module in self._modules().items()}
-        state |= {"step": self.step, "log": self.log, "best": self.best, "asked": self._asked()}
-        aside = self.folder / (CHECKPOINT + ".tmp")
-        torch.save(state, aside)
-        aside.replace(self.folder / CHECKPOINT)
-        with (self.folder / "log.csv").open("w", newline="") as stream:
-            first = ("epoch", "loss", "seconds")
-            writer = csv.DictWriter(
-                stream, list(dict.fromkeys([*first, *(k for row in self.log for k in row)]))
-            )
-            writer.writeheader()
-            writer.writerows(self.log)
-        top = best(self.log)
-        kept = None if top is None else int(top["epoch"])
-        (self.folder / "curves.svg").write_text(draw_curves(self.log, kept=kept))
+        state: dict[str, Any] = {
+            name: module.state_dict() for name, module in self.objective.modules().items()
+        }
+        state |= {"optimiser": self.optimiser.state_dict(), "step": self.step, "log": self.log}
+        write_checkpoint(self.folder, state | {"best": self.best, "asked": self.asked})
+        write_log(self.folder, self.log)
 
     def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        state = read_checkpoint(self.folder, self.asked)
+        if state is None:
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["asked"] != self._asked():
-            raise EmbedkitError(f"{path}: was begun with other options. Give another -o.")
-        for name, module in self._modules().items():
+        for name, module in self.objective.modules().items():
             module.load_state_dict(state[name])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.log, self.best = state["step"], state["log"], state["best"]
         console.note(f"Going on after step {self.step} of {self.steps}.")
+
+
+def _objective(
+    backbone: Backbone, options: PretrainOptions, device: torch.device, *, steps: int
+) -> Objective:
+    """Build what is trained; the seed fixes the low-rank matrices and the head."""
+    torch.manual_seed(options.seed)
+    student: Any = deepcopy(backbone.model)
+    if options.method == "dino-lora":
+        student.requires_grad_(False)
+        student = add_lora(student, options.lora, name=backbone.name)
+    else:
+        student.requires_grad_(True)
+    student.to(device, memory_format=torch.channels_last)
+    size = backbone.preprocessing.image_size
+    with torch.no_grad():
+        d = student.eval()(torch.zeros(1, 3, size, size, device=device)).shape[1]
+    if options.method == "vicreg":
+        return VICReg(student, options, device, d=d)
+    if options.local_views and options.local_size != size:
+        base = student.get_base_model() if options.method == "dino-lora" else student
+        take_crops(base, options.local_size, backbone.name)
+    return Distillation(student, options, device, d=d, steps=steps)
 
 
 def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,11 +5,38 @@ Bardes, Ponce & LeCun 2022, VICReg: variance-invariance-covariance regularizatio
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from torch import nn
 
+from pretrain.batches import Batch
+from pretrain.objective import Objective
+from pretrain.options import PretrainOptions
+from pretrain.ranks import gather
+
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
+
+
+class VICReg(Objective):
+    """One network with an expander; nothing else to keep."""
+
+    def __init__(self, student: Any, options: PretrainOptions, device: torch.device, *, d: int) -> None:
+        super().__init__(student, options, device)
+        self.head = expander(d).to(device)
+        self.evaluated = student
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return all that a checkpoint holds, by name."""
+        return {"student": self.student, "head": self.head}
+
+    def loss(self, batch: Batch, targets: list[torch.Tensor]) -> torch.Tensor:  # noqa: ARG002
+        """Compare both views over the images of all processes."""
+        features = self.features(self.student, torch.cat(batch.views))
+        joint = torch.cat([gather(view) for view in features.chunk(2)])
+        a, b = self.head(joint).chunk(2)
+        return self.regularised(vicreg_loss(a, b), features)
 
 
 def expander(d: int, width: int = 1024) -> nn.Sequential:

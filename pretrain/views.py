@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 
-from embedkit.views import BRIGHTNESS, SCALE, SHIFT_PX
+from embedkit.views import BLUR_SIGMA_PX, BRIGHTNESS, SCALE, SHIFT_PX
 
 # Galactic extinction in SDSS i, r and g, the R, G and B of its colour images, per E(B-V) of one.
 REDDENING = (1.70, 2.29, 3.30)
 MAX_EBV = 0.08
 RADIUS = 3
+EDGE = 4  # rows of the frame's top and bottom that count as sky
 
 
 @dataclass(frozen=True)
@@ -33,41 +34,73 @@ class Preset:
 
 PRESET = {
     # What cannot change a galaxy's class, as in embedkit.views, and noise in units of its own background's.
-    "galaxy": Preset(SCALE, SHIFT_PX / 224, True, True, 0.0, 0.0, 0.0, 1.0, 1.0),
+    "galaxy": Preset(SCALE, SHIFT_PX / 224, True, True, 0.0, 0.0, 0.0, BLUR_SIGMA_PX, 1.0),
     # DINO's crops of 0.4 of the area and more, jitter without hue, grey, solarise and blur.
     "natural": Preset((1.0, 1.6), 0.15, False, False, 0.4, 0.2, 0.1, 1.5, 0.0),
 }
 LOCAL_ZOOM = 2.0
+CHUNK = 1024  # images whose sky is measured at a time
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Images to draw views of.
+
+    Parameters
+    ----------
+    pixels : (n, 3, h, h) uint8 or float32
+    region
+        The region of interest is the central square of this side.
+    sky_std : (n, 3) float32
+        Noise of each image's background, from `background_std`.
+    """
+
+    pixels: torch.Tensor
+    region: int
+    sky_std: torch.Tensor
+
+    @classmethod
+    def measure(cls, pixels: torch.Tensor, region: int) -> Frames:
+        """Measure the background of each image once, since every view of it asks for that."""
+        return cls(pixels, region, torch.cat([background_std(part) for part in torch.split(pixels, CHUNK)]))
+
+    def take(self, rows: torch.Tensor, device: torch.device) -> Frames:
+        """Return some images on a device, as float32."""
+        return Frames(self.pixels[rows].to(device).float(), self.region, self.sky_std[rows].to(device))
 
 
 def make_views(
-    frames: torch.Tensor,
+    frames: Frames,
     size: int,
     *,
-    region: int,
     preset: Preset,
     generator: torch.Generator,
     local: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> torch.Tensor:
     """Draw one view of each image.
 
     Parameters
     ----------
-    frames : (b, 3, h, h) uint8
-        The region of interest is the central `region` square.
     size
         Side of the views.
+    generator
+        On the device of the images.
     local
         A small crop: twice as near, from anywhere in the region.
+    share
+        The images are this one of so many equal parts of a batch; random numbers are drawn for all of it.
 
     Returns
     -------
     views : (b, 3, size, size) float32, 0 to 255
     """
-    b, device = len(frames), frames.device
+    pixels, region = frames.pixels.float(), frames.region
+    (part, parts), b, device = share, len(pixels), pixels.device
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(b, generator=generator).to(device)
+        drawn = torch.rand(b * parts, generator=generator, device=device)
+        return low + (high - low) * drawn.chunk(parts)[part]
 
     zoom = torch.exp(uniform(math.log(preset.zoom[0]), math.log(preset.zoom[1])))
     shift = preset.shift
@@ -75,26 +108,27 @@ def make_views(
         zoom, shift = zoom * LOCAL_ZOOM, 0.25
     angle = uniform(0, 2 * math.pi) if preset.rotate else torch.zeros(b, device=device)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    scale = region / frames.shape[-1] / zoom
+    scale = region / pixels.shape[-1] / zoom
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    reach = 2 * shift * region / frames.shape[-1]
+    reach = 2 * shift * region / pixels.shape[-1]
     theta = torch.stack(
         [cos * flip, -sin, uniform(-reach, reach), sin * flip, cos, uniform(-reach, reach)], dim=1
     ).view(b, 2, 3)
     grid = F.affine_grid(theta, [b, 3, size, size], align_corners=False)
-    x = F.grid_sample(frames.float(), grid, padding_mode="reflection", align_corners=False)
+    x = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     if preset.blur_px:
         x = blur(x, uniform(0.05, preset.blur_px))
-    x = x * uniform(*BRIGHTNESS)[:, None, None, None]
+    x *= uniform(*BRIGHTNESS)[:, None, None, None]
     if preset.reddening:
         extinction = torch.tensor(REDDENING, device=device) * uniform(-MAX_EBV, MAX_EBV)[:, None]
-        x = x * (10 ** (-0.4 * extinction))[:, :, None, None]
+        x *= (10 ** (-0.4 * extinction))[:, :, None, None]
     if preset.jitter:
         x = _jitter(x, preset, uniform)
     if preset.noise:
-        amount = background_std(frames) * uniform(0, preset.noise)[:, None]
-        x = x + torch.randn(x.shape, generator=generator).to(device) * amount[:, :, None, None]
-    return x.clamp(0, 255)
+        amount = frames.sky_std * uniform(0, preset.noise)[:, None]
+        drawn = torch.randn((b * parts, *x.shape[1:]), generator=generator, device=device)
+        x += drawn.chunk(parts)[part].mul_(amount[:, :, None, None])
+    return x.clamp_(0, 255)
 
 
 def _jitter(x: torch.Tensor, preset: Preset, uniform) -> torch.Tensor:  # type: ignore[no-untyped-def]
@@ -121,6 +155,6 @@ def blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 def background_std(frames: torch.Tensor) -> torch.Tensor:
     """(b, 3, h, h) -> (b, 3): robust standard deviation along the image's edge, where there is sky."""
-    edge = torch.cat([frames[..., :4, :].flatten(2), frames[..., -4:, :].flatten(2)], dim=2).float()
+    edge = torch.cat([frames[..., :EDGE, :].flatten(2), frames[..., -EDGE:, :].flatten(2)], dim=2).float()
     middle = edge.median(dim=2, keepdim=True).values
     return 1.4826 * (edge - middle).abs().median(dim=2).values

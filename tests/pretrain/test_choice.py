@@ -75,7 +75,7 @@ def test_knn_accuracy_is_a_loop_over_the_other_rows():
 def make_run(folder, criteria, monkeypatch, **more):
     """A run whose criterion is told in advance."""
     values = iter([0.0, *criteria])
-    monkeypatch.setattr("pretrain.trainer.criterion", lambda _: next(values))
+    monkeypatch.setattr("pretrain.held_out.criterion", lambda _: next(values))
     frames = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
     options = PretrainOptions(
         batch_size=8, held_out=8, epochs=4, local_views=0, prototypes=16, lr=1e-2, device="cpu", **more
@@ -86,13 +86,14 @@ def make_run(folder, criteria, monkeypatch, **more):
 def test_the_state_of_the_best_epoch_is_kept_beside_the_last(tmp_path, monkeypatch):
     run = make_run(tmp_path, [1, 3, 2, 2], monkeypatch)
     kept = {}
-    look = run.monitor
+    look = run.look
 
-    def monitor():
-        kept[run.step // run.steps_per_epoch] = {k: v.clone() for k, v in run.teacher.state_dict().items()}
+    def keep_and_look():
+        state = run.objective.evaluated.state_dict()
+        kept[run.step // run.batches.steps_per_epoch] = {k: v.clone() for k, v in state.items()}
         return look()
 
-    run.monitor = monitor
+    run.look = keep_and_look
     trained = run.train()
     for which, epoch in (("last", 4), ("chosen", 2)):
         for name, value in trained.load(which).state_dict().items():

@@ -116,10 +116,10 @@ def test_the_kinds_of_collapse_are_named():
     with pytest.raises(EmbedkitError, match="complete collapse: all images have one feature vector"):
         check_collapse(feature_monitors(torch.ones(64, 16), torch.ones(64, 16)))
     uniform = teacher_monitors(torch.full((64, 10), 0.1))
-    with pytest.raises(EmbedkitError, match="collapse to uniform.*Lower the teacher's"):
+    with pytest.raises(EmbedkitError, match="collapse to uniform.*Lower --teacher-temperature"):
         check_collapse(good | uniform)
     one = teacher_monitors(torch.eye(10)[[3] * 64])
-    with pytest.raises(EmbedkitError, match="collapse to one prototype.*Raise the teacher's"):
+    with pytest.raises(EmbedkitError, match="collapse to one prototype.*Raise --teacher-temperature"):
         check_collapse(good | one)
     sharp = teacher_monitors(torch.eye(10).repeat(7, 1))
     check_collapse(good | sharp)

@@ -1,0 +1,64 @@
+"""What every objective has: networks that train, a loss, and a network that is evaluated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import nn
+
+from embedkit.device import native_bf16
+from pretrain.batches import Batch
+from pretrain.koleo import koleo_loss
+from pretrain.options import PretrainOptions
+from pretrain.ranks import gather
+
+
+class Objective(ABC):
+    """A student with a head, and what they learn by.
+
+    Attributes
+    ----------
+    student, head
+        Features and what the loss looks at.
+    evaluated
+        The network that the monitors look at and that is saved.
+    """
+
+    head: Any
+    evaluated: Any
+
+    def __init__(self, student: Any, options: PretrainOptions, device: torch.device) -> None:
+        self.student, self.options, self.device = student, options, device
+
+    @abstractmethod
+    def modules(self) -> dict[str, nn.Module]:
+        """Return all that a checkpoint holds, by name."""
+
+    def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
+        """Return targets that the parts of a batch share, one for each full view; none by default."""
+        return []
+
+    @abstractmethod
+    def loss(self, batch: Batch, targets: list[torch.Tensor]) -> torch.Tensor:
+        """Return the loss of a batch or an equal part of it, to be averaged over parts and processes."""
+
+    def end(self, step: int) -> None:  # noqa: B027
+        """Do what follows the optimiser's step."""
+
+    def monitors(self, features: torch.Tensor, step: int) -> dict[str, float]:  # noqa: ARG002
+        """Look at features (n, d) of held-out images; nothing by default."""
+        return {}
+
+    def features(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Return (b, d) float32, computed in bf16 where that is native."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16(self.device)):
+            features: torch.Tensor = model(x)
+        return features.float()
+
+    def regularised(self, loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Add KoLeo of the features (2 b, d) of both full views, over the images of all processes."""
+        if not self.options.koleo:
+            return loss
+        return loss + self.options.koleo * sum(koleo_loss(gather(view)) for view in features.chunk(2)) / 2

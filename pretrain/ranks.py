@@ -1,0 +1,87 @@
+"""The processes of one training run: torchrun's ranks, or this one alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that torchrun started, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def world() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return which one this is."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(x) for _ in range(world())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        # Every process has the same loss of the same rows, so the sum over processes is this many times one.
+        return world() * own_part(gradient)
+
+
+def gather(x: torch.Tensor) -> torch.Tensor:
+    """Join the rows (b, d) of all processes in their order, for a loss of the joint batch.
+
+    Every process must compute the same loss of them; the mean of all processes' gradients is then the
+    gradient of that loss.
+    """
+    if world() == 1:
+        return x
+    joint: torch.Tensor = _Gather.apply(x)
+    return joint
+
+
+def own_part(joint: torch.Tensor) -> torch.Tensor:
+    """Return this process's rows of what `gather` joined."""
+    return joint.chunk(world())[rank()]
+
+
+def average(tensors: Iterable[torch.Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, through one buffer."""
+    if world() == 1:
+        return
+    tensors = list(tensors)
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= world()
+    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def agreed(value: Any) -> Any:
+    """Return the first process's value in all of them."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]

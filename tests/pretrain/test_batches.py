@@ -1,0 +1,56 @@
+"""The views of a step: the same whoever draws them, and at the sizes that a network takes."""
+
+import pytest
+import torch
+
+from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.errors import UsageError
+from embedkit.preprocess import Overrides
+from pretrain.batches import Batches
+from pretrain.options import PretrainOptions
+from pretrain.sizes import take_crops
+from pretrain.trainer import Run
+from pretrain.views import Frames
+
+PIXELS = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
+SPEC = BackboneSpec("vit_tiny_patch16_224", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
+CPU = torch.device("cpu")
+
+
+def make(preset, **more):
+    preprocessing = load_backbone(SPEC).preprocessing
+    options = PretrainOptions(batch_size=8, views=preset, local_views=1, local_size=16)
+    return Batches(Frames.measure(PIXELS, 32), torch.arange(24), options, preprocessing, device=CPU, **more)
+
+
+@pytest.mark.parametrize("preset", ["galaxy", "natural"])
+def test_a_step_has_its_own_views_whoever_draws_them(preset):
+    whole = make(preset)
+    batches = [whole.make(step) for step in range(4)]
+    later = list(whole.ahead(2, 4))
+    for batch, again in zip(batches[2:], later, strict=True):
+        assert torch.equal(batch.views[0], again.views[0])
+    assert not torch.equal(batches[0].views[0], batches[0].views[1])
+    assert batches[0].small[0].shape == (8, 3, 16, 16)
+    for step, batch in enumerate(batches):
+        halves = [make(preset, share=(part, 2)).make(step) for part in range(2)]
+        for whole_views, *parts in zip(
+            batch.views + batch.small, *(half.views + half.small for half in halves), strict=True
+        ):
+            torch.testing.assert_close(torch.cat(parts), whole_views)
+
+
+def test_a_vit_takes_crops_and_is_what_it_was_at_its_own_size():
+    model = load_backbone(SPEC).model
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        before = model(x)
+        take_crops(model, 16, "vit")
+        assert torch.equal(model(x), before)
+        assert model(x[..., :16, :16]).shape == before.shape
+
+
+def test_a_crop_that_does_not_fit_is_refused():
+    options = PretrainOptions(batch_size=8, held_out=8, local_size=20, device="cpu")
+    with pytest.raises(UsageError, match=r"--local-size 20: .* can't take it .*Give --local-size 16, or"):
+        Run(load_backbone(SPEC), PIXELS, options, None)
