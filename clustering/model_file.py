@@ -20,6 +20,7 @@ from clustering.methods import Model
 from clustering.mixture import GMM
 from clustering.temi import TEMI
 from embedkit.errors import DataError, EmbedkitError, first_line
+from embedkit.identity import differences, identity, remarks
 from embedkit.preparation import Prepared
 from embedkit.results import strict
 from embedkit.store import FeatureFile
@@ -33,9 +34,6 @@ ESTIMATORS: dict[str, Any] = {
     "GMM": GMM,
     "TEMI": TEMI,
 }
-# What makes features comparable, in a feature file's provenance. Views are not among them: their mean is
-# a better measurement of the same thing.
-MADE_BY = ("backbone.name", "backbone.weights_sha256", "backbone.adapter_sha256", "pooling", "preprocessing")
 
 
 @dataclass(frozen=True)
@@ -77,50 +75,13 @@ class SavedModel:
             The features were made otherwise; the message names each difference.
         """
         there, here = self.fitted_on, identity(file)
-        differences = []
-        for name in MADE_BY:
-            fitted, new = there["made_by"].get(name), here["made_by"].get(name)
-            # A file without provenance (made from arrays) says nothing of them.
-            if there["made_by"] and here["made_by"] and fitted != new:
-                differences.append(f"{name} is {_short(new)}, of the fitted file {_short(fitted)}")
-        if here["d"] != there["d"]:
-            differences.append(f"d is {here['d']}, of the fitted file {there['d']}")
-        if differences:
+        found = differences(there, here)
+        if found:
             raise DataError(
-                f"its features are not of the kind that the model was fitted on: {'; '.join(differences)}. "
+                f"its features are not of the kind that the model was fitted on: {'; '.join(found)}. "
                 "Extract these images as the others were, or cluster them anew."
             )
-        notes = []
-        if not (there["made_by"] and here["made_by"]):
-            notes.append(
-                "How the features were made is not recorded in both files: only the number of dimensions was "
-                "compared."
-            )
-        if here["n_views"] != there["n_views"]:
-            notes.append(
-                f"The model was fitted on features of {there['n_views']} view(s) an image, these are of "
-                f"{here['n_views']}."
-            )
-        return notes
-
-
-def identity(file: FeatureFile) -> dict[str, Any]:
-    """Return what a feature file is and how it was made, as a saved model keeps it."""
-    made_by: dict[str, Any] = {}
-    if "backbone" in file.provenance:
-        for name in MADE_BY:
-            value: Any = file.provenance
-            for key in name.split("."):
-                value = value.get(key) if isinstance(value, dict) else None
-            made_by[name] = value
-    return {
-        "dataset": file.dataset_name,
-        "features_name": file.features_name,
-        "features_sha256": file.sha256,
-        "d": file.d,
-        "n_views": file.n_views,
-        "made_by": made_by,
-    }
+        return remarks(there, here)
 
 
 def save_model(path: str | os.PathLike[str], saved: SavedModel) -> None:
@@ -198,8 +159,3 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
 
 def _arrays(group: Any) -> dict[str, Any]:
     return {name: np.asarray(group[name][...]) for name in group}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= 200 else text[:197] + "..."

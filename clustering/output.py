@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clustering.methods import Assigned, Clusters
-from clustering.model_file import SavedModel, identity
+from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.run import ClusterRun
+from embedkit.identity import identity
 from embedkit.results import RESULTS_FILE, append_result
 from embedkit.store import FeatureFile
 

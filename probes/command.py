@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedkit.console import note, print_json
+from embedkit.errors import UsageError
 from probes.device import DEVICES
 from probes.options import DEDUPE, SPLIT_NAMES, ProbeOptions
 from probes.registry import PROBES
@@ -65,10 +66,21 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     )
     _add_settings(parser)
     _add_protocol(parser)
+    parser.add_argument("--save-model", metavar="FILE", help="keep the fitted probe, for --apply FILE")
+    parser.add_argument(
+        "--apply",
+        metavar="MODEL",
+        help="fit nothing: predict every row with a probe of --save-model; -o FILE.csv names the predictions",
+    )
     parser.add_argument("--save-split", metavar="FILE.json", help="keep the split, for --split FILE.json")
     parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl and predictions")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    return run
+
+    def handle(args: argparse.Namespace) -> None:
+        given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
+        run(args, given)
+
+    return handle
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +114,18 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run ``embedkit probe``."""
+def run(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Run ``embedkit probe`` with the options that were `given`."""
+    if args.apply:
+        _apply(args, given)
+        return
     options = _options(args)
     leaks, found = _leaks(args, options) if args.leaks or options.dedupe else (None, None)
     document: dict[str, Any] = {} if found is None else {"leaks": found}
     if options.dedupe:
         before = _one(args, replace(options, dedupe=None), leaks)
         document["before"] = _document(before)
-    report = _one(args, options, leaks)
+    report = _one(args, options, leaks, save_model=args.save_model)
     document |= _document(report)
     if args.save_split:
         _save_split(args, report)
@@ -122,6 +137,38 @@ def run(args: argparse.Namespace) -> None:
             from probes.output import print_before_and_after
 
             print_before_and_after(before.result, report.result)
+
+
+def _apply(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Run ``embedkit probe --apply``."""
+    from probes.apply import apply, write_applied
+    from probes.output import print_applied
+
+    for name in given:
+        if name not in ("features", "apply", "output", "json"):
+            raise UsageError(f"--apply fits nothing, so --{name.replace('_', '-')} has no say. Leave it out.")
+    applied = apply(args.apply, args.features)
+    path = Path(args.output)
+    if path.suffix != ".csv":
+        path = path / f"{Path(args.features).stem}-by-{Path(args.apply).stem}.csv"
+    write_applied(path, applied)
+    for line in applied.notes:
+        note(line)
+    if args.json:
+        metrics = {name: asdict(metric) for name, metric in applied.metrics.items()}
+        document = {
+            "model": args.apply,
+            "kind": applied.saved.kind,
+            "n": len(applied.ids),
+            "metrics": metrics,
+        }
+        document |= {"predictions": str(path), "notes": list(applied.notes)}
+        if applied.scores is not None:
+            document |= asdict(applied.scores)
+        print_json(document)
+    else:
+        print_applied(applied)
+    note(f"Predictions in {path}.")
 
 
 def _options(args: argparse.Namespace) -> ProbeOptions:
@@ -167,14 +214,22 @@ def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict
     return leaks, found
 
 
-def _one(args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None = None) -> ProbeReport:
+def _one(
+    args: argparse.Namespace,
+    options: ProbeOptions,
+    leaks: Leaks | None = None,
+    *,
+    save_model: str | None = None,
+) -> ProbeReport:
     from embedkit.results import RESULTS_FILE
     from probes.run import probe
 
-    report = probe(args.features, options, output=args.output, leaks=leaks)
+    report = probe(args.features, options, output=args.output, save_model=save_model, leaks=leaks)
     for line in report.notes:
         note(line)
     note(f"Result in {Path(args.output) / RESULTS_FILE}, predictions in {report.predictions_path}.")
+    if save_model:
+        note(f"Probe kept in {save_model}.")
     return report
 
 

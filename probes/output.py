@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.table import Table
@@ -16,6 +17,10 @@ from embedkit.rows import Rows
 from probes.knn import KS
 from probes.regression_scores import RegressionScores
 from probes.report import Predictions, ProbeReport
+from probes.scores import Scores
+
+if TYPE_CHECKING:
+    from probes.apply import Applied
 
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
@@ -93,22 +98,56 @@ def print_report(report: ProbeReport) -> None:
         table.add_row(TITLES.get(name, name), *_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
-    if isinstance(report.scores, RegressionScores):
+    _print_each(report.scores)
+
+
+def print_applied(applied: Applied) -> None:
+    """Print how many rows were predicted as what, and the scores where there are any."""
+    saved = applied.saved
+    title = f"{saved.kind} probe of {saved.fitted_on['dataset']} on {len(applied.ids):,} rows"
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    if saved.regression:
+        for name in ("target", "mean", "least", "most"):
+            table.add_column(name, justify="left" if name == "target" else "right")
+        for name, values in zip(saved.names, applied.outputs.T, strict=True):
+            table.add_row(Text(name), *(f"{v:.4f}" for v in (values.mean(), values.min(), values.max())))
+    else:
+        for name in ("class", "predicted rows", "median probability"):
+            table.add_column(name, justify="left" if name == "class" else "right")
+        predicted, confidence = applied.predicted, applied.outputs.max(axis=1)
+        for name in saved.names:
+            mine = confidence[predicted == name]
+            table.add_row(Text(name), f"{len(mine):,}", f"{np.median(mine):.3f}" if len(mine) else "-")
+    print_table(table)
+    if applied.scores is None:
+        return
+    print()
+    table = _columns("", "value", "95 % interval", "")
+    for name, metric in applied.metrics.items():
+        table.add_row(TITLES.get(name, name), *_cells(metric), Text(metric.note or ""))
+    print_table(table)
+    print()
+    _print_each(applied.scores)
+
+
+def _print_each(scores: Scores | RegressionScores) -> None:
+    """Print each class's figures and the confusion matrix, or each target's."""
+    if isinstance(scores, RegressionScores):
         table = _columns("target", "RMSE", "of the training mean")
-        for target in report.scores.targets:
+        for target in scores.targets:
             table.add_row(Text(target.name), f"{target.rmse:.4f}", f"{target.mean_rmse:.4f}")
         print_table(table)
         return
     table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
-    for c in report.scores.classes:
+    for c in scores.classes:
         cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
         table.add_row(Text(c.name), f"{c.n:,}", *cells)
     print_table(table)
-    names = [c.name for c in report.scores.classes]
+    names = [c.name for c in scores.classes]
     if len(names) <= MAX_CONFUSION:
         print()
         table = _columns("true \\ predicted", *names)
-        for name, counts in zip(names, report.scores.confusion, strict=True):
+        for name, counts in zip(names, scores.confusion, strict=True):
             table.add_row(Text(name), *(f"{count:,}" for count in counts))
         print_table(table)
 

@@ -9,11 +9,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedkit.errors import DataError, EmbedkitError
+import numpy as np
+
+from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.identity import identity
 from embedkit.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.store import FeatureFile
 from probes.division import divide_rows, read_labels
 from probes.fitting import fit_splits
+from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
 from probes.output import write_predictions
 from probes.report import ProbeReport
@@ -31,6 +35,7 @@ def probe(
     options: ProbeOptions = DEFAULTS,
     *,
     output: str | os.PathLike[str] | None = None,
+    save_model: str | os.PathLike[str] | None = None,
     leaks: Leaks | None = None,
 ) -> ProbeReport:
     """Measure what a probe reads out of a feature file: ``embedkit probe`` as a function.
@@ -43,6 +48,8 @@ def probe(
         Kind, split and settings.
     output
         Folder for results.jsonl and the predictions; nothing is written without it.
+    save_model
+        File to keep the fitted probe in, for `probes.model_file.load_probe`.
     leaks
         Copies that were found already, for ``options.dedupe``.
 
@@ -53,16 +60,25 @@ def probe(
     """
     with FeatureFile(path) as file:
         try:
-            report = _probe(file, options, leaks)
+            report = _probe(file, options, leaks, single=save_model is not None)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
+        if save_model is not None:
+            _save(file, report, options, save_model)
         return report if output is None else _write(file, report, options, Path(output))
 
 
-def _probe(file: FeatureFile, options: ProbeOptions, leaks: Leaks | None) -> ProbeReport:
+def _probe(
+    file: FeatureFile, options: ProbeOptions, leaks: Leaks | None, *, single: bool = False
+) -> ProbeReport:
     notes: list[str] = []
     labelled = read_labels(file, options, notes)
     splits = divide_rows(file, labelled, options, notes, leaks=leaks)
+    if single and len(splits) > 1:
+        raise UsageError(
+            f"--save-model keeps one probe, and the {len(splits)} folds fit one each. Give another --split, "
+            "such as stratified."
+        )
     fitted, seconds = fit_splits(file, labelled.y, splits, options, notes)
     score = score_regression if options.probe.regression else score_classes
     scored = score(file.rows, labelled.y, splits, fitted)
@@ -116,6 +132,24 @@ def candidate_name(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(candidate_name, value))
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _save(
+    file: FeatureFile, report: ProbeReport, options: ProbeOptions, path: str | os.PathLike[str]
+) -> None:
+    fit, params = report.fits[0], report.result.params
+    train = report.splits[0].train
+    if options.probe.regression:
+        names, baseline = file.rows.target_names, np.asarray(file.rows.targets)[train].mean(axis=0)
+    else:
+        names = tuple(params["class_names"])
+        baseline = np.unique(np.asarray(file.rows.labels)[train], return_counts=True)[1] / len(train)
+    settings = {name: params[name] for name in ("choice", "division", *fit.model.chosen_)}
+    settings |= {"refit": options.refit, "class_weight": options.class_weight, "seed": options.seed}
+    saved = SavedProbe(
+        options.kind, fit.model, fit.prepared, names, baseline, fit.temperature, settings, identity(file)
+    )
+    save_probe(path, saved)
 
 
 def _write(file: FeatureFile, report: ProbeReport, options: ProbeOptions, output: Path) -> ProbeReport:

@@ -1,0 +1,191 @@
+"""A saved probe put to use: what it says of new features, and how good that is where labels are known."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import DataError, EmbedkitError
+from embedkit.results import Metric
+from embedkit.store import FeatureFile
+from probes.calibration import N_BINS, reliability
+from probes.model_file import SavedProbe, load_probe
+from probes.regression_scores import RegressionScores, score_targets
+from probes.scores import Scores, score_predictions, wilson
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a saved probe says of a feature file.
+
+    Parameters
+    ----------
+    saved
+        The probe.
+    ids : (n,) str
+        Of the rows whose image could be read.
+    outputs : (n, c) or (n, t) float64
+        Calibrated probabilities of the classes, or targets.
+    true
+        Name of each row's class (n,), empty where it has none; or (n, t) targets, NaN likewise. None where
+        the file has neither.
+    metrics
+        Of the rows whose class, or targets, the probe knows; empty without any.
+    scores
+        With each class's or target's; None without labels.
+    notes
+        What a reader must know.
+    """
+
+    saved: SavedProbe
+    ids: NDArray[np.str_]
+    outputs: NDArray[np.float64]
+    true: NDArray[Any] | None
+    metrics: dict[str, Metric]
+    scores: Scores | RegressionScores | None
+    notes: tuple[str, ...]
+
+    @property
+    def predicted(self) -> NDArray[np.str_]:
+        """(n,) name of the most probable class."""
+        named: NDArray[np.str_] = np.array(self.saved.names)[self.outputs.argmax(axis=1)]
+        return named
+
+
+def apply(model: str | os.PathLike[str], path: str | os.PathLike[str]) -> Applied:
+    """Predict every row of a feature file with a saved probe; fits nothing.
+
+    Classes and targets are compared by name.
+
+    Parameters
+    ----------
+    model
+        What ``embedkit probe --save-model`` wrote.
+    path
+        A feature file made as the fitted one was.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, or features that were made otherwise: the message names the difference.
+    """
+    saved = load_probe(model)
+    with FeatureFile(path) as file:
+        try:
+            return _apply(saved, file)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+
+
+def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:
+    notes = [f"{saved.kind} probe, fitted on {saved.fitted_on['dataset']}: nothing is fitted here."]
+    notes += saved.check(file)
+    rows = np.flatnonzero(file.ok)
+    if not len(rows):
+        raise DataError("none of its images could be read, so there is nothing to predict from.")
+    if len(rows) < file.n:
+        notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
+    if file.sha256 == saved.fitted_on["features_sha256"]:
+        notes.append("The probe was fitted on rows of this very file: scores here are too good to be true.")
+    outputs = saved.outputs(file, rows)
+    score = _score_targets if saved.regression else _score_classes
+    true, metrics, scores = score(saved, file, rows, outputs, notes)
+    return Applied(saved, file.rows.ids[rows], outputs, true, metrics, scores, tuple(notes))
+
+
+def _score_classes(
+    saved: SavedProbe,
+    file: FeatureFile,
+    rows: NDArray[np.int64],
+    p: NDArray[np.float64],
+    notes: list[str],
+) -> tuple[NDArray[np.str_] | None, dict[str, Metric], Scores | None]:
+    if file.rows.labels is None or (file.rows.labels[rows] < 0).all():
+        notes.append("No labels stored, so no scores.")
+        return None, {}, None
+    true = np.append(np.asarray(file.rows.class_names), "")[file.rows.labels[rows]]
+    known = np.isin(true, saved.names)
+    strange = sorted(set(true[~known]) - {""})
+    if strange:
+        n = int((~known & (true != "")).sum())
+        notes.append(f"Left out of the scores: {n:,} rows of classes it doesn't know: {', '.join(strange)}.")
+    if not known.any():
+        notes.append(f"It knows the classes {', '.join(saved.names)}, and no row is of one: no scores.")
+        return true, {}, None
+    y = np.array([saved.names.index(name) for name in true[known]], np.int64)
+    scores = score_predictions(y, p[known], class_names=saved.names)
+    if scores.absent:
+        notes.append(f"No rows of {', '.join(scores.absent)}: left out of balanced accuracy and ROC AUC.")
+    majority = float((y == saved.baseline.argmax()).mean())
+    error = reliability(p[known].max(axis=1), p[known].argmax(axis=1) == y).error
+    metrics = {
+        **scores.metrics,
+        "majority_accuracy": wilson(majority, len(y), note="always the largest training class"),
+        "expected_calibration_error_scaled": Metric(error, note=f"{N_BINS} bins, at the saved temperature"),
+    }
+    return true, metrics, scores
+
+
+def _score_targets(
+    saved: SavedProbe,
+    file: FeatureFile,
+    rows: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    notes: list[str],
+) -> tuple[NDArray[np.float64] | None, dict[str, Metric], RegressionScores | None]:
+    missing = [name for name in saved.names if name not in file.rows.target_names]
+    if file.rows.targets is None or missing:
+        what = f"no target {missing[0]!r}" if file.rows.targets is not None else "no targets"
+        notes.append(f"The file has {what}, so no scores.")
+        return None, {}, None
+    columns = [file.rows.target_names.index(name) for name in saved.names]
+    true = np.asarray(file.rows.targets, np.float64)[rows][:, columns]
+    known = np.isfinite(true).all(axis=1)
+    if not known.any():
+        notes.append("No row has all targets, so no scores.")
+        return true, {}, None
+    mean = np.broadcast_to(saved.baseline, true[known].shape)
+    scores = score_targets(true[known], predicted[known], mean, target_names=saved.names)
+    return true, dict(scores.metrics), scores
+
+
+def write_applied(path: Path, applied: Applied) -> None:
+    """Write a CSV, whole or not at all, one line a row.
+
+    Of classes ``id``, ``true`` where labels are stored, ``predicted``, its ``probability`` and
+    ``probability:NAME`` of each; of targets ``id``, ``true:NAME`` likewise and ``predicted:NAME``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names, true, outputs = applied.saved.names, applied.true, applied.outputs
+    columns: dict[str, Any] = {"id": applied.ids}
+    if applied.saved.regression:
+        if true is not None:
+            columns |= {
+                f"true:{name}": [f"{v:.6g}" if np.isfinite(v) else "" for v in true[:, j]]
+                for j, name in enumerate(names)
+            }
+        columns |= {f"predicted:{name}": _digits(outputs[:, j]) for j, name in enumerate(names)}
+    else:
+        if true is not None:
+            columns["true"] = true
+        columns |= {"predicted": applied.predicted, "probability": _digits(outputs.max(axis=1))}
+        columns |= {f"probability:{name}": _digits(outputs[:, j]) for j, name in enumerate(names)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digits(values: NDArray[np.float64]) -> list[str]:
+    return [f"{value:.6g}" for value in values]
