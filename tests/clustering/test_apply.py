@@ -127,7 +127,7 @@ def test_without_labels_on_either_side(fitted, tmp_path):
         ({"backbone": {**MADE["backbone"], "weights_sha256": "b" * 64}}, "backbone.weights_sha256 is .bbb"),
         ({"backbone": {**MADE["backbone"], "adapter_sha256": "c"}}, "backbone.adapter_sha256 is .c., of the"),
         ({"pooling": {"pool": "mean"}}, "pooling.* is .*mean.*, of the fitted file .*cls"),
-        ({"preprocessing": {"image_size": 518}}, "preprocessing is .*518.*224"),
+        ({"preprocessing": {"image_size": 518}}, "preprocessing.* is .*518.*224"),
     ],
 )
 def test_features_made_otherwise_are_refused(fitted, tmp_path, change, message):
