@@ -9,11 +9,12 @@ from embedkit.errors import UsageError
 METHODS = ("dino-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "natural")
 CENTERINGS = ("mean", "sinkhorn")
+LORA_TARGETS = ("qv", "qkv", "all")
 
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank updates of the query and value projections.
+    """Low-rank updates of the linear layers of a ViT.
 
     Parameters
     ----------
@@ -21,13 +22,18 @@ class LoRA:
         The update is scaled by alpha / rank, which must be at least 1.
     blocks
         Adapt this many last blocks; None for all.
+    targets
+        ``qv`` (queries and values), ``qkv``, or ``all`` linear layers of a block.
     """
 
     rank: int = 8
     alpha: int = 16
     blocks: int | None = None
+    targets: str = "qv"
 
     def __post_init__(self) -> None:
+        if self.targets not in LORA_TARGETS:
+            raise UsageError(f"--lora-targets {self.targets}: unknown. Known: {', '.join(LORA_TARGETS)}.")
         if self.rank < 1 or (self.blocks is not None and self.blocks < 1):
             raise UsageError("--lora-rank and --lora-blocks must be 1 or more.")
         if self.alpha < self.rank:
@@ -72,6 +78,11 @@ class PretrainOptions:
         Epochs between two looks at them; the last epoch is always looked at.
     patience
         Stop after this many looks without a better one; None to train to the end.
+    train_norms
+        Normalisations train too, beside LoRA or last blocks.
+    unfreeze_blocks
+        With LoRA: this many last blocks train in full instead. Else: only they train, with what follows
+        them. None for no such choice.
     seed
         Of everything random.
     """
@@ -94,6 +105,8 @@ class PretrainOptions:
     held_out: int = 256
     monitor_every: int = 1
     patience: int | None = None
+    train_norms: bool = False
+    unfreeze_blocks: int | None = None
     seed: int = 0
     device: str = "auto"
     lora: LoRA = LoRA()
@@ -125,6 +138,10 @@ class PretrainOptions:
             )
         if not (self.lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
             raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
+        if self.unfreeze_blocks is not None and self.unfreeze_blocks < 1:
+            raise UsageError("--unfreeze-blocks must be 1 or more.")
+        if self.train_norms and self.method != "dino-lora" and self.unfreeze_blocks is None:
+            raise UsageError(f"--train-norms: --method {self.method} trains all weights already.")
         if self.teacher_temperature <= 0:
             raise UsageError("--teacher-temperature must be positive.")
         if self.momentum is not None and not 0 <= self.momentum <= 1:

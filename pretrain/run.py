@@ -12,7 +12,7 @@ from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
 from embedkit.extract_command import add_backbone_arguments, backbone_from_args
-from pretrain.options import CENTERINGS, METHODS, PRESETS, LoRA, PretrainOptions
+from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, PRESETS, LoRA, PretrainOptions
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--lora-rank", type=int, default=default.lora.rank)
     group.add_argument("--lora-alpha", type=int, default=default.lora.alpha, help="at least the rank")
     group.add_argument("--lora-blocks", type=int, help="adapt the last N blocks only")
+    group.add_argument("--lora-targets", default=default.lora.targets, help=", ".join(LORA_TARGETS))
+    group.add_argument(
+        "--train-norms", action="store_true", help="normalisations too, beside LoRA or last blocks"
+    )
+    group.add_argument(
+        "--unfreeze-blocks",
+        type=int,
+        metavar="N",
+        help="train the last N blocks in full (alone, or beside LoRA)",
+    )
     group.add_argument("--seed", type=int, default=default.seed)
     group.add_argument("--device", default=default.device)
     group.add_argument("--merge", action="store_true", help="dino-lora: write a plain checkpoint too")
@@ -70,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from pretrain.choice import sentence, verdict
     from pretrain.trainer import Run
 
-    lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks)
+    lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks, args.lora_targets)
     names = set(PretrainOptions.__dataclass_fields__) - {"lora"}
     options = PretrainOptions(lora=lora, **{name: getattr(args, name) for name in names})
     if args.method == "dino-lora" and args.random_init is not None:

@@ -16,7 +16,6 @@ from embedkit import console
 from embedkit.backbones import Backbone
 from embedkit.device import choose_device
 from embedkit.errors import EmbedkitError, UsageError
-from pretrain.adapters import add_lora
 from pretrain.batches import Batch, Batches
 from pretrain.choice import best, out_of_patience
 from pretrain.distillation import Distillation
@@ -27,6 +26,7 @@ from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine
 from pretrain.sizes import take_crops
+from pretrain.trainable import choose_weights, set_training
 from pretrain.vicreg import VICReg
 from pretrain.views import Frames
 
@@ -138,7 +138,7 @@ class Run:
         epoch = self.step // self.batches.steps_per_epoch
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # for dropout and its like
         self._set_rates()
-        objective.student.train()
+        set_training(objective.student)
         objective.head.train()
         targets = objective.begin(batch, self.step)
         self.optimiser.zero_grad()
@@ -217,11 +217,7 @@ def _objective(
     """Build what is trained; the seed fixes the low-rank matrices and the head."""
     torch.manual_seed(options.seed)
     student: Any = deepcopy(backbone.model)
-    if options.method == "dino-lora":
-        student.requires_grad_(False)
-        student = add_lora(student, options.lora, name=backbone.name)
-    else:
-        student.requires_grad_(True)
+    student = choose_weights(student, options, backbone.name)
     student.to(device, memory_format=torch.channels_last)
     size = backbone.preprocessing.image_size
     with torch.no_grad():

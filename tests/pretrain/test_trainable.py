@@ -1,0 +1,91 @@
+"""Which weights train, and that what is saved is what was evaluated."""
+
+import pytest
+import torch
+
+from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.errors import UsageError
+from embedkit.preprocess import Overrides
+from pretrain.artefact import merge, save_adapter
+from pretrain.options import LoRA, PretrainOptions
+from pretrain.trainable import choose_weights, set_training
+from pretrain.trainer import Run
+
+PRE = Overrides(image_size=32, resize=32)
+SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=PRE)
+PIXELS = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
+
+
+def moved(before, model):
+    """Names of the weights that are not what they were."""
+    return {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+
+
+@pytest.mark.parametrize(
+    ("more", "trains"),
+    [
+        ({"train_norms": True}, ["norm", "attn.qkv"]),
+        ({"unfreeze_blocks": 2, "lora": LoRA(4, 8, 3)}, ["blocks.5.", "blocks.4.", "blocks.3.attn.qkv"]),
+        (
+            {"unfreeze_blocks": 1, "train_norms": True, "lora": LoRA(2, 2, targets="all")},
+            ["norm", "blocks.5.", "attn.", "mlp."],
+        ),
+        ({"lora": LoRA(2, 2, targets="qkv")}, ["attn.qkv"]),
+    ],
+)
+def test_the_folder_holds_the_evaluated_network_bit_for_bit(more, trains, tmp_path):
+    base = {"batch_size": 8, "held_out": 8, "epochs": 2, "local_views": 0, "prototypes": 16, "lr": 1e-3}
+    options = PretrainOptions(**base, centering="sinkhorn", device="cpu", **more)
+    backbone = load_backbone(SPEC)
+    trained = Run(backbone, PIXELS, options, tmp_path).train()
+    x = torch.randn(5, 3, 32, 32)
+    for which in ("chosen", "last"):
+        model = trained.load(which)
+        with torch.no_grad():
+            expected = model(x)
+            save_adapter(model, tmp_path / which, base={"name": "test_vit"})
+            merge(model, tmp_path / f"{which}.safetensors")
+            spec = BackboneSpec("test_vit", random_init=0, adapter=tmp_path / which, preprocessing=PRE)
+            assert torch.equal(load_backbone(spec).model(x), expected)
+            merged = load_backbone(
+                BackboneSpec("test_vit", weights=tmp_path / f"{which}.safetensors", preprocessing=PRE)
+            )
+            torch.testing.assert_close(merged.model(x), expected, rtol=1e-5, atol=1e-5)
+    names = {
+        name.removesuffix(".weight").removesuffix(".bias")
+        for name in moved(backbone.model.state_dict(), merged.model)
+    }
+    for part in trains:
+        assert any(part in name for name in names), part
+    assert all(any(part in name for part in trains) for name in names), names
+
+
+@pytest.mark.parametrize(("name", "first"), [("test_vit", "blocks.4."), ("test_resnet", "layer3.")])
+def test_the_last_blocks_alone_train_with_what_follows_them(name, first):
+    options = PretrainOptions(method="dino", unfreeze_blocks=2)
+    model = choose_weights(load_backbone(BackboneSpec(name, random_init=0)).model, options, name)
+    flags = [p.requires_grad for p in model.parameters()]
+    names = [key for key, _ in model.named_parameters()]
+    assert flags == sorted(flags)
+    assert names[flags.index(True)].startswith(first)
+    set_training(model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model(torch.randn(4, 3, 160, 160))
+    statistics = {key for key in before if not torch.equal(before[key], model.state_dict()[key])}
+    assert all(key.startswith(("layer3", "layer4")) for key in statistics)  # of frozen stages they stay
+    assert bool(statistics) == (name == "test_resnet")
+    options = PretrainOptions(method="dino", unfreeze_blocks=1, train_norms=True)
+    model = choose_weights(model, options, name)
+    assert any("norm" in key or "bn" in key for key, p in model.named_parameters() if p.requires_grad)
+
+
+def test_what_makes_no_sense_is_refused():
+    model = load_backbone(SPEC).model
+    with pytest.raises(UsageError, match="--unfreeze-blocks 9: test_vit has 6"):
+        choose_weights(model, PretrainOptions(unfreeze_blocks=9), "test_vit")
+    with pytest.raises(UsageError, match="--unfreeze-blocks leaves LoRA no block"):
+        choose_weights(model, PretrainOptions(unfreeze_blocks=6), "test_vit")
+    with pytest.raises(UsageError, match="--method vicreg trains all weights already"):
+        PretrainOptions(method="vicreg", train_norms=True)
+    with pytest.raises(UsageError, match="--lora-targets v: unknown"):
+        LoRA(targets="v")
