@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
+from probes.device import torch_device
 from probes.interface import Classifier, Option, State, Validation
 from probes.neighbours import Neighbours, check_k, nearest, normalise
 from probes.selection import check_varies, choose, class_index, features
@@ -81,6 +82,8 @@ class KNNProbe(Classifier):
         ``accuracy`` or ``balanced_accuracy``: what the validation rows choose k by.
     refit
         Add the validation rows to the bank once k is chosen.
+    device
+        ``cpu``, ``cuda`` (torch) or ``auto``: a GPU where there is one. All find the same neighbours.
 
     Attributes
     ----------
@@ -99,11 +102,13 @@ class KNNProbe(Classifier):
         temperature: float = TEMPERATURE,
         select: str = "accuracy",
         refit: bool = False,
+        device: str = "cpu",
     ) -> None:
         self.k = k
         self.temperature = temperature
         self.select = select
         self.refit = refit
+        self.device = device
 
     def fit(
         self,
@@ -125,6 +130,7 @@ class KNNProbe(Classifier):
         for k in ks:
             check_k(k, len(x))
         check_varies(x)
+        self._device = torch_device(self.device)
         self.ks_: tuple[int, ...] = ks
         self._bank, self._labels = normalise(x), index
         self.validation_scores_: dict[int, float] = {}
@@ -141,7 +147,7 @@ class KNNProbe(Classifier):
             self._bank = np.concatenate([self._bank, normalise(validation[0])])
         self.chosen_ = {"k": self.k_}
         self.details_: dict[str, Any] = {}
-        self.backend_ = "torch-cpu"
+        self.backend_ = f"torch-{(self._device or 'cpu').partition(':')[0]}"
         advance()
         return self
 
@@ -157,7 +163,7 @@ class KNNProbe(Classifier):
     def predict_proba_each(self, x: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
         """Return k to (n, c) shares of the votes, for every k that was given."""
         return vote(
-            nearest(x, self._bank, max(self.ks_)),
+            nearest(x, self._bank, max(self.ks_), device=self._device),
             self._labels,
             n_classes=len(self.classes_),
             ks=self.ks_,
@@ -184,6 +190,7 @@ class KNNProbe(Classifier):
         probe = cls(k=int(state["k"]), temperature=float(state["temperature"]))
         probe.classes_, probe._bank, probe._labels = state["classes"], state["bank"], state["labels"]
         probe.k_, probe.ks_ = int(state["k"]), (int(state["k"]),)
+        probe._device = None
         return probe
 
 

@@ -45,11 +45,65 @@ def test_neighbours_closer_than_float32_resolves_are_told_apart():
     assert np.array_equal(nearest(queries, bank, 10).index, naive(queries, bank, 10))
 
 
-def test_blocks_of_queries_change_nothing(monkeypatch):
-    queries, bank = data(50)[0], data(200, seed=1)[0]
-    whole = nearest(queries, bank, 9)
-    monkeypatch.setattr("probes.neighbours.BLOCK", 7)
-    assert np.array_equal(nearest(queries, bank, 9).index, whole.index)
+def test_each_row_among_all_is_found_from_half_the_products():
+    rows = np.concatenate([data(200)[0], data(40)[0]])  # 40 of them twice
+    assert np.array_equal(nearest(rows, rows, 20).index, naive(rows, rows, 20))
+
+
+def test_rows_that_all_point_nearly_the_same_way():
+    rows = 1 + 3e-3 * data(200)[0]
+    assert np.array_equal(nearest(rows, rows, 20).index, naive(rows, rows, 20))
+
+
+def test_tiles_and_threads_change_nothing(monkeypatch):
+    import torch
+
+    rows = np.concatenate([data(700)[0], data(50)[0]])
+    whole = nearest(rows, rows, 9)
+    monkeypatch.setattr("probes.candidates.TILE_ROWS", 64)
+    monkeypatch.setattr("probes.candidates.TILE_COLUMNS", 128)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        tiled = nearest(rows, rows, 9)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(tiled.index, whole.index)
+    assert np.array_equal(tiled.similarity, whole.similarity)
+
+
+def test_more_copies_than_there_is_room_for_are_still_in_the_order_of_the_bank(monkeypatch):
+    monkeypatch.setattr("probes.candidates.ROOM", (1, 30))
+    bank = np.repeat(data(6)[0], 50, axis=0)[np.random.default_rng(0).permutation(300)]
+    queries = np.concatenate([bank[:5], data(5, seed=1)[0]])
+    assert np.array_equal(nearest(queries, bank, 20).index, naive(queries, bank, 20))
+
+
+@pytest.mark.parametrize("copies", [1, 60])
+def test_torch_finds_the_same_neighbours(copies):
+    bank = np.repeat(data(600)[0], copies, axis=0)[:900]
+    queries = np.concatenate([bank[:30], data(30, seed=1)[0], np.zeros((1, 24), np.float32)])
+    ours, torchs = nearest(queries, bank, 15), nearest(queries, bank, 15, device="cpu")
+    assert np.array_equal(torchs.index, ours.index)
+    np.testing.assert_allclose(torchs.similarity, ours.similarity, atol=1e-12)
+
+
+def test_products_stay_within_the_margin():
+    import torch
+
+    from probes.rounded import Rounded
+
+    random = np.random.default_rng(0)
+    # Rounding takes away the same from every dimension, the worst that can be.
+    steps = random.choice([1.0, 1.0 + 2.0**-8], size=(300, 96)) * (1 + np.arange(300)[:, None] / 300)
+    rows = normalise(random.choice([-1, 1], size=(300, 1)) * steps)
+    centre = rows.mean(axis=0)
+    for precision in (torch.float32, torch.bfloat16):
+        rounded = Rounded.of(rows, centre, precision)
+        exact = rows.astype(np.float64) @ rows.astype(np.float64).T - centre.astype(np.float64) @ centre
+        products = (rounded.left.double() @ rounded.right.double().T).numpy()
+        assert (2 * np.abs(products - exact).max(axis=1) <= rounded.margin(rounded)).all()
 
 
 def test_vote_is_the_published_formula():
@@ -88,6 +142,15 @@ def test_k_is_chosen_on_validation_and_ties_go_to_the_smaller():
     assert model.k_ == min(k for k in scores if scores[k] == max(scores.values()))
     twins = np.eye(2).repeat(50, axis=0)
     assert KNNProbe(k=(30, 3)).fit(twins, twins[:, 0], validation=(twins, twins[:, 0])).k_ == 3
+
+
+def test_a_device_is_taken_and_named():
+    x, y = data(200)
+    model, other = KNNProbe(k=9).fit(x, y), KNNProbe(k=9, device="torch:cpu").fit(x, y)
+    np.testing.assert_allclose(other.predict_proba(x), model.predict_proba(x), atol=1e-9)
+    assert model.backend_ == other.backend_ == "torch-cpu"
+    with pytest.raises(UsageError, match="--device abacus: unknown"):
+        KNNProbe(k=9, device="abacus").fit(x, y)
 
 
 def test_refit_adds_the_validation_rows():
