@@ -104,6 +104,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("protocol")
     group.add_argument(
+        "--budget",
+        metavar="N,P%,...",
+        help="few labels: numbers of training images a class (1,5,10) and percentages of them (1%%,100%%); "
+        "settings are chosen by cross-validation among them",
+    )
+    group.add_argument("--draws", type=int, help="random draws of each budget (default: 5)")
+    group.add_argument(
         "--leaks", action="store_true", help="before any score, say which test images are trained on as well"
     )
     group.add_argument(
@@ -122,6 +129,11 @@ def run(args: argparse.Namespace, given: Sequence[str]) -> None:
     options = _options(args)
     leaks, found = _leaks(args, options) if args.leaks or options.dedupe else (None, None)
     document: dict[str, Any] = {} if found is None else {"leaks": found}
+    if args.budget:
+        _budgets(args, given, options, leaks, document)
+        return
+    if args.draws is not None:
+        raise UsageError("--draws says how often a --budget is drawn, and none is given. Leave it out.")
     if options.dedupe:
         before = _one(args, replace(options, dedupe=None), leaks)
         document["before"] = _document(before)
@@ -231,6 +243,38 @@ def _one(
     if save_model:
         note(f"Probe kept in {save_model}.")
     return report
+
+
+def _budgets(
+    args: argparse.Namespace,
+    given: Sequence[str],
+    options: ProbeOptions,
+    leaks: Leaks | None,
+    document: dict[str, Any],
+) -> None:
+    """Run ``embedkit probe --budget``."""
+    from embedkit.results import RESULTS_FILE
+    from probes.budgets import DRAWS, probe_budgets
+    from probes.few_labels import Budget
+    from probes.output import print_budgets
+
+    for name in ("save_model", "save_split"):
+        if name in given:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is not for --budget, which fits many. Leave it out."
+            )
+    budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
+    draws = DRAWS if args.draws is None else args.draws
+    results, notes = probe_budgets(
+        args.features, options, budgets, draws=draws, output=args.output, leaks=leaks
+    )
+    for line in notes:
+        note(line)
+    if args.json:
+        print_json(document | {"budgets": [json.loads(result.to_json()) for result in results]})
+    else:
+        print_budgets(results)
+    note(f"{len(results)} results in {Path(args.output) / RESULTS_FILE}.")
 
 
 def _save_split(args: argparse.Namespace, report: ProbeReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -111,11 +111,15 @@ class Kind:
         Its own settings.
     regression
         Whether it predicts targets instead of labels.
+    unchosen
+        The settings that validation rows choose, each with what it is where no rows can be spared to choose
+        by; several in the order of a candidate's parts.
     """
 
     make: type[Any]
     options: tuple[Option, ...] = ()
     regression: bool = False
+    unchosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def arguments(self) -> frozenset[str]:

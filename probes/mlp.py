@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 HIDDEN = ("256", "256x256")
-WEIGHT_DECAY = (1e-3, 0.1, 1.0)
+WEIGHT_DECAY = (0.01, 0.1, 1.0, 3.0, 10.0)
 LEARNING_RATE = 1e-3
 MAX_BATCH, MIN_BATCH, STEPS = 256, 16, 16  # few rows still make 16 steps an epoch
 MAX_EPOCHS = 100
@@ -36,6 +36,8 @@ class MLPProbe(Classifier):
         Widths to choose from: ``256`` is one hidden layer, ``256x256`` two.
     weight_decay
         Of AdamW, to choose from. Every pair of a width and a decay is trained.
+    n_epochs
+        Train for so many, without validation rows; then there must be one width and one decay.
     select
         What the validation rows choose the pair by; ties go to the first.
     class_weight
@@ -53,6 +55,8 @@ class MLPProbe(Classifier):
         Weights and biases of the layers in turn.
     n_epochs_ : int
         Epochs up to the one that was kept.
+    epochs_ : dict
+        The same of every pair of a width and a decay.
 
     Notes
     -----
@@ -66,6 +70,7 @@ class MLPProbe(Classifier):
         *,
         hidden: str | Sequence[str] = HIDDEN,
         weight_decay: float | Sequence[float] = WEIGHT_DECAY,
+        n_epochs: int | None = None,
         select: str = "accuracy",
         class_weight: str | None = None,
         random_state: int = 0,
@@ -73,6 +78,7 @@ class MLPProbe(Classifier):
     ) -> None:
         self.hidden = hidden
         self.weight_decay = weight_decay
+        self.n_epochs = n_epochs
         self.select = select
         self.class_weight = class_weight
         self.random_state = random_state
@@ -91,36 +97,62 @@ class MLPProbe(Classifier):
         decays = (self.weight_decay,) if isinstance(self.weight_decay, float) else tuple(self.weight_decay)
         check_hidden(hidden)
         check_decays(decays)
-        if validation is None or not len(validation[1]):
-            raise DataError("no validation rows to stop the training by. Give validation=(x, y).")
+        pairs = list(product(hidden, map(float, decays)))
         x = features(x)
         self.classes_, label = class_index(y, len(x))
         self._standardiser = Standardiser.fit(x)
         self._device = torch_device(self.device)
+        self.backend_ = "torch-cpu" if self._device is None else backend(self._device)
+        self.notes_ = self._standardiser.notes
+        self.validation_scores_: dict[tuple[str, float], float] = {}
+        self.validation_output_: NDArray[np.float64] | None = None
         z = self._standardiser.apply(x)
+        if self.n_epochs is not None and len(pairs) == 1:
+            self.weights_, self.n_epochs_ = self._train(z, label, None, *pairs[0])
+            advance()
+            chosen, self.epochs_ = pairs[0], {pairs[0]: self.n_epochs_}
+        else:
+            chosen, self.epochs_ = self._choose(z, label, pairs, validation, advance)
+        self.chosen_ = {"hidden": chosen[0], "weight_decay": chosen[1]}
+        self.details_ = {
+            "n_epochs": {f"{widths} {decay:g}": n for (widths, decay), n in self.epochs_.items()}
+        }
+        return self
+
+    def _choose(
+        self,
+        z: NDArray[np.float32],
+        label: NDArray[np.int64],
+        pairs: Sequence[tuple[str, float]],
+        validation: Validation | None,
+        advance: Callable[[], object],
+    ) -> tuple[tuple[str, float], dict[tuple[str, float], int]]:
+        """Train every pair, stopped by the validation rows, and keep the best; returns it and the epochs."""
+        if validation is None or not len(validation[1]):
+            raise DataError("no validation rows to stop the training by. Give validation=(x, y).")
         held = self._standardiser.apply(features(validation[0]))
         known = np.isin(validation[1], self.classes_)
         held_label = np.searchsorted(self.classes_, np.asarray(validation[1])[known])
         found, outputs, epochs = {}, {}, {}
-        for widths in hidden:
-            for decay in decays:
-                name = f"{widths} decay {decay:g}"
-                found[name], epochs[name] = self._train(z, label, (held[known], held_label), widths, decay)
-                self.weights_ = found[name]
-                outputs[name] = self.predict_proba(validation[0])
-                advance()
+        for pair in pairs:
+            found[pair], epochs[pair] = self._train(z, label, (held[known], held_label), *pair)
+            self.weights_ = found[pair]
+            outputs[pair] = self.predict_proba(validation[0])
+            advance()
         best, scores = choose(outputs, validation, self.classes_, self.select)
-        chosen = list(found)[best]
-        self.validation_scores_ = dict(zip(found, scores, strict=True)) if len(found) > 1 else {}
+        chosen = pairs[best]
+        if len(pairs) > 1:
+            self.validation_scores_ = dict(zip(pairs, scores, strict=True))
         self.validation_output_ = outputs[chosen]
         self.weights_, self.n_epochs_ = found[chosen], epochs[chosen]
-        self.chosen_ = {"hidden": hidden[best // len(decays)], "weight_decay": decays[best % len(decays)]}
-        self.notes_ = self._standardiser.notes
+        decays = sorted({decay for _, decay in pairs})
+        if len(decays) > 1 and chosen[1] in (decays[0], decays[-1]):
+            self.notes_.append(
+                f"The weight decay {chosen[1]:g} is at the edge of the grid. Widen it with --weight-decay."
+            )
         if self.n_epochs_ == MAX_EPOCHS:
             self.notes_.append(f"Not converged: the loss still fell after {MAX_EPOCHS} epochs.")
-        self.details_ = {"n_epochs": epochs}
-        self.backend_ = "torch-cpu" if self._device is None else backend(self._device)
-        return self
+        return chosen, epochs
 
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (n, c) probabilities."""
@@ -150,11 +182,11 @@ class MLPProbe(Classifier):
         self,
         x: NDArray[np.float32],
         label: NDArray[np.int64],
-        held: tuple[NDArray[np.float32], NDArray[np.int64]],
+        held: tuple[NDArray[np.float32], NDArray[np.int64]] | None,
         widths: str,
         decay: float,
     ) -> tuple[list[NDArray[np.float32]], int]:
-        """Return the weights of the epoch with the lowest validation loss, and its number."""
+        """Return the weights of the epoch of the lowest loss on held rows, else of the last; its number."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -165,17 +197,21 @@ class MLPProbe(Classifier):
         network.to(self._device or "cpu")
         inputs, targets = tensor(x, self._device), tensor(label, self._device)
         weight = row_weights(label, len(self.classes_), self.class_weight, self._device)
-        held_x, held_y = tensor(held[0], self._device), tensor(held[1], self._device)
+        held_x, held_y = (tensor(part, self._device) for part in held) if held else (None, None)
         optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=decay)
         size = min(max(len(x) // STEPS, MIN_BATCH), MAX_BATCH)
         best, best_epoch, kept = np.inf, 0, copy.deepcopy(network.state_dict())
-        for epoch in range(1, MAX_EPOCHS + 1):
+        last = self.n_epochs if held is None and self.n_epochs else MAX_EPOCHS
+        for epoch in range(1, last + 1):
             for rows in batches(len(x), size, generator):
                 index = rows.to(inputs.device)
                 losses = cross_entropy(network(inputs[index]), targets[index], reduction="none")
                 optimiser.zero_grad()
                 (losses * weight[index]).mean().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
+            if held_x is None or held_y is None:
+                best_epoch, kept = epoch, network.state_dict()
+                continue
             with torch.no_grad():
                 loss = float(cross_entropy(network(held_x), held_y))
             if loss < best:
@@ -217,5 +253,7 @@ def check_decays(values: Sequence[float]) -> None:
 
 OPTIONS = (
     Option("hidden", "widths to choose from (default: 256 256x256)", type=str, many=True, check=check_hidden),
-    Option("weight_decay", "of AdamW, to choose from (default: 1e-3 0.1 1)", many=True, check=check_decays),
+    Option(
+        "weight_decay", "of AdamW, to choose from (default: 0.01 0.1 1 3 10)", many=True, check=check_decays
+    ),
 )

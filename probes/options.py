@@ -128,7 +128,7 @@ class ProbeOptions:
         }
         known = self.probe.arguments
         given = {name: value for name, value in shared.items() if value is not None and name in known}
-        return self.probe.make(**given, **{**self.settings, **settings})
+        return self.probe.make(**{**given, **self.settings, **settings})
 
 
 def _flag(name: str) -> str:

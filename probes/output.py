@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
+BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
 TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "roc_auc": "ROC AUC",
@@ -42,12 +44,13 @@ TITLES = {
 def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
     """Write a CSV, whole or not at all: ``id, split, fold`` and ``true, predicted, probability`` of classes.
 
-    Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``.
+    Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``. With draws
+    of a label budget, ``draw`` stands after the fold.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     names = rows.target_names if predictions.probability is None else ()
-    header = ["id", "split", "fold"]
+    header = ["id", "split", "fold", *(["draw"] if predictions.draw is not None else [])]
     if names:
         header += [f"{which}:{name}" for which in ("true", "predicted") for name in names]
         header += ["squared_error"]
@@ -65,7 +68,8 @@ def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
                 else:
                     values = [rows.class_names[true], rows.class_names[predicted]]
                     values += [f"{predictions.probability[i]:.6g}"]
-                writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *values])
+                draw = [] if predictions.draw is None else [predictions.draw[i]]
+                writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *draw, *values])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -150,6 +154,21 @@ def _print_each(scores: Scores | RegressionScores) -> None:
         for name, counts in zip(names, scores.confusion, strict=True):
             table.add_row(Text(name), *(f"{count:,}" for count in counts))
         print_table(table)
+
+
+def print_budgets(results: Sequence[Result]) -> None:
+    """Print a line a budget: the learning curve as a table."""
+    first = results[0]
+    title = f"{first.method} probe of {first.features} on {first.dataset}, {first.n:,} test rows"
+    names = [name for name in BUDGET_METRICS if name in first.metrics]
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("budget", "labels", "draws", *(TITLES.get(name, name) for name in names))):
+        table.add_column(name, justify="right" if i else "left")
+    for result in results:
+        budget = result.params["budget"]
+        cells = [" ".join(_cells(result.metrics[name])) for name in names]
+        table.add_row(budget["asked"], f"{budget['n_labels']:,}", f"{budget['n_draws']}", *cells)
+    print_table(table)
 
 
 def print_before_and_after(before: Result, after: Result) -> None:

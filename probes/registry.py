@@ -6,11 +6,15 @@ from probes import centroid, knn, linear, mlp, regression, sgd
 from probes.interface import Kind
 
 PROBES: dict[str, Kind] = {
-    "linear": Kind(linear.LinearProbe, linear.OPTIONS),
-    "linear-sgd": Kind(sgd.SGDProbe, sgd.OPTIONS),
-    "mlp": Kind(mlp.MLPProbe, mlp.OPTIONS),
-    "knn": Kind(knn.KNNProbe, knn.OPTIONS),
-    "nearest-centroid": Kind(centroid.NearestCentroidProbe, centroid.OPTIONS),
-    "ridge": Kind(regression.RidgeProbe, regression.RIDGE_OPTIONS, regression=True),
-    "sigmoid": Kind(regression.SigmoidProbe, regression.SIGMOID_OPTIONS, regression=True),
+    "linear": Kind(linear.LinearProbe, linear.OPTIONS, unchosen={"c_grid": 0.01}),
+    "linear-sgd": Kind(sgd.SGDProbe, sgd.OPTIONS, unchosen={"learning_rates": 0.01}),
+    "mlp": Kind(mlp.MLPProbe, mlp.OPTIONS, unchosen={"hidden": "256", "weight_decay": 1.0}),
+    "knn": Kind(knn.KNNProbe, knn.OPTIONS, unchosen={"k": 1}),
+    "nearest-centroid": Kind(centroid.NearestCentroidProbe, centroid.OPTIONS, unchosen={"metric": "cosine"}),
+    "ridge": Kind(
+        regression.RidgeProbe, regression.RIDGE_OPTIONS, regression=True, unchosen={"alphas": 1000.0}
+    ),
+    "sigmoid": Kind(
+        regression.SigmoidProbe, regression.SIGMOID_OPTIONS, regression=True, unchosen={"c_grid": 0.001}
+    ),
 }

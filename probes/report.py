@@ -32,6 +32,8 @@ class Predictions:
         Class, as in the feature file; or targets.
     probability : (n,) float64, optional
         Of the predicted class.
+    draw : (n,) int64, optional
+        Number of the draw of a label budget, from 1.
     """
 
     index: NDArray[np.int64]
@@ -40,6 +42,7 @@ class Predictions:
     true: NDArray[Any]
     predicted: NDArray[Any]
     probability: NDArray[np.float64] | None
+    draw: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def test_a_hidden_layer_sees_what_a_linear_probe_cannot():
     assert (model.predict(new) == truth).mean() > 0.97
     assert (LinearProbe(c_grid=1.0).fit(x, y).predict(new) == truth).mean() < 0.7
     assert len(model.validation_scores_) == 2
-    name = f"{model.chosen_['hidden']} decay {model.chosen_['weight_decay']:g}"
-    assert model.validation_scores_[name] == max(model.validation_scores_.values())
+    chosen = (model.chosen_["hidden"], model.chosen_["weight_decay"])
+    assert model.validation_scores_[chosen] == max(model.validation_scores_.values())
     again = MLPProbe.from_state(model.state())
     assert np.array_equal(again.predict_proba(new), model.predict_proba(new))
     assert np.array_equal(again.predict_proba(held[0]), model.validation_output_)

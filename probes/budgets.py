@@ -1,0 +1,291 @@
+"""`embedkit probe --budget`: what a probe reads out with few labels, over several draws of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.console import progress
+from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.preparation import Prepared, prepare
+from embedkit.preparation_steps import Preparation
+from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
+from embedkit.store import FeatureFile
+from probes.division import Labelled, divide_rows, read_labels
+from probes.few_labels import Budget, fit_within, shuffled_classes, take
+from probes.fitting import Fitted, read_features
+from probes.options import ProbeOptions
+from probes.output import write_predictions
+from probes.report import Predictions
+from probes.run import candidate_name, predictions_path
+from probes.scored import Scored, score_classes, score_regression
+from probes.splits import Split
+
+if TYPE_CHECKING:
+    from probes.leaks import Leaks
+
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One draw of one budget.
+
+    Parameters
+    ----------
+    model
+        The fitted probe.
+    rows
+        What it was fitted on.
+    scored
+        On the test rows.
+    seconds
+        Of the fit and the predictions.
+    """
+
+    model: Any
+    rows: NDArray[np.int64]
+    scored: Scored
+    seconds: float
+
+
+def probe_budgets(
+    path: str | os.PathLike[str],
+    options: ProbeOptions,
+    budgets: Sequence[Budget],
+    *,
+    draws: int = DRAWS,
+    output: str | os.PathLike[str] | None = None,
+    leaks: Leaks | None = None,
+) -> tuple[tuple[Result, ...], tuple[str, ...]]:
+    """Fit a probe with the labels of each budget, several times, and score it on the same test rows.
+
+    A budget's rows are drawn from the training rows, the same share or number of each class, and the
+    budgets of one draw are nested. Settings are chosen by cross-validation among the budget's rows; the
+    labels of validation rows are never looked at. Only the preparation, which reads no label, is fitted on
+    all training rows.
+
+    Parameters
+    ----------
+    path
+        A feature file with labels, or with targets for a regression.
+    options
+        Kind, split and settings.
+    budgets
+        Numbers of labels.
+    draws
+        Random draws of each; a budget that takes every training row has one.
+    output
+        Folder for results.jsonl and the predictions; nothing is written without it.
+    leaks
+        Copies that were found already, for ``options.dedupe``.
+
+    Returns
+    -------
+    results
+        One a budget: every metric is the mean over the draws with the 95 % interval of that mean (Student's
+        t over the draws; other training rows, the same test rows).
+    notes
+        What a reader must know.
+
+    Raises
+    ------
+    UsageError
+        Folds, ``refit``, or fewer than one draw.
+    EmbedkitError
+        A file that can't be read or probed; the message says what to do.
+    """
+    if draws < 1:
+        raise UsageError(f"--draws {draws}: at least 1.")
+    if options.split.startswith("kfold"):
+        raise UsageError("--budget needs one set of test rows. Give --split stratified, group or file.")
+    if options.refit:
+        raise UsageError("--refit has no say with --budget, which uses no validation rows. Leave it out.")
+    notes: list[str] = []
+    with FeatureFile(path) as file:
+        try:
+            labelled = read_labels(file, options, notes)
+            splits = divide_rows(file, labelled, options, notes, leaks=leaks)
+            if len(splits) > 1:
+                raise DataError("--budget needs one set of test rows, and this split has several folds.")
+            results = []
+            for result, drawn in _probe(
+                file, labelled, splits[0], options, budgets, draws=draws, notes=notes
+            ):
+                kept = result if output is None else _write(file, result, drawn, options, Path(output))
+                results.append(kept)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+    return tuple(results), tuple(dict.fromkeys(notes))
+
+
+def _probe(
+    file: FeatureFile,
+    labelled: Labelled,
+    split: Split,
+    options: ProbeOptions,
+    budgets: Sequence[Budget],
+    *,
+    draws: int,
+    notes: list[str],
+) -> Iterator[tuple[Result, list[Drawn]]]:
+    """Yield the result and the draws of each budget as it is done."""
+    prepared = prepare(file, Preparation.parse(options.prep), rows=split.train)
+    used = np.union1d(split.train, split.test)
+    features, with_views = read_features(file, used, prepared.preparation)
+    x = prepared.transform(features, view_mean=with_views)
+    score = score_regression if options.probe.regression else score_classes
+    # Targets have no classes to draw alike from.
+    labels = np.zeros_like(labelled.labels) if options.probe.regression else labelled.labels
+    classes = [
+        shuffled_classes(labels, split.train, np.random.default_rng([options.seed, draw]))
+        for draw in range(draws)
+    ]
+    if prepared.steps:
+        notes.append(prepared.describe())
+    with progress(f"{options.kind} probe", len(budgets) * draws, unit="fit") as advance:
+        for budget in budgets:
+            _note_size(budget, classes[0], file, labels, notes)
+            drawn = []
+            for draw in range(draws):
+                rows = take(budget, classes[draw])
+                few = replace(split, train=rows)
+                parts = {part: x[np.searchsorted(used, getattr(few, part))] for part in ("train", "test")}
+                start = time.perf_counter()
+                model, output = _fit(labelled, few, parts, options, seed=options.seed + draw)
+                seconds = time.perf_counter() - start
+                scored = score(file.rows, labelled.y, [few], [Fitted(model, prepared, {"test": output}, {})])
+                drawn.append(Drawn(model, rows, scored, seconds))
+                advance()
+                if len(rows) == len(split.train):
+                    break
+            params = _params(options, prepared) | {
+                "division": {"asked": options.split, "folds": [{"name": split.name, **split.counts}]},
+                "left_out": labelled.left_out,
+            }
+            yield _result(file, budget, drawn, options, params), drawn
+
+
+def _fit(
+    labelled: Labelled,
+    split: Split,
+    x: Mapping[str, NDArray[np.float32]],
+    options: ProbeOptions,
+    *,
+    seed: int,
+) -> tuple[Any, NDArray[np.float64]]:
+    """Return a probe of the training rows, and what it says of the test rows."""
+    model = fit_within(x["train"], labelled.y[split.train], labelled.labels[split.train], options, seed=seed)
+    return model, model.predict(x["test"]) if options.probe.regression else model.predict_proba(x["test"])
+
+
+def _note_size(
+    budget: Budget,
+    classes: Sequence[NDArray[np.int64]],
+    file: FeatureFile,
+    labels: NDArray[np.int64],
+    notes: list[str],
+) -> None:
+    short = [rows for rows in classes if budget.per_class is not None and len(rows) < budget.per_class]
+    if short and file.rows.class_names and (labels > 0).any():
+        named = ", ".join(f"{file.rows.class_names[labels[rows[0]]]} ({len(rows):,})" for rows in short)
+        notes.append(f"Budget {budget.name()}: fewer training rows than that of {named}; all are taken.")
+
+
+def _params(options: ProbeOptions, prepared: Prepared) -> dict[str, Any]:
+    params = {
+        "choice": {"by": f"{options.selected_by} in cross-validation within the budget's rows"},
+        "prep": prepared.name if prepared.steps else None,
+        "preparation": [prepared.record()["preparation"]] if prepared.steps else None,
+        "class_weight": options.class_weight,
+        "dedupe": options.dedupe,
+        **options.settings,
+    }
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _result(
+    file: FeatureFile,
+    budget: Budget,
+    drawn: Sequence[Drawn],
+    options: ProbeOptions,
+    params: Mapping[str, Any],
+) -> Result:
+    name = budget.name(regression=options.probe.regression)
+    outcomes = drawn[0].scored.outcomes
+    named = {"class_names": outcomes["class_names"]} if "class_names" in outcomes else {}
+    return Result(
+        task=f"probe {name}",
+        dataset=file.dataset_name,
+        features=file.features_name,
+        method=options.kind,
+        params={
+            **params,
+            **named,
+            "budget": {"asked": name, "n_labels": len(drawn[0].rows), "n_draws": len(drawn)},
+            "draws": [_record(one) for one in drawn],
+        },
+        split=params["division"]["folds"][0]["name"],
+        seed=options.seed,
+        metrics=over_draws([one.scored.metrics for one in drawn]),
+        n=drawn[0].scored.scores.n,
+        seconds=sum(one.seconds for one in drawn),
+        backend=drawn[0].model.backend_,
+        provenance=result_provenance(file),
+    )
+
+
+def _record(one: Drawn) -> dict[str, Any]:
+    scores = {candidate_name(name): score for name, score in one.model.validation_scores_.items()}
+    metrics = {name: metric.value for name, metric in one.scored.metrics.items()}
+    return {"n_labels": len(one.rows), **one.model.chosen_, "scores": scores, "metrics": metrics}
+
+
+def over_draws(draws: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
+    """Return the mean of each metric over draws, with the 95 % interval of the mean by Student's t."""
+    from scipy.stats import t
+
+    found = {}
+    for name in draws[0]:
+        values = np.array([m.value for draw in draws if (m := draw[name]).value is not None], np.float64)
+        if not len(values):
+            found[name] = draws[0][name]
+            continue
+        mean, n = float(values.mean()), len(values)
+        if n == 1:
+            found[name] = Metric(mean, note="one draw")
+            continue
+        half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+        most = np.inf if "rmse" in name else 1.0
+        found[name] = Metric(mean, max(mean - half, 0.0), min(mean + half, most), f"mean of {n} draws")
+    return found
+
+
+def _write(
+    file: FeatureFile, result: Result, drawn: Sequence[Drawn], options: ProbeOptions, output: Path
+) -> Result:
+    """Write every draw's predictions of the test rows, then the result that names them."""
+    parts = [one.scored.predictions for one in drawn]
+    number = np.repeat(np.arange(1, len(parts) + 1), [len(part.index) for part in parts])
+    probabilities = [part.probability for part in parts if part.probability is not None]
+    joined = Predictions(
+        np.concatenate([part.index for part in parts]),
+        np.concatenate([part.part for part in parts]),
+        np.concatenate([part.fold for part in parts]),
+        np.concatenate([part.true for part in parts]),
+        np.concatenate([part.predicted for part in parts]),
+        np.concatenate(probabilities) if probabilities else None,
+        number,
+    )
+    path = predictions_path(file, options, output, result.params["budget"])
+    write_predictions(path, joined, file.rows)
+    result = replace(result, provenance={**result.provenance, "predictions": path.name})
+    append_result(output / RESULTS_FILE, result)
+    return result
