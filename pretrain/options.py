@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embedkit.errors import UsageError
 
 METHODS = ("dino-lora", "dino", "vicreg")
-PRESETS = ("galaxy", "natural")
+PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
 
@@ -53,7 +53,7 @@ class PretrainOptions:
     method
         ``dino-lora``, ``dino`` (all weights) or ``vicreg`` (all weights, no teacher).
     views
-        ``galaxy`` or ``natural``.
+        ``galaxy``, ``galaxy-strong`` or ``natural``.
     epochs, batch_size
         Passes over the training rows, and images in one update.
     accumulate

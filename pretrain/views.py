@@ -30,11 +30,15 @@ class Preset:
     solarise: float
     blur_px: float
     noise: float
+    brightness: tuple[float, float] = BRIGHTNESS
 
 
 PRESET = {
     # What cannot change a galaxy's class, as in embedkit.views, and noise in units of its own background's.
     "galaxy": Preset(SCALE, SHIFT_PX / 224, True, True, 0.0, 0.0, 0.0, BLUR_SIGMA_PX, 1.0),
+    # For random weights: colour, noise and brightness name an image so well that a network which may use
+    # them learns no shape. So they change more, and most views are grey.
+    "galaxy-strong": Preset((0.6, 1.4), SHIFT_PX / 224, True, True, 0.4, 0.8, 0.0, 2.0, 3.0, (0.6, 1.4)),
     # DINO's crops of 0.4 of the area and more, jitter without hue, grey, solarise and blur.
     "natural": Preset((1.0, 1.6), 0.15, False, False, 0.4, 0.2, 0.1, 1.5, 0.0),
 }
@@ -118,7 +122,7 @@ def make_views(
     x = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     if preset.blur_px:
         x = blur(x, uniform(0.05, preset.blur_px))
-    x *= uniform(*BRIGHTNESS)[:, None, None, None]
+    x *= uniform(*preset.brightness)[:, None, None, None]
     if preset.reddening:
         extinction = torch.tensor(REDDENING, device=device) * uniform(-MAX_EBV, MAX_EBV)[:, None]
         x *= (10 ** (-0.4 * extinction))[:, :, None, None]

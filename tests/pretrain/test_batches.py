@@ -23,7 +23,7 @@ def make(preset, **more):
     return Batches(Frames.measure(PIXELS, 32), torch.arange(24), options, preprocessing, device=CPU, **more)
 
 
-@pytest.mark.parametrize("preset", ["galaxy", "natural"])
+@pytest.mark.parametrize("preset", ["galaxy", "galaxy-strong", "natural"])
 def test_a_step_has_its_own_views_whoever_draws_them(preset):
     whole = make(preset)
     batches = [whole.make(step) for step in range(4)]
