@@ -10,13 +10,11 @@ from torch import nn
 
 from embedkit.errors import UsageError
 from pretrain.options import LoRA
+from pretrain.sharding import like
 
 
 def add_lora(model: Any, lora: LoRA, *, name: str, in_full: Sequence[str] = ()) -> Any:
     """Wrap a timm ViT, so that only low-rank updates and the modules `in_full` train.
-
-    timm holds query, key and value in one linear layer. LoRA's B begins at zero, so masking the gradient
-    of its key rows keeps them there: the keys stay the frozen ones, and the folder stays plain PEFT.
 
     Parameters
     ----------
@@ -48,8 +46,6 @@ def add_lora(model: Any, lora: LoRA, *, name: str, in_full: Sequence[str] = ()) 
     )
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = name
-    if lora.targets == "qv":
-        freeze_keys(adapted)
     return adapted
 
 
@@ -59,15 +55,17 @@ def _layers(block: nn.Module, lora: LoRA) -> list[str]:
     return ["attn.qkv"]
 
 
-def freeze_keys(adapted: nn.Module) -> None:
-    """Mask the gradient of the rows of B that would change the keys."""
-    for key, parameter in adapted.named_parameters():
-        if "lora_B" in key:
-            parameter.register_hook(_without_keys)  # type: ignore[no-untyped-call]
+def key_masks(adapted: nn.Module) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """Return each low-rank B of queries, keys and values, and a mask that is 0 where it changes keys.
 
-
-def _without_keys(gradient: torch.Tensor) -> torch.Tensor:
-    masked = gradient.clone()
-    d = len(gradient) // 3
-    masked[d : 2 * d] = 0
-    return masked
+    timm holds query, key and value in one linear layer. LoRA's B begins at zero, so masking the gradient
+    of its key rows keeps them there: the keys stay the frozen ones, and the folder stays plain PEFT.
+    """
+    masks = []
+    for name, parameter in adapted.named_parameters():
+        if ".attn.qkv.lora_B." in name:
+            mask = torch.ones(parameter.shape, device=parameter.device)
+            d = len(mask) // 3
+            mask[d : 2 * d] = 0
+            masks.append((parameter, like(mask, parameter)))
+    return masks

@@ -20,7 +20,7 @@ CHECKPOINT = "checkpoint.pt"
 
 def describe(options: PretrainOptions) -> dict[str, Any]:
     """Return what fixes the numbers of a run: its options without where they are computed."""
-    return asdict(replace(options, device=""))
+    return asdict(replace(options, device="", shard=False))
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:

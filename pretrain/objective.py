@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from pretrain.batches import Batch
 from pretrain.koleo import koleo_loss
 from pretrain.options import PretrainOptions
 from pretrain.ranks import gather
+from pretrain.sharding import shard
 
 
 class Objective(ABC):
@@ -24,10 +26,13 @@ class Objective(ABC):
         Features and what the loss looks at.
     evaluated
         The network that the monitors look at and that is saved.
+    plain
+        Where `evaluated` is spread over processes: a network of its own kind in one place, to be filled.
     """
 
     head: Any
     evaluated: Any
+    plain: Any = None
 
     def __init__(self, student: Any, options: PretrainOptions, device: torch.device) -> None:
         self.student, self.options, self.device = student, options, device
@@ -35,6 +40,12 @@ class Objective(ABC):
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
         """Return all that a checkpoint holds, by name."""
+
+    def shard(self) -> None:
+        """Spread all networks over the processes."""
+        self.plain = deepcopy(self.evaluated).cpu()
+        models = self.modules().values()
+        shard([model for model in models if any(True for _ in model.parameters())], self.device)
 
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
         """Return targets that the parts of a batch share, one for each full view; none by default."""

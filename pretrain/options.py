@@ -85,6 +85,8 @@ class PretrainOptions:
         them. None for no such choice.
     seed
         Of everything random.
+    device, shard
+        Where it is computed, and whether the weights are spread over the processes.
     """
 
     method: str = "dino-lora"
@@ -109,6 +111,7 @@ class PretrainOptions:
     unfreeze_blocks: int | None = None
     seed: int = 0
     device: str = "auto"
+    shard: bool = False
     lora: LoRA = LoRA()
 
     def __post_init__(self) -> None:

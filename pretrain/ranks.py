@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def launched() -> int:
+    """Return how many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Join the processes that torchrun started, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched() == 1:
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    # The first process speaks for all; an error is told by whoever meets it, after this.
+    aside = contextlib.nullcontext() if rank() == 0 else contextlib.redirect_stderr(io.StringIO())
     try:
-        yield
+        with aside:
+            yield
     finally:
         dist.destroy_process_group()
 
@@ -78,7 +89,7 @@ def average(tensors: Iterable[torch.Tensor]) -> None:
         tensor.copy_(mean.view_as(tensor))
 
 
-def agreed(value: Any) -> Any:
+def agreed(value: T) -> T:
     """Return the first process's value in all of them."""
     if world() == 1:
         return value

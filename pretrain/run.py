@@ -66,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     )
     group.add_argument("--seed", type=int, default=default.seed)
     group.add_argument("--device", default=default.device)
+    group.add_argument("--shard", action="store_true", help="torchrun: spread the weights over the processes")
     group.add_argument("--merge", action="store_true", help="dino-lora: write a plain checkpoint too")
     parser.add_argument("--show-views", action="store_true", help="write views.png and train nothing")
     return run
@@ -73,12 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
 
 def run(args: argparse.Namespace) -> int:
     """Run `embedkit pretrain`."""
-    from embedkit.backbones import load_backbone
-    from embedkit.checkpoints import sizeless_sha256
-    from pretrain.artefact import merge, save_adapter, save_checkpoint
-    from pretrain.cache import read_frames
-    from pretrain.choice import sentence, verdict
-    from pretrain.trainer import Run
+    from pretrain import ranks
 
     lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks, args.lora_targets)
     names = set(PretrainOptions.__dataclass_fields__) - {"lora"}
@@ -92,13 +88,32 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--merge is for --method dino-lora; other methods write a plain checkpoint already.")
     if args.adapter is not None:
         raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
+    if args.show_views and ranks.launched() > 1:
+        raise UsageError("--show-views trains nothing. Start it without torchrun.")
+    with ranks.joined():
+        _train(args, options)
+    return 0
+
+
+def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
+    from embedkit.backbones import load_backbone
+    from embedkit.checkpoints import sizeless_sha256
+    from pretrain import ranks
+    from pretrain.artefact import merge, save_adapter, save_checkpoint
+    from pretrain.cache import read_frames
+    from pretrain.choice import sentence, verdict
+    from pretrain.trainer import Run
+
     backbone = load_backbone(backbone_from_args(args))
     dataset = dataset_from_args(args)
     frames = read_frames(dataset, backbone.preprocessing)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.show_views:
-        return _show_views(frames, backbone, options, args.output / "views.png")
+        _show_views(frames, backbone, options, args.output / "views.png")
+        return
     trained = Run(backbone, frames, options, args.output, labels=dataset.rows.labels).train()
+    if ranks.rank():
+        return
     base = backbone.record() | {"sizeless_sha256": sizeless_sha256(backbone.model.state_dict())}
     for which, ending in (("last", "-last"), ("chosen", "")):
         model = trained.load(which)
@@ -116,10 +131,9 @@ def run(args: argparse.Namespace) -> int:
     if options.method != "dino-lora" or args.merge:
         made = args.output / "model.safetensors"
         console.note(f"{made}: give it to `embedkit extract --weights`, with --backbone {backbone.name}.")
-    return 0
 
 
-def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptions, path: Path) -> int:
+def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptions, path: Path) -> None:
     import torch
     from PIL import Image
 
@@ -135,4 +149,3 @@ def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptio
     sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)
     Image.fromarray(sheet.byte().numpy()).save(path)
     console.note(f"{path}: a row an image; the image itself, then five views.")
-    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,19 @@ from embedkit import console
 from embedkit.backbones import Backbone
 from embedkit.device import choose_device
 from embedkit.errors import EmbedkitError, UsageError
+from pretrain import ranks
+from pretrain.adapters import key_masks
 from pretrain.batches import Batch, Batches
+from pretrain.build import build_objective
 from pretrain.choice import best, out_of_patience
 from pretrain.distillation import Distillation
 from pretrain.held_out import HeldOut
 from pretrain.journal import CHECKPOINT, describe, read_checkpoint, write_checkpoint, write_log
 from pretrain.monitors import check_collapse
-from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine
-from pretrain.sizes import take_crops
-from pretrain.trainable import choose_weights, set_training
-from pretrain.vicreg import VICReg
+from pretrain.sharding import load, load_optimiser, whole
+from pretrain.trainable import set_training
 from pretrain.views import Frames
 
 
@@ -75,6 +75,7 @@ class Run:
                 f"{len(pixels)} images are too few for --held-out {options.held_out} and --batch-size "
                 f"{options.batch_size}. Lower one of them."
             )
+        _check_processes(options)
         self.options, self.folder = options, folder
         self.asked = describe(options) | {"preprocessing": backbone.preprocessing.record(), "n": len(pixels)}
         device = choose_device(options.device)
@@ -85,10 +86,14 @@ class Run:
             options,
             backbone.preprocessing,
             device=device,
+            share=(ranks.rank(), ranks.world()),
         )
         self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
         self.steps = self.batches.steps_per_epoch * options.epochs
-        self.objective = _objective(backbone, options, device, steps=self.steps)
+        self.objective = build_objective(backbone, options, device, steps=self.steps)
+        if options.shard:
+            self.objective.shard()
+        self.keys = key_masks(self.objective.student) if options.lora.targets == "qv" else []
         self.parameters = [
             p
             for module in (self.objective.student, self.objective.head)
@@ -129,8 +134,8 @@ class Run:
                     total, started = 0.0, time.perf_counter()
         if self.step < self.steps:
             console.note(f"Stopped early: {self.options.patience} looks without a better epoch (--patience).")
-        states = {"chosen": self.best, "last": _copy(self.objective.evaluated.state_dict())}
-        return Trained(self.objective.evaluated, states, tuple(self.log))
+        states = {"chosen": self.best, "last": self._evaluated()}
+        return Trained(self.objective.plain or self.objective.evaluated, states, tuple(self.log))
 
     def update(self, batch: Batch) -> float:
         """Take one step, and return its loss."""
@@ -148,10 +153,15 @@ class Run:
             loss = objective.loss(Batch(own, small), answers) / options.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        if not options.shard:  # sharded gradients are means already
+            ranks.average([p.grad for p in self.parameters if p.grad is not None])
+        ranks.average([total])
         if not torch.isfinite(total):
             raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. Lower --lr.")
         if isinstance(objective, Distillation) and epoch == 0 and options.epochs > 1:
             objective.rest_last_layer()
+        for parameter, mask in self.keys:
+            parameter.grad *= mask  # type: ignore[operator]
         torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
         self.optimiser.step()
         objective.end(self.step)
@@ -169,7 +179,7 @@ class Run:
 
     def look(self) -> dict[str, float]:
         """Look at the held-out images."""
-        return self.held_out.look(self.objective, self.step)
+        return ranks.agreed(self.held_out.look(self.objective, self.step))
 
     def _done(self) -> bool:
         epochs, rest = divmod(self.step, self.batches.steps_per_epoch)
@@ -183,7 +193,7 @@ class Run:
         seen = self.look() if look else {}
         self._note({"epoch": epoch, "loss": loss, "seconds": round(seconds, 2), **seen})
         if look and best(self.log) is self.log[-1]:
-            self.best = _copy(self.objective.evaluated.state_dict())
+            self.best = self._evaluated()
         self._write()
         if look:
             check_collapse(seen)
@@ -194,41 +204,34 @@ class Run:
 
     def _write(self) -> None:
         state: dict[str, Any] = {
-            name: module.state_dict() for name, module in self.objective.modules().items()
+            name: whole(module.state_dict()) for name, module in self.objective.modules().items()
         }
-        state |= {"optimiser": self.optimiser.state_dict(), "step": self.step, "log": self.log}
-        write_checkpoint(self.folder, state | {"best": self.best, "asked": self.asked})
-        write_log(self.folder, self.log)
+        state |= {"optimiser": whole(self.optimiser.state_dict()), "step": self.step, "log": self.log}
+        if ranks.rank() == 0:
+            write_checkpoint(self.folder, state | {"best": self.best, "asked": self.asked})
+            write_log(self.folder, self.log)
+
+    def _evaluated(self) -> dict[str, torch.Tensor]:
+        state = whole(self.objective.evaluated.state_dict())
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def _resume(self) -> None:
         state = read_checkpoint(self.folder, self.asked)
         if state is None:
             return
         for name, module in self.objective.modules().items():
-            module.load_state_dict(state[name])
-        self.optimiser.load_state_dict(state["optimiser"])
+            load(module, state[name])
+        load_optimiser(self.optimiser, state["optimiser"])
         self.step, self.log, self.best = state["step"], state["log"], state["best"]
         console.note(f"Going on after step {self.step} of {self.steps}.")
 
 
-def _objective(
-    backbone: Backbone, options: PretrainOptions, device: torch.device, *, steps: int
-) -> Objective:
-    """Build what is trained; the seed fixes the low-rank matrices and the head."""
-    torch.manual_seed(options.seed)
-    student: Any = deepcopy(backbone.model)
-    student = choose_weights(student, options, backbone.name)
-    student.to(device, memory_format=torch.channels_last)
-    size = backbone.preprocessing.image_size
-    with torch.no_grad():
-        d = student.eval()(torch.zeros(1, 3, size, size, device=device)).shape[1]
-    if options.method == "vicreg":
-        return VICReg(student, options, device, d=d)
-    if options.local_views and options.local_size != size:
-        base = student.get_base_model() if options.method == "dino-lora" else student
-        take_crops(base, options.local_size, backbone.name)
-    return Distillation(student, options, device, d=d, steps=steps)
-
-
-def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}
+def _check_processes(options: PretrainOptions) -> None:
+    n = ranks.world()
+    if options.shard and n == 1:
+        raise UsageError("--shard spreads a model over processes. Start several with torchrun.")
+    if options.batch_size % (n * options.accumulate):
+        raise UsageError(
+            f"--batch-size {options.batch_size} does not divide into equal parts for {n} processes and "
+            f"--accumulate {options.accumulate}."
+        )

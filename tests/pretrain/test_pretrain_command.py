@@ -18,7 +18,7 @@ from embedkit.checkpoints import sizeless_sha256
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
 from embedkit.preprocess import Overrides
-from pretrain.adapters import add_lora
+from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA
 
@@ -87,6 +87,8 @@ def test_only_queries_and_values_move_and_merging_changes_nothing(tmp_path):
     for _ in range(3):
         optimiser.zero_grad()
         adapted(x).square().sum().backward()
+        for parameter, mask in key_masks(adapted):
+            parameter.grad *= mask
         optimiser.step()
     b = [p for name, p in adapted.named_parameters() if "lora_B" in name]
     d = len(b[0]) // 3
@@ -161,7 +163,7 @@ def test_killed_and_resumed_gives_the_same_losses(images, weights, tmp_path, cap
         stderr=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -1,0 +1,60 @@
+"""Small runs that `test_processes` starts in one process and in two."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import pretrain.objective
+from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.preprocess import Overrides
+from pretrain import ranks
+from pretrain.options import LoRA, PretrainOptions
+from pretrain.trainer import Run
+
+SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
+PIXELS = torch.randint(0, 255, (32, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
+BASE = PretrainOptions(
+    batch_size=8, held_out=8, epochs=2, local_views=1, local_size=16, prototypes=16, koleo=0.1, device="cpu"
+)
+RUNS = {
+    "vicreg": replace(BASE, method="vicreg"),
+    "sinkhorn": replace(BASE, centering="sinkhorn", train_norms=True),
+    "mean": replace(BASE, koleo=0.0, accumulate=2, lr=5e-5),
+    "sharded": replace(BASE, method="dino", lr=1e-4, centering="sinkhorn", shard=True),
+    "sharded-lora": replace(BASE, unfreeze_blocks=1, lora=LoRA(4, 8), centering="sinkhorn", shard=True),
+}
+
+
+class KilledError(Exception):
+    """Stands for what ends a run early."""
+
+
+def train(name: str, folder: Path) -> None:
+    """Run one of `RUNS`, broken off in its second epoch and gone on with."""
+    pretrain.objective.native_bf16 = lambda _: False  # rounding would hide what differs
+    options = replace(RUNS[name], shard=RUNS[name].shard and ranks.world() > 1)
+    torch.set_num_threads(1)
+    first = Run(load_backbone(SPEC), PIXELS, options, folder / name)
+    update = first.update
+
+    def until_killed(batch):
+        if first.step == 5:
+            raise KilledError
+        return update(batch)
+
+    first.update = until_killed
+    try:
+        first.train()
+    except KilledError:
+        trained = Run(load_backbone(SPEC), PIXELS, options, folder / name).train()
+    state = {key: value.clone() for key, value in trained.load("last").state_dict().items()}
+    if ranks.rank() == 0:
+        torch.save({"log": trained.log, "last": state}, folder / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    with ranks.joined():
+        for run in RUNS:
+            train(run, Path(sys.argv[1]))
