@@ -1,26 +1,26 @@
-"""`embedkit probe`: its options, and which of the rooms' functions a call runs."""
+"""The options of `embedkit probe`, and which of them go together."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from embedkit.console import note, print_json
 from embedkit.errors import UsageError
 from probes.device import DEVICES
 from probes.options import DEDUPE, SPLIT_NAMES, ProbeOptions
 from probes.registry import PROBES
 from probes.selection import SELECT
 
-if TYPE_CHECKING:
-    from probes.leaks import Leaks
-    from probes.report import ProbeReport
-
 OUTPUT = "runs"
+# Options that don't go together: with the first, none of the others, and why.
+ALONE = {
+    "budget": (
+        ("seeds", "save_model", "save_split", "refit"),
+        "which fits many probes, without validation rows",
+    ),
+    "seeds": (("save_model", "save_split", "plot"), "which fits a probe a seed"),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
@@ -72,13 +72,22 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
         metavar="MODEL",
         help="fit nothing: predict every row with a probe of --save-model; -o FILE.csv names the predictions",
     )
+    parser.add_argument(
+        "--plot", metavar="FILE.svg", help="draw the reliability curve or, with --budget, the learning curve"
+    )
     parser.add_argument("--save-split", metavar="FILE.json", help="keep the split, for --split FILE.json")
     parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl and predictions")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
     def handle(args: argparse.Namespace) -> None:
+        from probes import calls  # with h5py and SciPy, on use
+
         given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
-        run(args, given)
+        if args.apply:
+            calls.run_apply(args, given)
+            return
+        _check(args, given)
+        calls.run(args, read_options(args))
 
     return handle
 
@@ -104,6 +113,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("protocol")
     group.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="repeat with N seeds from --seed on: a result each, and their mean and spread",
+    )
+    group.add_argument(
         "--budget",
         metavar="N,P%,...",
         help="few labels: numbers of training images a class (1,5,10) and percentages of them (1%%,100%%); "
@@ -121,69 +136,29 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, given: Sequence[str]) -> None:
-    """Run ``embedkit probe`` with the options that were `given`."""
-    if args.apply:
-        _apply(args, given)
-        return
-    options = _options(args)
-    leaks, found = _leaks(args, options) if args.leaks or options.dedupe else (None, None)
-    document: dict[str, Any] = {} if found is None else {"leaks": found}
-    if args.budget:
-        _budgets(args, given, options, leaks, document)
-        return
-    if args.draws is not None:
+def _check(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Refuse options that have no say in this call."""
+    for name, (others, why) in ALONE.items():
+        for other in others:
+            if name in given and other in given:
+                raise UsageError(f"{_flag(other)} is not for {_flag(name)}, {why}. Leave it out.")
+    if "draws" in given and "budget" not in given:
         raise UsageError("--draws says how often a --budget is drawn, and none is given. Leave it out.")
-    if options.dedupe:
-        before = _one(args, replace(options, dedupe=None), leaks)
-        document["before"] = _document(before)
-    report = _one(args, options, leaks, save_model=args.save_model)
-    document |= _document(report)
-    if args.save_split:
-        _save_split(args, report)
-    if args.json:
-        print_json(document)
-    else:
-        _print(report)
-        if options.dedupe:
-            from probes.output import print_before_and_after
-
-            print_before_and_after(before.result, report.result)
+    if "seeds" in given and args.seeds < 2:
+        raise UsageError(f"--seeds {args.seeds}: at least 2, or --seed for one.")
+    if "plot" in given and PROBES[args.kind].regression and "budget" not in given:
+        raise UsageError(
+            f"--plot draws a reliability curve of classes, and --kind {args.kind} gives targets. Leave it "
+            "out, or give --budget for a learning curve."
+        )
 
 
-def _apply(args: argparse.Namespace, given: Sequence[str]) -> None:
-    """Run ``embedkit probe --apply``."""
-    from probes.apply import apply, write_applied
-    from probes.output import print_applied
-
-    for name in given:
-        if name not in ("features", "apply", "output", "json"):
-            raise UsageError(f"--apply fits nothing, so --{name.replace('_', '-')} has no say. Leave it out.")
-    applied = apply(args.apply, args.features)
-    path = Path(args.output)
-    if path.suffix != ".csv":
-        path = path / f"{Path(args.features).stem}-by-{Path(args.apply).stem}.csv"
-    write_applied(path, applied)
-    for line in applied.notes:
-        note(line)
-    if args.json:
-        metrics = {name: asdict(metric) for name, metric in applied.metrics.items()}
-        document = {
-            "model": args.apply,
-            "kind": applied.saved.kind,
-            "n": len(applied.ids),
-            "metrics": metrics,
-        }
-        document |= {"predictions": str(path), "notes": list(applied.notes)}
-        if applied.scores is not None:
-            document |= asdict(applied.scores)
-        print_json(document)
-    else:
-        print_applied(applied)
-    note(f"Predictions in {path}.")
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _options(args: argparse.Namespace) -> ProbeOptions:
+def read_options(args: argparse.Namespace) -> ProbeOptions:
+    """Make of the parsed flags what `probe` takes."""
     names = {option.name for entry in PROBES.values() for option in entry.options}
     given = {name: getattr(args, name) for name in sorted(names) if getattr(args, name) is not None}
     return ProbeOptions(
@@ -199,105 +174,3 @@ def _options(args: argparse.Namespace) -> ProbeOptions:
         device=args.device,
         dedupe=args.dedupe,
     )
-
-
-def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict[str, Any]]:
-    """Look for copies, and show them before anything is scored."""
-    from embedkit.errors import DataError, EmbedkitError
-    from embedkit.store import FeatureFile
-    from probes.division import divide_rows, read_labels
-    from probes.leak_search import find
-    from probes.leaks_command import describe, print_leaks
-
-    notes: list[str] = []
-    with FeatureFile(args.features) as file:
-        try:
-            labelled = read_labels(file, options, [])
-            splits = divide_rows(file, labelled, replace(options, dedupe=None), [])
-        except DataError as error:
-            raise EmbedkitError(f"{file.path}: {error}") from error
-        leaks = find(file, notes)
-        found = describe(leaks, splits, file.n)
-    for line in notes:
-        note(line)
-    if not args.json:
-        print_leaks(found)
-        print()
-    return leaks, found
-
-
-def _one(
-    args: argparse.Namespace,
-    options: ProbeOptions,
-    leaks: Leaks | None = None,
-    *,
-    save_model: str | None = None,
-) -> ProbeReport:
-    from embedkit.results import RESULTS_FILE
-    from probes.run import probe
-
-    report = probe(args.features, options, output=args.output, save_model=save_model, leaks=leaks)
-    for line in report.notes:
-        note(line)
-    note(f"Result in {Path(args.output) / RESULTS_FILE}, predictions in {report.predictions_path}.")
-    if save_model:
-        note(f"Probe kept in {save_model}.")
-    return report
-
-
-def _budgets(
-    args: argparse.Namespace,
-    given: Sequence[str],
-    options: ProbeOptions,
-    leaks: Leaks | None,
-    document: dict[str, Any],
-) -> None:
-    """Run ``embedkit probe --budget``."""
-    from embedkit.results import RESULTS_FILE
-    from probes.budgets import DRAWS, probe_budgets
-    from probes.few_labels import Budget
-    from probes.output import print_budgets
-
-    for name in ("save_model", "save_split"):
-        if name in given:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is not for --budget, which fits many. Leave it out."
-            )
-    budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
-    draws = DRAWS if args.draws is None else args.draws
-    results, notes = probe_budgets(
-        args.features, options, budgets, draws=draws, output=args.output, leaks=leaks
-    )
-    for line in notes:
-        note(line)
-    if args.json:
-        print_json(document | {"budgets": [json.loads(result.to_json()) for result in results]})
-    else:
-        print_budgets(results)
-    note(f"{len(results)} results in {Path(args.output) / RESULTS_FILE}.")
-
-
-def _save_split(args: argparse.Namespace, report: ProbeReport) -> None:
-    from embedkit.store import FeatureFile
-    from probes.split_file import write_splits
-
-    with FeatureFile(args.features) as file:
-        write_splits(args.save_split, report.splits, file.rows.ids)
-    note(f"Split kept in {args.save_split}.")
-
-
-def _document(report: ProbeReport) -> dict[str, Any]:
-    from probes.regression_scores import RegressionScores
-
-    document: dict[str, Any] = json.loads(report.result.to_json())
-    if not isinstance(report.scores, RegressionScores):
-        document["classes"] = [asdict(scores) for scores in report.scores.classes]
-    document["notes"] = list(report.notes)
-    return document
-
-
-def _print(report: ProbeReport) -> None:
-    from probes.output import print_report
-
-    print_report(report)
-    print()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from probes.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
 
 MOST_FOLDS = 5
+# Of kNN, as far as there are rows: few labels are no use to a hundred neighbours.
+KS = (1, 3, 5, 10, 20, 100, 200)
 # Of an MLP that has no rows to stop by.
 EPOCHS = 50
 
@@ -132,13 +134,18 @@ def fit_within(
     kind = options.probe
     drawn = {"random_state": seed} if "random_state" in kind.arguments else {}
     folds = held_out(labels, np.random.default_rng(seed))
+    if options.kind == "knn":
+        n = len(x) - max((len(fold) for fold in folds), default=0)
+        ks = tuple(k for k in options.settings.get("k", KS) if k <= n) or (1,)
+        options = replace(options, settings={**options.settings, "k": ks})
     scores, fitted = _cross_validate(x, y, folds, options, drawn)
     if scores:
         pick = min if kind.regression else max
         best = pick(scores, key=lambda candidate: scores[candidate])
         settings = dict(zip(kind.unchosen, best if isinstance(best, tuple) else (best,), strict=True))
     else:
-        settings = {name: _middle(options.settings.get(name, value)) for name, value in kind.unchosen.items()}
+        asked = {name: options.settings.get(name, value) for name, value in kind.unchosen.items()}
+        settings = {name: _middle(value) for name, value in asked.items()}
     if "n_epochs" in kind.arguments:
         pair = tuple(settings.values())
         kept = [model.epochs_[pair] for model in fitted if pair in model.epochs_]

@@ -171,6 +171,31 @@ def print_budgets(results: Sequence[Result]) -> None:
     print_table(table)
 
 
+def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
+    found = {}
+    for name in results[0].metrics:
+        values = [m.value for r in results if (m := r.metrics.get(name)) and m.value is not None]
+        if len(values) == len(results):
+            found[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
+    return found
+
+
+def print_seeds(results: Sequence[Result]) -> None:
+    """Print each metric at every seed, and mean and standard deviation over them."""
+    first = results[0]
+    title = (
+        f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {len(results)} seeds"
+    )
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("", "mean ± std", *(f"seed {result.seed}" for result in results))):
+        table.add_column(name, justify="right" if i else "left")
+    for name, over in spread(results).items():
+        each = [_cells(result.metrics[name])[0] for result in results]
+        table.add_row(TITLES.get(name, name), f"{over['mean']:.3f} ± {over['std']:.3f}", *each)
+    print_table(table)
+
+
 def print_before_and_after(before: Result, after: Result) -> None:
     """Print each metric with the copies on both sides, and without."""
     table = _columns("", "with copies", "95 % interval", "without", "95 % interval")

@@ -100,6 +100,7 @@ def _probe(
         "dedupe": options.dedupe,
         "choice": {
             "by": f"validation {options.selected_by}",
+            "of": list(models[0].chosen_),
             "grid": list(models[0].validation_scores_),
             "scores": [{candidate_name(v): s for v, s in m.validation_scores_.items()} for m in models],
         },

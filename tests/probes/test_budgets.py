@@ -165,7 +165,7 @@ def test_every_probe_learns_from_few_labels(make_file, kind):
         (["--budget", "5", "--draws", "0"], "--draws 0: at least 1"),
         (["--draws", "3"], "--draws says how often a --budget is drawn"),
         (["--budget", "5", "--split", "kfold:5"], "--budget needs one set of test rows"),
-        (["--budget", "5", "--refit"], "--refit has no say with --budget"),
+        (["--budget", "5", "--refit"], "--refit is not for --budget, which fits many probes"),
         (["--budget", "5", "--save-model", "m"], "--save-model is not for --budget"),
     ],
 )

@@ -309,3 +309,37 @@ def test_a_preparation_that_cannot_be(make_file, tmp_path, capsys):
     assert "no view statistics, which view whitening needs." in message
     assert main(["probe", path, "--prep", "l2", "-o", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["params"]["prep"] == "l2"
+
+
+# --- several seeds ---------------------------------------------------------------------------------
+
+
+def test_seeds_are_several_results_and_their_spread(make_file, tmp_path, capsys):
+    path, runs = str(make_file()), tmp_path / "runs"
+    command = ["probe", path, "--kind", "nearest-centroid", "--seed", "3", "--seeds", "3", "-o", str(runs)]
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    results = read_results(runs)
+    assert [r.seed for r in results] == [run["seed"] for run in document["runs"]] == [3, 4, 5]
+    alone = probe(path, ProbeOptions(kind="nearest-centroid", seed=4)).result
+    assert results[1].metrics == alone.metrics
+    values = [r.metrics["accuracy"].value for r in results]
+    assert document["over_seeds"]["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert document["over_seeds"]["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+    assert len({r.provenance["predictions"] for r in results}) == 3
+    assert main(command) == 0
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in capsys.readouterr().out
+
+
+def test_seeds_that_change_nothing_are_said_and_one_is_refused(make_file, tmp_path, capsys):
+    column = np.array(["train", "train", "validation", "test"] * 75)
+    path, runs = str(make_file(split=column)), str(tmp_path / "runs")
+    assert main(["probe", path, "--kind", "knn", "--seeds", "2", "-o", runs]) == 0
+    assert "draws nothing and the split is given: every seed says the same" in capsys.readouterr().err
+    for more, message in (
+        (["--seeds", "1"], "--seeds 1: at least 2, or --seed for one"),
+        (["--seeds", "2", "--save-model", "m"], "--save-model is not for --seeds, which fits a probe a seed"),
+        (["--seeds", "2", "--budget", "1"], "--seeds is not for --budget"),
+    ):
+        assert main(["probe", path, "-o", runs, *more]) == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,173 @@
+"""What one call of `embedkit probe` does: a probe, several seeds, label budgets, or a saved probe applied."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from embedkit.console import note, print_json
+from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.results import RESULTS_FILE
+from embedkit.store import FeatureFile
+from probes.apply import apply, write_applied
+from probes.budgets import DRAWS, probe_budgets
+from probes.division import divide_rows, read_labels
+from probes.few_labels import Budget
+from probes.leak_search import find
+from probes.leaks import Leaks
+from probes.leaks_command import describe, print_leaks
+from probes.options import ProbeOptions
+from probes.output import (
+    print_applied,
+    print_before_and_after,
+    print_budgets,
+    print_report,
+    print_seeds,
+    spread,
+)
+from probes.pictures import learning_curve_svg, reliability_svg
+from probes.regression_scores import RegressionScores
+from probes.report import ProbeReport
+from probes.run import probe
+from probes.split_file import write_splits
+
+
+def run(args: argparse.Namespace, options: ProbeOptions) -> None:
+    """Fit and score as asked, copies first."""
+    leaks, document = _leaks(args, options) if args.leaks or options.dedupe else (None, {})
+    if args.budget:
+        _budgets(args, options, leaks, document)
+    elif args.seeds is not None:
+        _seeds(args, options, leaks, document)
+    else:
+        _single(args, options, leaks, document)
+
+
+def run_apply(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Predict with a saved probe."""
+    for name in given:
+        if name not in ("features", "apply", "output", "json"):
+            raise UsageError(f"--apply fits nothing, so --{name.replace('_', '-')} has no say. Leave it out.")
+    applied = apply(args.apply, args.features)
+    path = Path(args.output)
+    if path.suffix != ".csv":
+        path = path / f"{Path(args.features).stem}-by-{Path(args.apply).stem}.csv"
+    write_applied(path, applied)
+    for line in applied.notes:
+        note(line)
+    if args.json:
+        document: dict[str, Any] = {"model": args.apply, "kind": applied.saved.kind, "n": len(applied.ids)}
+        document |= {"predictions": str(path), "notes": applied.notes}
+        if applied.scores is not None:
+            document |= asdict(applied.scores)
+        print_json(document | {"metrics": {name: asdict(m) for name, m in applied.metrics.items()}})
+    else:
+        print_applied(applied)
+    note(f"Predictions in {path}.")
+
+
+def _single(
+    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+) -> None:
+    before = _probe(args, replace(options, dedupe=None)) if options.dedupe else None
+    report = _probe(args, options, leaks, save_model=args.save_model)
+    if args.save_split:
+        with FeatureFile(args.features) as file:
+            write_splits(args.save_split, report.splits, file.rows.ids)
+        note(f"Split kept in {args.save_split}.")
+    if args.plot:
+        _draw(args.plot, reliability_svg(report.result))
+    if args.json:
+        print_json(document | ({"before": _document(before)} if before else {}) | _document(report))
+        return
+    print_report(report)
+    if before:
+        print()
+        print_before_and_after(before.result, report.result)
+
+
+def _seeds(
+    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+) -> None:
+    seeds = range(options.seed, options.seed + args.seeds)
+    reports = [_probe(args, replace(options, seed=seed), leaks) for seed in seeds]
+    results = [report.result for report in reports]
+    if all(result.metrics == results[0].metrics for result in results):
+        note(f"--kind {options.kind} draws nothing and the split is given: every seed says the same.")
+    if args.json:
+        runs = [_document(report) for report in reports]
+        print_json(document | {"runs": runs, "over_seeds": spread(results)})
+    else:
+        print_seeds(results)
+
+
+def _budgets(
+    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+) -> None:
+    budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
+    draws = DRAWS if args.draws is None else args.draws
+    results, notes = probe_budgets(
+        args.features, options, budgets, draws=draws, output=args.output, leaks=leaks
+    )
+    for line in notes:
+        note(line)
+    if args.plot:
+        _draw(args.plot, learning_curve_svg(results))
+    if args.json:
+        print_json(document | {"budgets": [json.loads(result.to_json()) for result in results]})
+    else:
+        print_budgets(results)
+    note(f"{len(results)} results in {Path(args.output) / RESULTS_FILE}.")
+
+
+def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict[str, Any]]:
+    """Look for copies, and show them before anything is scored."""
+    notes: list[str] = []
+    with FeatureFile(args.features) as file:
+        try:
+            labelled = read_labels(file, options, [])
+            splits = divide_rows(file, labelled, replace(options, dedupe=None), [])
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+        leaks = find(file, notes)
+        found = describe(leaks, splits, file.n)
+    for line in notes:
+        note(line)
+    if not args.json:
+        print_leaks(found)
+        print()
+    return leaks, {"leaks": found}
+
+
+def _probe(
+    args: argparse.Namespace,
+    options: ProbeOptions,
+    leaks: Leaks | None = None,
+    *,
+    save_model: str | None = None,
+) -> ProbeReport:
+    report = probe(args.features, options, output=args.output, save_model=save_model, leaks=leaks)
+    for line in report.notes:
+        note(line)
+    note(f"Result in {Path(args.output) / RESULTS_FILE}, predictions in {report.predictions_path}.")
+    if save_model:
+        note(f"Probe kept in {save_model}.")
+    return report
+
+
+def _draw(path: str, svg: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(svg, encoding="utf-8")
+    note(f"Picture in {path}.")
+
+
+def _document(report: ProbeReport) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(report.result.to_json())
+    if not isinstance(report.scores, RegressionScores):
+        document["classes"] = [asdict(scores) for scores in report.scores.classes]
+    document["notes"] = list(report.notes)
+    return document
