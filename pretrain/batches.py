@@ -14,7 +14,7 @@ import torch
 
 from embedkit.preprocess import Preprocessing
 from pretrain.options import PretrainOptions
-from pretrain.views import PRESET, Frames, make_views
+from pretrain.views import Frames, make_views, preset_of
 
 Views = list[torch.Tensor]
 
@@ -49,6 +49,7 @@ class Batches:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.frames, self.rows, self.options, self.device = frames, rows, options, device
+        self.preset = preset_of(options)
         self.size, self.share = preprocessing.image_size, share
         self.mean, self.std = (
             torch.tensor(values, device=device)[:, None, None] * 255
@@ -84,15 +85,15 @@ class Batches:
 
     def look(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw one view of each of some images, all of them in this process."""
-        preset = PRESET[self.options.views]
         frames = self.frames.take(rows, self.device)
-        return self._scaled(make_views(frames, self.size, preset=preset, generator=generator))
+        return self._scaled(make_views(frames, self.size, preset=self.preset, generator=generator))
 
     def _draw(
         self, frames: Frames, generator: torch.Generator, size: int, *, local: bool = False
     ) -> torch.Tensor:
-        preset = PRESET[self.options.views]
-        views = make_views(frames, size, preset=preset, generator=generator, local=local, share=self.share)
+        views = make_views(
+            frames, size, preset=self.preset, generator=generator, local=local, share=self.share
+        )
         return self._scaled(views)
 
     def _scaled(self, views: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ METHODS = ("dino-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
+NOISES = ("gaussian", "sky")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class PretrainOptions:
         ``dino-lora``, ``dino`` (all weights) or ``vicreg`` (all weights, no teacher).
     views
         ``galaxy``, ``galaxy-strong`` or ``natural``.
+    noise
+        ``gaussian``, as strong as the image's own background, or ``sky``, drawn from that background.
     epochs, batch_size
         Passes over the training rows, and images in one update.
     accumulate
@@ -91,6 +94,7 @@ class PretrainOptions:
 
     method: str = "dino-lora"
     views: str = "galaxy"
+    noise: str = "gaussian"
     epochs: int = 10
     batch_size: int = 64
     accumulate: int = 1
@@ -118,6 +122,7 @@ class PretrainOptions:
         for name, value, known in (
             ("--method", self.method, METHODS),
             ("--view-preset", self.views, PRESETS),
+            ("--noise", self.noise, NOISES),
             ("--centering", self.centering, CENTERINGS),
         ):
             if value not in known:

@@ -12,7 +12,7 @@ from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
 from embedkit.extract_command import add_backbone_arguments, backbone_from_args
-from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, PRESETS, LoRA, PretrainOptions
+from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, NOISES, PRESETS, LoRA, PretrainOptions
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group = parser.add_argument_group("training")
     group.add_argument("--method", default=default.method, help=", ".join(METHODS))
     group.add_argument("--view-preset", dest="views", default=default.views, help=", ".join(PRESETS))
+    group.add_argument("--noise", default=default.noise, help="of galaxy views: " + ", ".join(NOISES))
     group.add_argument("--epochs", type=int, default=default.epochs)
     group.add_argument("--batch-size", type=int, default=default.batch_size)
     group.add_argument(
@@ -137,14 +138,14 @@ def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptio
     import torch
     from PIL import Image
 
-    from pretrain.views import PRESET, Frames, make_views
+    from pretrain.views import Frames, make_views, preset_of
 
     size = backbone.preprocessing.image_size
     chosen = Frames.measure(frames[:8], size)
     generator = torch.Generator().manual_seed(options.seed)
     edge = (frames.shape[-1] - size) // 2
     rows = [frames[:8, :, edge : edge + size, edge : edge + size].float()] + [
-        make_views(chosen, size, preset=PRESET[options.views], generator=generator) for _ in range(5)
+        make_views(chosen, size, preset=preset_of(options), generator=generator) for _ in range(5)
     ]
     sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)
     Image.fromarray(sheet.byte().numpy()).save(path)

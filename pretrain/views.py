@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 
 from embedkit.views import BLUR_SIGMA_PX, BRIGHTNESS, SCALE, SHIFT_PX
+from pretrain.noise import background, sky_noise
+from pretrain.options import PretrainOptions
 
 # Galactic extinction in SDSS i, r and g, the R, G and B of its colour images, per E(B-V) of one.
 REDDENING = (1.70, 2.29, 3.30)
 MAX_EBV = 0.08
 RADIUS = 3
-EDGE = 4  # rows of the frame's top and bottom that count as sky
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Ranges of random views; lengths in units of the region of interest."""
+    """Ranges of random views; lengths in units of the region of interest, noise in units of the image's own.
+
+    With `own_noise` its values are drawn from the image's edge, else they are Gaussian.
+    """
 
     zoom: tuple[float, float]
     shift: float
@@ -31,6 +35,7 @@ class Preset:
     blur_px: float
     noise: float
     brightness: tuple[float, float] = BRIGHTNESS
+    own_noise: bool = False
 
 
 PRESET = {
@@ -43,7 +48,11 @@ PRESET = {
     "natural": Preset((1.0, 1.6), 0.15, False, False, 0.4, 0.2, 0.1, 1.5, 0.0),
 }
 LOCAL_ZOOM = 2.0
-CHUNK = 1024  # images whose sky is measured at a time
+
+
+def preset_of(options: PretrainOptions) -> Preset:
+    """Return the preset that the options name, with their noise."""
+    return replace(PRESET[options.views], own_noise=options.noise == "sky")
 
 
 @dataclass(frozen=True)
@@ -55,22 +64,24 @@ class Frames:
     pixels : (n, 3, h, h) uint8 or float32
     region
         The region of interest is the central square of this side.
-    sky_std : (n, 3) float32
-        Noise of each image's background, from `background_std`.
+    sky, sky_std : (n, 3) float32
+        Level and noise of each image's background, from `pretrain.noise.background`.
     """
 
     pixels: torch.Tensor
     region: int
+    sky: torch.Tensor
     sky_std: torch.Tensor
 
     @classmethod
     def measure(cls, pixels: torch.Tensor, region: int) -> Frames:
         """Measure the background of each image once, since every view of it asks for that."""
-        return cls(pixels, region, torch.cat([background_std(part) for part in torch.split(pixels, CHUNK)]))
+        return cls(pixels, region, *background(pixels))
 
     def take(self, rows: torch.Tensor, device: torch.device) -> Frames:
         """Return some images on a device, as float32."""
-        return Frames(self.pixels[rows].to(device).float(), self.region, self.sky_std[rows].to(device))
+        pixels, sky, sky_std = (x[rows].to(device) for x in (self.pixels, self.sky, self.sky_std))
+        return Frames(pixels.float(), self.region, sky, sky_std)
 
 
 def make_views(
@@ -129,9 +140,14 @@ def make_views(
     if preset.jitter:
         x = _jitter(x, preset, uniform)
     if preset.noise:
-        amount = frames.sky_std * uniform(0, preset.noise)[:, None]
-        drawn = torch.randn((b * parts, *x.shape[1:]), generator=generator, device=device)
-        x += drawn.chunk(parts)[part].mul_(amount[:, :, None, None])
+        amount = uniform(0, preset.noise)[:, None, None, None]
+        if preset.own_noise:
+            place = torch.rand((b * parts, *[-(-size // 4)] * 2), generator=generator, device=device)
+            own = place.chunk(parts)[part]
+            x += sky_noise(pixels, frames.sky, frames.sky_std, size, own) * amount
+        else:
+            drawn = torch.randn((b * parts, *x.shape[1:]), generator=generator, device=device)
+            x += drawn.chunk(parts)[part].mul_(frames.sky_std[:, :, None, None] * amount)
     return x.clamp_(0, 255)
 
 
@@ -155,10 +171,3 @@ def blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     flat = F.pad(x.reshape(1, b * c, h, w), (RADIUS,) * 4, mode="replicate")
     flat = F.conv2d(flat, taps[:, None, :, None], groups=b * c)
     return F.conv2d(flat, taps[:, None, None, :], groups=b * c).view(b, c, h, w)
-
-
-def background_std(frames: torch.Tensor) -> torch.Tensor:
-    """(b, 3, h, h) -> (b, 3): robust standard deviation along the image's edge, where there is sky."""
-    edge = torch.cat([frames[..., :EDGE, :].flatten(2), frames[..., -EDGE:, :].flatten(2)], dim=2).float()
-    middle = edge.median(dim=2, keepdim=True).values
-    return 1.4826 * (edge - middle).abs().median(dim=2).values
