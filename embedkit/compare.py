@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit import cli, console
 from embedkit.cli import Handler
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
 
 if TYPE_CHECKING:
     from embedkit.outcomes import Outcomes
@@ -39,11 +39,15 @@ class Measure:
     command: tuple[str, ...]
 
 
-MEASURES = (
-    Measure("20-NN", ("probe", "--kind", "knn", "--k", "20")),
-    Measure("linear", ("probe", "--kind", "linear")),
-    Measure("k-means", ("cluster", "--method", "kmeans")),
-)
+def measures(n_labels: int, n_draws: int) -> tuple[Measure, ...]:
+    """Return what files are compared by; the last with few labels of each class, drawn several times."""
+    few = ("--budget", str(n_labels), "--draws", str(n_draws))
+    return (
+        Measure("20-NN", ("probe", "--kind", "knn", "--k", "20")),
+        Measure("linear", ("probe", "--kind", "linear")),
+        Measure("k-means", ("cluster", "--method", "kmeans")),
+        Measure(f"{n_labels}-labels-a-class", ("probe", "--kind", "linear", *few)),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,20 @@ def verdict(compared: Sequence[Compared], a: str = "A", b: str = "B", *, alpha: 
     return sentence if better or worse else sentence[0].upper() + sentence[1:]
 
 
+def sentence(one: Compared, a: str, b: str, *, alpha: float = 0.05) -> str:
+    """Say what one measure shows."""
+    d = one.difference
+    if one.p_holm > alpha:
+        return (
+            f"{one.name}: {a} and {b} can't be told apart; {b} is between {-100 * d.low:.1f} points worse "
+            f"and {100 * d.high:.1f} better."
+        )
+    better, value, low, high = (b, d.value, d.low, d.high) if d.value > 0 else (a, -d.value, -d.high, -d.low)
+    return (
+        f"{one.name}: {better} is better by {100 * value:.1f} points ({100 * low:.1f} to {100 * high:.1f})."
+    )
+
+
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
@@ -104,6 +122,10 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("--prep-b", metavar="STEPS", help="prepare B so instead")
     parser.add_argument("--split", default="kfold:5", metavar="HOW", help="as in embedkit probe --split")
     parser.add_argument("--seed", type=int, default=0, help="of the split and of k-means")
+    parser.add_argument(
+        "--labels", type=int, default=10, help="images a class of the few labels (default: 10)"
+    )
+    parser.add_argument("--draws", type=int, default=5, help="random draws of the few labels (default: 5)")
     parser.add_argument("--common", action="store_true", help="take the images that are in both files")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="folder for what it computes")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -114,21 +136,28 @@ def run(args: argparse.Namespace) -> int:
     """Run `embedkit compare`."""
     import numpy as np
 
-    from embedkit.paired import holm, paired_difference
+    from embedkit.outcomes import compare_outcomes
+    from embedkit.paired import holm
 
+    for name in ("labels", "draws"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name} {getattr(args, name)}: at least 1.")
     a, b = _same_images(args.a, args.b, args.output, common=args.common)
     preps = {"A": args.prep_a or args.prep, "B": args.prep_b or args.prep}
     split = args.output / "split.json"
-    found: list[tuple[str, float, float, Difference]] = []
-    # The split is drawn once and kept by id, so that it is the same whatever the order of the rows.
+    # The split is drawn once and kept by id. Few labels need one set of test rows where folds were asked for.
     kept = ["--split", args.split, "--save-split", str(split)]
-    for measure in MEASURES:
+    few = ["--split", "stratified" if args.split.startswith("kfold") else str(split)]
+    found: list[tuple[str, float, float, Difference]] = []
+    for measure in measures(args.labels, args.draws):
         scored: list[Outcomes] = []
         for side, file in (("A", a), ("B", b)):
             verb, *options = measure.command
             command = [verb, str(file), *options, "--seed", str(args.seed)]
             command += ["--prep", preps[side]] if preps[side] else []
-            if verb == "probe":
+            if "--budget" in options:
+                command += few
+            elif verb == "probe":
                 command += kept
                 kept = ["--split", str(split)]
             scored.append(_score(command, args.output / side))
@@ -138,20 +167,24 @@ def run(args: argparse.Namespace) -> int:
                 f"{args.a} and {args.b}: their {measure.name} results are not of the same rows and classes. "
                 "Extract both from the same dataset and labels."
             )
-        difference = paired_difference(of_a.right, of_b.right, seed=args.seed)
-        found.append((measure.name, float(of_a.right.mean()), float(of_b.right.mean()), difference))
+        found.append((measure.name, of_a.mean, of_b.mean, compare_outcomes([(of_a, of_b)], seed=args.seed)))
     adjusted = holm(np.array([difference.p for *_, difference in found]))
     compared = [Compared(*one, p_holm=float(p)) for one, p in zip(found, adjusted, strict=True)]
     names = (_name(args.a, preps["A"]), _name(args.b, preps["B"]))
-    sentence = verdict(compared, *names) if names[0] != names[1] else verdict(compared)
+    names = names if names[0] != names[1] else ("A", "B")
+    overall = verdict(compared, *names)
     if args.json:
         files = {
             side: {"file": str(path), "prep": preps[side]} for side, path in (("A", args.a), ("B", args.b))
         }
-        console.print_json(files | {"measures": [asdict(one) for one in compared], "verdict": sentence})
+        lines = [asdict(one) | {"sentence": sentence(one, *names)} for one in compared]
+        console.print_json(files | {"measures": lines, "verdict": overall})
         return 0
     _print(compared, *names)
-    print(f"\n{sentence}")
+    print()
+    for one in compared:
+        print(sentence(one, *names))
+    print(f"\n{overall}")
     return 0
 
 
@@ -194,7 +227,11 @@ def _same_images(a: Path, b: Path, output: Path, *, common: bool) -> tuple[Path,
         ids = first.rows.ids[first.ok], second.rows.ids[second.ok]
         both = np.intersect1d(*ids)
         if len(both) == len(ids[0]) == len(ids[1]):
-            return a, b
+            if np.array_equal(*ids):
+                return a, b
+            # In A's order, so that the few labels that are drawn are of the same images.
+            console.note(f"{b}: the same images as {a}, in another order; it is read in that of {a.name}.")
+            return a, _rows_of(second, ids[0], output / "B" / b.name)
         if not common or not len(both):
             fix = "Take those with --common." if len(both) else "Give two files of the same images."
             raise EmbedkitError(
@@ -212,7 +249,8 @@ def _rows_of(file: FeatureFile, ids: Any, path: Path) -> Path:
 
     from embedkit.store import Views, write_features
 
-    index = np.flatnonzero(np.isin(file.rows.ids, ids) & file.ok)
+    row_of = {name: row for row, name in enumerate(file.rows.ids) if file.ok[row]}
+    index = np.array([row_of[name] for name in ids])
     views = file.views
     if views is not None:
         views = Views(views.mean[index], views.within_covariance, views.n_views)

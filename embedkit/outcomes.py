@@ -55,19 +55,22 @@ def compare_outcomes(pairs: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 
     Parameters
     ----------
     pairs
-        Outcomes of A and B of each seed, with equal `Outcomes.rows` and as many draws.
+        Outcomes of A and B of each seed, with equal `Outcomes.rows`. Of more draws on one side, the first
+        are taken.
     seed
         Of the resamples.
     """
-    per_run = np.concatenate([(b.score - a.score).mean(axis=0) for a, b in pairs])
+    draws = [min(a.score.shape[1], b.score.shape[1]) for a, b in pairs]
+    scores = [(a.score[:, :r], b.score[:, :r]) for (a, b), r in zip(pairs, draws, strict=True)]
+    per_run = np.concatenate([(b - a).mean(axis=0) for a, b in scores])
     if len(per_run) == 1:
-        ((a, b),) = pairs
-        return paired_difference(a.score[:, 0], b.score[:, 0], seed=seed)
+        ((of_a, of_b),) = scores
+        return paired_difference(of_a[:, 0], of_b[:, 0], seed=seed)
     _, image = np.unique(np.concatenate([a.ids for a, _ in pairs]), return_inverse=True)
-    times = np.bincount(image, np.concatenate([np.full(len(a.ids), a.score.shape[1]) for a, _ in pairs]))
+    times = np.bincount(image, np.concatenate([np.full(len(a), a.shape[1]) for a, _ in scores]))
     # An image that more seeds tested counts for more, as it does in the mean over the seeds.
     of_a, of_b = (
-        np.bincount(image, np.concatenate([pair[side].score.sum(axis=1) for pair in pairs])) / times.mean()
+        np.bincount(image, np.concatenate([pair[side].sum(axis=1) for pair in scores])) / times.mean()
         for side in (0, 1)
     )
     error = float(per_run.std(ddof=1) / np.sqrt(len(per_run)))

@@ -11,6 +11,8 @@ from embedkit.errors import DataError
 
 F64 = NDArray[np.float64]
 ALPHA = 0.05
+MCNEMAR, BOOTSTRAP = "McNemar, exact", "paired bootstrap"
+Z = 1.959963984540054
 N_RESAMPLES = 2000
 # Resamples drawn at a time: their indices are (block, n).
 _BLOCK_CELLS = 2_000_000
@@ -65,13 +67,18 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
-def paired_difference(a: F64, b: F64, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Difference:
+def paired_difference(
+    a: F64, b: F64, *, error: float | None = None, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Difference:
     """Compare the scores of the same images under A and B.
 
     Parameters
     ----------
     a, b : (n,) float
         Score of each image, in the same order: 1 or 0 for right and wrong, or the mean of that over seeds.
+    error
+        Standard error of the difference that the images don't hold, such as that of a mean over seeds; the
+        interval and p hold it beside theirs. None where there is no other.
     n_resamples
         Paired bootstrap resamples of the images, each with the scores that it has under both.
     seed
@@ -80,9 +87,9 @@ def paired_difference(a: F64, b: F64, *, n_resamples: int = N_RESAMPLES, seed: i
     Returns
     -------
     Difference
-        p is McNemar's where all scores are 0 or 1. Else it is that of a normal variable with the standard
-        deviation of the resampled differences, which, unlike a count of resamples, can fall below one in
-        `n_resamples`: corrections for many pairs need that.
+        p is McNemar's where all scores are 0 or 1 and there is no other `error`. Else it is that of a normal
+        variable with the standard deviation of the resampled differences, which, unlike a count of resamples,
+        can fall below one in `n_resamples`: corrections for many pairs need that.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -93,17 +100,20 @@ def paired_difference(a: F64, b: F64, *, n_resamples: int = N_RESAMPLES, seed: i
     value = float(difference.mean())
     draws = resampled_means(difference, n_resamples=n_resamples, seed=seed)
     low, high = (float(limit) for limit in np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2]))
-    if np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
+    if error is not None:
+        low = value - float(np.hypot(value - low, Z * error))
+        high = value + float(np.hypot(high - value, Z * error))
+    elif np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
         p = mcnemar(int((difference < 0).sum()), int((difference > 0).sum()))
-        return Difference(value, low, high, p, "McNemar, exact", len(a))
-    spread = float(draws.std(ddof=1))
+        return Difference(value, low, high, p, MCNEMAR, len(a))
+    spread = float(np.hypot(draws.std(ddof=1), error or 0.0))
     if spread <= 1e-12:  # the same difference on every image
         p = 1.0 if abs(value) <= 1e-12 else 0.0
     else:
         from scipy.stats import norm
 
         p = float(2 * norm.sf(abs(value) / spread))
-    return Difference(value, low, high, p, "paired bootstrap", len(a))
+    return Difference(value, low, high, p, BOOTSTRAP, len(a))
 
 
 def resampled_means(x: F64, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> F64:

@@ -37,20 +37,28 @@ def permuted_accuracy(result: Result) -> float | None:
     return float(confusion.sum(axis=1) @ confusion.sum(axis=0) / confusion.sum() ** 2)
 
 
-def chance_levels(results: Sequence[Result]) -> dict[str, float]:
-    """Accuracy without any skill, the highest over a group's results; what none of them knows is left out."""
-    majority = [m.value for r in results if (m := r.metrics.get("majority_accuracy")) and m.value is not None]
+def chance_levels(results: Sequence[Result], metric: str = "accuracy") -> dict[str, float]:
+    """Accuracy or RMSE without any skill, the best over a group's results; what none knows is left out."""
+
+    def values(name: str) -> list[float]:
+        return [m.value for r in results if (m := r.metrics.get(name)) and m.value is not None]
+
+    if metric == "rmse":
+        means = values("mean_rmse")
+        return {"training mean": min(means)} if means else {}
+    if metric != "accuracy":
+        return {}
     permuted = [value for r in results if (value := permuted_accuracy(r)) is not None]
-    named = (("majority class", majority), ("permuted labels", permuted))
-    return {name: max(values) for name, values in named if values}
+    named = (("majority class", values("majority_accuracy")), ("permuted labels", permuted))
+    return {name: max(found) for name, found in named if found}
 
 
-def control_notes(results: Sequence[Result]) -> list[str]:
+def control_notes(results: Sequence[Result], metric: str = "accuracy") -> list[str]:
     """Say the levels of chance of a group, and which controls are missing and how to make them."""
     notes = []
     levels = [
         f"{name}{' at most' * (name == 'permuted labels')} {value:.3f}"
-        for name, value in chance_levels(results).items()
+        for name, value in chance_levels(results, metric).items()
     ]
     if levels:
         notes.append(f"Controls: {', '.join(levels)}.")
@@ -61,5 +69,5 @@ def control_notes(results: Sequence[Result]) -> list[str]:
     }
     for name, words in missing.items():
         if name not in there:
-            notes.append(f"Control missing: {words}, then the same {results[0].task} command.")
+            notes.append(f"Control missing: {words}, then the same {results[0].task.split()[0]} command.")
     return notes

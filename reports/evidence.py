@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.results import RESULTS_FILE, Result, read_results
 from embedkit.store import FeatureFile
+from reports.cells import settings
 from reports.columns import Category, Column, Number, category, limited
-from reports.leaderboard import leaderboard, settings
+from reports.leaderboard import leaderboard
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
 UNASSIGNED = -2
@@ -149,7 +150,7 @@ def find_evidence(runs: Path, file: FeatureFile, ids: NDArray[np.str_]) -> Evide
             f"{runs}: {n_stale} of its results were computed on another version of this feature file and are "
             "not shown."
         )
-    newest = [entry.result for entry in leaderboard(mine).entries]
+    newest = leaderboard(mine).runs
     titles = _unique_titles(newest)
     clusterings, confusions = [], []
     predictions: list[Column] = []
@@ -225,33 +226,60 @@ def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: st
 
 
 def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
-    """Read a probe's predictions: CSV with id, split, true and predicted; the test rows make two columns.
+    """Read what a probe said of its test rows, as columns.
+
+    Of classes the prediction and whether it is right, of targets each prediction and the row's error; where
+    labels were drawn several times, those of the first draw.
 
     Raises
     ------
     EmbedkitError
-        No such file, a column missing, or no id of the feature file in it.
+        No such file, a column missing, a number that is none, or no id of the feature file in it.
     """
     if not path.is_file():
         raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit probe` again.")
-    row_of = {str(name): row for row, name in enumerate(ids)}
-    predicted, verdict = [""] * len(ids), [""] * len(ids)
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
-        if not {"id", "split", "true", "predicted"} <= set(reader.fieldnames or ()):
-            raise EmbedkitError(f"{path}: not a table of predictions; run `embedkit probe` again.")
-        for line in reader:
-            row = row_of.get(line["id"])
-            if row is not None and line["split"] == "test":
-                predicted[row] = line["predicted"]
-                verdict[row] = "right" if line["predicted"] == line["true"] else "wrong"
-    if not any(predicted):
+        header = reader.fieldnames or ()
+        lines = [line for line in reader if line.get("split") == "test"]
+    targets = [name.removeprefix("predicted:") for name in header if name.startswith("predicted:")]
+    needed = {"squared_error"} if targets else {"true", "predicted"}
+    if not {"id", "split", *needed} <= set(header):
+        raise EmbedkitError(f"{path}: not a table of predictions; run `embedkit probe` again.")
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    first = lines[0].get("draw") if lines else None
+    found = [(row_of[ln["id"]], ln) for ln in lines if ln["id"] in row_of and ln.get("draw") == first]
+    if not found:
         raise EmbedkitError(f"{path}: none of its test rows is in the feature file.")
+    if targets:
+        try:
+            return _target_columns(found, targets, len(ids), title)
+        except (TypeError, ValueError) as error:
+            raise EmbedkitError(f"{path}: {error}. Run `embedkit probe` again.") from error
+    predicted, verdict = [""] * len(ids), [""] * len(ids)
+    for row, line in found:
+        predicted[row] = line["predicted"]
+        verdict[row] = "right" if line["predicted"] == line["true"] else "wrong"
     shared = {"section": "Probes", "missing": "not a test row"}
     return [
         category(f"predicted:{title}", predicted, title=f"{title}: predicted class", **shared),
         category(f"verdict:{title}", verdict, title=f"{title}: right or wrong", **shared),
     ]
+
+
+def _target_columns(
+    found: Sequence[tuple[int, Mapping[str, str]]], targets: Sequence[str], n: int, title: str
+) -> list[Column]:
+    rows = [row for row, _ in found]
+    columns: list[Column] = []
+    for name in targets:
+        values = np.full(n, np.nan, np.float32)
+        values[rows] = [float(line[f"predicted:{name}"]) for _, line in found]
+        columns.append(Number(f"predicted:{name}:{title}", f"{title}: predicted {name}", "Probes", values))
+    error = np.full(n, np.nan, np.float32)
+    error[rows] = np.sqrt([float(line["squared_error"]) for _, line in found])
+    columns.append(Number(f"error:{title}", f"{title}: RMS error of the row", "Probes", error))
+    return columns
 
 
 def _confusion(result: Result, title: str) -> Confusion | None:

@@ -46,8 +46,10 @@
   // ---- one table a group ---------------------------------------------------------------------------------
   const boards = data.groups.map((group, g) => {
     const axis = axisOf(group);
-    // The plot stands before the figures, so that a narrow window shows it without scrolling.
-    const first = group.number.findIndex((isNumber, j) => isNumber && group.header[j] !== "rank");
+    // The plot stands before the figures, and in a narrow window beside the name, so that it is seen without scrolling.
+    const first = matchMedia("(max-width: 600px)").matches
+      ? group.header.indexOf("features") + 1
+      : group.number.findIndex((isNumber, j) => isNumber && group.header[j] !== "rank");
     const beside = (cells, drawn) => (drawn ? [...cells.slice(0, first), drawn, ...cells.slice(first)] : cells);
     const body = make("tbody");
     const none = make("tr", { class: "none" }, make("td", { colspan: group.header.length + 1, text: "No row matches." }));

@@ -69,8 +69,8 @@ class Leaderboard:
         notes = list(self.tested[key].notes)
         if any(len(entry.runs) > 1 for entry in members):
             notes.append(
-                "Rows of several seeds: means over them; the interval is that of one seed's test images, widened "
-                "by the spread over the seeds."
+                "Rows of several seeds: means over them; the interval is that of one seed's test images, "
+                "widened by the spread over the seeds."
             )
         results = [entry.result for entry in members]
         return [*notes, *control_notes(results, ranking_metric(results, self.sort) or "accuracy")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from embedkit.console import note, print_json, print_table
@@ -14,6 +14,7 @@ from embedkit.outcomes import read_outcomes
 from embedkit.results import Result, locate_results
 from reports.leaderboard import leaderboard
 from reports.leaderboard_page import render
+from reports.leaderboard_text import csv_text, document, markdown, tables
 
 FORMATS = ("table", "markdown", "csv", "json", "html")
 
@@ -26,7 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace],
     parser.add_argument("--method", help="only this method: linear, knn, kmeans, ...")
     parser.add_argument("--features", metavar="PART", help="only feature sets whose name holds this")
     parser.add_argument(
-        "--sort", metavar="METRIC", help="rank by this metric, seconds or n (default: accuracy)"
+        "--budget", metavar="LABELS", help="only this label budget, such as '5 per class'; all: no budget"
+    )
+    parser.add_argument(
+        "--metric",
+        "--sort",
+        dest="sort",
+        metavar="METRIC",
+        help="rank by this metric, seconds or n (default: accuracy; RMSE of targets)",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to write it")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
@@ -59,7 +67,7 @@ def _run(args: argparse.Namespace) -> None:
         _write(Path(args.html), render(board, title=_title(args.runs)))
         note(f"{args.html}: open it in a browser.")
     if style == "table":
-        for i, (table, (key, _)) in enumerate(zip(board.to_tables(), board.groups(), strict=True)):
+        for i, (table, (key, _)) in enumerate(zip(tables(board), board.groups(), strict=True)):
             if i:
                 print()
             print_table(table)
@@ -67,16 +75,16 @@ def _run(args: argparse.Namespace) -> None:
                 print(line)
         return
     if style == "json" and args.output is None:
-        print_json(board.to_json())
+        print_json(document(board))
         return
     if style == "markdown":
-        text = board.to_markdown()
+        text = markdown(board)
     elif style == "csv":
-        text = board.to_csv()
+        text = csv_text(board)
     elif style == "html":
         text = render(board, title=_title(args.runs))
     else:
-        text = json.dumps(board.to_json(), indent=2) + "\n"
+        text = json.dumps(document(board), indent=2) + "\n"
     if args.output is None:
         print(text, end="")
     else:
@@ -99,7 +107,17 @@ def _kept(located: Sequence[tuple[Path, Result]], args: argparse.Namespace) -> l
         ]
         if not kept and known:
             raise UsageError(f"--{name} {wanted}: no such result. There are: {', '.join(known)}.")
+    if args.budget is not None:
+        known = sorted({_budget(result) for _, result in kept})
+        if known and args.budget not in known:
+            raise UsageError(f"--budget {args.budget}: no such result. There are: {', '.join(known)}.")
+        kept = [(folder, result) for folder, result in kept if _budget(result) == args.budget]
     return kept
+
+
+def _budget(result: Result) -> str:
+    budget = result.params.get("budget")
+    return str(budget["asked"]) if isinstance(budget, Mapping) else "all"
 
 
 def _title(runs: str) -> str:

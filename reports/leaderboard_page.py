@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from embedkit.paired import ALPHA
 from embedkit.results import versions
+from reports.cells import TEXT_COLUMNS, cells
 from reports.controls import chance_levels, control
-from reports.leaderboard import TEXT_COLUMNS, Entry, Leaderboard, cells, lower_is_better, ranking_metric
+from reports.entry import Entry
+from reports.leaderboard import Leaderboard
+from reports.metrics import lower_is_better, ranking_metric
 from reports.template import fill, script_json
 
 
@@ -26,8 +29,8 @@ def render(board: Leaderboard, *, title: str = "Leaderboard") -> str:
 
 def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
     header, lines = cells(entries, board.sort)
-    metric = ranking_metric(entries, board.sort)
     results = [entry.result for entry in entries]
+    metric = ranking_metric(results, board.sort)
     found = board.tested.get(key)
     apart: list[list[int]] = [[] for _ in entries]
     for pair in found.pairs if found else ():
@@ -35,13 +38,13 @@ def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...])
             apart[pair.first].append(pair.second)
             apart[pair.second].append(pair.first)
     rows = []
-    for entry, line, others in zip(entries, lines, apart, strict=True):
-        value = None if metric is None else entry.result.metrics.get(metric)
+    for result, line, others in zip(results, lines, apart, strict=True):
+        value = None if metric is None else result.metrics.get(metric)
         rows.append(
             {
                 "cells": line,
                 "point": None if value is None else [value.value, value.low, value.high],
-                "control": control(entry.result),
+                "control": control(result),
                 "apart": others,
             }
         )
@@ -53,7 +56,7 @@ def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...])
         "metric": metric,
         "lower_is_better": metric is not None and lower_is_better(metric),
         "tested": bool(found and found.pairs),
-        "levels": chance_levels(results) if metric == "accuracy" else {},
+        "levels": {} if metric is None else chance_levels(results, metric),
         "rows": rows,
         "notes": board.notes(key),
     }

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.cells import TEXT_COLUMNS, cells
 from reports.columns import Category, Column
 from reports.evidence import Clustering, Confusion
-from reports.leaderboard import TEXT_COLUMNS, Leaderboard, cells
+from reports.leaderboard import Leaderboard
 from reports.map import Map
 from reports.template import fill, script_json
 from reports.thumbnails import Thumbnails
@@ -90,7 +91,7 @@ class Page:
     thumbnails: Thumbnails | None
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()
-    board: Leaderboard = field(default_factory=lambda: Leaderboard((), 0))
+    board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     version: str = ""
 
 

@@ -41,9 +41,17 @@ def test_better_features_are_found_whatever_the_order_of_the_rows(tmp_path, caps
     b = write(tmp_path / "strong.h5", 4.0, order=np.random.default_rng(1).permutation(180))
     assert main(["compare", str(a), str(b), "-o", str(tmp_path / "o"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [measure["name"] for measure in document["measures"]] == ["20-NN", "linear", "k-means"]
+    assert [measure["name"] for measure in document["measures"]] == [
+        "20-NN",
+        "linear",
+        "k-means",
+        "10-labels-a-class",
+    ]
     for measure in document["measures"]:
-        assert measure["difference"]["n"] == 180
+        few = measure["name"] == "10-labels-a-class"
+        assert measure["difference"]["n"] == (27 if few else 180)
+        assert measure["difference"]["test"] == ("paired bootstrap" if few else "McNemar, exact")
+        assert measure["sentence"].startswith(f"{measure['name']}: strong is better by ")
         assert measure["difference"]["value"] == pytest.approx(measure["b"] - measure["a"])
         assert measure["p_holm"] < 0.01
     assert document["verdict"].startswith("strong is better than weak by ")
@@ -53,7 +61,8 @@ def test_a_file_against_itself_cannot_be_told_apart(tmp_path, capsys):
     a = write(tmp_path / "a.h5", 1.0)
     assert main(["compare", str(a), str(a), "--split", "kfold:3", "-o", str(tmp_path / "o")]) == 0
     out = capsys.readouterr().out
-    assert "By 20-NN, linear and k-means accuracy they can't be told apart." in out
+    assert "By 20-NN, linear, k-means and 10-labels-a-class accuracy they can't be told apart." in out
+    assert "linear: A and B can't be told apart; B is between 0.0 points worse and 0.0 better." in out
 
 
 def test_other_images_are_refused_or_reduced_to_the_common_ones(tmp_path, capsys):

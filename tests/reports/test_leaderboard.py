@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import math
 
 import pytest
 
 from embedkit.cli import main
 from embedkit.errors import UsageError
 from embedkit.results import Metric, Result, append_result
-from reports.leaderboard import leaderboard, metric_text
+from reports.entry import mean_metric
+from reports.leaderboard import leaderboard
+from reports.leaderboard_text import csv_text, markdown, tables
+from reports.metrics import metric_text, value_of
 
 
 def result(**changes):
@@ -35,7 +39,7 @@ def scored(accuracy, **changes):
 
 
 def values(board, metric="accuracy"):
-    return [entry.value(metric) for entry in board.entries]
+    return [value_of(entry.result, metric) for entry in board.entries]
 
 
 def test_best_first_and_missing_last():
@@ -48,7 +52,12 @@ def test_best_first_and_missing_last():
 
 def test_lower_is_better_for_errors_and_losses():
     results = [
-        result(task="probe", metrics={"rmse": Metric(v), "held_out_loss": Metric(1 - v)}, seed=i)
+        result(
+            task="probe",
+            method="ridge",
+            metrics={"rmse": Metric(v), "held_out_loss": Metric(1 - v)},
+            params={"i": i},
+        )
         for i, v in enumerate((0.11, 0.07, 0.09))
     ]
     assert values(leaderboard(results), "rmse") == [0.07, 0.09, 0.11]
@@ -77,9 +86,7 @@ def test_without_times_the_last_line_is_the_newest():
         {"method": "x"},
         {"params": {"k": 5}},
         {"split": "x"},
-        {"seed": 1},
         {"task": "x"},
-        {"n": 9},
     ],
 )
 def test_any_other_setting_makes_another_run(change):
@@ -96,6 +103,60 @@ def test_outcomes_kept_with_the_settings_make_no_other_run():
     assert leaderboard([first, other]).n_older == 0
 
 
+def test_runs_that_differ_in_their_seed_only_become_one_row():
+    def run(seed, accuracy, c, **params):
+        choice = {"by": "validation accuracy", "of": ["c"], "grid": [0.1, 1.0], "scores": [accuracy]}
+        division = {"folds": [{"name": f"seed {seed}", "train": 90 + seed}]}
+        return result(
+            seed=seed,
+            metrics={
+                "accuracy": Metric(accuracy, accuracy - 0.1, accuracy + 0.1),
+                "roc_auc": Metric(accuracy),
+            },
+            params={"c": c, "choice": choice, "division": division, **params},
+        )
+
+    runs = [run(0, 0.5, 0.1), run(1, 0.6, 1.0), run(4, 0.7, 0.1), run(0, 0.5, 0.1, refit=True)]
+    board = leaderboard([runs[2], runs[0], *runs])
+    assert [entry.seeds for entry in board.entries] == [(0, 1, 4), (0,)]
+    assert board.n_older == 2
+    of_seeds = board.entries[0].result
+    assert of_seeds.metrics["accuracy"].value == pytest.approx(0.6)
+    assert "c" not in of_seeds.params
+    assert of_seeds.metrics["roc_auc"].low is None
+    assert "| 3 (0, 1, 4) |" in markdown(board)
+    # A C that was given is part of what the run is.
+    given = [result(seed=s, params={"c": c, "choice": {"grid": [c]}}) for s, c in ((0, 0.1), (1, 1.0))]
+    assert len(leaderboard(given).entries) == 2
+
+
+def test_interval_of_a_mean_over_seeds_is_never_narrower_than_one_seeds():
+    same = [Metric(0.5, 0.4, 0.62)] * 5
+    assert mean_metric(same) == Metric(0.5, pytest.approx(0.4), pytest.approx(0.62))
+    spread = mean_metric([Metric(v, v - 0.1, v + 0.1) for v in (0.4, 0.6)])
+    half = math.hypot(0.1, 1.96 * 0.1)  # a standard deviation of 0.1414, divided by the root of two
+    assert (spread.low, spread.high) == (
+        pytest.approx(0.5 - half, abs=1e-4),
+        pytest.approx(0.5 + half, abs=1e-4),
+    )
+    assert mean_metric([Metric(0.5), Metric(None)]).value is None
+
+
+def test_budgets_stand_by_size_and_targets_apart():
+    def budget(asked, n):
+        return result(task=f"probe {asked}", params={"budget": {"asked": asked, "n_labels": n}})
+
+    lines = [
+        result(task="probe"),
+        budget("100 per class", 400),
+        budget("10 %", 90),
+        budget("5 per class", 20),
+        result(task="probe", method="ridge", metrics={"rmse": Metric(0.1), "mean_rmse": Metric(0.2)}),
+    ]
+    tasks = [key[1] for key, _ in leaderboard(lines).groups()]
+    assert tasks == ["probe 5 per class", "probe 10 %", "probe 100 per class", "probe", "probe, targets"]
+
+
 def test_groups_by_dataset_and_task():
     board = leaderboard(
         [scored(0.1, dataset="b"), scored(0.2, dataset="a", task="probe"), scored(0.3, dataset="a")]
@@ -110,7 +171,7 @@ def test_interval_is_shown_only_where_there_is_one():
 
 
 def test_markdown():
-    text = leaderboard([result(method="a|b"), scored(0.25)]).to_markdown()
+    text = markdown(leaderboard([result(method="a|b"), scored(0.25)]))
     assert text.splitlines() == [
         "## gz: cluster",
         "",
@@ -122,7 +183,7 @@ def test_markdown():
 
 
 def test_columns_empty_throughout_are_dropped():
-    text = leaderboard([result(metrics={"accuracy": Metric(0.5), "nmi": Metric(None)})]).to_markdown()
+    text = markdown(leaderboard([result(metrics={"accuracy": Metric(0.5), "nmi": Metric(None)})]))
     assert "NMI" not in text
     assert "split" not in text
 
@@ -131,7 +192,7 @@ def test_only_telling_settings_are_shown():
     def row(k, iterations, **more):
         return result(params={"k": k, "max_iter": iterations, "n_init": 10, "sizes": [1, 2], **more})
 
-    lines = leaderboard([row(3, 300), row(3, 500), row(4, 300, refit=True)]).to_markdown().splitlines()[4:]
+    lines = markdown(leaderboard([row(3, 300), row(3, 500), row(4, 300, refit=True)])).splitlines()[4:]
     assert sorted(line.split(" | ")[2] for line in lines) == [
         "k=3 max_iter=300",
         "k=3 max_iter=500",
@@ -140,35 +201,35 @@ def test_only_telling_settings_are_shown():
 
 
 def test_seed_is_shown_where_it_differs():
-    lines = leaderboard([scored(0.9, seed=1), scored(0.8, seed=2)]).to_markdown().splitlines()
-    assert lines[2] == "| features | method | settings | seed | n | accuracy |"
+    lines = markdown(leaderboard([scored(0.9, seed=1), scored(0.8, seed=2)])).splitlines()
+    assert lines[2] == "| features | method | settings | seeds | n | accuracy |"
 
 
 def test_silhouette_is_shown_without_labels_only():
     metrics = {"silhouette": Metric(0.3, 0.2, 0.4)}
-    assert "| 0.300 [0.200, 0.400] |" in leaderboard([result(metrics=metrics)]).to_markdown()
+    assert "| 0.300 [0.200, 0.400] |" in markdown(leaderboard([result(metrics=metrics)]))
     both = metrics | {"accuracy": Metric(0.5)}
-    assert "silhouette" not in leaderboard([result(metrics=both)]).to_markdown()
+    assert "silhouette" not in markdown(leaderboard([result(metrics=both)]))
 
 
 def test_the_metric_sorted_by_is_always_a_column():
     metrics = {"accuracy": Metric(0.5, 0.4, 0.6), "f1": Metric(0.25, 0.2, 0.3)}
-    lines = leaderboard([result(metrics=metrics)], sort="f1").to_markdown().splitlines()
+    lines = markdown(leaderboard([result(metrics=metrics)], sort="f1")).splitlines()
     assert lines[2].endswith("| f1 | accuracy |")
     assert lines[4].endswith("| 0.250 [0.200, 0.300] | 0.500 [0.400, 0.600] |")
-    by_time = leaderboard([result(seconds=9.0), result(seconds=2.0, seed=1)], sort="seconds")
+    by_time = leaderboard([result(seconds=9.0), result(seconds=2.0, method="m")], sort="seconds")
     assert [entry.result.seconds for entry in by_time.entries] == [2.0, 9.0]
-    assert by_time.to_markdown().splitlines()[2].endswith("| seconds |")
+    assert markdown(by_time).splitlines()[2].endswith("| seconds |")
 
 
 def test_chance_is_the_null_or_the_majority():
     board = leaderboard(
         [
             result(metrics={"accuracy": Metric(0.5), "null_accuracy": Metric(0.3, 0.2, 0.4)}),
-            result(metrics={"accuracy": Metric(0.4), "majority_accuracy": Metric(0.25)}, seed=1),
+            result(metrics={"accuracy": Metric(0.4), "majority_accuracy": Metric(0.25)}, method="m"),
         ]
     )
-    lines = board.to_markdown().splitlines()
+    lines = markdown(board).splitlines()
     assert lines[2].endswith("| chance |")
     assert lines[4].endswith("| 0.300 |")
     assert lines[5].endswith("| 0.250 |")
@@ -177,7 +238,7 @@ def test_chance_is_the_null_or_the_majority():
 def test_csv_holds_every_metric_unrounded():
     exact = 0.123456789012
     metrics = {"accuracy": Metric(0.5, 0.25, 0.75), "odd_metric": Metric(exact)}
-    rows = list(csv.DictReader(io.StringIO(leaderboard([result(metrics=metrics), scored(0.1)]).to_csv())))
+    rows = list(csv.DictReader(io.StringIO(csv_text(leaderboard([result(metrics=metrics), scored(0.1)])))))
     assert rows[0]["odd_metric"] == str(exact)
     assert (rows[0]["accuracy_low"], rows[0]["accuracy_high"]) == ("0.25", "0.75")
     assert rows[1]["odd_metric"] == ""
@@ -189,7 +250,7 @@ def test_terminal_table_has_no_markup_from_data():
 
     board = leaderboard([result(dataset="[red]x[/red]", method="[bold]m")])
     console = Console(file=io.StringIO(), width=160)
-    for table in board.to_tables():
+    for table in tables(board):
         console.print(table)
     assert "[red]x[/red]: cluster" in console.file.getvalue()
     assert "[bold]m" in console.file.getvalue()

@@ -8,8 +8,8 @@ import pytest
 
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
-from embedkit.outcomes import Outcomes, read_outcomes
-from embedkit.paired import mcnemar
+from embedkit.outcomes import Outcomes, compare_outcomes, read_outcomes
+from embedkit.paired import mcnemar, paired_difference
 from embedkit.results import Metric, Result, append_result
 from reports.controls import control, control_notes, permuted_accuracy
 from reports.significance import significance
@@ -36,11 +36,11 @@ def result(method="linear", **changes):
 
 def outcomes(n_right, rows="same"):
     right = (np.arange(N) < n_right).astype(float)
-    return Outcomes(np.arange(N).astype(str), right, rows)
+    return Outcomes(np.arange(N).astype(str), right[:, None], rows)
 
 
 def test_what_cannot_be_told_apart_ties():
-    results = [result(name) for name in ("a", "b", "c")]
+    results = [[result(name)] for name in ("a", "b", "c")]
     by = dict(zip(("a", "b", "c"), map(outcomes, (150, 147, 60)), strict=True))
     found = significance(results, lambda r: by[r.method])
     assert found.ranks == ((1, 2), (1, 2), (3, 3))
@@ -57,11 +57,53 @@ def test_pairs_that_are_not_on_the_same_rows_say_why():
             raise EmbedkitError("c.csv is not beside it")
         return outcomes(150 if r.method == "a" else 10, rows=r.method)
 
-    found = significance([result(name) for name in ("a", "b", "c")], read)
+    found = significance([[result(name)] for name in ("a", "b", "c")], read)
     assert found.ranks == ((1, 3),) * 3
     assert not found.pairs
     assert found.notes[0].startswith("Not tested: 1 pair with other test rows or folds.")
     assert found.notes[1] == "Not tested: 1 row, because c.csv is not beside it."
+
+
+def seeds(rng, n_seeds, shift, spread):
+    """One method's outcomes over seeds: each image has its own difficulty, each seed its own luck."""
+    difficulty = rng.normal(size=N)
+    luck = rng.normal(0, spread, n_seeds)
+    right = [(difficulty + rng.normal(size=N) < shift + one).astype(float)[:, None] for one in luck]
+    return [Outcomes(np.arange(N).astype(str), score, f"{i}") for i, score in enumerate(right)]
+
+
+def test_rows_of_several_seeds_are_paired_image_by_image_over_all_of_them():
+    rng = np.random.default_rng(0)
+    a, b = seeds(rng, 5, 0.0, 0.0), seeds(rng, 3, 0.8, 0.0)
+    by = {("a", i): one for i, one in enumerate(a)} | {("b", i): one for i, one in enumerate(b)}
+    rows = [[result("a", seed=i) for i in range(5)], [result("b", seed=i) for i in range(3)]]
+    found = significance(rows, lambda r: by[r.method, r.seed])
+    (pair,) = found.pairs
+    assert found.ranks == ((2, 2), (1, 1))
+    expected = np.mean([two.mean - one.mean for one, two in zip(a, b, strict=False)])
+    assert pair.difference.value == pytest.approx(expected)
+    assert pair.difference.n == N
+    assert "paired bootstrap tests" in found.notes[0]
+
+
+def test_luck_of_the_seeds_is_not_taken_for_a_difference():
+    """Two methods that differ in nothing: the images alone would tell them apart far too often."""
+    rng = np.random.default_rng(1)
+    rejected, naive = [], []
+    for _ in range(150):
+        pairs = list(zip(seeds(rng, 8, 0.0, 0.5), seeds(rng, 8, 0.0, 0.5), strict=True))
+        rejected.append(compare_outcomes(pairs).p <= 0.05)
+        a, b = (np.mean([pair[side].score[:, 0] for pair in pairs], axis=0) for side in (0, 1))
+        naive.append(paired_difference(a, b).p <= 0.05)
+    assert np.mean(naive) > 0.15
+    assert np.mean(rejected) < 0.1
+
+
+def test_one_clustering_meets_every_seed_of_another():
+    by = {("a", 0): outcomes(150), ("b", 0): outcomes(100), ("b", 1): outcomes(110)}
+    rows = [[result("a")], [result("b"), result("b", seed=1)]]
+    (pair,) = significance(rows, lambda r: by[r.method, r.seed]).pairs
+    assert pair.difference.value == pytest.approx(-45 / N)
 
 
 def features(name, random_init=None):
@@ -112,7 +154,7 @@ def write(folder, method, n_right, fold="1"):
 def test_outcomes_are_of_test_rows_and_rows_know_their_folds(tmp_path):
     first, other = write(tmp_path, "a", 150), write(tmp_path, "b", 20)
     found = read_outcomes(first, tmp_path)
-    assert (len(found.ids), found.right.sum()) == (N, 150)
+    assert (len(found.ids), found.score.sum()) == (N, 150)
     assert read_outcomes(other, tmp_path).rows == found.rows
     assert read_outcomes(write(tmp_path, "c", 150, fold="2"), tmp_path).rows != found.rows
     with pytest.raises(EmbedkitError, match=r"a.csv is not beside it"):
@@ -127,7 +169,7 @@ def test_outcomes_of_clusters_follow_the_matching(world):
     # Cluster 1 stands for no class, cluster 2 for red, 0 for blue, and every ninth row is noise.
     noise = np.arange(60) % 9 == 0
     assert len(found.ids) == 60
-    assert found.right.sum() == (~noise[:20]).sum() + (~noise[40:]).sum()
+    assert found.score.sum() == (~noise[:20]).sum() + (~noise[40:]).sum()
 
 
 def test_command_shows_ranks_controls_and_filters(tmp_path, capsys):
