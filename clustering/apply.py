@@ -15,7 +15,7 @@ from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
 from clustering.output import write_assignments
 from clustering.run import ClusterRun, readable_rows
-from clustering.scores import internal_scores, labelled_scores, macro_roc_auc
+from clustering.scores import NO_SOFT, internal_scores, labelled_scores, macro_roc_auc
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.store import FeatureFile, file_sha256
@@ -89,7 +89,8 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> Clus
             assigned.labels[labelled],
             assigned.distance[labelled],
             None,
-            assigned.soft[labelled],
+            None if assigned.soft is None else assigned.soft[labelled],
+            assigned.n_clusters,
         )
         names = np.array(file.rows.class_names)[labels[labelled]]
         metrics, found = mapped_scores(names, part, saved.classes, seed=seed)
@@ -151,7 +152,7 @@ def mapped_scores(
     n, c = len(truth), len(present)
     place = {str(name): i for i, name in enumerate(present)}
     # Column c is noise, clusters that stand for no class, and classes that no row here has.
-    column = np.full(int(assigned.soft.shape[1]) + 1, c)
+    column = np.full(assigned.n_clusters + 1, c)
     for cluster, name in classes.items():
         column[cluster] = place.get(name, c)
     predicted = column[assigned.labels]
@@ -178,11 +179,13 @@ def mapped_scores(
     inside = assigned.labels >= 0
     if not inside.all() and inside.any():
         metrics["accuracy_without_noise"] = Metric(float((predicted == truth)[inside].mean()))
-    soft = np.zeros((n, c))
-    for cluster, name in classes.items():
-        if name in place:
-            soft[:, place[name]] = assigned.soft[:, cluster]
-    metrics["roc_auc"] = macro_roc_auc(truth, soft)
+    metrics["roc_auc"] = Metric(None, note=NO_SOFT)
+    if assigned.soft is not None:
+        soft = np.zeros((n, c))
+        for cluster, name in classes.items():
+            if name in place:
+                soft[:, place[name]] = assigned.soft[:, cluster]
+        metrics["roc_auc"] = macro_roc_auc(truth, soft)
     permuted = np.array([(rng.permutation(truth) == predicted).mean() for _ in range(N_PERMUTATIONS)])
     low, high = np.quantile(permuted, [0.025, 0.975])
     metrics["null_accuracy"] = Metric(

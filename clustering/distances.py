@@ -189,9 +189,11 @@ def full_precision() -> Iterator[None]:
 
 
 class Workers(Protocol):
-    """Call ``work(start, stop)`` on blocks of the rows 0..n, one block a thread."""
+    """Call ``work(start, stop)`` on blocks of `size` of the rows 0..n, one block a thread."""
 
-    def __call__(self, work: Callable[[int, int], None], n: int) -> None: ...  # noqa: D102
+    def __call__(  # noqa: D102
+        self, work: Callable[[int, int], None], n: int, size: int = TILE_ROWS
+    ) -> None: ...
 
 
 @contextmanager
@@ -208,9 +210,9 @@ def workers() -> Iterator[Workers]:
         ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
 
-        def run(work: Callable[[int, int], None], n: int) -> None:
-            starts = range(0, n, TILE_ROWS)
-            for _ in pool.map(work, starts, [min(start + TILE_ROWS, n) for start in starts]):
+        def run(work: Callable[[int, int], None], n: int, size: int = TILE_ROWS) -> None:
+            starts = range(0, n, size)
+            for _ in pool.map(work, starts, [min(start + size, n) for start in starts]):
                 pass
 
         try:

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from clustering.agglomerative import Agglomerative
 from clustering.choose_hdbscan import MIN_SAMPLES, DensityChoice, choose_density, default_sizes
 from clustering.density import HDBSCAN
-from clustering.kmeans import KMeans
+from clustering.kmeans import KMeans, n_restarts
 from clustering.manifold import UMAP
 from clustering.mixture import GMM
 from clustering.options import AUTO, Settings
 from clustering.temi import BATCH, EPOCHS, MIN_STEPS, TEMI
 from embedkit.errors import DataError
+from embedkit.matrix import BLOCK
 from embedkit.results import Metric
 
-N_INIT = 10
 N_INIT_GMM = 3
+# Soft assignments of up to so many numbers are kept, half a GiB: 67,000 rows and 1,000 clusters.
+MAX_SOFT = 1 << 26
 
 OnStep = Callable[[], Any]
 
@@ -38,19 +40,22 @@ class Assigned:
         To the centre of the own cluster, in the space that was clustered; NaN for noise.
     probability : (n,) float64, optional
         Strength of membership in the own cluster, where the method has one.
-    soft : (n, k) float64
-        How much each row belongs to each cluster.
+    soft : (n, k) float64, optional
+        How much each row belongs to each cluster; None where that is more than `MAX_SOFT` numbers.
+    n_clusters
+        k.
     """
 
     labels: NDArray[np.int64]
     distance: NDArray[np.float64]
     probability: NDArray[np.float64] | None
-    soft: NDArray[np.float64]
+    soft: NDArray[np.float64] | None
+    n_clusters: int
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Rows in each cluster (k,), noise left out."""
-        return np.bincount(self.labels[self.labels >= 0], minlength=self.soft.shape[1])
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.n_clusters)
 
 
 @dataclass(frozen=True)
@@ -87,22 +92,26 @@ class Model:
         self, z: NDArray[Any], labels: NDArray[np.int64], strength: NDArray[np.float64] | None = None
     ) -> Assigned:
         inside = np.flatnonzero(labels >= 0)
-        probability = strength
+        k, rows = len(self.centers), np.arange(len(z))
+        probability, soft = strength, None
         if isinstance(self.estimator, HDBSCAN):
             assert strength is not None  # for mypy
-            soft = np.zeros((len(z), len(self.centers)))
+            soft = np.zeros((len(z), k))
             soft[inside, labels[inside]] = strength[inside]
-        else:
+        elif len(z) * k <= MAX_SOFT:
             soft = self.estimator.predict_proba(z)
             if not isinstance(self.estimator, KMeans | Agglomerative):
-                probability = soft[np.arange(len(z)), labels]
+                probability = soft[rows, labels]
         distance = np.full(len(z), np.nan)
         if isinstance(self.estimator, KMeans):
             # Not to `centers`: spherical k-means measures rows of unit length.
-            distance = self.estimator.transform(z)[np.arange(len(z)), labels].astype(np.float64)
+            for start in range(0, len(z), BLOCK):
+                part = slice(start, start + BLOCK)
+                to_all = self.estimator.transform(z[part])
+                distance[part] = to_all[rows[: len(to_all)], labels[part]]
         else:
             distance[inside] = np.linalg.norm(z[inside] - self.centers[labels[inside]], axis=1)
-        return Assigned(labels, distance, probability, soft)
+        return Assigned(labels, distance, probability, soft, k)
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
     """Cluster `x` (n, d) by `KMeans`."""
     estimator = KMeans(
         _k(settings),
-        n_init=settings.n_init or N_INIT,
+        n_init=n_restarts(_k(settings), settings.n_init),
         spherical=bool(settings.spherical),
         device=settings.device or "auto",
         random_state=seed,
@@ -341,11 +350,13 @@ def _n_epochs(settings: Settings, n: int) -> int:
 
 
 METHODS = {
-    "kmeans": Method(fit_kmeans, lambda settings, _: settings.n_init or N_INIT),
+    "kmeans": Method(fit_kmeans, lambda settings, _: n_restarts(_k(settings), settings.n_init)),
     "hdbscan": Method(fit_hdbscan, random=False),
     "agglomerative": Method(fit_agglomerative, random=False),
     "gmm": Method(fit_gmm),
-    "umap+kmeans": Method(after_umap(fit_kmeans), lambda settings, _: 1 + (settings.n_init or N_INIT)),
+    "umap+kmeans": Method(
+        after_umap(fit_kmeans), lambda settings, _: 1 + n_restarts(_k(settings), settings.n_init)
+    ),
     "umap+hdbscan": Method(after_umap(fit_hdbscan), lambda *_: 2),
     "temi": Method(fit_temi, _n_epochs),
 }

@@ -192,7 +192,7 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
                 np.searchsorted(classes, labels[labelled]),
                 clusters.labels[labelled],
                 n_classes=len(classes),
-                soft=clusters.soft[labelled],
+                soft=None if clusters.soft is None else clusters.soft[labelled],
                 noise=clusters.noise,
                 seed=options.seed,
             )

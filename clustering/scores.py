@@ -38,6 +38,7 @@ WITH_BOOTSTRAP = (
     "ari",
     "ami",
 )
+NO_SOFT = "no soft assignment: the method has none, or it would be too large"
 Z95 = 1.959963984540054
 
 
@@ -298,7 +299,7 @@ def macro_roc_auc(labels: I64, scores: F64) -> Metric:
 
 def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft: F64 | None) -> Metric:
     if soft is None:
-        return Metric(None, note="the method gives no soft assignment")
+        return Metric(None, note=NO_SOFT)
     if len(soft) != len(labels) or (len(matching.clusters) and soft.shape[1] <= matching.clusters[-1]):
         raise DataError(
             f"soft assignments of shape {soft.shape} don't fit {len(labels)} rows and the clusters."

@@ -188,7 +188,7 @@ def test_save_model_takes_a_file_or_a_folder(fitted, tmp_path, capsys):
 def test_mapped_scores_by_hand():
     names = np.array(["a", "a", "b", "b", "b"])
     soft = np.eye(2)[[0, 1, 1, 1, 0]]
-    assigned = Assigned(np.array([0, 1, 1, 1, -1]), np.zeros(5), None, soft)
+    assigned = Assigned(np.array([0, 1, 1, 1, -1]), np.zeros(5), None, soft, soft.shape[1])
     metrics, found = mapped_scores(names, assigned, {0: "a", 1: "b"})
     assert metrics["accuracy"].value == pytest.approx(3 / 5)
     assert metrics["balanced_accuracy"].value == pytest.approx((1 / 2 + 2 / 3) / 2)

@@ -349,3 +349,14 @@ def test_explain_measures_the_images_and_names_a_planted_brightness(tmp_path, ca
     shutil.rmtree(folder)
     assert main(["cluster", str(path), "--explain", "-o", str(tmp_path / "r")]) == 0
     assert "orientation of the images are not checked" in capsys.readouterr().err
+
+
+def test_soft_assignments_that_would_not_fit_are_left_out(monkeypatch):
+    x, _ = blobs()
+    whole = METHODS["kmeans"].fit(x, Settings(k=3), 0, lambda: None)
+    monkeypatch.setattr("clustering.methods.MAX_SOFT", x.shape[0])
+    without = METHODS["kmeans"].fit(x, Settings(k=3), 0, lambda: None)
+    assert whole.soft.shape == (len(x), 3)
+    assert without.soft is None
+    np.testing.assert_array_equal(without.sizes, whole.sizes)
+    np.testing.assert_array_equal(without.distance, whole.distance)
