@@ -289,6 +289,11 @@ def after_umap(
     """Return a method that reduces by `UMAP` first and has distances in its space."""
 
     def fit_after_umap(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
+        if isinstance(settings.k, int) and settings.k > len(x):
+            # Before UMAP, which takes its time.
+            raise DataError(
+                f"n_samples={len(x)} is fewer than n_clusters={settings.k}. Ask for at most {len(x)} clusters."
+            )
         reducer = UMAP(
             settings.n_components or UMAP().n_components,
             n_neighbors=settings.n_neighbors or UMAP().n_neighbors,
