@@ -68,6 +68,7 @@ def faiss_defaults(x: Rows, k: int, seed: int) -> float:
     model = faiss.Kmeans(x.shape[1], k, seed=seed + 1)
     model.train(x)
     _, nearest = model.assign(x)
+    assert model.centroids is not None  # for mypy
     return float(((x - model.centroids[nearest]).astype(np.float64) ** 2).sum())
 
 

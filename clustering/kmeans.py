@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from clustering.lloyd import Problem, inertia, search
 from clustering.memberships import memberships
-from clustering.restarts import FEW, best_descent
+from clustering.restarts import best_descent
+from clustering.seeding import FEW
 from embedkit.errors import DataError
 from embedkit.matrix import BLOCK, as_matrix
 

@@ -193,7 +193,7 @@ class Assignment:
 
     def _slack(self, rows: I64 | slice) -> F64:
         """By how much a squared distance (n,) that a search gives may be off."""
-        return self._rounding * (self._norms[rows] + self._largest)
+        return np.asarray(self._rounding * (self._norms[rows] + self._largest))
 
     def _add(self, labels: I64, x: F32, sign: int) -> None:
         k, size = len(self.counts), 65536

@@ -292,7 +292,8 @@ def after_umap(
         if isinstance(settings.k, int) and settings.k > len(x):
             # Before UMAP, which takes its time.
             raise DataError(
-                f"n_samples={len(x)} is fewer than n_clusters={settings.k}. Ask for at most {len(x)} clusters."
+                f"n_samples={len(x)} is fewer than n_clusters={settings.k}. "
+                f"Ask for at most {len(x)} clusters."
             )
         reducer = UMAP(
             settings.n_components or UMAP().n_components,

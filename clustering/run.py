@@ -19,9 +19,9 @@ from embedkit.results import Metric, Result, result_provenance
 from embedkit.store import FeatureFile
 
 if TYPE_CHECKING:
+    from clustering.checks.findings import Diagnosis
     from clustering.choose import KChoice
     from clustering.choose_hdbscan import DensityChoice
-    from clustering.explain import Diagnosis
     from clustering.methods import Assigned, Clusters
     from clustering.scores import LabelledScores
     from embedkit.preparation import Prepared

@@ -89,7 +89,7 @@ def _apart(rows: torch.Tensor, new: NDArray[np.int64], closest: torch.Tensor) ->
     """
     between = torch.cdist(rows[new], rows[new]).square().tril(-1)
     between[torch.ones_like(between, dtype=torch.bool).triu()] = torch.inf
-    return new[(between.amin(dim=1) >= closest[new]).numpy()]
+    return np.asarray(new[(between.amin(dim=1) >= closest[new]).numpy()])
 
 
 def _drawn(closest: F32, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -98,7 +98,7 @@ def _drawn(closest: F32, size: int, rng: np.random.Generator) -> NDArray[np.int6
     if cumulative[-1] <= 0:
         return rng.integers(len(closest), size=size)
     draws = np.searchsorted(cumulative, rng.random(size) * cumulative[-1])
-    return np.minimum(draws, len(closest) - 1)
+    return np.asarray(np.minimum(draws, len(closest) - 1))
 
 
 def _gains(rows: torch.Tensor, offsets: torch.Tensor, to: torch.Tensor, run: Workers) -> torch.Tensor:

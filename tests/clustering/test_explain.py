@@ -3,7 +3,9 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression
 
-from clustering.explain import Diagnosis, eta_squared, explain
+from clustering.checks.findings import Diagnosis
+from clustering.checks.nuisance import eta_squared
+from clustering.explain import explain
 from clustering.image_statistics import ImageStatistics, image_statistics
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import DataError
@@ -254,7 +256,7 @@ def test_without_labels_and_images_the_rest_is_checked():
 
 
 def test_a_sample_of_many_rows(monkeypatch):
-    monkeypatch.setattr("clustering.explain.N_SAMPLE", 200)
+    monkeypatch.setattr("clustering.checks.sample.N_SAMPLE", 200)
     x, labels, statistics = galaxies(apart=5)
     labels[::10] = -1
     a, b = (explain(x, labels, cluster(x), image_statistics=statistics, seed=1) for _ in range(2))

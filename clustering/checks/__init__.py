@@ -1,0 +1,1 @@
+"""What `clustering.explain` checks, a file for each thing that is looked at."""
