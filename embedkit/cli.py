@@ -47,6 +47,7 @@ VERBS = {
     "quality": Verb("judge feature files without labels", "embedkit.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb("make an interactive map of a feature file", "reports.run:configure"),
+    "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
     "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
     "compare": Verb("say which of two feature files is better, and at what", "embedkit.compare:configure"),
     "bench": Verb("extract, cluster, probe and rank in one resumable run", "embedkit.bench:configure"),
@@ -79,9 +80,9 @@ def _top_level(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.parse_args(argv)  # --help, --version or an unknown verb: each ends in SystemExit
 
 
-def check(argv: Sequence[str]) -> None:
-    """Parse a command and run nothing; a word that its verb doesn't know ends in ``SystemExit``."""
-    _parse(argv[0], argv[1:])
+def check(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command and return its options, run nothing; a word unknown to its verb is a ``SystemExit``."""
+    return _parse(argv[0], argv[1:])[1]
 
 
 def _run(name: str, argv: Sequence[str]) -> int | None:
