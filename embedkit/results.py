@@ -46,7 +46,8 @@ class Result:
     Parameters
     ----------
     task
-        ``cluster``, ``probe``, ``quality``, ``finetune`` or ``pretrain``.
+        ``cluster``, ``probe``, ``quality``, ``finetune`` or ``pretrain``; with few labels the budget as
+        well: ``probe 5 per class``, ``probe 10 %``.
     dataset
         Name of the dataset, as the feature file gives it.
     features

@@ -53,9 +53,28 @@ def read_labels(file: FeatureFile, options: ProbeOptions, notes: list[str]) -> L
     """
     if options.probe.regression:
         halves, left_out = usable_targets(file, notes)
-        return Labelled(halves, np.asarray(file.rows.targets, dtype=np.float64), left_out)
+        targets = np.asarray(file.rows.targets, dtype=np.float64)
+        if options.fractions_only:
+            _check_fractions(file, targets, halves >= 0, options)
+        return Labelled(halves, targets, left_out)
     labels, left_out = usable_labels(file, notes)
     return Labelled(labels, labels, left_out)
+
+
+def _check_fractions(
+    file: FeatureFile, targets: NDArray[np.float64], used: NDArray[np.bool_], options: ProbeOptions
+) -> None:
+    """Refuse targets outside [0, 1] in any row, test rows as well."""
+    outside = used[:, None] & ((targets < 0) | (targets > 1))
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        way = "Leave --clip out" if options.settings.get("clip") else "Use --kind ridge"
+        n = int(outside.any(axis=1).sum())
+        raise DataError(
+            f"{n:,} of {int(used.sum()):,} rows have targets outside [0, 1], such "
+            f"as {file.rows.target_names[column]} = {targets[row, column]:g} of {str(file.rows.ids[row])!r}. "
+            f"{way}, or make fractions of them and extract again."
+        )
 
 
 def divide_rows(

@@ -113,6 +113,11 @@ class ProbeOptions:
         return PROBES[self.kind]
 
     @property
+    def fractions_only(self) -> bool:
+        """Whether targets must lie in [0, 1]."""
+        return self.kind == "sigmoid" or bool(self.settings.get("clip"))
+
+    @property
     def selected_by(self) -> str:
         """What the validation rows choose by."""
         return "rmse" if self.probe.regression else self.select or "accuracy"

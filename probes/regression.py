@@ -183,6 +183,12 @@ class RidgeProbe(_Regressor):
     def _link(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(z, 0, 1) if self.clip else z
 
+    def _targets(self, y: NDArray[Any], n: int) -> NDArray[np.float64]:
+        y = super()._targets(y, n)
+        if self.clip:
+            _check_fractions(y, "predictions cut to [0, 1] can't reach them. Leave --clip out")
+        return y
+
 
 class SigmoidProbe(_Regressor):
     """A logistic curve for each of (n, t) targets in [0, 1]; C is chosen by RMSE on validation rows.
@@ -241,13 +247,17 @@ class SigmoidProbe(_Regressor):
 
     def _targets(self, y: NDArray[Any], n: int) -> NDArray[np.float64]:
         y = super()._targets(y, n)
-        outside = (y < 0) | (y > 1)
-        if outside.any():
-            raise DataError(
-                f"{int(outside.any(axis=1).sum()):,} of {n:,} rows have targets outside [0, 1], from "
-                f"{y.min():g} to {y.max():g}; a sigmoid gives fractions. Use --kind ridge."
-            )
+        _check_fractions(y, "a sigmoid gives fractions. Use --kind ridge")
         return y
+
+
+def _check_fractions(y: NDArray[np.float64], why: str) -> None:
+    outside = ((y < 0) | (y > 1)).any(axis=1)
+    if outside.any():
+        raise DataError(
+            f"{int(outside.sum()):,} of {len(y):,} rows have targets outside [0, 1], from {y.min():g} to "
+            f"{y.max():g}; {why}, or make fractions of them."
+        )
 
 
 def check_penalties(grid: Sequence[float]) -> tuple[float, ...]:
