@@ -95,10 +95,9 @@ def sentence(one: Compared, a: str, b: str, *, alpha: float = 0.05) -> str:
     """Say what one measure shows."""
     d = one.difference
     if one.p_holm > alpha:
-        return (
-            f"{one.name}: {a} and {b} can't be told apart; {b} is between {-100 * d.low:.1f} points worse "
-            f"and {100 * d.high:.1f} better."
-        )
+        value, low, high = (100 * x + 0.0 for x in (d.value, d.low, d.high))  # never -0.0
+        by = f"{b} - {a}: {value:+.1f} points, {low:+.1f} to {high:+.1f}"
+        return f"{one.name}: {a} and {b} can't be told apart ({by})."
     better, value, low, high = (b, d.value, d.low, d.high) if d.value > 0 else (a, -d.value, -d.high, -d.low)
     return (
         f"{one.name}: {better} is better by {100 * value:.1f} points ({100 * low:.1f} to {100 * high:.1f})."

