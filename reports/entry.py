@@ -104,12 +104,13 @@ def mean_metric(metrics: Sequence[Metric]) -> Metric:
         return metrics[0]
     if any(metric.low is None or metric.high is None for metric in metrics):
         return Metric(mean, note=metrics[0].note)
+    lows, highs = (np.array([getattr(m, end) for m in metrics], np.float64) for end in ("low", "high"))
     error = Z * float(value.std(ddof=1)) / np.sqrt(len(value))
-    down = np.mean(value - np.array([metric.low for metric in metrics], np.float64))
-    up = np.mean(np.array([metric.high for metric in metrics], np.float64) - value)
-    return Metric(
-        mean, mean - float(np.hypot(down, error)), mean + float(np.hypot(up, error)), metrics[0].note
-    )
+    low = mean - float(np.hypot(np.mean(value - lows), error))
+    high = mean + float(np.hypot(np.mean(highs - value), error))
+    if lows.min() >= 0 and highs.max() <= 1:  # a share stays one
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Metric(mean, low, high, metrics[0].note)
 
 
 def pool_runs(results: Sequence[Result]) -> list[Entry]:

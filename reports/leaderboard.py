@@ -72,8 +72,8 @@ class Leaderboard:
                 "Rows of several seeds: means over them; the interval is that of one seed's test images, "
                 "widened by the spread over the seeds."
             )
-        results = [entry.result for entry in members]
-        return [*notes, *control_notes(results, ranking_metric(results, self.sort) or "accuracy")]
+        runs = [run for entry in members for run in entry.runs]
+        return [*notes, *control_notes(runs, ranking_metric(runs, self.sort) or "accuracy")]
 
     def groups(self) -> list[tuple[tuple[str, str], tuple[Entry, ...]]]:
         """Return ((dataset, task), entries) in order."""

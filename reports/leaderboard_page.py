@@ -56,7 +56,7 @@ def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...])
         "metric": metric,
         "lower_is_better": metric is not None and lower_is_better(metric),
         "tested": bool(found and found.pairs),
-        "levels": {} if metric is None else chance_levels(results, metric),
+        "levels": {} if metric is None else chance_levels([r for e in entries for r in e.runs], metric),
         "rows": rows,
         "notes": board.notes(key),
     }

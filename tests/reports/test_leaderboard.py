@@ -140,6 +140,7 @@ def test_interval_of_a_mean_over_seeds_is_never_narrower_than_one_seeds():
         pytest.approx(0.5 + half, abs=1e-4),
     )
     assert mean_metric([Metric(0.5), Metric(None)]).value is None
+    assert mean_metric([Metric(v, 0.8, 1.0) for v in (0.86, 1.0)]).high == 1.0
 
 
 def test_budgets_stand_by_size_and_targets_apart():
