@@ -33,7 +33,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path, *, half: bool = False) -
 def merge(adapted: Any, path: Path) -> Path:
     """Add the low-rank updates to the weights and write the plain model."""
     if not hasattr(adapted, "merge_and_unload"):
-        raise UsageError("--merge is for --method dino-lora; other methods write a plain checkpoint already.")
+        raise UsageError("--merge is for low-rank methods; others write a plain checkpoint already.")
     from copy import deepcopy
 
     return save_checkpoint(deepcopy(adapted).merge_and_unload(), path)

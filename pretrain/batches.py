@@ -77,7 +77,7 @@ class Batches:
         part, parts = self.share
         frames = self.frames.take(rows.chunk(parts)[part], self.device)
         generator = torch.Generator(self.device).manual_seed(options.seed * 1_000_003 + step)
-        n_small = 0 if options.method == "vicreg" else options.local_views
+        n_small = options.local_views if options.distils else 0
         return Batch(
             [self._draw(frames, generator, self.size) for _ in range(2)],
             [self._draw(frames, generator, options.local_size, local=True) for _ in range(n_small)],

@@ -31,10 +31,10 @@ def build_objective(
     size = backbone.preprocessing.image_size
     with torch.no_grad():
         d = student.eval()(torch.zeros(1, 3, size, size, device=device)).shape[1]
-    if options.method == "vicreg":
+    if not options.distils:
         return VICReg(student, options, device, d=d)
     if options.local_views and options.local_size != size:
-        base = student.get_base_model() if options.method == "dino-lora" else student
+        base = student.get_base_model() if options.low_rank else student
         take_crops(base, options.local_size, backbone.name)
     return Distillation(student, options, device, d=d, steps=steps)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embedkit.errors import UsageError
 
-METHODS = ("dino-lora", "dino", "vicreg")
+METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
@@ -52,7 +52,8 @@ class PretrainOptions:
     Parameters
     ----------
     method
-        ``dino-lora``, ``dino`` (all weights) or ``vicreg`` (all weights, no teacher).
+        The objective, ``dino`` or ``vicreg`` (which has no teacher), with ``-lora`` for low-rank updates
+        instead of all weights.
     views
         ``galaxy``, ``galaxy-strong`` or ``natural``.
     noise
@@ -132,8 +133,8 @@ class PretrainOptions:
                 f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size} into "
                 "equal parts."
             )
-        if self.accumulate > 1 and (self.method == "vicreg" or self.koleo):
-            which = "vicreg" if self.method == "vicreg" else "--koleo"
+        if self.accumulate > 1 and (not self.distils or self.koleo):
+            which = "--koleo" if self.distils else "vicreg"
             raise UsageError(
                 f"--accumulate with {which}: it compares the images of a whole batch, so parts would train "
                 "something else. Leave one of them out."
@@ -148,9 +149,19 @@ class PretrainOptions:
             raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
         if self.unfreeze_blocks is not None and self.unfreeze_blocks < 1:
             raise UsageError("--unfreeze-blocks must be 1 or more.")
-        if self.train_norms and self.method != "dino-lora" and self.unfreeze_blocks is None:
+        if self.train_norms and not self.low_rank and self.unfreeze_blocks is None:
             raise UsageError(f"--train-norms: --method {self.method} trains all weights already.")
         if self.teacher_temperature <= 0:
             raise UsageError("--teacher-temperature must be positive.")
         if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise UsageError(f"--momentum {self.momentum:g} is not between 0 and 1.")
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether LoRA trains instead of the weights themselves."""
+        return self.method.endswith("-lora")
+
+    @property
+    def distils(self) -> bool:
+        """Whether there is a teacher."""
+        return self.method.startswith("dino")

@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--seed", type=int, default=default.seed)
     group.add_argument("--device", default=default.device)
     group.add_argument("--shard", action="store_true", help="torchrun: spread the weights over the processes")
-    group.add_argument("--merge", action="store_true", help="dino-lora: write a plain checkpoint too")
+    group.add_argument("--merge", action="store_true", help="low-rank methods: write a plain checkpoint too")
     parser.add_argument("--show-views", action="store_true", help="write views.png and train nothing")
     return run
 
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
     lora = LoRA(args.lora_rank, args.lora_alpha, args.lora_blocks, args.lora_targets)
     names = set(PretrainOptions.__dataclass_fields__) - {"lora"}
     options = PretrainOptions(lora=lora, **{name: getattr(args, name) for name in names})
-    if args.method == "dino-lora" and args.random_init is not None:
+    if options.low_rank and args.random_init is not None:
         raise UsageError(
-            "--random-init with dino-lora: low-rank updates of random weights learn nothing. Give trained "
-            "weights, or --method dino or vicreg to train them all."
+            f"--random-init with {options.method}: low-rank updates of random weights learn nothing. Give "
+            "trained weights, or --method dino or vicreg to train them all."
         )
-    if args.merge and args.method != "dino-lora":
-        raise UsageError("--merge is for --method dino-lora; other methods write a plain checkpoint already.")
+    if args.merge and not options.low_rank:
+        raise UsageError("--merge is for low-rank methods; others write a plain checkpoint already.")
     if args.adapter is not None:
         raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
     if args.show_views and ranks.launched() > 1:
@@ -118,18 +118,18 @@ def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
     base = backbone.record() | {"sizeless_sha256": sizeless_sha256(backbone.model.state_dict())}
     for which, ending in (("last", "-last"), ("chosen", "")):
         model = trained.load(which)
-        if options.method == "dino-lora":
+        if options.low_rank:
             save_adapter(model, args.output / f"adapter{ending}", base=base)
-        if options.method != "dino-lora" or args.merge:
+        if not options.low_rank or args.merge:
             write = merge if args.merge else save_checkpoint
             write(model, args.output / f"model{ending}.safetensors")
     record = verdict(trained.log)
     (args.output / "chosen.json").write_text(json.dumps(record, indent=2) + "\n")
     console.note(sentence(record))
-    if options.method == "dino-lora":
+    if options.low_rank:
         made = args.output / "adapter"
         console.note(f"{made}: give it to `embedkit extract --adapter`, with the same backbone and weights.")
-    if options.method != "dino-lora" or args.merge:
+    if not options.low_rank or args.merge:
         made = args.output / "model.safetensors"
         console.note(f"{made}: give it to `embedkit extract --weights`, with --backbone {backbone.name}.")
 

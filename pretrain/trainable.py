@@ -14,7 +14,7 @@ from pretrain.options import PretrainOptions
 def choose_weights(model: Any, options: PretrainOptions, name: str) -> Any:
     """Return the model with gradients where the options ask for them, as a PEFT model for LoRA."""
     last = options.unfreeze_blocks
-    if options.method != "dino-lora":
+    if not options.low_rank:
         model.requires_grad_(True)
         if last is not None:
             unfreeze_last(model, last, name=name)

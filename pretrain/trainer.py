@@ -172,7 +172,7 @@ class Run:
         warmup = min(self.batches.steps_per_epoch, self.steps // 5)
         lr = cosine(self.step, self.steps, options.lr, options.lr / 100, warmup=warmup)
         decay = options.weight_decay
-        if options.method != "vicreg":
+        if options.distils:
             decay = cosine(self.step, self.steps, decay, 10 * decay)
         for group in self.optimiser.param_groups:
             group["lr"], group["weight_decay"] = lr, decay * group["decay"]

@@ -313,7 +313,7 @@ MISTAKES = {
     "report labelled.h5 --limit 0": (2, "limit"),
     "pretrain empty --lora-rank 8 --lora-alpha 1": (2, "--lora-alpha 1 is below --lora-rank 8"),
     "pretrain empty --random-init 0": (2, "low-rank updates of random weights learn nothing"),
-    "pretrain empty --method vicreg --merge": (2, "--merge is for --method dino-lora"),
+    "pretrain empty --method vicreg --merge": (2, "--merge is for low-rank methods"),
     "report none.h5": (1, "none.h5"),
     "leaderboard nowhere": (1, "nowhere: no results.jsonl there"),
     "leaderboard empty": (1, "empty: no results.jsonl there"),

@@ -31,6 +31,7 @@ def moved(before, model):
             ["norm", "blocks.5.", "attn.", "mlp."],
         ),
         ({"lora": LoRA(2, 2, targets="qkv")}, ["attn.qkv"]),
+        ({"method": "vicreg-lora"}, ["attn.qkv"]),
     ],
 )
 def test_the_folder_holds_the_evaluated_network_bit_for_bit(more, trains, tmp_path):
