@@ -18,9 +18,9 @@ from embedkit import cli, console
 from embedkit.bench_file import Plan, make_plan, read_plan
 from embedkit.bench_journal import Journal
 from embedkit.cli import Handler
-from embedkit.datasets import add_dataset_arguments
+from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.datasets.load import OPTIONS
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.results import RESULTS_FILE, read_results
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def run(args: argparse.Namespace) -> int:
     bench = Bench(output, len(commands))
     ready: list[Source] = []
     for source in found:
-        if source.extract and not bench.run(source.extract):
+        if source.extract and not bench.extract(source.extract, source.path):
             bench.number += len(measurements(plan, source, output))
             continue
         ready.append(source)
@@ -255,6 +255,7 @@ class Bench:
     done: list[tuple[str, ...]] = field(default_factory=list)
     failed: list[tuple[str, ...]] = field(default_factory=list)
     n_before: int = 0
+    _fingerprints: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def results(self) -> Path:
@@ -279,6 +280,36 @@ class Bench:
             raise SystemExit(code)  # the step has said so
         (self.failed if code else self.done).append(command)
         return not code
+
+    def extract(self, command: tuple[str, ...], features: Path) -> bool:
+        """Extract, unless the journal has that file of the same images and weights; loads no model then."""
+        from embedkit.store import file_sha256
+
+        try:
+            inputs = self._read_by(command)
+        except (EmbedkitError, OSError):
+            return self.run(command)  # which says what is missing
+        made = self._journal.made(command, inputs)
+        if made is not None and features.exists() and made == (file_sha256(features),):
+            self.number += 1
+            self.n_before += 1
+            return True
+        if not self.run(command):
+            return False
+        self._journal.add(command, inputs, [file_sha256(features)])
+        return True
+
+    def _read_by(self, command: tuple[str, ...]) -> list[str]:
+        """Return the dataset's fingerprint, and the SHA-256 of the weights and adapter that are named."""
+        from embedkit.store import file_sha256
+
+        args = cli.check(command)
+        words = tuple(command[1 : command.index("--backbone")])
+        if words not in self._fingerprints:
+            self._fingerprints[words] = dataset_from_args(args).fingerprint
+        adapter = sorted(args.adapter.rglob("*")) if args.adapter else []
+        files = [path for path in (args.weights, *adapter) if path is not None and path.is_file()]
+        return [self._fingerprints[words], *(file_sha256(path) for path in files)]
 
     def measure(self, command: tuple[str, ...], features: Path) -> None:
         """Run a command that reads a feature file, unless the journal has it."""

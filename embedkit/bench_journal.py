@@ -49,7 +49,11 @@ class Journal:
         return None if step is None else tuple(step["made"])
 
     def add(self, command: Sequence[str], inputs: Sequence[str], made: Sequence[str]) -> None:
-        """Note a finished step and the files that it made, as names in the folder; whole or not at all."""
+        """Note a finished step, whole or not at all.
+
+        What it made is given as names in the folder; a feature file, which is read by other steps, as its
+        SHA-256.
+        """
         step = {"command": list(command), "inputs": list(inputs), "made": list(made)}
         self._steps[_key(command, inputs)] = step
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.datasets import Dataset, load_dataset
+from embedkit.datasets import DATASETS, Dataset, load_dataset
 from embedkit.errors import EmbedkitError
 from embedkit.images import center, decode
 from embedkit.store import FeatureFile
+
+
+def find_dataset(
+    provenance: Mapping[str, Any], images: str | None = None, *, where: str = "the feature file"
+) -> Dataset:
+    """Open the dataset that a feature file was made from.
+
+    Parameters
+    ----------
+    provenance
+        Of the feature file.
+    images
+        Where the images lie now, if elsewhere: the folder or file that takes the place of the recorded
+        one, or of the ``--path`` of a registered dataset.
+    where
+        Names the file in a message.
+
+    Raises
+    ------
+    EmbedkitError
+        Nothing recorded, or nothing there.
+    """
+    origin = dict(provenance.get("dataset", {}).get("origin", {}))
+    if images is not None and origin.get("source") in DATASETS:
+        origin["path"] = images
+    elif images is not None:
+        origin = {key: value for key, value in origin.items() if key not in ("source", "root", "path")}
+        origin["source"] = images
+    if "source" not in origin:
+        raise EmbedkitError(f"{where}: it doesn't record its dataset.")
+    return load_dataset(**origin)
 
 
 @dataclass(frozen=True)
@@ -40,10 +73,7 @@ class SourceImages:
         EmbedkitError
             None is recorded, it is not there any more, or it holds none of the file's ids.
         """
-        origin = dict(file.provenance.get("dataset", {}).get("origin", {}))
-        if "source" not in origin:
-            raise EmbedkitError(f"{file.path}: it doesn't record its dataset.")
-        dataset = load_dataset(**origin)
+        dataset = find_dataset(file.provenance, where=str(file.path))
         rows = {str(name): row for row, name in enumerate(dataset.rows.ids)}
         place = np.array([rows.get(str(name), -1) for name in file.rows.ids], dtype=np.int64)
         if (place < 0).all():

@@ -242,15 +242,16 @@ def _features(
 def _thumbnails(
     provenance: Mapping[str, Any], ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
 ) -> tuple[Any, list[str]]:
+    from embedkit.source_images import find_dataset
     from reports.page import central_rows
-    from reports.thumbnails import choose_rows, find_images, read_thumbnails
+    from reports.thumbnails import choose_rows, read_thumbnails
 
     central = [
         row for clustering in clusterings for rows in central_rows(clustering).values() for row in rows
     ]
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
     try:
-        dataset = find_images(provenance, options.images)
+        dataset = find_dataset(provenance, options.images)
         crop = provenance.get("preprocessing", {}).get("center_crop")
         thumbnails = read_thumbnails(
             dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop

@@ -7,13 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import progress
-from embedkit.datasets import DATASETS, Dataset, load_dataset
+from embedkit.datasets import Dataset
 from embedkit.errors import EmbedkitError
 from embedkit.images import THUMBNAIL_TYPE, center, decode, thumbnail
 
@@ -39,33 +38,6 @@ class Thumbnails:
     brightness: NDArray[np.float32]
     notes: tuple[str, ...] = ()
     media_type: str = field(default=THUMBNAIL_TYPE)
-
-
-def find_images(provenance: Mapping[str, Any], images: str | None) -> Dataset:
-    """Open the dataset that a feature file was made from.
-
-    Parameters
-    ----------
-    provenance
-        Of the feature file.
-    images
-        Where the images lie now, if elsewhere: the folder or file that takes the place of the recorded
-        one, or of the ``--path`` of a registered dataset.
-
-    Raises
-    ------
-    EmbedkitError
-        Nothing recorded, or nothing there.
-    """
-    origin = dict(provenance.get("dataset", {}).get("origin", {}))
-    if images is not None and origin.get("source") in DATASETS:
-        origin["path"] = images
-    elif images is not None:
-        origin = {key: value for key, value in origin.items() if key not in ("source", "root", "path")}
-        origin["source"] = images
-    if "source" not in origin:
-        raise EmbedkitError("the feature file doesn't record its dataset.")
-    return load_dataset(**origin)
 
 
 def read_thumbnails(

@@ -94,6 +94,27 @@ def test_from_images_to_a_leaderboard_with_controls(tmp_path, monkeypatch, capsy
         assert (file.n, file.n_views) == (40, 4)
 
 
+def test_features_that_are_there_are_found_without_loading_a_model(tmp_path, monkeypatch, ran):
+    verbs, _ = ran
+    monkeypatch.chdir(tmp_path)
+    save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")
+    small = SMALL.replace('clusterings = ["kmeans -k 4 --n-init 2"]', "clusterings = []\ncontrols = false")
+    Path("bench.toml").write_text(small)
+    assert main(["bench", "bench.toml", "-o", "out"]) == 0
+    assert verbs[:2] == ["extract", "probe"]
+    verbs.clear()
+    assert main(["bench", "bench.toml", "-o", "out"]) == 0
+    assert set(verbs) == {"leaderboard"}
+    verbs.clear()
+    save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")  # other random weights
+    assert main(["bench", "bench.toml", "-o", "out"]) == 1  # the file there is of the weights before
+    assert "extract" in verbs
+    Path("bench.toml").write_text(small.replace("n = 40", "n = 30"))
+    verbs.clear()
+    assert main(["bench", "bench.toml", "-o", "out"]) == 1
+    assert "extract" in verbs
+
+
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), EmbedkitError("planted")])
 def test_what_was_finished_is_not_done_again(how, features, tmp_path, ran, capsys):
     verbs, stop_at = ran
