@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from embedkit import console
 from embedkit.cli import Handler
@@ -13,11 +12,6 @@ from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
 from embedkit.extract_command import add_backbone_arguments, backbone_from_args
 from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, NOISES, PRESETS, LoRA, PretrainOptions
-
-if TYPE_CHECKING:
-    import torch
-
-    from embedkit.backbones import Backbone
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -103,6 +97,9 @@ def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
     from pretrain.artefact import merge, save_adapter, save_checkpoint
     from pretrain.cache import read_frames
     from pretrain.choice import sentence, verdict
+    from pretrain.contact_sheet import contact_sheet
+    from pretrain.journal import describe
+    from pretrain.page import draw_page
     from pretrain.trainer import Run
 
     backbone = load_backbone(backbone_from_args(args))
@@ -110,7 +107,9 @@ def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
     frames = read_frames(dataset, backbone.preprocessing)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.show_views:
-        _show_views(frames, backbone, options, args.output / "views.png")
+        path = args.output / "views.png"
+        contact_sheet(frames, options, backbone.preprocessing).save(path)
+        console.note(f"{path}: a row an image; the image itself, then five views.")
         return
     trained = Run(backbone, frames, options, args.output, labels=dataset.rows.labels).train()
     if ranks.rank():
@@ -126,27 +125,21 @@ def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
     record = verdict(trained.log)
     (args.output / "chosen.json").write_text(json.dumps(record, indent=2) + "\n")
     console.note(sentence(record))
+    after = f"--weights {args.output / 'model.safetensors'}"
     if options.low_rank:
-        made = args.output / "adapter"
-        console.note(f"{made}: give it to `embedkit extract --adapter`, with the same backbone and weights.")
+        after = f"--adapter {args.output / 'adapter'}"
+    page = draw_page(
+        trained.log,
+        record,
+        sheet=contact_sheet(frames, options, backbone.preprocessing),
+        asked=describe(options),
+        base=base,
+        after=after,
+    )
+    (args.output / "report.html").write_text(page)
+    console.note(f"{args.output / 'report.html'}: curves, views and options.")
+    if options.low_rank:
+        console.note(f"`embedkit extract {after}` takes it, with the same backbone and weights.")
     if not options.low_rank or args.merge:
         made = args.output / "model.safetensors"
         console.note(f"{made}: give it to `embedkit extract --weights`, with --backbone {backbone.name}.")
-
-
-def _show_views(frames: torch.Tensor, backbone: Backbone, options: PretrainOptions, path: Path) -> None:
-    import torch
-    from PIL import Image
-
-    from pretrain.views import Frames, make_views, preset_of
-
-    size = backbone.preprocessing.image_size
-    chosen = Frames.measure(frames[:8], size)
-    generator = torch.Generator().manual_seed(options.seed)
-    edge = (frames.shape[-1] - size) // 2
-    rows = [frames[:8, :, edge : edge + size, edge : edge + size].float()] + [
-        make_views(chosen, size, preset=preset_of(options), generator=generator) for _ in range(5)
-    ]
-    sheet = torch.stack(rows).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)
-    Image.fromarray(sheet.byte().numpy()).save(path)
-    console.note(f"{path}: a row an image; the image itself, then five views.")

@@ -120,6 +120,11 @@ def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_pa
     np.testing.assert_allclose(merged, adapted, atol=1e-5)
     assert "weights_sha256" in (out / "adapter" / "base.json").read_text()
     chosen = json.loads((out / "chosen.json").read_text())
+    page = (out / "report.html").read_text()
+    assert f"Kept epoch {chosen['epoch']} of 2" in page
+    assert f"embedkit extract DATASET --backbone test_vit --adapter {out / 'adapter'} -o after.h5" in page
+    assert page.count("<svg") == page.count("data:image/jpeg") == 1
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     last = (out / "adapter-last" / "adapter_model.safetensors").read_bytes()
     same = last == (out / "adapter" / "adapter_model.safetensors").read_bytes()
     assert same == (chosen["epoch"] == chosen["last_epoch"])

@@ -1,0 +1,26 @@
+"""The views that a network will see, side by side."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from embedkit.preprocess import Preprocessing
+from pretrain.options import PretrainOptions
+from pretrain.views import Frames, make_views, preset_of
+
+IMAGES, VIEWS = 8, 5
+
+
+def contact_sheet(
+    pixels: torch.Tensor, options: PretrainOptions, preprocessing: Preprocessing
+) -> Image.Image:
+    """Draw the first of the images (n, 3, h, h) uint8: a row an image, the image itself, then five views."""
+    size, pixels = preprocessing.image_size, pixels[:IMAGES]
+    edge = (pixels.shape[-1] - size) // 2
+    frames, generator = Frames.measure(pixels, size), torch.Generator().manual_seed(options.seed)
+    columns = [pixels[..., edge : edge + size, edge : edge + size].float()] + [
+        make_views(frames, size, preset=preset_of(options), generator=generator) for _ in range(VIEWS)
+    ]
+    sheet = torch.stack(columns).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)  # (n size, 6 size, 3)
+    return Image.fromarray(sheet.byte().numpy())
