@@ -18,6 +18,9 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from embedkit.store import FeatureFile
 from probes.linear import C_GRID, LinearProbe
@@ -95,10 +98,6 @@ def scikit_learn(
     held: tuple[NDArray[np.float32], NDArray[np.int64]],
     grid: list[float],
 ) -> tuple[list[float], int]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
     scaler = StandardScaler().fit(train[0])
     x, z = scaler.transform(train[0]), scaler.transform(held[0])
     scores = []
