@@ -15,7 +15,6 @@ from rich.text import Text
 from embedkit.console import print_table
 from embedkit.results import Metric, Result
 from embedkit.rows import Rows
-from probes.knn import KS
 from probes.regression_scores import RegressionScores
 from probes.report import Predictions, ProbeReport
 from probes.scores import Scores
@@ -37,8 +36,13 @@ TITLES = {
     "expected_calibration_error_scaled": "ECE, temperature scaled",
     "confidence_right": "confidence, right",
     "confidence_wrong": "confidence, wrong",
-    **{f"accuracy_k{k}": f"accuracy, k = {k}" for k in KS},
 }
+
+
+def title(metric: str) -> str:
+    """Say what a metric is in a table."""
+    k = metric.removeprefix("accuracy_k")
+    return f"accuracy, k = {k}" if k.isdigit() else TITLES.get(metric, metric)
 
 
 def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
@@ -78,14 +82,14 @@ def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
 def print_report(report: ProbeReport) -> None:
     """Print the metrics, then each class's or each target's."""
     result = report.result
-    title = f"{result.method} probe of {result.features} on {result.dataset}"
+    heading = f"{result.method} probe of {result.features} on {result.dataset}"
     counts = result.params["division"]["folds"][0]
     rows = (
         f"{counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test"
         if len(report.splits) == 1
         else f"{len(report.splits)} folds, {result.n:,} rows tested once each"
     )
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("95 % interval")
@@ -99,7 +103,7 @@ def print_report(report: ProbeReport) -> None:
         shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
         table.add_row(setting.upper() if setting == "c" else setting, Text(shown), "", Text(how))
     for name, metric in result.metrics.items():
-        table.add_row(TITLES.get(name, name), *_cells(metric), Text(metric.note or ""))
+        table.add_row(title(name), *_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
     _print_each(report.scores)
@@ -108,8 +112,8 @@ def print_report(report: ProbeReport) -> None:
 def print_applied(applied: Applied) -> None:
     """Print how many rows were predicted as what, and the scores where there are any."""
     saved = applied.saved
-    title = f"{saved.kind} probe of {saved.fitted_on['dataset']} on {len(applied.ids):,} rows"
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    heading = f"{saved.kind} probe of {saved.fitted_on['dataset']} on {len(applied.ids):,} rows"
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
     if saved.regression:
         for name in ("target", "mean", "least", "most"):
             table.add_column(name, justify="left" if name == "target" else "right")
@@ -128,7 +132,7 @@ def print_applied(applied: Applied) -> None:
     print()
     table = _columns("", "value", "95 % interval", "")
     for name, metric in applied.metrics.items():
-        table.add_row(TITLES.get(name, name), *_cells(metric), Text(metric.note or ""))
+        table.add_row(title(name), *_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
     _print_each(applied.scores)
@@ -159,10 +163,10 @@ def _print_each(scores: Scores | RegressionScores) -> None:
 def print_budgets(results: Sequence[Result]) -> None:
     """Print a line a budget: the learning curve as a table."""
     first = results[0]
-    title = f"{first.method} probe of {first.features} on {first.dataset}, {first.n:,} test rows"
+    heading = f"{first.method} probe of {first.features} on {first.dataset}, {first.n:,} test rows"
     names = [name for name in BUDGET_METRICS if name in first.metrics]
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
-    for i, name in enumerate(("budget", "labels", "draws", *(TITLES.get(name, name) for name in names))):
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("budget", "labels", "draws", *(title(name) for name in names))):
         table.add_column(name, justify="right" if i else "left")
     for result in results:
         budget = result.params["budget"]
@@ -184,15 +188,15 @@ def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
 def print_seeds(results: Sequence[Result]) -> None:
     """Print each metric at every seed, and mean and standard deviation over them."""
     first = results[0]
-    title = (
+    heading = (
         f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {len(results)} seeds"
     )
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
     for i, name in enumerate(("", "mean ± std", *(f"seed {result.seed}" for result in results))):
         table.add_column(name, justify="right" if i else "left")
     for name, over in spread(results).items():
         each = [_cells(result.metrics[name])[0] for result in results]
-        table.add_row(TITLES.get(name, name), f"{over['mean']:.3f} ± {over['std']:.3f}", *each)
+        table.add_row(title(name), f"{over['mean']:.3f} ± {over['std']:.3f}", *each)
     print_table(table)
 
 
@@ -201,7 +205,7 @@ def print_before_and_after(before: Result, after: Result) -> None:
     table = _columns("", "with copies", "95 % interval", "without", "95 % interval")
     table.add_row("test rows", f"{before.n:,}", "", f"{after.n:,}", "")
     for name, metric in before.metrics.items():
-        table.add_row(TITLES.get(name, name), *_cells(metric), *_cells(after.metrics[name]))
+        table.add_row(title(name), *_cells(metric), *_cells(after.metrics[name]))
     print_table(table)
 
 
