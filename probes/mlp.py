@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 HIDDEN = ("256", "256x256")
-WEIGHT_DECAY = (0.01, 0.1, 1.0, 3.0, 10.0)
+WEIGHT_DECAY = (0.01, 1.0, 3.0, 10.0, 30.0)
 LEARNING_RATE = 1e-3
 MAX_BATCH, MIN_BATCH, STEPS = 256, 16, 16  # few rows still make 16 steps an epoch
 MAX_EPOCHS = 100
@@ -254,6 +254,6 @@ def check_decays(values: Sequence[float]) -> None:
 OPTIONS = (
     Option("hidden", "widths to choose from (default: 256 256x256)", type=str, many=True, check=check_hidden),
     Option(
-        "weight_decay", "of AdamW, to choose from (default: 0.01 0.1 1 3 10)", many=True, check=check_decays
+        "weight_decay", "of AdamW, to choose from (default: 0.01 1 3 10 30)", many=True, check=check_decays
     ),
 )
