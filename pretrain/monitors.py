@@ -11,6 +11,7 @@ from embedkit.errors import EmbedkitError
 
 COLLAPSED_STD = 0.02
 COLLAPSED_ENTROPY = 0.02
+COLLAPSED_RANK = 0.2  # of what it was before the first epoch
 
 
 def rankme(x: torch.Tensor) -> float:
@@ -68,14 +69,22 @@ def teacher_monitors(p: torch.Tensor) -> dict[str, float]:
     }
 
 
-def check_collapse(seen: dict[str, float]) -> None:
-    """Stop a run whose features say nothing any more; the message names the kind and what helps."""
+def check_collapse(seen: dict[str, float], start: dict[str, float]) -> None:
+    """Stop a run whose features say nothing any more; the message names the kind and what helps.
+
+    `start` is what was seen before the first epoch.
+    """
     if not all(math.isfinite(value) for value in seen.values()):
         raise EmbedkitError("collapse: NaN or infinity in the features. Lower --lr or --clip.")
     if seen["feature_std"] < COLLAPSED_STD:
         raise EmbedkitError(
             f"complete collapse: all images have one feature vector (feature_std {seen['feature_std']:.3g}). "
             "Lower --lr, or take --method vicreg, which cannot collapse this way."
+        )
+    if seen["rankme"] < COLLAPSED_RANK * start["rankme"]:
+        raise EmbedkitError(
+            f"collapse to few dimensions: RankMe fell from {start['rankme']:.3g} to {seen['rankme']:.3g}. Lower "
+            "--lr, or take an objective that holds the rank, vicreg or vicreg-lora."
         )
     if seen.get("kl_to_uniform", 0.0) > 1 - COLLAPSED_ENTROPY:
         raise EmbedkitError(

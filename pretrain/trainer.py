@@ -196,7 +196,7 @@ class Run:
             self.best = self._evaluated()
         self._write()
         if look:
-            check_collapse(seen)
+            check_collapse(seen, self.log[0])
 
     def _note(self, row: dict[str, float]) -> None:
         self.log.append(row)

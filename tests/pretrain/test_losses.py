@@ -111,17 +111,20 @@ def test_rankme_counts_equal_directions():
 
 def test_the_kinds_of_collapse_are_named():
     good = feature_monitors(x := torch.randn(64, 16), x)
-    check_collapse(good)
+    check_collapse(good, good)
     assert good["knn_agreement"] == 1
     with pytest.raises(EmbedkitError, match="complete collapse: all images have one feature vector"):
-        check_collapse(feature_monitors(torch.ones(64, 16), torch.ones(64, 16)))
+        check_collapse(feature_monitors(torch.ones(64, 16), torch.ones(64, 16)), good)
     uniform = teacher_monitors(torch.full((64, 10), 0.1))
     with pytest.raises(EmbedkitError, match="collapse to uniform.*Lower --teacher-temperature"):
-        check_collapse(good | uniform)
+        check_collapse(good | uniform, good)
     one = teacher_monitors(torch.eye(10)[[3] * 64])
     with pytest.raises(EmbedkitError, match="collapse to one prototype.*Raise --teacher-temperature"):
-        check_collapse(good | one)
+        check_collapse(good | one, good)
     sharp = teacher_monitors(torch.eye(10).repeat(7, 1))
-    check_collapse(good | sharp)
+    check_collapse(good | sharp, good)
     with pytest.raises(EmbedkitError, match="NaN"):
-        check_collapse(good | {"rankme": math.nan})
+        check_collapse(good | {"rankme": math.nan}, good)
+    line = torch.randn(64, 2) @ torch.randn(2, 16)
+    with pytest.raises(EmbedkitError, match="collapse to few dimensions: RankMe fell from"):
+        check_collapse(feature_monitors(line, line), good)
