@@ -113,8 +113,9 @@ def leaderboard(
     if sort is not None and entries:
         metrics = all_metrics(results)
         if sort not in (*metrics, *FIELDS):
-            known = ", ".join((*metrics, *FIELDS))
-            raise UsageError(f"--metric {sort}: no result has it. There are: {known}.")
+            raise UsageError(
+                f"--metric {sort}: no result has it. There are: {', '.join((*metrics, *FIELDS))}."
+            )
     ordered: list[Entry] = []
     # A task's label budgets by their size, all labels last.
     for group in sorted({_place(entry) for entry in entries}):
