@@ -83,8 +83,8 @@ def check_collapse(seen: dict[str, float], start: dict[str, float]) -> None:
         )
     if seen["rankme"] < COLLAPSED_RANK * start["rankme"]:
         raise EmbedkitError(
-            f"collapse to few dimensions: RankMe fell from {start['rankme']:.3g} to {seen['rankme']:.3g}. Lower "
-            "--lr, or take an objective that holds the rank, vicreg or vicreg-lora."
+            f"collapse to few dimensions: RankMe fell from {start['rankme']:.3g} to {seen['rankme']:.3g}. "
+            "Lower --lr, or take an objective that holds the rank, vicreg or vicreg-lora."
         )
     if seen.get("kl_to_uniform", 0.0) > 1 - COLLAPSED_ENTROPY:
         raise EmbedkitError(
