@@ -26,6 +26,7 @@ BETTER = {
     "alpha_req": "nearer to 1",
     "uniformity": "lower",
     "lidar": "higher",
+    "umap_silhouette": "higher",
 }
 TITLES = {
     "rank_me": "RankMe",
@@ -33,6 +34,7 @@ TITLES = {
     "alpha_req": "alpha-ReQ",
     "uniformity": "uniformity",
     "lidar": "LiDAR",
+    "umap_silhouette": "UMAP silhouette",
 }
 
 
@@ -65,6 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     parser.add_argument("--rows", type=int, default=N_ROWS, help="rows to look at, at most, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0, help="of the rows that are drawn")
     parser.add_argument(
+        "--umap", action="store_true", help="the silhouette of ten clusters in a UMAP too: the slowest by far"
+    )
+    parser.add_argument(
         "--runs", type=Path, metavar="DIR", help="compare with the probe results of the same files there"
     )
     parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl")
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.rows < 3:
         raise UsageError(f"--rows {args.rows}: give at least 3.")
-    measured = [_measure(path, rows=args.rows, seed=args.seed) for path in args.files]
+    measured = [_measure(path, rows=args.rows, seed=args.seed, with_umap=args.umap) for path in args.files]
     qualities = {result.provenance["features_sha256"]: found for result, found in measured}
     agreements: list[Agreement] = []
     if args.runs is not None:
@@ -97,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     console.note(f"Results in {Path(args.output) / RESULTS_FILE}.")
 
 
-def _measure(path: Path, *, rows: int, seed: int) -> tuple[Result, Quality]:
+def _measure(path: Path, *, rows: int, seed: int, with_umap: bool) -> tuple[Result, Quality]:
     import numpy as np
 
     from embedkit.quality import quality
@@ -112,7 +117,13 @@ def _measure(path: Path, *, rows: int, seed: int) -> tuple[Result, Quality]:
         mean = file.read_view_mean(index) if file.n_views > 1 else None
         start = time.perf_counter()
         try:
-            found = quality(x, view_mean=mean, within_covariance=file.within_covariance, seed=seed)
+            found = quality(
+                x,
+                view_mean=mean,
+                within_covariance=file.within_covariance,
+                seed=seed,
+                with_umap=with_umap,
+            )
         except DataError as error:
             raise EmbedkitError(f"{path}: {error}") from error
         seconds = time.perf_counter() - start
@@ -120,6 +131,7 @@ def _measure(path: Path, *, rows: int, seed: int) -> tuple[Result, Quality]:
             "lidar": "needs views" if file.n_views == 1 else "views don't differ",
             "alpha_req": "fewer than ten components",
             "uniformity": "a row is zero",
+            "umap_silhouette": "not asked for, or fewer than 50 rows",
         }
         values = {name: getattr(found, name) for name in BETTER}
         result = Result(
@@ -192,26 +204,36 @@ def _print(measured: Sequence[tuple[Path, Quality]], agreements: Sequence[Agreem
     from rich.text import Text
 
     table = Table(show_edge=False)
+    shown = [name for name in TITLES if any(getattr(found, name) is not None for _, found in measured)]
     table.add_column("file")
-    for name in ("n", "d", *TITLES.values()):
-        table.add_column(name, justify="right")
+    for title in ("n", "d", *(TITLES[name] for name in shown)):
+        table.add_column(title, justify="right")
     for path, found in measured:
-        cells = [_cell(getattr(found, name)) for name in TITLES]
+        cells = [_cell(getattr(found, name)) for name in shown]
         table.add_row(Text(path.name), f"{found.n:,}", f"{found.d:,}", *cells)
     table.add_section()
-    table.add_row(Text("better", style="dim"), "", "", *(BETTER[name] for name in TITLES))
+    table.add_row(Text("better", style="dim"), "", "", *(BETTER[name] for name in shown))
     console.print_table(table)
     if not agreements:
         return
     print()
     title = "Spearman's rank correlation with accuracy"
     table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
-    for name in ("probe", "criterion", "rho", "files"):
-        table.add_column(name, justify="left" if name in ("probe", "criterion") else "right")
-    for one in agreements:
-        rho = "-" if one.rho is None else f"{one.rho:+.2f}"
-        table.add_row(Text(one.probe), TITLES[one.criterion], rho, str(one.n_files))
+    criteria = [name for name in BETTER if any(one.criterion == name for one in agreements)]
+    for name in ("probe", *(TITLES[name] for name in criteria), "files"):
+        table.add_column(name, justify="left" if name == "probe" else "right")
+    for probe in dict.fromkeys(one.probe for one in agreements):
+        found = {one.criterion: one for one in agreements if one.probe == probe}
+        n = max(one.n_files for one in found.values())
+        table.add_row(Text(probe), *(_rho(found.get(name), n) for name in criteria), str(n))
     console.print_table(table)
+
+
+def _rho(one: Agreement | None, n_files: int) -> str:
+    """Write a rank correlation, with its number of files where that is not the row's."""
+    if one is None or one.rho is None:
+        return "-"
+    return f"{one.rho:+.2f}" + (f" of {one.n_files}" if one.n_files != n_files else "")
 
 
 def _cell(value: Any) -> str:
