@@ -5,7 +5,7 @@ READY := .venv/.ready
 .PHONY: demo test check format setup clean
 
 demo: setup  ## set up, run the main job on real radio galaxies, name the report
-	$(BIN)/embedkit demo --fallback random
+	$(BIN)/embedkit demo
 
 test: setup  ## set up, run every test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

@@ -15,6 +15,7 @@ from embedkit.checkpoints import load_weights, sizeless_sha256, state_sha256
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.hub import hub_or_cache
 from embedkit.preprocess import Overrides, Preprocessing, from_timm
+from embedkit.shipped import SHIPPED
 
 DEFAULT_BACKBONE = "vit_small_patch16_224.dino"
 
@@ -30,8 +31,8 @@ class BackboneSpec:
     Parameters
     ----------
     name
-        A timm name, ``hf-hub:owner/name``, ``local-dir:folder``, or ``pixels:32`` (the image itself at
-        32 x 32 pixels, a control).
+        A timm name, ``embedkit-galaxy`` (comes with embedkit), ``hf-hub:owner/name``, ``local-dir:folder``,
+        or ``pixels:32`` (the image itself at 32 x 32 pixels, a control).
     weights
         A checkpoint file to load instead of the published weights (.safetensors, .pth, .pt, .bin).
     adapter
@@ -70,7 +71,7 @@ class Backbone:
     is_vit
         Whether the model gives tokens, rather than feature maps.
     source
-        ``hub``, ``random SEED``, ``pixels``, or the name of the weights file.
+        ``hub``, ``embedkit``, ``random SEED``, ``pixels``, or the name of the weights file.
     weights_sha256
         SHA-256 over names, shapes and float32 bytes of all parameters and buffers before an adapter, so
         that one model gives one digest in whatever container or precision it came.
@@ -133,6 +134,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     if spec.weights is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
         load_weights(model, Path(spec.weights))
+    elif source == "embedkit":
+        load_weights(model, SHIPPED[spec.name].path)
     weights_sha256 = state_sha256(model.state_dict())
     adapter_sha256 = None
     if spec.adapter is not None:
@@ -180,12 +183,16 @@ def _load_model(spec: BackboneSpec) -> tuple[nn.Module, str]:
     import timm
 
     _check_name(spec.name)
+    shipped = SHIPPED.get(spec.name)
+    name = shipped.architecture if shipped else spec.name
     if spec.random_init is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.random_init)
-            return timm.create_model(spec.name, pretrained=False, num_classes=0), f"random {spec.random_init}"
+            return timm.create_model(name, pretrained=False, num_classes=0), f"random {spec.random_init}"
     if spec.weights is not None:
-        return timm.create_model(spec.name, pretrained=False, num_classes=0), Path(spec.weights).name
+        return timm.create_model(name, pretrained=False, num_classes=0), Path(spec.weights).name
+    if shipped:
+        return timm.create_model(name, pretrained=False, num_classes=0), "embedkit"
     with hub_or_cache(spec.name):
         return timm.create_model(spec.name, pretrained=True, num_classes=0), "hub"
 
@@ -201,15 +208,15 @@ def _check_name(name: str) -> None:
                 "config.json beside model.safetensors."
             )
         return
-    if name.startswith(("hf-hub:", "hf_hub:")):
+    if name in SHIPPED or name.startswith(("hf-hub:", "hf_hub:")):
         return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        close = difflib.get_close_matches(architecture, [*SHIPPED, *timm.list_models()], n=3)
         hint = f" Close: {', '.join(close)}." if close else ""
         raise UsageError(
-            f"unknown backbone {name!r}.{hint} Give a timm name, hf-hub:owner/name, local-dir:folder or "
-            "pixels:32."
+            f"unknown backbone {name!r}.{hint} Give a timm name, {', '.join(SHIPPED)}, hf-hub:owner/name, "
+            "local-dir:folder or pixels:32."
         )
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
@@ -219,8 +226,12 @@ def _check_name(name: str) -> None:
 def _own_preprocessing(name: str, model: nn.Module) -> Preprocessing:
     from timm.data import resolve_model_data_config
 
+    config = resolve_model_data_config(model)
+    if name in SHIPPED:
+        size = SHIPPED[name].image_size
+        return from_timm(config | {"input_size": (3, size, size)}, crop_ratio=1.0)
     ratio = next((ratio for ending, ratio in CROP_RATIO.items() if name.endswith(ending)), None)
-    return from_timm(resolve_model_data_config(model), crop_ratio=ratio)
+    return from_timm(config, crop_ratio=ratio)
 
 
 def _set_image_size(model: Any, image_size: int, name: str) -> None:

@@ -16,7 +16,11 @@ DATASET = "first-radio"
 # FIRST cutouts are 300 px wide and the sources sit in the middle; 112 px hold nearly all of them.
 CENTER_CROP = "112"
 CONTROL = "pixels:32"
-FALLBACKS = {"none": [], "random": ["--random-init", "0"]}
+FALLBACKS = {
+    "shipped": ["--backbone", "embedkit-galaxy"],
+    "random": ["--random-init", "0"],
+    "none": [],
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -26,10 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     )
     parser.add_argument(
         "--fallback",
-        choices=sorted(FALLBACKS),
-        default="none",
-        help="what to use if the pretrained backbone can't be had: none ends the demo with an error; random "
-        "takes the same architecture with random weights, a control and no good features",
+        choices=list(FALLBACKS),
+        default="shipped",
+        help="what to use if the pretrained backbone can't be had: shipped takes the small one that comes "
+        "with embedkit; random takes the same architecture with random weights, a control and no good "
+        "features; none ends the demo with an error",
     )
     parser.add_argument("--limit", type=int, help="take this many images only")
     parser.add_argument("--open", action="store_true", help="open the report in the browser")
@@ -79,12 +84,15 @@ def _weights(fallback: str) -> Sequence[str]:
     missing = f"{DEFAULT_BACKBONE} are not in the local cache, and the model hub can't be reached"
     if fallback == "none":
         raise EmbedkitError(
-            f"the weights of {missing}. Try again with a connection, or accept --fallback random."
+            f"the weights of {missing}. Try again with a connection, or take --fallback shipped."
         )
-    console.note(
-        f"The weights of {missing}: using the accepted fallback, {fallback.upper()} WEIGHTS of the same "
-        "architecture. The commands are the real ones; the figures are a control's."
-    )
+    instead = {
+        "shipped": "embedkit-galaxy, the small backbone that comes with embedkit and was trained on galaxies "
+        "without labels",
+        "random": "RANDOM WEIGHTS of the same architecture. The commands are the real ones; the figures are "
+        "a control's",
+    }[fallback]
+    console.note(f"The weights of {missing}: using {instead}.")
     return FALLBACKS[fallback]
 
 

@@ -161,7 +161,10 @@ def _hub() -> Finding:
         reach = "reachable" if hub_reachable(3.0) else "not reachable"
     fix = ""
     if not cached and reach != "reachable":
-        fix = "give --weights FILE or --backbone local-dir:FOLDER, or copy a filled cache there"
+        fix = (
+            "give --weights FILE or --backbone local-dir:FOLDER, copy a filled cache there, or take "
+            "--backbone embedkit-galaxy, which needs no hub"
+        )
     return Finding("model hub", f"{reach} ({where}); {has}", fix)
 
 

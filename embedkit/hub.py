@@ -34,7 +34,8 @@ def hub_or_cache(name: str) -> Iterator[None]:
         raise EmbedkitError(
             f"the weights of {name} are not in the local cache ({hub.HF_HUB_CACHE}), and the model hub "
             f"({hub.ENDPOINT}) can't be reached. Give a checkpoint with --weights FILE, a folder with "
-            "--backbone local-dir:FOLDER, copy a filled cache there, or take the control --random-init 0."
+            "--backbone local-dir:FOLDER, copy a filled cache there, or take the small "
+            "--backbone embedkit-galaxy, which needs no hub."
         ) from error
     except HfHubHTTPError as error:
         raise EmbedkitError(f"{name}: the model hub refused it ({first_line(error)}).") from error

@@ -16,11 +16,11 @@ def no_hub(monkeypatch):
 
 
 def test_without_the_hub_nothing_is_used_that_was_not_accepted(tmp_path, capsys):
-    assert main(["demo", "-o", str(tmp_path / "demo")]) == 1
+    assert main(["demo", "--fallback", "none", "-o", str(tmp_path / "demo")]) == 1
     said = capsys.readouterr().err
     assert "vit_small_patch16_224.dino" in said
     assert "not in the local cache, and the model hub can't be reached" in said
-    assert "--fallback random" in said
+    assert "--fallback shipped" in said
     assert not (tmp_path / "demo").exists()
 
 
@@ -43,6 +43,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "leaks",
         "pretrain",
         "compare",
+        "attention",
         "bench",
         "demo",
         "doctor",
@@ -56,10 +57,16 @@ def test_the_accepted_fallback_is_said_and_used(commands, tmp_path, capsys):
     assert all("9" in command for command in commands if command[0] == "extract")
 
 
+def test_the_shipped_backbone_stands_in(commands, tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path)]) == 0
+    assert "embedkit-galaxy" in capsys.readouterr().err
+    assert commands[0][commands[0].index("--backbone") + 1] == "embedkit-galaxy"
+
+
 def test_offline_mode_does_not_ask_the_hub(commands, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "hub_reachable", lambda _timeout=0: pytest.fail("asked"))
-    assert main(["demo", "-o", str(tmp_path)]) == 1
+    assert main(["demo", "--fallback", "none", "-o", str(tmp_path)]) == 1
 
 
 def test_a_command_that_fails_ends_the_demo(tmp_path, monkeypatch, capsys):
@@ -87,7 +94,7 @@ def test_the_whole_demo_runs(tmp_path, monkeypatch, capsys):
     if importlib.util.find_spec("firstgalaxydata") is None:
         pytest.skip("firstgalaxydata is not installed: pip install 'embedkit[sample]'")
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--fallback", "random", "--limit", "60"]) == 0
+    assert main(["demo", "--limit", "60"]) == 0
     said = capsys.readouterr()
     folder = Path("runs/demo")
     assert str((folder / "report.html").resolve()) in said.err.replace("\n", "")

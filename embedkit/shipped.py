@@ -1,0 +1,38 @@
+"""The backbone that comes with embedkit: small, trained without labels, there where no hub is.
+
+`weights/README.md` is its model card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A backbone in the package.
+
+    Parameters
+    ----------
+    architecture
+        Its timm name.
+    file
+        fp16 safetensors in `FOLDER`.
+    image_size
+        Side of its input in pixels; an image is resized to that without a crop.
+    """
+
+    architecture: str
+    file: str
+    image_size: int
+
+    @property
+    def path(self) -> Path:
+        """Where its weights lie."""
+        return FOLDER / self.file
+
+
+SHIPPED = {"embedkit-galaxy": Shipped("regnetx_002", "embedkit-galaxy.fp16.safetensors", 64)}
