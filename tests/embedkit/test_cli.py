@@ -320,6 +320,7 @@ MISTAKES = {
     "leaderboard results.jsonl": (1, "results.jsonl:1: not a result"),
     "leaderboard --format pdf": (2, "invalid choice: 'pdf'"),
     "compare nowhere.h5 labelled.h5": (1, "nowhere.h5: no such file"),
+    "attention nofolder": (2, "nofolder: no such file or folder"),
     "compare labelled.h5": (2, "the following arguments are required"),
     "quality nowhere.h5": (1, "nowhere.h5: no such file"),
     "leaks nowhere.h5": (1, "nowhere.h5: no such file"),

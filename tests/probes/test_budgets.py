@@ -122,7 +122,7 @@ def test_the_command_gives_a_line_a_budget_and_its_learning_curve(make_file, tmp
         assert metric.high == pytest.approx(min(values.mean() + half, 1))
         outcomes = read_outcomes(result, runs)  # each test image once, right in some of the draws
         assert len(outcomes.ids) == result.n
-        assert outcomes.right.mean() == pytest.approx(values.mean())
+        assert outcomes.mean == pytest.approx(values.mean())
     with (runs / results[0].provenance["predictions"]).open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == 4 * results[0].n
