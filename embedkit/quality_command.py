@@ -223,9 +223,9 @@ def _print(measured: Sequence[tuple[Path, Quality]], agreements: Sequence[Agreem
     for name in ("probe", *(TITLES[name] for name in criteria), "files"):
         table.add_column(name, justify="left" if name == "probe" else "right")
     for probe in dict.fromkeys(one.probe for one in agreements):
-        found = {one.criterion: one for one in agreements if one.probe == probe}
-        n = max(one.n_files for one in found.values())
-        table.add_row(Text(probe), *(_rho(found.get(name), n) for name in criteria), str(n))
+        of_probe = {one.criterion: one for one in agreements if one.probe == probe}
+        n = max(one.n_files for one in of_probe.values())
+        table.add_row(Text(probe), *(_rho(of_probe.get(name), n) for name in criteria), str(n))
     console.print_table(table)
 
 
