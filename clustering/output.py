@@ -19,6 +19,7 @@ from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.run import ClusterRun
+from embedkit.aside import aside
 from embedkit.identity import identity
 from embedkit.results import RESULTS_FILE, append_result
 from embedkit.store import FeatureFile
@@ -70,22 +71,16 @@ def write_assignments(
     path: Path, ids: NDArray[np.str_], clusters: Assigned, classes: Mapping[int, str] | None = None
 ) -> None:
     """Write the table id, cluster, distance and, where known, probability and class; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     columns = ["id", "cluster", "distance"]
     columns += ["probability"] * (clusters.probability is not None) + ["class"] * bool(classes)
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            for i, name in enumerate(ids):
-                distance, cluster = clusters.distance[i], int(clusters.labels[i])
-                line = [name, cluster, "" if np.isnan(distance) else f"{distance:.6g}"]
-                if clusters.probability is not None:
-                    line.append(f"{clusters.probability[i]:.6g}")
-                if classes:
-                    line.append(classes.get(cluster, ""))
-                writer.writerow(line)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for i, name in enumerate(ids):
+            distance, cluster = clusters.distance[i], int(clusters.labels[i])
+            line = [name, cluster, "" if np.isnan(distance) else f"{distance:.6g}"]
+            if clusters.probability is not None:
+                line.append(f"{clusters.probability[i]:.6g}")
+            if classes:
+                line.append(classes.get(cluster, ""))
+            writer.writerow(line)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from embedkit.aside import aside
 from embedkit.errors import EmbedkitError
 
 JOURNAL_FILE = "bench.json"
@@ -56,16 +57,10 @@ class Journal:
         """
         step = {"command": list(command), "inputs": list(inputs), "made": list(made)}
         self._steps[_key(command, inputs)] = step
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                json.dump({"steps": list(self._steps.values())}, stream, indent=1)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with aside(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            json.dump({"steps": list(self._steps.values())}, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _key(command: Sequence[str], inputs: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.aside import aside
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.rows import Rows
 
@@ -429,9 +430,7 @@ def new_feature_file(
     inputs give the same bytes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with aside(path) as temporary:
         _check_room(temporary, shape, dtype, rows, views=views)
         with h5py.File(temporary, "w", track_order=True) as file:
             file.attrs["format"] = FORMAT
@@ -441,10 +440,7 @@ def new_feature_file(
             _write_rows(file, rows)
             yield file
         _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _fsync(path.parent)
 
 
 def _check_room(

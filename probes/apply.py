@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.aside import aside
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.results import Metric
 from embedkit.store import FeatureFile
@@ -161,7 +162,6 @@ def write_applied(path: Path, applied: Applied) -> None:
     Of classes ``id``, ``true`` where labels are stored, ``predicted``, its ``probability`` and
     ``probability:NAME`` of each; of targets ``id``, ``true:NAME`` likewise and ``predicted:NAME``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     names, true, outputs = applied.saved.names, applied.true, applied.outputs
     columns: dict[str, Any] = {"id": applied.ids}
     if applied.saved.regression:
@@ -176,15 +176,10 @@ def write_applied(path: Path, applied: Applied) -> None:
             columns["true"] = true
         columns |= {"predicted": applied.predicted, "probability": _digits(outputs.max(axis=1))}
         columns |= {f"probability:{name}": _digits(outputs[:, j]) for j, name in enumerate(names)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def _digits(values: NDArray[np.float64]) -> list[str]:

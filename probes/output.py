@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from embedkit.aside import aside
 from embedkit.console import print_table
 from embedkit.results import Metric, Result
 from embedkit.rows import Rows
@@ -51,8 +51,6 @@ def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
     Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``. With draws
     of a label budget, ``draw`` stands after the fold.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     names = rows.target_names if predictions.probability is None else ()
     header = ["id", "split", "fold", *(["draw"] if predictions.draw is not None else [])]
     if names:
@@ -60,23 +58,19 @@ def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
         header += ["squared_error"]
     else:
         header += ["true", "predicted", "probability"]
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            for i, row in enumerate(predictions.index):
-                true, predicted = predictions.true[i], predictions.predicted[i]
-                if predictions.probability is None:
-                    error = float(((true - predicted) ** 2).mean())
-                    values = [f"{v:.6g}" for v in (*true, *predicted, error)]
-                else:
-                    values = [rows.class_names[true], rows.class_names[predicted]]
-                    values += [f"{predictions.probability[i]:.6g}"]
-                draw = [] if predictions.draw is None else [predictions.draw[i]]
-                writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *draw, *values])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for i, row in enumerate(predictions.index):
+            true, predicted = predictions.true[i], predictions.predicted[i]
+            if predictions.probability is None:
+                error = float(((true - predicted) ** 2).mean())
+                values = [f"{v:.6g}" for v in (*true, *predicted, error)]
+            else:
+                values = [rows.class_names[true], rows.class_names[predicted]]
+                values += [f"{predictions.probability[i]:.6g}"]
+            draw = [] if predictions.draw is None else [predictions.draw[i]]
+            writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *draw, *values])
 
 
 def print_report(report: ProbeReport) -> None:

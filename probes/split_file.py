@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.aside import aside
 from embedkit.errors import EmbedkitError
 from embedkit.rows import SPLITS
 from probes.splits import Split
@@ -37,13 +38,8 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[Split], ids: NDA
             for split in splits
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with aside(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_splits(path: str | os.PathLike[str], ids: NDArray[np.str_]) -> tuple[Split, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.aside import aside
 from embedkit.console import note, print_json
 from embedkit.errors import EmbedkitError, UsageError
 
@@ -355,14 +356,9 @@ def _version() -> str:
 
 
 def _write(path: Path, text: str) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode("utf-8")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with aside(path) as temporary:
         temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return len(data)
 
 
