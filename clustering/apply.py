@@ -17,6 +17,7 @@ from clustering.output import write_assignments
 from clustering.run import ClusterRun, readable_rows
 from clustering.scores import NO_SOFT, internal_scores, labelled_scores, macro_roc_auc
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.identity import check_alike
 from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.store import FeatureFile, file_sha256
 
@@ -74,7 +75,7 @@ def apply(
 
 def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> ClusterRun:
     notes = [f"{saved.method}, fitted on {saved.fitted_on['dataset']}: nothing is fitted or matched here."]
-    notes += saved.check(file)
+    notes += check_alike(saved.fitted_on, file, model="model", again="cluster them anew")
     index, labels = readable_rows(file, notes)
     start = time.perf_counter()
     x = saved.prepared.transform_file(file, index)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from embedkit.errors import DataError
 from embedkit.store import FeatureFile
 
 # In a feature file's provenance. Views are not among them: their mean is a better measurement of the same
@@ -39,31 +40,48 @@ def identity(file: FeatureFile) -> dict[str, Any]:
     }
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Name each reason why features `here` can't be used by a model that was fitted `there`."""
+def check_alike(fitted_on: Mapping[str, Any], file: FeatureFile, *, model: str, again: str) -> list[str]:
+    """Compare a feature file with the one that a model was fitted on; returns what is worth saying.
+
+    Parameters
+    ----------
+    fitted_on
+        The `identity` that the model keeps.
+    file
+        New features for it.
+    model, again
+        For the message: what it is, and how to fit another.
+
+    Raises
+    ------
+    DataError
+        The features were made otherwise; the message names each difference.
+    """
+    there, here = fitted_on, identity(file)
+    # A file without provenance (made from arrays) says nothing of how its features were made.
+    recorded = bool(there["made_by"] and here["made_by"])
     found = []
-    # A file without provenance (made from arrays) says nothing of them.
-    for name in MADE_BY if there["made_by"] and here["made_by"] else ():
+    for name in MADE_BY if recorded else ():
         found += _differ(name, there["made_by"].get(name), here["made_by"].get(name))
     if here["d"] != there["d"]:
         found.append(f"d is {here['d']}, of the fitted file {there['d']}")
-    return found
-
-
-def remarks(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Say what of two files could not be compared, or differs without harm."""
-    notes = []
-    if not (there["made_by"] and here["made_by"]):
-        notes.append(
+    if found:
+        raise DataError(
+            f"its features are not of the kind that the {model} was fitted on: {'; '.join(found)}. "
+            f"Extract these images as the others were, or {again}."
+        )
+    remarks = []
+    if not recorded:
+        remarks.append(
             "How the features were made is not recorded in both files: only the number of dimensions was "
             "compared."
         )
     if here["n_views"] != there["n_views"]:
-        notes.append(
+        remarks.append(
             f"The model was fitted on features of {there['n_views']} view(s) an image, these are of "
             f"{here['n_views']}."
         )
-    return notes
+    return remarks
 
 
 def _differ(name: str, fitted: Any, new: Any) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.aside import aside
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.identity import check_alike
 from embedkit.results import Metric
 from embedkit.store import FeatureFile
 from probes.calibration import N_BINS, reliability
@@ -86,7 +87,7 @@ def apply(model: str | os.PathLike[str], path: str | os.PathLike[str]) -> Applie
 
 def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:
     notes = [f"{saved.kind} probe, fitted on {saved.fitted_on['dataset']}: nothing is fitted here."]
-    notes += saved.check(file)
+    notes += check_alike(saved.fitted_on, file, model="probe", again="fit a probe anew")
     rows = np.flatnonzero(file.ok)
     if not len(rows):
         raise DataError("none of its images could be read, so there is nothing to predict from.")

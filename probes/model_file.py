@@ -1,28 +1,30 @@
-"""A fitted probe as one HDF5 file of plain arrays and JSON: never a pickle."""
+"""A fitted probe, kept in a file."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import DataError, EmbedkitError, UsageError, first_line
-from embedkit.identity import differences, identity, remarks
+from embedkit.errors import UsageError
+from embedkit.model_file import ModelFormat, read_arrays
 from embedkit.preparation import Prepared
-from embedkit.results import strict
 from embedkit.store import FeatureFile
 from probes.calibration import scale
 from probes.registry import PROBES
 
-FORMAT = "embedkit-probe-model"
-SCHEMA_VERSION = 1
+FORMAT = ModelFormat(
+    "embedkit-probe-model",
+    1,
+    missing="Write it with `embedkit probe FILE --save-model {path}`.",
+    foreign="not a saved probe. Give a file that `embedkit probe --save-model` wrote.",
+    outdated="fit the probe anew.",
+    broken="Fit the probe again with --save-model.",
+)
 
 
 @dataclass(frozen=True)
@@ -101,31 +103,12 @@ class SavedProbe:
             return np.asarray(self.probe.predict(z))
         return self._calibrated(self.probe.predict_proba(z), True)
 
-    def check(self, file: FeatureFile) -> list[str]:
-        """Compare a feature file with the one it was fitted on; returns what is worth saying.
-
-        Raises
-        ------
-        DataError
-            The features were made otherwise; the message names each difference.
-        """
-        there, here = self.fitted_on, identity(file)
-        found = differences(there, here)
-        if found:
-            raise DataError(
-                f"its features are not of the kind that the probe was fitted on: {'; '.join(found)}. Extract "
-                "these images as the others were, or fit a probe anew."
-            )
-        return remarks(there, here)
-
     def _calibrated(self, p: NDArray[np.float64], calibrated: bool) -> NDArray[np.float64]:
         return scale(p, self.temperature) if calibrated and self.temperature is not None else p
 
 
 def save_probe(path: str | os.PathLike[str], saved: SavedProbe) -> None:
     """Write a probe, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "kind": saved.kind,
         "names": saved.names,
@@ -133,19 +116,10 @@ def save_probe(path: str | os.PathLike[str], saved: SavedProbe) -> None:
         "settings": saved.settings,
         "fitted_on": saved.fitted_on,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w", track_order=True) as file:
-            file.attrs["format"], file.attrs["schema_version"] = FORMAT, SCHEMA_VERSION
-            file.attrs["about"] = json.dumps(strict(about), sort_keys=True)
-            file["baseline"] = saved.baseline
-            saved.prepared.save(file.create_group("preparation"))
-            group = file.create_group("probe")
-            for name, array in saved.probe.state().items():
-                group[name] = array
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with FORMAT.create(path, about) as file:
+        file["baseline"] = saved.baseline
+        saved.prepared.save(file.create_group("preparation"))
+        file.create_group("probe").update(saved.probe.state())
 
 
 def load_probe(path: str | os.PathLike[str]) -> SavedProbe:
@@ -156,36 +130,14 @@ def load_probe(path: str | os.PathLike[str]) -> SavedProbe:
     EmbedkitError
         No such file, another kind of file, another schema, or a broken file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise EmbedkitError(f"{path}: no such file. Write it with `embedkit probe FILE --save-model {path}`.")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise EmbedkitError(
-                    f"{path}: not a saved probe. Give a file that `embedkit probe --save-model` wrote."
-                )
-            if file.attrs.get("schema_version") != SCHEMA_VERSION:
-                raise EmbedkitError(
-                    f"{path}: schema version {file.attrs.get('schema_version')}, this embedkit reads "
-                    f"{SCHEMA_VERSION}. Update embedkit, or fit the probe anew."
-                )
-            about = json.loads(file.attrs["about"])
-            return SavedProbe(
-                about["kind"],
-                PROBES[about["kind"]].make.from_state(_arrays(file["probe"])),
-                Prepared.load(_arrays(file["preparation"])),
-                tuple(about["names"]),
-                np.asarray(file["baseline"][...], np.float64),
-                about["temperature"],
-                about["settings"],
-                about["fitted_on"],
-            )
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise EmbedkitError(
-            f"{path}: a broken or foreign file ({first_line(error)}). Fit the probe again with --save-model."
-        ) from error
-
-
-def _arrays(group: Any) -> dict[str, Any]:
-    return {name: np.asarray(group[name][...]) for name in group}
+    with FORMAT.open(path) as (file, about):
+        return SavedProbe(
+            about["kind"],
+            PROBES[about["kind"]].make.from_state(read_arrays(file["probe"])),
+            Prepared.load(read_arrays(file["preparation"])),
+            tuple(about["names"]),
+            np.asarray(file["baseline"][...], np.float64),
+            about["temperature"],
+            about["settings"],
+            about["fitted_on"],
+        )
