@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 OUTPUT = Path("runs/bench")
 LEADERBOARDS = ("leaderboard.md", "leaderboard.json", "leaderboard.html")
+# Among the preparations: every method's own.
+DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,15 @@ def measurements(plan: Plan, source: Source, output: Path) -> list[tuple[str, ..
 
     A preparation that works on views is left out where the file has none.
     """
-    preps: list[list[str]] = [["--prep", p.name] for p in _preparations(plan) if fits(p, source)]
+    preps: list[list[str]] = [[]] if not plan.preps or DEFAULT in plan.preps else []
+    preps += [["--prep", p.name] for p in _preparations(plan) if fits(p, source)]
     methods = [("cluster", ["--method", *shlex.split(text)]) for text in plan.clusterings]
     split = ["--split", plan.split] if plan.split else []
     methods += [("probe", ["--kind", *shlex.split(text), *split]) for text in plan.probes]
     return [
         (verb, str(source.path), *words, *prep, "--seed", str(seed), "-o", str(output))
         for verb, words in methods
-        for prep in (preps if plan.preps else [[]])
+        for prep in preps
         for seed in plan.seeds
     ]
 
@@ -98,7 +101,7 @@ def fits(preparation: Preparation, source: Source) -> bool:
 def _preparations(plan: Plan) -> list[Preparation]:
     from embedkit.preparation_steps import Preparation
 
-    return [Preparation.parse(text) for text in plan.preps]
+    return [Preparation.parse(text) for text in plan.preps if text != DEFAULT]
 
 
 def reports(plan: Plan, found: Sequence[Source], output: Path) -> Iterator[tuple[Source, tuple[str, ...]]]:
@@ -147,7 +150,13 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     )
     group.add_argument("--probes", type=_list, metavar="A,B", help="or none (default: linear,knn)", **unset)
     group.add_argument("--clusterings", type=_list, metavar="A,B", help="or none (default: kmeans)", **unset)
-    group.add_argument("--preps", type=_list, metavar="A,B", help="try each: none,view-whiten,...", **unset)
+    group.add_argument(
+        "--preps",
+        type=_items,  # none is a preparation, not an empty list
+        metavar="A,B",
+        help="try each: default (each method's own),none,view-whiten,...",
+        **unset,
+    )
     group.add_argument("--split", metavar="HOW", help="as in embedkit probe --split", **unset)
     group.add_argument("--seeds", type=_integers, metavar="0,1,...", help="(default: 0)", **unset)
     group.add_argument(
@@ -160,7 +169,11 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
 
 
 def _list(text: str) -> list[str]:
-    return [] if text == "none" else [item.strip() for item in text.split(",")]
+    return [] if text == "none" else _items(text)
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",")]
 
 
 def _integers(text: str) -> list[int]:

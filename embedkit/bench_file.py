@@ -92,7 +92,7 @@ class Plan:
     probes, clusterings
         A method each, with options if any: ``kmeans -k 8``.
     preps
-        Each is tried with every method; empty leaves every method its own default.
+        Each is tried with every method; ``default``, or an empty list, leaves every method its own.
     split
         Of the probes; None leaves it to them.
     seeds

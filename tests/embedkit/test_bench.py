@@ -194,6 +194,20 @@ def test_view_whitening_only_where_there_are_views(features, tmp_path, capsys):
     assert "view-whiten is left out, for want of views, on one.h5." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("preps", "expected"),
+    [
+        ("none", 3 * [" --prep none"]),
+        ("default,view-whiten", 3 * ["", " --prep view-whiten"]),
+        ("default", 3 * [""]),
+    ],
+)
+def test_default_and_none_are_two_preparations(features, preps, expected, capsys):
+    assert main(["bench", "--features", str(features[1]), "--preps", preps, "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " --seed " in line]
+    assert ["".join(re.findall(" --prep [a-z-]+", line)) for line in lines] == expected
+
+
 def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--n", "40", "--backbones", "test_vit,pixels:8", "--views", "d4", "--probes", "linear"]
