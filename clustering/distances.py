@@ -7,12 +7,10 @@ differences. So the products decide how fast a search is, never what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import local
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import numba
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedkit.errors import DataError
 from embedkit.matrix import check_finite
+from embedkit.threads import full_precision, workers
 
 # A tile, 8 MiB of float32, stays in the cache between the product and the kernel that reads it.
 TILE_ROWS = 256
@@ -177,52 +176,6 @@ def lower_bounds(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | No
     return out.copy_(bounds)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Hold matrix products at float32: TF32 or bfloat16 products would break the error bound."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-class Workers(Protocol):
-    """Call ``work(start, stop)`` on blocks of `size` of the rows 0..n, one block a thread."""
-
-    def __call__(  # noqa: D102
-        self, work: Callable[[int, int], None], n: int, size: int = TILE_ROWS
-    ) -> None: ...
-
-
-@contextmanager
-def workers() -> Iterator[Workers]:
-    """Yield a callable that spreads blocks of rows over as many threads as torch computes with.
-
-    Each thread takes the products of its own blocks alone. Products shared by all threads end in a wait that
-    spins while the kernels run, and take three times as long on two busy cores. The threads are Python's own:
-    the kernels let go of the interpreter lock, and numba's thread layers do not survive a fork.
-    """
-    threads = torch.get_num_threads()
-    with (
-        full_precision(),
-        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-
-        def run(work: Callable[[int, int], None], n: int, size: int = TILE_ROWS) -> None:
-            starts = range(0, n, size)
-            for _ in pool.map(work, starts, [min(start + size, n) for start in starts]):
-                pass
-
-        try:
-            yield run
-        finally:
-            pool.shutdown()
-            # Setting it in a thread also sets what later threads begin with.
-            torch.set_num_threads(threads)
-
-
 class Tiles:
     """Buffers for lower bounds, one a thread; a new one for each tile would cost more than the product."""
 
@@ -331,7 +284,7 @@ def _nearest_cpu(queries: Points, points: Points, k: int) -> tuple[F64, I64]:
             nearest_in_tile(bounds, (start, column), queries.exact, points.exact, same, squares, index)
 
     with workers() as run:
-        run(search, queries.n)
+        run(search, queries.n, TILE_ROWS)
     return squares, index
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clustering.distances import workers
 from embedkit.matrix import BLOCK
+from embedkit.threads import workers
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -31,22 +31,22 @@ from clustering.distances import (
     F64,
     I64,
     TILE_COLUMNS,
+    TILE_ROWS,
     Frame,
     Points,
     Tiles,
     block_rows,
     checked,
     compiled,
-    full_precision,
     lower_bounds,
     nearest,
     nearest_in_tile,
     squared_distance,
     threshold,
-    workers,
 )
 from embedkit.device import choose_device
 from embedkit.errors import UsageError
+from embedkit.threads import full_precision, workers
 
 # The stored matrix of 20,000 rows takes 1.6 GB. Without it the tree takes about a fifth longer on two cores.
 DENSE_ROWS = 20_000
@@ -143,7 +143,7 @@ def _prim(points: Points, k: int) -> tuple[I64, F64, F64]:
         nearest_in_tile(rows, (start, 0), points.exact, points.exact, True, squares, index)
 
     with workers() as run:
-        run(search, n)
+        run(search, n, TILE_ROWS)
     core = np.sqrt(squares[:, -1])
     edges, weights = _prim_over(bounds.numpy(), points.exact, core)
     return edges, weights, core
@@ -412,7 +412,7 @@ def _nearest_outside_cpu(points: Points, rows: I64, component: I64, core: F64) -
             )
 
     with workers() as run:
-        run(search, len(rows))
+        run(search, len(rows), TILE_ROWS)
     return reach, index
 
 

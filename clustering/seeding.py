@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clustering.distances import Workers, workers
+from embedkit.threads import Workers, workers
 
 F32 = NDArray[np.float32]
 # Up to so many clusters are few: their seeds are drawn one at a time.

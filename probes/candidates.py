@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar, cast
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from embedkit.threads import workers
 from probes.rounded import F32, Rounded
 
 F64 = NDArray[np.float64]
@@ -70,45 +68,21 @@ def search(
     index, similarity = np.empty((n, k), np.int64), np.empty((n, k))
     lock = Lock()
 
-    def scan(start: int) -> None:
-        rows = left.left[start : start + TILE_ROWS]
+    def scan(start: int, stop: int) -> None:
+        rows = left.left[start:stop]
         for column in range(start if same else 0, len(bank), TILE_COLUMNS):
             tile = (rows @ right.right[column : column + TILE_COLUMNS].T).float().numpy()
             with lock:  # a tile speaks of rows that another thread's speaks of too
                 _scan(tile, start, column, same, left.unit, best, limit, margin, value, listed, count, full)
 
-    def rank(start: int) -> None:
-        s = slice(start, start + TILE_ROWS)
+    def rank(start: int, stop: int) -> None:
+        s = slice(start, stop)
         _rank(queries[s], bank, limit[s], value[s], listed[s], count[s], full[s], index[s], similarity[s])
 
-    with _threads() as run:
-        run(scan, range(0, n, TILE_ROWS))
-        run(rank, range(0, n, TILE_ROWS))
+    with workers() as run:
+        run(scan, n, TILE_ROWS)
+        run(rank, n, TILE_ROWS)
     return index, similarity, ~full
-
-
-@contextmanager
-def _threads() -> Iterator[Callable[[Callable[[int], None], range], None]]:
-    """Yield a callable that spreads blocks over as many threads as torch computes with.
-
-    Each takes the products of its own tiles alone: threads of one product wait for each other while the
-    kernels run.
-    """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-
-        def run(work: Callable[[int], None], starts: range) -> None:
-            for _ in pool.map(work, starts):
-                pass
-
-        try:
-            yield run
-        finally:
-            pool.shutdown()
-            # Setting it in a thread also sets what later threads begin with.
-            torch.set_num_threads(threads)
-            torch.set_float32_matmul_precision(precision)
 
 
 @compiled

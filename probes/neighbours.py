@@ -117,15 +117,15 @@ def _search_on(
     """Do what `probes.candidates.search` does, with torch alone."""
     import torch
 
+    from embedkit.threads import full_precision
+
     n, (m, d) = len(queries), bank.shape
     t = min(2 * k + 64, m)
     on_device, exact = right.right.to(device), torch.as_tensor(bank, device=device).double()
     margin = torch.as_tensor(left.margin(right), device=device)
     index, similarity = np.empty((n, k), np.int64), np.empty((n, k))
     found = np.empty(n, np.bool_)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # TF32 would break the bound
-    try:
+    with full_precision():
         block = max(1, CELLS_ON_GPU // (m + 2 * t * d))
         for start in range(0, n, block):
             some = slice(start, start + block)
@@ -139,8 +139,6 @@ def _search_on(
             order = similar.argsort(dim=1, descending=True, stable=True)[:, :k]
             index[some] = candidates.gather(1, order).cpu().numpy()
             similarity[some] = similar.gather(1, order).cpu().numpy()
-    finally:
-        torch.set_float32_matmul_precision(before)
     return index, similarity, found
 
 

@@ -60,8 +60,8 @@ def mutual_reachability(x, k):
 def method(request, monkeypatch):
     """Every way to the tree; the torch operations that a GPU runs are run here on the CPU."""
     if request.param.endswith("tiles"):
-        monkeypatch.setattr(distances, "TILE_ROWS", 17)
         for module in (distances, mst):
+            monkeypatch.setattr(module, "TILE_ROWS", 17)
             monkeypatch.setattr(module, "TILE_COLUMNS", 40)
     if request.param.startswith("torch"):
         monkeypatch.setattr(distances, "_nearest_cpu", nearest_torch)
