@@ -86,6 +86,11 @@ def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return pixels[top : top + size, left : left + size]
 
 
+def crop(pixels: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
+    """Return the central square of `side` pixels; the whole image where it is smaller, or `side` is None."""
+    return pixels if side is None or side > min(pixels.shape[:2]) else center(pixels, side)
+
+
 def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     """Shrink to at most `size` pixels a side and encode as WebP (`THUMBNAIL_TYPE`); never enlarges.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.errors import ImageError, UsageError
-from embedkit.images import center
+from embedkit.images import center, crop
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -98,10 +98,8 @@ class Preprocessing:
 
     def __call__(self, pixels: NDArray[np.uint8], where: str = "image") -> NDArray[np.uint8]:
         """Return the model input before normalisation, as (s, s, 3) uint8."""
-        height, width = pixels.shape[:2]
-        if self.center_crop is not None and self.center_crop <= min(height, width):
-            # Cropping first keeps pixels outside the crop from leaking in through the resize kernel.
-            pixels = center(pixels, self.center_crop)
+        # Cropping first keeps pixels outside the crop from leaking in through the resize kernel.
+        pixels = crop(pixels, self.center_crop)
         return center(np.asarray(self.frame(pixels, where)), self.image_size)
 
     def normalize(self, batch: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedkit.datasets import DATASETS, Dataset, load_dataset
 from embedkit.errors import EmbedkitError
-from embedkit.images import center, decode
+from embedkit.images import crop, decode
 from embedkit.store import FeatureFile
 
 
@@ -96,6 +96,4 @@ class SourceImages:
             pixels = decode(self.dataset.read(number), where)
         except OSError as error:
             raise EmbedkitError(f"{where}: {error.strerror or error}.") from error
-        if self.center_crop is not None and self.center_crop <= min(pixels.shape[:2]):
-            pixels = center(pixels, self.center_crop)
-        return pixels
+        return crop(pixels, self.center_crop)

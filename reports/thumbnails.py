@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress
 from embedkit.datasets import Dataset
 from embedkit.errors import EmbedkitError
-from embedkit.images import THUMBNAIL_TYPE, center, decode, thumbnail
+from embedkit.images import THUMBNAIL_TYPE, crop, decode, thumbnail
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,9 @@ def read_thumbnails(
 
     def shrink(number: int) -> tuple[str, float] | str:
         try:
-            pixels = decode(dataset.read(number), dataset.where(number))
+            pixels = crop(decode(dataset.read(number), dataset.where(number)), center_crop)
         except (EmbedkitError, OSError) as error:
             return str(error)
-        if center_crop is not None and center_crop <= min(pixels.shape[:2]):
-            pixels = center(pixels, center_crop)
         return base64.b64encode(thumbnail(pixels, size)).decode(), float(pixels.mean())
 
     # Pillow decodes without the interpreter's lock; a few threads keep a slow disk busy as well.

@@ -7,7 +7,7 @@ from timm.data import create_transform, resolve_model_data_config
 from torchvision import transforms
 
 from embedkit.errors import ImageError, UsageError
-from embedkit.images import center
+from embedkit.images import center, crop
 from embedkit.preprocess import INTERPOLATIONS, Overrides, Preprocessing, from_timm
 
 RNG = np.random.default_rng(0)
@@ -104,6 +104,13 @@ def test_center_of_even_and_odd_lengths():
     assert center(row, 4)[0, :, 0].tolist() == [2, 3, 4, 5]
     assert center(row, 3)[0, :, 0].tolist() == [3, 4, 5]
     assert center(row[:2], 4).shape == (2, 4, 1)
+
+
+def test_a_crop_larger_than_the_image_leaves_it_whole():
+    pixels = image(9, 12)
+    np.testing.assert_array_equal(crop(pixels, 9), pixels[:, 2:11])
+    assert crop(pixels, 10) is pixels
+    assert crop(pixels, None) is pixels
 
 
 def test_normalize_is_torchvisions():
