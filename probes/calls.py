@@ -27,6 +27,7 @@ from probes.output import (
     print_budgets,
     print_report,
     print_seeds,
+    print_seeds_before_and_after,
     spread,
 )
 from probes.pictures import learning_curve_svg, reliability_svg
@@ -93,16 +94,19 @@ def _single(
 def _seeds(
     args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
 ) -> None:
-    seeds = range(options.seed, options.seed + args.seeds)
-    reports = [_probe(args, replace(options, seed=seed), leaks) for seed in seeds]
+    each = [replace(options, seed=options.seed + i) for i in range(args.seeds)]
+    before = [_probe(args, replace(one, dedupe=None)) for one in each] if options.dedupe else []
+    reports = [_probe(args, one, leaks) for one in each]
     results = [report.result for report in reports]
     if all(result.metrics == results[0].metrics for result in results):
         note(f"--kind {options.kind} draws nothing and the split is given: every seed says the same.")
     if args.json:
-        runs = [_document(report) for report in reports]
-        print_json(document | {"runs": runs, "over_seeds": spread(results)})
-    else:
-        print_seeds(results)
+        print_json(document | ({"before": _over_seeds(before)} if before else {}) | _over_seeds(reports))
+        return
+    print_seeds(results)
+    if before:
+        print()
+        print_seeds_before_and_after([report.result for report in before], results)
 
 
 def _budgets(
@@ -110,18 +114,31 @@ def _budgets(
 ) -> None:
     budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
     draws = DRAWS if args.draws is None else args.draws
-    results, notes = probe_budgets(
-        args.features, options, budgets, draws=draws, output=args.output, leaks=leaks
-    )
-    for line in notes:
-        note(line)
+    found = []
+    for dedupe in dict.fromkeys((None, options.dedupe)):  # copies left in first
+        results, notes = probe_budgets(
+            args.features,
+            replace(options, dedupe=dedupe),
+            budgets,
+            draws=draws,
+            output=args.output,
+            leaks=leaks,
+        )
+        for line in notes:
+            note(line)
+        found.append(results)
+    *before, after = found
     if args.plot:
-        _draw(args.plot, learning_curve_svg(results))
+        _draw(args.plot, learning_curve_svg(after))
     if args.json:
-        print_json(document | {"budgets": [json.loads(result.to_json()) for result in results]})
+        documents = [{"budgets": [json.loads(r.to_json()) for r in results]} for results in found]
+        print_json(document | ({"before": documents[0]} if before else {}) | documents[-1])
     else:
-        print_budgets(results)
-    note(f"{len(results)} results in {Path(args.output) / RESULTS_FILE}.")
+        for results in before:
+            print_budgets(results)
+            print()
+        print_budgets(after)
+    note(f"{sum(map(len, found))} results in {Path(args.output) / RESULTS_FILE}.")
 
 
 def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict[str, Any]]:
@@ -137,6 +154,8 @@ def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict
         found = describe(leaks, splits, file.n)
     for line in notes:
         note(line)
+    if args.seeds is not None:
+        note(f"Test rows are those of seed {options.seed}; other seeds divide the rows anew.")
     if not args.json:
         print_leaks(found)
         print()
@@ -163,6 +182,13 @@ def _draw(path: str, svg: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(svg, encoding="utf-8")
     note(f"Picture in {path}.")
+
+
+def _over_seeds(reports: Sequence[ProbeReport]) -> dict[str, Any]:
+    return {
+        "runs": [_document(report) for report in reports],
+        "over_seeds": spread([report.result for report in reports]),
+    }
 
 
 def _document(report: ProbeReport) -> dict[str, Any]:

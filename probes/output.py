@@ -157,7 +157,9 @@ def _print_each(scores: Scores | RegressionScores) -> None:
 def print_budgets(results: Sequence[Result]) -> None:
     """Print a line a budget: the learning curve as a table."""
     first = results[0]
-    heading = f"{first.method} probe of {first.features} on {first.dataset}, {first.n:,} test rows"
+    heading = (
+        f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {first.n:,} test rows"
+    )
     names = [name for name in BUDGET_METRICS if name in first.metrics]
     table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
     for i, name in enumerate(("budget", "labels", "draws", *(title(name) for name in names))):
@@ -201,6 +203,25 @@ def print_before_and_after(before: Result, after: Result) -> None:
     for name, metric in before.metrics.items():
         table.add_row(title(name), *_cells(metric), *_cells(after.metrics[name]))
     print_table(table)
+
+
+def print_seeds_before_and_after(before: Sequence[Result], after: Sequence[Result]) -> None:
+    """Print mean and standard deviation over the same seeds with copies, without, and of the change."""
+    table = _columns("mean ± std", "with copies", "without", "change")
+    with_copies, without = spread(before), spread(after)
+    for name in (name for name in with_copies if name in without):
+        change = [_value(b, name) - _value(a, name) for a, b in zip(before, after, strict=True)]
+        table.add_row(
+            title(name),
+            *(f"{over[name]['mean']:.3f} ± {over[name]['std']:.3f}" for over in (with_copies, without)),
+            f"{np.mean(change):+.3f} ± {np.std(change, ddof=1):.3f}",
+        )
+    print_table(table)
+
+
+def _value(result: Result, name: str) -> float:
+    value = result.metrics[name].value
+    return np.nan if value is None else value
 
 
 def _columns(*names: str) -> Table:

@@ -165,6 +165,33 @@ def test_probe_shows_copies_before_the_score_and_scores_without_them(copied, tmp
     assert "with copies" in shown
 
 
+def test_seeds_and_budgets_show_the_score_with_copies_too(copied, tmp_path, capsys):
+    command = ["probe", str(copied), "--split", "stratified", "--dedupe", "group", "-o", str(tmp_path)]
+    assert main([*command, "--seeds", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [(r["seed"], r["params"].get("dedupe")) for r in results] == [
+        *((seed, None) for seed in (0, 1)),
+        *((seed, "group") for seed in (0, 1)),
+    ]
+    accuracy = [r["metrics"]["accuracy"]["value"] for r in results]
+    assert document["before"]["over_seeds"]["accuracy"]["mean"] == pytest.approx(np.mean(accuracy[:2]))
+    assert document["over_seeds"]["accuracy"]["mean"] == pytest.approx(np.mean(accuracy[2:]))
+    assert main([*command, "--seeds", "2"]) == 0
+    shown, said = capsys.readouterr()
+    assert "Test rows are those of seed 0" in said
+    row = next(line for line in shown.splitlines()[::-1] if line.strip().startswith("accuracy"))
+    change = np.subtract(accuracy[2:], accuracy[:2])
+    assert f"{change.mean():+.3f} ± {change.std(ddof=1):.3f}" in row
+    assert main([*command, "--budget", "2", "--draws", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "dedupe" not in document["before"]["budgets"][0]["params"]
+    assert document["budgets"][0]["params"]["dedupe"] == "group"
+    assert main([*command, "--budget", "2", "--draws", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("70/15/15, 6 test rows") < shown.index("70/15/15, copies together, 7 test rows")
+
+
 def test_without_images_it_says_what_was_not_checked(make_file, capsys):
     assert main(["leaks", str(make_file())]) == 0
     out, err = capsys.readouterr()
