@@ -8,9 +8,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from clustering import distances, mst
+from clustering import distances, outside
 from clustering.distances import Frame, Points, checked, lower_bounds, nearest, nearest_torch
-from clustering.mst import nearest_outside_torch, spanning_tree
+from clustering.mst import spanning_tree
+from clustering.outside import nearest_outside_torch
 from embedkit.errors import DataError, UsageError
 
 
@@ -60,12 +61,12 @@ def mutual_reachability(x, k):
 def method(request, monkeypatch):
     """Every way to the tree; the torch operations that a GPU runs are run here on the CPU."""
     if request.param.endswith("tiles"):
-        for module in (distances, mst):
+        for module in (distances, outside):
             monkeypatch.setattr(module, "TILE_ROWS", 17)
             monkeypatch.setattr(module, "TILE_COLUMNS", 40)
     if request.param.startswith("torch"):
         monkeypatch.setattr(distances, "_nearest_cpu", nearest_torch)
-        monkeypatch.setattr(mst, "_nearest_outside_cpu", nearest_outside_torch)
+        monkeypatch.setattr(outside, "_nearest_outside_cpu", nearest_outside_torch)
     if request.param.endswith("blocks"):
         monkeypatch.setattr(distances, "CUDA_BLOCK_BYTES", 50_000)
     return "prim" if request.param == "prim" else "boruvka"
