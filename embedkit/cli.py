@@ -46,7 +46,7 @@ VERBS = {
     "leaks": Verb("find copies of one image across a split", "probes.leaks_command:configure"),
     "quality": Verb("judge feature files without labels", "embedkit.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
-    "report": Verb("make an interactive map of a feature file", "reports.run:configure"),
+    "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
     "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
     "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
     "compare": Verb("say which of two feature files is better, and at what", "embedkit.compare:configure"),
