@@ -6,7 +6,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from clustering.temi import TEMI, Heads, head_loss, move_towards, pair_loss
+from clustering.heads import Heads, head_loss, move_towards, pair_loss
+from clustering.temi import TEMI
 from embedkit.errors import DataError, UsageError
 
 QUICK = {"n_heads": 2, "epochs": 12, "device": "cpu"}
