@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from embedkit.aside import aside
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.rows import Rows
+from embedkit.schema import FORMAT, SCHEMA_VERSION, schema_problems
 
-SCHEMA_VERSION = 1
-FORMAT = "embedkit-features"
 _STRINGS = h5py.string_dtype("utf-8")
 MAKE_VIEWS = (
     "They come from more than one view an image: `embedkit extract DATASET --views galaxy:12 -o FILE`; "
@@ -102,21 +101,7 @@ class FeatureFile:
         if self.path.is_dir():
             raise FeatureFileError(f"{self.path}: a folder. Name one of the feature files in it.")
         try:
-            file = self._file()
-            if file.attrs.get("format") != FORMAT or "schema_version" not in file.attrs:
-                return [
-                    "an HDF5 file, but not a feature file: it has no embedkit format mark. Use the .h5 that "
-                    "`embedkit extract` wrote; a file of images is a DATASET for extract."
-                ]
-            version = file.attrs["schema_version"]
-            if not isinstance(version, (int, np.integer)):
-                return [f"its schema_version is {version!r}, not a number. Extract again."]
-            if version > SCHEMA_VERSION:
-                return [
-                    f"written by a newer embedkit (schema {version}; this one reads up to "
-                    f"{SCHEMA_VERSION}). Upgrade embedkit, or extract again."
-                ]
-            return self._broken_structure(file)
+            return schema_problems(self._file())
         except (OSError, RuntimeError, KeyError) as error:
             self.close()
             if isinstance(error, PermissionError):
@@ -126,60 +111,6 @@ class FeatureFile:
                 f"({first_line(error)}). Name the right file; a broken one is made again by "
                 "`embedkit extract --overwrite`."
             ) from error
-
-    @staticmethod
-    def _broken_structure(file: h5py.File) -> list[str]:
-        problems = []
-        for name in ("features", "ids"):
-            if not isinstance(file.get(name), h5py.Dataset):
-                problems.append(f"the required /{name} is missing. Extract again.")
-        if problems:
-            return problems
-        if file["features"].ndim != 2:
-            return [f"/features has {file['features'].ndim} axes, expected (n, d). Extract again."]
-        n, d = file["features"].shape
-        t = getattr(file.get("targets"), "shape", ())[1:2] or (1,)
-        expected = {
-            "features": ((n, d), "f"),
-            "ids": ((n,), "text"),
-            "labels": ((n,), "iu"),
-            "targets": ((n, *t), "f"),
-            "split": ((n,), "text"),
-            "group": ((n,), "text"),
-            "ok": ((n,), "b"),
-            "errors": ((n,), "text"),
-            "coordinates": ((n, 2), "f"),
-            "view_mean": ((n, d), "f"),
-            "within_covariance": ((d, d), "f"),
-        }
-        for name, (shape, kind) in expected.items():
-            if name not in file:
-                continue
-            if not isinstance(file[name], h5py.Dataset) or file[name].shape != shape:
-                found = getattr(file[name], "shape", "none (a group)")
-                problems.append(f"/{name} has shape {found}, expected {shape}. Extract again.")
-            elif not _holds(file[name].dtype, kind):
-                problems.append(
-                    f"/{name} holds {file[name].dtype}, which is no {_KINDS[kind]}. Extract again."
-                )
-        if problems:
-            return problems
-        if _from_json(file.attrs.get("provenance", "{}"), dict) is None:
-            problems.append("its provenance is not a JSON object. Extract again.")
-        for name, attribute in (("labels", "class_names"), ("targets", "target_names")):
-            if name in file and _from_json(file[name].attrs.get(attribute), list) is None:
-                problems.append(f"/{name} has no {attribute}, a JSON list. Extract again.")
-        if "within_covariance" in file:
-            n_views = file["within_covariance"].attrs.get("n_views")
-            if not isinstance(n_views, (int, np.integer)) or n_views < 2:
-                problems.append(
-                    f"/within_covariance is of {n_views} views, expected 2 or more. Extract again."
-                )
-        if ("view_mean" in file) != ("within_covariance" in file):
-            problems.append(
-                "/view_mean and /within_covariance belong together, and one is missing. Extract again."
-            )
-        return problems
 
     @property
     def n(self) -> int:
@@ -343,22 +274,6 @@ class FeatureFile:
             if not np.isfinite(covariance).all() or not np.allclose(covariance, covariance.T):
                 problems.append("/within_covariance is not a finite symmetric matrix. Extract again.")
         return problems
-
-
-_KINDS = {"f": "floating-point number", "iu": "whole number", "b": "truth value", "text": "text"}
-
-
-def _holds(dtype: np.dtype[Any], kind: str) -> bool:
-    return h5py.check_string_dtype(dtype) is not None if kind == "text" else dtype.kind in kind
-
-
-def _from_json(text: Any, kind: type) -> Any:
-    """The JSON value in an attribute; None where it is absent, broken or of another kind."""
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError):
-        return None
-    return value if isinstance(value, kind) else None
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,94 @@
+"""What a feature file has to hold: marks, arrays, their shapes and types. See docs/feature-file.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import h5py
+import numpy as np
+
+SCHEMA_VERSION = 1
+FORMAT = "embedkit-features"
+_KINDS = {"f": "floating-point number", "iu": "whole number", "b": "truth value", "text": "text"}
+
+
+def schema_problems(file: h5py.File) -> list[str]:
+    """Return what makes an HDF5 file no feature file; looks at shapes and types, reads no array."""
+    if file.attrs.get("format") != FORMAT or "schema_version" not in file.attrs:
+        return [
+            "an HDF5 file, but not a feature file: it has no embedkit format mark. Use the .h5 that "
+            "`embedkit extract` wrote; a file of images is a DATASET for extract."
+        ]
+    version = file.attrs["schema_version"]
+    if not isinstance(version, (int, np.integer)):
+        return [f"its schema_version is {version!r}, not a number. Extract again."]
+    if version > SCHEMA_VERSION:
+        return [
+            f"written by a newer embedkit (schema {version}; this one reads up to "
+            f"{SCHEMA_VERSION}). Upgrade embedkit, or extract again."
+        ]
+    return _broken_structure(file)
+
+
+def _broken_structure(file: h5py.File) -> list[str]:
+    problems = []
+    for name in ("features", "ids"):
+        if not isinstance(file.get(name), h5py.Dataset):
+            problems.append(f"the required /{name} is missing. Extract again.")
+    if problems:
+        return problems
+    if file["features"].ndim != 2:
+        return [f"/features has {file['features'].ndim} axes, expected (n, d). Extract again."]
+    n, d = file["features"].shape
+    t = getattr(file.get("targets"), "shape", ())[1:2] or (1,)
+    expected = {
+        "features": ((n, d), "f"),
+        "ids": ((n,), "text"),
+        "labels": ((n,), "iu"),
+        "targets": ((n, *t), "f"),
+        "split": ((n,), "text"),
+        "group": ((n,), "text"),
+        "ok": ((n,), "b"),
+        "errors": ((n,), "text"),
+        "coordinates": ((n, 2), "f"),
+        "view_mean": ((n, d), "f"),
+        "within_covariance": ((d, d), "f"),
+    }
+    for name, (shape, kind) in expected.items():
+        if name not in file:
+            continue
+        if not isinstance(file[name], h5py.Dataset) or file[name].shape != shape:
+            found = getattr(file[name], "shape", "none (a group)")
+            problems.append(f"/{name} has shape {found}, expected {shape}. Extract again.")
+        elif not _holds(file[name].dtype, kind):
+            problems.append(f"/{name} holds {file[name].dtype}, which is no {_KINDS[kind]}. Extract again.")
+    if problems:
+        return problems
+    if _from_json(file.attrs.get("provenance", "{}"), dict) is None:
+        problems.append("its provenance is not a JSON object. Extract again.")
+    for name, attribute in (("labels", "class_names"), ("targets", "target_names")):
+        if name in file and _from_json(file[name].attrs.get(attribute), list) is None:
+            problems.append(f"/{name} has no {attribute}, a JSON list. Extract again.")
+    if "within_covariance" in file:
+        n_views = file["within_covariance"].attrs.get("n_views")
+        if not isinstance(n_views, (int, np.integer)) or n_views < 2:
+            problems.append(f"/within_covariance is of {n_views} views, expected 2 or more. Extract again.")
+    if ("view_mean" in file) != ("within_covariance" in file):
+        problems.append(
+            "/view_mean and /within_covariance belong together, and one is missing. Extract again."
+        )
+    return problems
+
+
+def _holds(dtype: np.dtype[Any], kind: str) -> bool:
+    return h5py.check_string_dtype(dtype) is not None if kind == "text" else dtype.kind in kind
+
+
+def _from_json(text: Any, kind: type) -> Any:
+    """The JSON value in an attribute; None where it is absent, broken or of another kind."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    return value if isinstance(value, kind) else None
