@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from embedkit.device import native_bf16
-from pretrain.batches import Batch
+from pretrain.batches import Batch, Batches
 from pretrain.koleo import koleo_loss
 from pretrain.options import PretrainOptions
 from pretrain.ranks import gather
@@ -47,6 +47,9 @@ class Objective(ABC):
         models = self.modules().values()
         shard([model for model in models if any(True for _ in model.parameters())], self.device)
 
+    def start(self, batches: Batches) -> None:  # noqa: B027
+        """Do what comes before the first step of a run that does not go on from a checkpoint."""
+
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
         """Return targets that the parts of a batch share, one for each full view; none by default."""
         return []
@@ -54,6 +57,9 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, batch: Batch, targets: list[torch.Tensor]) -> torch.Tensor:
         """Return the loss of a batch or an equal part of it, to be averaged over parts and processes."""
+
+    def adjust(self, step: int) -> None:  # noqa: B027
+        """Change gradients before they are clipped."""
 
     def end(self, step: int) -> None:  # noqa: B027
         """Do what follows the optimiser's step."""

@@ -9,6 +9,7 @@ from embedkit.errors import UsageError
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
+PROTOTYPE_STARTS = ("kmeans", "random")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
 
@@ -70,6 +71,9 @@ class PretrainOptions:
         Of the teacher at the start, rising to 1; None takes one that forgets the start in the given steps.
     prototypes
         Outputs of DINO's projection head.
+    prototype_start
+        Where they begin: ``kmeans`` puts them on clusters of the images, ``random`` is DINO's own. None takes
+        the former for LoRA, which has features worth clustering, and the latter else.
     centering
         How DINO's prototypes are kept in use: ``mean`` or ``sinkhorn``.
     teacher_temperature
@@ -105,6 +109,7 @@ class PretrainOptions:
     weight_decay: float = 0.04
     momentum: float | None = None
     prototypes: int = 1024
+    prototype_start: str | None = None
     centering: str = "mean"
     teacher_temperature: float = 0.07
     koleo: float = 0.0
@@ -125,6 +130,7 @@ class PretrainOptions:
             ("--view-preset", self.views, PRESETS),
             ("--noise", self.noise, NOISES),
             ("--centering", self.centering, CENTERINGS),
+            ("--prototype-start", self.starting_prototypes, PROTOTYPE_STARTS),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
@@ -160,6 +166,11 @@ class PretrainOptions:
     def low_rank(self) -> bool:
         """Whether LoRA trains instead of the weights themselves."""
         return self.method.endswith("-lora")
+
+    @property
+    def starting_prototypes(self) -> str:
+        """Where the prototypes begin."""
+        return self.prototype_start or ("kmeans" if self.low_rank else "random")
 
     @property
     def distils(self) -> bool:

@@ -20,7 +20,6 @@ from pretrain.adapters import key_masks
 from pretrain.batches import Batch, Batches
 from pretrain.build import build_objective
 from pretrain.choice import best, out_of_patience
-from pretrain.distillation import Distillation
 from pretrain.held_out import HeldOut
 from pretrain.journal import CHECKPOINT, describe, read_checkpoint, write_checkpoint, write_log
 from pretrain.monitors import check_collapse
@@ -91,6 +90,8 @@ class Run:
         self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
         self.steps = self.batches.steps_per_epoch * options.epochs
         self.objective = build_objective(backbone, options, device, steps=self.steps)
+        if not (folder / CHECKPOINT).exists():
+            self.objective.start(self.batches)
         if options.shard:
             self.objective.shard()
         self.keys = key_masks(self.objective.student) if options.lora.targets == "qv" else []
@@ -140,7 +141,6 @@ class Run:
     def update(self, batch: Batch) -> float:
         """Take one step, and return its loss."""
         options, objective = self.options, self.objective
-        epoch = self.step // self.batches.steps_per_epoch
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # for dropout and its like
         self._set_rates()
         set_training(objective.student)
@@ -158,8 +158,7 @@ class Run:
         ranks.average([total])
         if not torch.isfinite(total):
             raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. Lower --lr.")
-        if isinstance(objective, Distillation) and epoch == 0 and options.epochs > 1:
-            objective.rest_last_layer()
+        objective.adjust(self.step)
         for parameter, mask in self.keys:
             parameter.grad *= mask  # type: ignore[operator]
         torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)

@@ -181,6 +181,20 @@ def test_killed_and_resumed_gives_the_same_losses(images, weights, tmp_path, cap
     assert losses(killed) == losses(whole)
 
 
+def test_prototypes_begin_at_clusters_of_the_images(images, weights, tmp_path, capsys):
+    """What the teacher says before the first step: much of each image, and of all prototypes."""
+    seen = {}
+    for start in ("kmeans", "random"):
+        line = command(images, weights, tmp_path / start, "--epochs", "1", "--prototype-start", start)
+        assert main(line) == 0
+        header, first, *_ = (tmp_path / start / "log.csv").read_text().splitlines()
+        seen[start] = dict(zip(header.split(","), first.split(","), strict=True))
+    assert float(seen["kmeans"]["teacher_entropy"]) < 0.8 * float(seen["random"]["teacher_entropy"])
+    assert seen["kmeans"]["rankme"] == seen["random"]["rankme"]  # the features are the same
+    assert main(command(images, weights, tmp_path / "x", "--prototype-start", "pca")) == 2
+    assert "--prototype-start pca: unknown. Known: kmeans, random." in capsys.readouterr().err
+
+
 def losses(folder):
     return [line.split(",")[1] for line in (folder / "log.csv").read_text().splitlines()]
 
@@ -209,7 +223,7 @@ def test_a_random_start_must_be_asked_for_and_is_not_for_lora(images, tmp_path, 
     assert "low-rank updates of random weights learn nothing" in capsys.readouterr().err
 
 
-def test_the_head_and_the_teacher_move():
+def test_the_head_and_the_teacher_move(tmp_path):
     from pretrain.options import PretrainOptions
     from pretrain.trainer import Run
 
@@ -217,7 +231,7 @@ def test_the_head_and_the_teacher_move():
     options = PretrainOptions(
         batch_size=8, held_out=8, epochs=2, local_views=0, prototypes=16, lr=1e-2, device="cpu"
     )
-    run = Run(load_backbone(SPEC), frames, options, None)
+    run = Run(load_backbone(SPEC), frames, options, tmp_path)
     names = ("head", "teacher_head", "teacher")
     modules = run.objective.modules()
     before = {name: [p.clone() for p in modules[name].parameters()] for name in names}
