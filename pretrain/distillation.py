@@ -68,7 +68,7 @@ class Distillation(Objective):
         generator = torch.Generator(batches.device).manual_seed(options.seed)
         features, model = [], self.student.eval()
         with console.progress("start", len(rows), unit="images") as advance:
-            for part in rows.split(options.batch_size):
+            for part in torch.split(rows, options.batch_size):
                 features.append(self.features(model, batches.look(part, generator)))
                 advance(len(part))
         x = torch.cat(features)
