@@ -9,13 +9,16 @@ from embedkit.errors import EmbedkitError
 from embedkit.source_images import SourceImages
 from embedkit.store import FeatureFile
 from probes.leaks import (
+    N_CELLS,
     SIDE,
     Fingerprints,
     Leaks,
     close_neighbours,
     exact_copies,
+    far_apart,
     fingerprint,
     identical_rows,
+    n_cells,
     near_copies,
     sky_copies,
 )
@@ -36,6 +39,14 @@ def find(file: FeatureFile, notes: list[str]) -> Leaks:
         thumbnails = prints.thumbnails.copy()
         thumbnails[pairs["exact"][:, 1]] = np.nan
         pairs["near"] = near_copies(thumbnails)
+        plain = int((n_cells(prints.thumbnails) < N_CELLS).sum())
+        if plain:
+            notes.append(
+                f"{plain:,} of {file.n:,} images show nothing, or little but a point: near copies of them "
+                "can't be told from look-alikes and are not looked for."
+            )
+        if file.rows.coordinates is not None:
+            pairs["near"] = pairs["near"][~far_apart(pairs["near"], file.rows.coordinates)]
     if file.rows.coordinates is None:
         not_checked["sky"] = f"{file.path}: no coordinates stored."
     else:

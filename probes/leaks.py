@@ -26,7 +26,10 @@ HASH_SIDE = 8  # of the corner of its DCT that is hashed, without the mean: 63 b
 BITS = 8
 # On Galaxy Zoo images copies stay above 0.97, and different galaxies below 0.76; see benchmarks/leaks.py.
 CORRELATION = 0.9
+# A point on black looks like every other. Galaxy Zoo images have at least 33, nearly all of FIRST's below.
+N_CELLS = 20.0
 ARCSECOND = 1.0
+ARCMINUTE = 60.0
 CLOSE = 0.05
 _BLOCK = 512
 # The kinds that prove a copy; neighbours in the embedding may be two alike.
@@ -123,14 +126,15 @@ def near_copies(
     Parameters
     ----------
     thumbnails : (n, 32, 32)
-        Those with NaN or of one value match nothing.
+        Those with NaN or too little detail (`n_cells` below `N_CELLS`) match nothing.
 
     Returns
     -------
     pairs : (m, 2) int64
     """
-    flat = thumbnails.reshape(len(thumbnails), -1)
-    rows = np.flatnonzero(np.ptp(flat, axis=1) > 0)  # NaN is not above 0
+    rows = np.flatnonzero(n_cells(thumbnails) >= N_CELLS)  # NaN is not
+    if len(rows) < 2:
+        return np.empty((0, 2), np.int64)
     turned = _orientations(thumbnails[rows])  # (8, n, 32, 32)
     hashes = np.stack([_hash(images) for images in turned])
     details = np.stack([_detail(images) for images in turned])
@@ -150,14 +154,41 @@ def near_copies(
     return np.concatenate([np.empty((0, 2), np.int64), *found])
 
 
+def n_cells(thumbnails: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return over how many cells (n,) the detail of thumbnails (n, 32, 32) is spread.
+
+    It is 1 over the sum of the squared shares in the power of the Laplacian of its logarithm, so that one
+    bright star outshines nothing: 1 where one cell has all of it, 900 where all have the same. 0 for an image
+    of one value; NaN stays.
+    """
+    shares = _detail(np.log1p(thumbnails)).astype(np.float64) ** 2  # of unit vectors: they sum to 1
+    total = (shares**2).sum(axis=1)
+    return np.divide(1.0, total, out=total.copy(), where=total != 0)
+
+
 def sky_copies(coordinates: NDArray[np.float64], *, arcseconds: float = ARCSECOND) -> I64:
     """Pair rows whose right ascension and declination (n, 2), in degrees, lie within `arcseconds`."""
     rows = np.flatnonzero(np.isfinite(coordinates).all(axis=1))
-    ra, dec = np.deg2rad(coordinates[rows]).T
-    unit = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-    chord = 2 * np.sin(np.deg2rad(arcseconds / 3600) / 2)
-    pairs: I64 = rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
+    tree = cKDTree(_unit_vectors(coordinates[rows]))
+    pairs: I64 = rows[tree.query_pairs(_chord(arcseconds), output_type="ndarray")]
     return pairs.reshape(-1, 2)
+
+
+def far_apart(
+    pairs: I64, coordinates: NDArray[np.float64], *, arcseconds: float = ARCMINUTE
+) -> NDArray[np.bool_]:
+    """Whether each of `pairs` (m, 2) is of two rows known to lie further apart than `arcseconds`."""
+    a, b = _unit_vectors(coordinates)[pairs].swapaxes(0, 1)
+    return np.asarray(np.linalg.norm(a - b, axis=1) > _chord(arcseconds))  # NaN is not
+
+
+def _unit_vectors(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    ra, dec = np.deg2rad(coordinates).T
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+
+def _chord(arcseconds: float) -> float:
+    return float(2 * np.sin(np.deg2rad(arcseconds / 3600) / 2))
 
 
 def identical_rows(x: NDArray[Any]) -> I64:

@@ -12,11 +12,14 @@ from embedkit.rows import Rows
 from embedkit.store import write_features
 from probes.dedupe import with_the_first
 from probes.leaks import (
+    N_CELLS,
     Leaks,
     close_neighbours,
     exact_copies,
+    far_apart,
     fingerprint,
     identical_rows,
+    n_cells,
     near_copies,
     sky_copies,
     without_copies,
@@ -56,6 +59,19 @@ def test_near_copies_in_every_orientation_size_and_compression():
     assert near_copies(thumbnails).tolist() == [[i, 20 + i] for i in range(10) if i not in (2, 3)]
 
 
+def test_points_on_black_are_alike_and_no_copies():
+    y, x = np.mgrid[:192, :192]
+    points = [np.exp(-((x - 96 - i / 9) ** 2 + (y - 96) ** 2) / 8) for i in range(3)]
+    sources = [encoded(Image.fromarray((200 * point).astype(np.uint8))) for point in points]
+    thumbnails = np.stack([fingerprint(source, "x")[1] for source in sources])
+    assert (n_cells(thumbnails) < N_CELLS).all()
+    assert near_copies(thumbnails).tolist() == []
+    spots = np.zeros((3, 32, 32), np.float32)
+    spots[0, 9, 9] = spots[1, 9:20:10, 9:20:10] = 1  # one, four, none
+    one = 1 / (0.8**2 + 4 * 0.05**2)  # of its Laplacian: 4, and -1 four times
+    assert n_cells(spots) == pytest.approx([one, 4 * one, 0])
+
+
 def test_exact_copies_are_of_bytes_or_of_pixels():
     pixels = np.asarray(galaxy(0))
     digests = [fingerprint(source, "x")[0] for source in (pixels, pixels.copy(), pixels.astype(np.int32))]
@@ -68,6 +84,13 @@ def test_sky_copies_across_zero_and_near_the_pole():
     coordinates = [(359.9999, 0), (359.9999 + within - 360, 0), (10, 60), (10 + within / 0.5, 60)]
     coordinates += [(50, 0), (50, beyond), (0, 90), (180, 90), (np.nan, 90)]
     assert sorted(map(tuple, sky_copies(np.array(coordinates)))) == [(0, 1), (2, 3), (6, 7)]
+
+
+def test_far_apart_only_where_both_positions_are_known():
+    coordinates = np.array([(359.999, 0), (0.001, 0), (0.1, 0), (np.nan, 0)])
+    pairs = np.array([(0, 1), (0, 2), (0, 3)])
+    assert far_apart(pairs, coordinates).tolist() == [False, True, False]
+    assert far_apart(pairs[:0], coordinates).tolist() == []
 
 
 def test_close_neighbours_are_mutual_and_unusually_near():
