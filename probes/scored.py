@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedkit.results import Metric
 from embedkit.rows import Rows
-from probes.calibration import N_BINS, error_by_chance, reliability, scale
+from probes.calibration import N_BINS, errors_by_chance, reliability, scale
 from probes.fitting import Fitted
 from probes.regression_scores import RegressionScores, score_targets
 from probes.report import Predictions
@@ -98,10 +98,12 @@ def _calibration(
     """Return the calibration's metrics and record, before and after each fold's temperature."""
     right, confidence = p.argmax(axis=1) == y, p.max(axis=1)
     plain = reliability(confidence, right)
-    chance = error_by_chance(confidence)
+    chance = errors_by_chance(confidence)
     metrics = {
         "expected_calibration_error": Metric(
-            plain.error, note=f"{N_BINS} bins; perfect calibration would show {chance:.3f} on these rows"
+            plain.error,
+            note=f"{N_BINS} bins; perfect calibration would show {chance.mean():.3f} on these rows, "
+            f"1 time in 20 over {np.quantile(chance, 0.95):.3f}",
         )
     }
     record: dict[str, Any] = {"n_bins": N_BINS, "bins": [asdict(one) for one in plain.bins]}

@@ -1,9 +1,11 @@
 """The main job on real galaxies, typed as a new user would."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embedkit.cli import main
 from embedkit.results import read_results
@@ -93,6 +95,31 @@ def test_probe(kind, pixels, place):
     assert main(["probe", str(pixels), "--kind", kind, "-o", str(runs)]) == 0
     (result,) = read_results(runs)
     assert 0.5 < result.metrics["accuracy"].value <= 1  # the largest class holds 70 %
+
+
+def test_two_cutouts_of_one_position_are_a_leak(place, shared, capsys):
+    sample = shared / "data" / "gz_decals_sample"
+    images = {path.stem: path for path in sample.rglob("*.png")}
+    rows = []
+    for table in ("gz_decals_auto_posteriors", "gz_decals_volunteers_1_and_2", "gz_decals_volunteers_5"):
+        with (sample / f"{table}.csv").open(newline="") as stream:
+            rows += [(images[r["iauname"]], r["ra"], r["dec"]) for r in csv.DictReader(stream)]
+    first, ra, dec = rows[0]
+    Image.open(first).crop((80, 80, 300, 300)).save(place / "crop.png")  # no copy to the eye
+    rows += [(place / "crop.png", ra, float(dec) + 0.5 / 3600)]
+    lines = [f"{path},{ra},{dec}" for path, ra, dec in rows]
+    (place / "decals.csv").write_text("\n".join(["file,ra,dec", *lines]))
+    command = ["extract", str(place / "decals.csv"), "--backbone", "pixels:8", "-o", str(place / "decals.h5")]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(["leaks", str(place / "decals.h5"), "--pairs", str(place / "pairs.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["found"]
+    assert {kind: found[kind]["pairs"] for kind in ("exact", "near", "sky")} == {
+        "exact": 0,
+        "near": 0,
+        "sky": 1,
+    }
+    assert (place / "pairs.csv").read_text().splitlines()[1] == f"sky,{first},{place / 'crop.png'}"
 
 
 def test_the_error_tile_is_an_image_and_no_crash(place, shared):
