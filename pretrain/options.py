@@ -28,8 +28,8 @@ class LoRA:
         ``qv`` (queries and values), ``qkv``, or ``all`` linear layers of a block.
     """
 
-    rank: int = 8
-    alpha: int = 16
+    rank: int = 16
+    alpha: int = 32
     blocks: int | None = None
     targets: str = "qv"
 
@@ -66,7 +66,7 @@ class PretrainOptions:
     local_views, local_size
         DINO's small crops an image and their side in pixels; 0 for none.
     lr, weight_decay
-        Peak rate and decay of AdamW.
+        Peak rate and decay of AdamW. A rate of None is 1e-3 for LoRA and 5e-4 else.
     momentum
         Of the teacher at the start, rising to 1; None takes one that forgets the start in the given steps.
     prototypes
@@ -105,7 +105,7 @@ class PretrainOptions:
     accumulate: int = 1
     local_views: int = 2
     local_size: int = 64
-    lr: float = 5e-4
+    lr: float | None = None
     weight_decay: float = 0.04
     momentum: float | None = None
     prototypes: int = 1024
@@ -151,7 +151,7 @@ class PretrainOptions:
             raise UsageError(
                 "--epochs and --prototypes must be 1 or more, --batch-size and --held-out 2 or more."
             )
-        if not (self.lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
+        if not (self.peak_lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
             raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
         if self.unfreeze_blocks is not None and self.unfreeze_blocks < 1:
             raise UsageError("--unfreeze-blocks must be 1 or more.")
@@ -166,6 +166,13 @@ class PretrainOptions:
     def low_rank(self) -> bool:
         """Whether LoRA trains instead of the weights themselves."""
         return self.method.endswith("-lora")
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the run."""
+        if self.lr is not None:
+            return self.lr
+        return 1e-3 if self.low_rank else 5e-4
 
     @property
     def starting_prototypes(self) -> str:

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     )
     group.add_argument("--local-views", type=int, default=default.local_views, help="DINO: small crops")
     group.add_argument("--local-size", type=int, default=default.local_size, help="their side in pixels")
-    group.add_argument("--lr", type=float, default=default.lr, help="peak learning rate")
+    group.add_argument("--lr", type=float, help="peak learning rate (default: 1e-3 with LoRA, else 5e-4)")
     group.add_argument("--weight-decay", type=float, default=default.weight_decay)
     group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
     group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")

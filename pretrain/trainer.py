@@ -106,7 +106,9 @@ class Run:
             {"params": [p for p in self.parameters if p.ndim <= 1], "decay": 0.0},
         ]
         fused = device.type in ("cpu", "cuda")
-        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=options.lr, fused=fused)
+        self.optimiser = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=options.peak_lr, fused=fused
+        )
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
@@ -169,7 +171,7 @@ class Run:
     def _set_rates(self) -> None:
         options = self.options
         warmup = min(self.batches.steps_per_epoch, self.steps // 5)
-        lr = cosine(self.step, self.steps, options.lr, options.lr / 100, warmup=warmup)
+        lr = cosine(self.step, self.steps, options.peak_lr, options.peak_lr / 100, warmup=warmup)
         decay = options.weight_decay
         if options.distils:
             decay = cosine(self.step, self.steps, decay, 10 * decay)
