@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import tomllib
@@ -38,6 +39,8 @@ BACKBONE_FLAGS = {
     )
 }
 _PATHS = ("weights", "adapter")
+# File systems take 255 bytes, and what is written beside the file has longer names.
+LONGEST_NAME = 160
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class Backbone:
     def file_name(self) -> str:
         """A name for its feature file, which differs where any option does."""
         parts = [self.name, *(f"{key}-{value}" for key, value in self.options.items())]
-        return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.") + ".h5"
+        name = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.")
+        if len(name) > LONGEST_NAME:  # the paths of weights are in it
+            name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return f"{name}.h5"
 
     @property
     def has_views(self) -> bool:

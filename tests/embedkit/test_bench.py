@@ -228,12 +228,13 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_on_the_page_is_one():
+def test_the_files_on_the_page_are_plans():
     page = Path(__file__).parents[2] / "docs" / "leaderboard.md"
-    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
-    plan = make_plan(tomllib.loads(text))
+    texts = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    plan, tables = (make_plan(tomllib.loads(text)) for text in texts)
     assert plan.dataset == ("galaxies.csv", "--root", "images", "--center-crop", "212")
     assert [backbone.has_views for backbone in plan.backbones] == [True, False]
+    assert (len(tables.features), tables.seeds) == (6, (0, 1, 2, 3, 4))
 
 
 def test_controls_that_were_asked_for_are_not_made_twice():
@@ -242,6 +243,13 @@ def test_controls_that_were_asked_for_are_not_made_twice():
     own = {"name": "test_vit", "weights": "w.pth", "layers": 2}
     controls = make_plan({"dataset": "simulated", "backbones": [own]}).control_backbones
     assert controls[1] == Backbone("test_vit", {"layers": "2", "random_init": "0"})
+
+
+def test_paths_of_weights_make_no_name_too_long_for_a_disk():
+    weights = [f"/{'far/' * 60}{name}.pth" for name in "ab"]
+    names = [Backbone("test_vit", {"weights": path}).file_name for path in weights]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 200
 
 
 @pytest.mark.parametrize(
