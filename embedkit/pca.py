@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +13,7 @@ from scipy.linalg import lapack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from embedkit.driver import has_cuda_driver
 from embedkit.errors import DataError, UsageError
 from embedkit.matrix import BLOCK, CONSTANT, as_matrix, check_finite
 
@@ -319,21 +318,12 @@ def _torch_device(name: str, d: int) -> torch.device | None:
     """Return the GPU to compute on, or None for numpy."""
     if name not in DEVICES:
         raise UsageError(f"device={name!r}: unknown. Give one of {', '.join(DEVICES)}.")
-    if name == "cpu" or (name == "auto" and (d < MIN_COLUMNS_ON_GPU or not _has_cuda_driver())):
+    if name == "cpu" or (name == "auto" and (d < MIN_COLUMNS_ON_GPU or not has_cuda_driver())):
         return None
     from embedkit.device import choose_device
 
     device = choose_device(name)
     return device if device.type == "cuda" else None  # mps knows no float64
-
-
-def _has_cuda_driver() -> bool:
-    """Look for a driver without importing PyTorch, which takes seconds that a PCA does not."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def _moments(d: int, device: torch.device | None) -> Moments | _TorchMoments:

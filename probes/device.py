@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-
+from embedkit.driver import has_cuda_driver
 from probes.interface import one_of
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -21,7 +19,7 @@ def torch_device(name: str) -> str | None:
     if name.startswith("torch:"):  # torch's kernels on another device, for tests of that path
         return name.removeprefix("torch:")
     one_of(name, DEVICES, "--device")
-    if name == "cpu" or (name == "auto" and not _has_cuda_driver()):
+    if name == "cpu" or (name == "auto" and not has_cuda_driver()):
         return None
     from embedkit.device import choose_device
 
@@ -32,12 +30,3 @@ def torch_device(name: str) -> str | None:
 def backend(device: str | None) -> str:
     """Name what computes, for the record."""
     return "numpy-cpu" if device is None else f"torch-{device.partition(':')[0]}"
-
-
-def _has_cuda_driver() -> bool:
-    """Look for a driver without importing PyTorch, which takes seconds."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True

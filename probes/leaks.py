@@ -163,7 +163,8 @@ def n_cells(thumbnails: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     shares = _detail(np.log1p(thumbnails)).astype(np.float64) ** 2  # of unit vectors: they sum to 1
     total = (shares**2).sum(axis=1)
-    return np.divide(1.0, total, out=total.copy(), where=total != 0)
+    cells: NDArray[np.float64] = np.divide(1.0, total, out=total.copy(), where=total != 0)
+    return cells
 
 
 def sky_copies(coordinates: NDArray[np.float64], *, arcseconds: float = ARCSECOND) -> I64:

@@ -162,12 +162,12 @@ def test_takes_a_gpu_where_there_is_one(monkeypatch):
     x = matrix(100, 70)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(pca, "_has_cuda_driver", lambda: True)
+    monkeypatch.setattr(pca, "has_cuda_driver", lambda: True)
     assert pca._torch_device("auto", 64).type == "cuda"
     assert pca._torch_device("auto", 63) is None
     assert pca._torch_device("cuda", 2).type == "cuda"
     assert PCA(device="cpu").fit(x).backend_ == "numpy"
-    monkeypatch.setattr(pca, "_has_cuda_driver", lambda: False)
+    monkeypatch.setattr(pca, "has_cuda_driver", lambda: False)
     assert pca._torch_device("auto", 64) is None
 
 
