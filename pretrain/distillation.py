@@ -78,7 +78,9 @@ class Distillation(Objective):
         centres = cluster_directions(z - z.mean(dim=0), k, seed=options.seed)
         self.head.last.weight[:k] = centres.to(z.device)
         # Every process has found the same, up to the order of sums.
-        self.head.load_state_dict(agreed(self.head.state_dict()))
+        self.head.load_state_dict(
+            agreed({name: value.cpu() for name, value in self.head.state_dict().items()})
+        )
         self.teacher_head.load_state_dict(self.head.state_dict())
         if options.centering == "mean":
             self.criterion.center.copy_(self.head(x).mean(dim=0))
