@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT, COLUMNS = 300, 170, 3
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 30, 24
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 30, 24
 
 
 def draw_curves(log: Sequence[dict[str, float]], *, kept: int | None = None) -> str:
@@ -52,7 +52,11 @@ def _panel(name: str, points: list[tuple[float, float]], epochs: float, kept: in
         f'<text x="{LEFT - 5}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.3g}</text>'
         for t in ticks
     ]
-    parts += [f'<text x="{x(e):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{e:g}</text>' for e in (0, epochs)]
+    below = {0.0: "0", epochs / 2: "epoch", epochs: f"{epochs:g}"}
+    parts += [
+        f'<text x="{x(e):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{text}</text>'
+        for e, text in below.items()
+    ]
     if kept is not None:
         parts.append(
             f'<line x1="{x(kept):.1f}" x2="{x(kept):.1f}" y1="{TOP}" y2="{bottom}" stroke="#999" '

@@ -21,8 +21,8 @@ def test_a_panel_for_each_column_with_a_point_for_each_value():
         for name in panels
     ]
     (fall_x, rise_x) = ([x for x, _ in line] for line in points)
-    assert fall_x == [(52 + 288) / 2, 288.0]
-    assert rise_x == [52.0, 288.0]
+    assert fall_x == [(62 + 288) / 2, 288.0]
+    assert rise_x == [62.0, 288.0]
     assert points[0][0][1] < points[0][1][1]  # y grows downwards
     assert points[1][0][1] > points[1][1][1]
     titles = [t.text for t in panels["rankme"].iter(SVG + "title")]
