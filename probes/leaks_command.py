@@ -93,12 +93,13 @@ def describe(leaks: Leaks, splits: Sequence[Split], n: int) -> dict[str, Any]:
 def _splits(file: FeatureFile, options: ProbeOptions) -> tuple[Split, ...]:
     from probes.division import draw_splits, usable_labels
 
-    if file.rows.labels is None or (file.rows.labels < 0).all():
-        note(f"{file.path}: no labels stored, so no split is drawn.")
+    labels = file.rows.labels
+    if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
+        note(f"{file.path}: no labels of two classes, so no split is drawn.")
         return ()
     notes: list[str] = []
-    labels, _ = usable_labels(file, notes)
-    splits = draw_splits(file.rows, labels, options, notes)
+    usable, _ = usable_labels(file, notes)
+    splits = draw_splits(file.rows, usable, options, notes)
     for line in notes:
         note(line)
     return splits

@@ -220,3 +220,12 @@ def test_without_images_it_says_what_was_not_checked(make_file, capsys):
     out, err = capsys.readouterr()
     assert out.count("not checked") == 3
     assert "doesn't record its dataset" in err
+
+
+def test_one_class_can_be_checked_and_not_divided(tmp_path, capsys):
+    rows = Rows(np.array(["a", "b", "c"]), np.zeros(3, np.int64), ("galaxy",))
+    path = write_features(tmp_path / "one.h5", np.ones((3, 2), np.float32), rows)
+    assert main(["leaks", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["found"]["identical"] == {"pairs": 2, "test_rows": None}
+    assert "no labels of two classes, so no split is drawn" in err
