@@ -62,7 +62,7 @@ class Distillation(Objective):
         mean something. Prototypes beyond the number of images stay random.
         """
         options = self.options
-        if options.starting_prototypes != "kmeans":
+        if options.prototype_start != "kmeans":
             return
         rows = batches.rows[: ROWS_PER_PROTOTYPE * options.prototypes]
         generator = torch.Generator(batches.device).manual_seed(options.seed)

@@ -9,7 +9,7 @@ from embedkit.errors import UsageError
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
-PROTOTYPE_STARTS = ("kmeans", "random")
+PROTOTYPE_STARTS = ("random", "kmeans")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
 
@@ -72,8 +72,7 @@ class PretrainOptions:
     prototypes
         Outputs of DINO's projection head.
     prototype_start
-        Where they begin: ``kmeans`` puts them on clusters of the images, ``random`` is DINO's own. None takes
-        the former for LoRA, which has features worth clustering, and the latter else.
+        Where they begin: ``random`` is DINO's own, ``kmeans`` puts them on clusters of the images.
     centering
         How DINO's prototypes are kept in use: ``mean`` or ``sinkhorn``.
     teacher_temperature
@@ -109,7 +108,7 @@ class PretrainOptions:
     weight_decay: float = 0.04
     momentum: float | None = None
     prototypes: int = 1024
-    prototype_start: str | None = None
+    prototype_start: str = "random"
     centering: str = "mean"
     teacher_temperature: float = 0.07
     koleo: float = 0.0
@@ -130,7 +129,7 @@ class PretrainOptions:
             ("--view-preset", self.views, PRESETS),
             ("--noise", self.noise, NOISES),
             ("--centering", self.centering, CENTERINGS),
-            ("--prototype-start", self.starting_prototypes, PROTOTYPE_STARTS),
+            ("--prototype-start", self.prototype_start, PROTOTYPE_STARTS),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
@@ -173,11 +172,6 @@ class PretrainOptions:
         if self.lr is not None:
             return self.lr
         return 1e-3 if self.low_rank else 5e-4
-
-    @property
-    def starting_prototypes(self) -> str:
-        """Where the prototypes begin."""
-        return self.prototype_start or ("kmeans" if self.low_rank else "random")
 
     @property
     def distils(self) -> bool:

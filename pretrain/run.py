@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
     group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")
     group.add_argument(
-        "--prototype-start", help=f"DINO: {', '.join(PROTOTYPE_STARTS)} (default: kmeans with LoRA)"
+        "--prototype-start", default=default.prototype_start, help="DINO: " + ", ".join(PROTOTYPE_STARTS)
     )
     group.add_argument("--centering", default=default.centering, help="DINO: " + ", ".join(CENTERINGS))
     group.add_argument(

@@ -192,7 +192,7 @@ def test_prototypes_begin_at_clusters_of_the_images(images, weights, tmp_path, c
     assert float(seen["kmeans"]["teacher_entropy"]) < 0.8 * float(seen["random"]["teacher_entropy"])
     assert seen["kmeans"]["rankme"] == seen["random"]["rankme"]  # the features are the same
     assert main(command(images, weights, tmp_path / "x", "--prototype-start", "pca")) == 2
-    assert "--prototype-start pca: unknown. Known: kmeans, random." in capsys.readouterr().err
+    assert "--prototype-start pca: unknown. Known: random, kmeans." in capsys.readouterr().err
 
 
 def losses(folder):
