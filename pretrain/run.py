@@ -114,8 +114,8 @@ def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
     from pretrain.page import draw_page
     from pretrain.trainer import Run
 
-    backbone = load_backbone(backbone_from_args(args))
     dataset = dataset_from_args(args)
+    backbone = load_backbone(backbone_from_args(args))
     frames = read_frames(dataset, backbone.preprocessing)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.show_views:
