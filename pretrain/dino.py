@@ -13,13 +13,7 @@ from pretrain.ranks import gather, own_part
 
 
 class DINOHead(nn.Module):
-    """MLP, L2 normalisation, and a last layer whose rows have length 1.
-
-    The features are shifted and scaled first, by nothing unless `standardise` is called.
-    """
-
-    shift: torch.Tensor
-    scale: torch.Tensor
+    """MLP, L2 normalisation, and a last layer whose rows have length 1."""
 
     def __init__(self, d: int, prototypes: int, *, hidden: int = 1024, bottleneck: int = 256) -> None:
         super().__init__()
@@ -31,21 +25,10 @@ class DINOHead(nn.Module):
             nn.Linear(hidden, bottleneck),
         )
         self.last = nn.Linear(bottleneck, prototypes, bias=False)
-        self.register_buffer("shift", torch.zeros(d))
-        self.register_buffer("scale", torch.ones(d))
-
-    def standardise(self, features: torch.Tensor) -> None:
-        """From now on scale features to mean 0 and variance 1, as they are in these (n, d)."""
-        self.shift.copy_(features.mean(dim=0))
-        self.scale.copy_(1 / features.std(dim=0).clamp_min(1e-6))
-
-    def bottleneck(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, d) -> (b, bottleneck) of length 1."""
-        return F.normalize(self.mlp((x - self.shift) * self.scale), dim=-1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(b, d) -> (b, prototypes) logits."""
-        return F.linear(self.bottleneck(x), F.normalize(self.last.weight, dim=-1))
+        return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.last.weight, dim=-1))
 
 
 class DINOLoss(nn.Module):

@@ -8,14 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedkit import console
-from pretrain.batches import Batch, Batches
+from pretrain.batches import Batch
 from pretrain.dino import DINOHead, DINOLoss
 from pretrain.monitors import teacher_monitors
 from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
-from pretrain.prototypes import ROWS_PER_PROTOTYPE, cluster_directions
-from pretrain.ranks import agreed
 from pretrain.schedules import cosine, teacher_momentum
 
 FIRST_TEMPERATURE = 0.04  # the teacher's, as DINO's, rising over the first third of the steps
@@ -52,38 +49,6 @@ class Distillation(Objective):
             "teacher": self.evaluated,
             "teacher_head": self.teacher_head,
         }
-
-    @torch.no_grad()
-    def start(self, batches: Batches) -> None:
-        """Put the prototypes on clusters of the images, if the options say so.
-
-        Features of trained weights lie close together far from the origin, so a random head says nearly the
-        same of every image. Scaled, and with prototypes that already divide the images, its first answers
-        mean something. Prototypes beyond the number of images stay random.
-        """
-        options = self.options
-        if options.prototype_start != "kmeans":
-            return
-        rows = batches.rows[: ROWS_PER_PROTOTYPE * options.prototypes]
-        generator = torch.Generator(batches.device).manual_seed(options.seed)
-        features, model = [], self.student.eval()
-        with console.progress("start", len(rows), unit="images") as advance:
-            for part in torch.split(rows, options.batch_size):
-                features.append(self.features(model, batches.look(part, generator)))
-                advance(len(part))
-        x = torch.cat(features)
-        self.head.standardise(x)
-        z = self.head.bottleneck(x)
-        k = min(options.prototypes, len(z))
-        centres = cluster_directions(z - z.mean(dim=0), k, seed=options.seed)
-        self.head.last.weight[:k] = centres.to(z.device)
-        # Every process has found the same, up to the order of sums.
-        self.head.load_state_dict(
-            agreed({name: value.cpu() for name, value in self.head.state_dict().items()})
-        )
-        self.teacher_head.load_state_dict(self.head.state_dict())
-        if options.centering == "mean":
-            self.criterion.center.copy_(self.head(x).mean(dim=0))
 
     @torch.no_grad()
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:

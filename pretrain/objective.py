@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from embedkit.device import native_bf16
-from pretrain.batches import Batch, Batches
+from pretrain.batches import Batch
 from pretrain.koleo import koleo_loss
 from pretrain.options import PretrainOptions
 from pretrain.ranks import gather
@@ -46,9 +46,6 @@ class Objective(ABC):
         self.plain = deepcopy(self.evaluated).cpu()
         models = self.modules().values()
         shard([model for model in models if any(True for _ in model.parameters())], self.device)
-
-    def start(self, batches: Batches) -> None:  # noqa: B027
-        """Do what comes before the first step of a run that does not go on from a checkpoint."""
 
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
         """Return targets that the parts of a batch share, one for each full view; none by default."""

@@ -9,7 +9,6 @@ from embedkit.errors import UsageError
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
-PROTOTYPE_STARTS = ("random", "kmeans")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
 
@@ -71,8 +70,6 @@ class PretrainOptions:
         Of the teacher at the start, rising to 1; None takes one that forgets the start in the given steps.
     prototypes
         Outputs of DINO's projection head.
-    prototype_start
-        Where they begin: ``random`` is DINO's own, ``kmeans`` puts them on clusters of the images.
     centering
         How DINO's prototypes are kept in use: ``mean`` or ``sinkhorn``.
     teacher_temperature
@@ -108,7 +105,6 @@ class PretrainOptions:
     weight_decay: float = 0.04
     momentum: float | None = None
     prototypes: int = 1024
-    prototype_start: str = "random"
     centering: str = "mean"
     teacher_temperature: float = 0.07
     koleo: float = 0.0
@@ -129,7 +125,6 @@ class PretrainOptions:
             ("--view-preset", self.views, PRESETS),
             ("--noise", self.noise, NOISES),
             ("--centering", self.centering, CENTERINGS),
-            ("--prototype-start", self.prototype_start, PROTOTYPE_STARTS),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")

@@ -11,16 +11,7 @@ from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
 from embedkit.extract_command import add_backbone_arguments, backbone_from_args
-from pretrain.options import (
-    CENTERINGS,
-    LORA_TARGETS,
-    METHODS,
-    NOISES,
-    PRESETS,
-    PROTOTYPE_STARTS,
-    LoRA,
-    PretrainOptions,
-)
+from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, NOISES, PRESETS, LoRA, PretrainOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -44,9 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
     group.add_argument("--weight-decay", type=float, default=default.weight_decay)
     group.add_argument("--momentum", type=float, help="of the teacher (default: fits the number of steps)")
     group.add_argument("--prototypes", type=int, default=default.prototypes, help="DINO: outputs of the head")
-    group.add_argument(
-        "--prototype-start", default=default.prototype_start, help="DINO: " + ", ".join(PROTOTYPE_STARTS)
-    )
     group.add_argument("--centering", default=default.centering, help="DINO: " + ", ".join(CENTERINGS))
     group.add_argument(
         "--teacher-temperature", type=float, default=default.teacher_temperature, help="DINO: the final one"

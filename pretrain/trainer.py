@@ -90,8 +90,6 @@ class Run:
         self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
         self.steps = self.batches.steps_per_epoch * options.epochs
         self.objective = build_objective(backbone, options, device, steps=self.steps)
-        if not (folder / CHECKPOINT).exists():
-            self.objective.start(self.batches)
         if options.shard:
             self.objective.shard()
         self.keys = key_masks(self.objective.student) if options.lora.targets == "qv" else []

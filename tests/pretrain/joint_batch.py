@@ -20,10 +20,10 @@ BASE = PretrainOptions(
 )
 RUNS = {
     "vicreg": replace(BASE, method="vicreg"),
-    "sinkhorn": replace(BASE, centering="sinkhorn", train_norms=True, prototype_start="kmeans"),
+    "sinkhorn": replace(BASE, centering="sinkhorn", train_norms=True),
     "mean": replace(BASE, koleo=0.0, accumulate=2, lr=5e-5),
     "sharded": replace(BASE, method="dino", lr=1e-4, centering="sinkhorn", shard=True),
-    "sharded-lora": replace(BASE, unfreeze_blocks=1, lora=LoRA(4, 8), prototype_start="kmeans", shard=True),
+    "sharded-lora": replace(BASE, unfreeze_blocks=1, lora=LoRA(4, 8), centering="sinkhorn", shard=True),
 }
 
 

@@ -10,7 +10,6 @@ from embedkit.errors import EmbedkitError, UsageError
 from pretrain.dino import DINOHead, DINOLoss, sinkhorn
 from pretrain.koleo import koleo_loss
 from pretrain.monitors import check_collapse, feature_monitors, rankme, teacher_monitors
-from pretrain.prototypes import cluster_directions
 from pretrain.schedules import cosine, initial_share, teacher_momentum
 from pretrain.vicreg import vicreg_loss
 
@@ -71,23 +70,6 @@ def test_the_head_gives_cosines_with_prototypes():
     logits = DINOHead(5, 7)(torch.randn(11, 5))
     assert logits.shape == (11, 7)
     assert logits.abs().max() <= 1 + 1e-6
-
-
-def test_a_standardised_head_sees_mean_0_and_variance_1():
-    head, x = DINOHead(5, 7), 3 + 0.1 * torch.randn(50, 5)
-    head.standardise(x)
-    z = (x - x.mean(dim=0)) / x.std(dim=0)
-    torch.testing.assert_close(head.bottleneck(x), torch.nn.functional.normalize(head.mlp(z), dim=1))
-
-
-def test_first_prototypes_are_the_directions_of_planted_groups():
-    generator = torch.Generator().manual_seed(0)
-    groups = torch.nn.functional.normalize(torch.randn(6, 16, generator=generator), dim=1)
-    lengths = 1 + 9 * torch.rand(600, 1, generator=generator)  # which must not matter
-    z = lengths * (groups.repeat(100, 1) + 0.05 * torch.randn(600, 16, generator=generator))
-    centres = cluster_directions(z, 12, seed=0)
-    torch.testing.assert_close(centres.norm(dim=1), torch.ones(12))
-    assert (groups @ centres.T).amax(dim=1).min() > 0.99  # each group has one
 
 
 def test_vicreg_is_equation_6_of_the_paper():

@@ -181,20 +181,6 @@ def test_killed_and_resumed_gives_the_same_losses(images, weights, tmp_path, cap
     assert losses(killed) == losses(whole)
 
 
-def test_prototypes_begin_at_clusters_of_the_images(images, weights, tmp_path, capsys):
-    """What the teacher says before the first step: much of each image, and of all prototypes."""
-    seen = {}
-    for start in ("kmeans", "random"):
-        line = command(images, weights, tmp_path / start, "--epochs", "1", "--prototype-start", start)
-        assert main(line) == 0
-        header, first, *_ = (tmp_path / start / "log.csv").read_text().splitlines()
-        seen[start] = dict(zip(header.split(","), first.split(","), strict=True))
-    assert float(seen["kmeans"]["teacher_entropy"]) < 0.8 * float(seen["random"]["teacher_entropy"])
-    assert seen["kmeans"]["rankme"] == seen["random"]["rankme"]  # the features are the same
-    assert main(command(images, weights, tmp_path / "x", "--prototype-start", "pca")) == 2
-    assert "--prototype-start pca: unknown. Known: random, kmeans." in capsys.readouterr().err
-
-
 def losses(folder):
     return [line.split(",")[1] for line in (folder / "log.csv").read_text().splitlines()]
 
