@@ -15,7 +15,7 @@ import numpy as np
 from clustering.options import ClusterOptions
 from clustering.run import cluster
 from embedkit.errors import EmbedkitError
-from embedkit.store import FeatureFile
+from embedkit.files.store import FeatureFile
 
 RULE = "view-whiten:power=0.25+neighbor-whiten"
 

@@ -3,8 +3,9 @@
     python benchmarks/extract.py FOLDER [--n 256] [--rounds 3] [--backbone vit_small_patch16_224]
 
 FOLDER holds real image files. In each round, in turn: the common loop (timm, a DataLoader of PIL images,
-fp32, batches of 32), `embedkit.extract` with every default, and the bare forward pass at the precision that
-embedkit chose, its batch already in memory. Prints images/s and the two ratios, as medians over the rounds.
+fp32, batches of 32), `embedkit.extraction.extract` with every default, and the bare forward pass at the
+precision that embedkit chose, its batch already in memory. Prints images/s and the two ratios, as medians
+over the rounds.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from embedkit.backbones import BackboneSpec
+from embedkit.backbones.load import BackboneSpec
+from embedkit.computing.device import PRECISIONS, choose_device, describe_device
 from embedkit.datasets import load_dataset
-from embedkit.device import PRECISIONS, choose_device, describe_device
-from embedkit.extract import extract
-from embedkit.job import ExtractOptions, Job, model_in
+from embedkit.extraction.extract import extract
+from embedkit.extraction.job import ExtractOptions, Job, model_in
 
 
 class Images(torch.utils.data.Dataset):

@@ -44,7 +44,7 @@ def fit(method: str, x: Rows, size: int) -> NDArray[np.int64]:
 
         options = {"algorithm": "prims_kdtree"} if method == "package, exact" else {}
         return hdbscan.HDBSCAN(min_cluster_size=size, **options).fit(x).labels_
-    from clustering.exact_hdbscan import exact_hdbscan
+    from clustering.density.exact_hdbscan import exact_hdbscan
 
     return exact_hdbscan(x, min_cluster_size=size, method=method).labels_
 

@@ -14,9 +14,9 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.linear import LinearProbe
-from probes.scores import score_predictions
-from probes.splits import stratified_split
+from embedkit.scoring.class_scores import score_predictions
+from embedkit.scoring.splits import stratified_split
+from probes.kinds.linear import LinearProbe
 
 NAMES = ("a", "b", "c")
 

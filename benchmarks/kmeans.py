@@ -1,4 +1,4 @@
-"""k-means: `clustering.kmeans` against scikit-learn's `KMeans(n_init=10)`, inertia and time.
+"""k-means: `clustering.kmeans.kmeans` against scikit-learn's `KMeans(n_init=10)`, inertia and time.
 
     python benchmarks/kmeans.py
     python benchmarks/kmeans.py --features gz1.h5 --pca 64
@@ -33,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans as SklearnKMeans
 
-from clustering.kmeans import KMeans
-from embedkit.pca import PCA
-from embedkit.rows import Rows as FileRows
-from embedkit.store import FeatureFile, write_features
+from clustering.kmeans.kmeans import KMeans
+from embedkit.files.rows import Rows as FileRows
+from embedkit.files.store import FeatureFile, write_features
+from embedkit.preparing.pca import PCA
 
 Rows = NDArray[np.float32]
 

@@ -81,7 +81,7 @@ def run_one(args: argparse.Namespace) -> None:
 def rows(args: argparse.Namespace) -> NDArray[np.float32]:
     """Return real features, or ones with the falling spectrum and the common part of a network's."""
     if args.features:
-        from embedkit.store import FeatureFile
+        from embedkit.files.store import FeatureFile
 
         with FeatureFile(args.features) as file:
             return file.read(file.ok)
@@ -93,7 +93,7 @@ def rows(args: argparse.Namespace) -> NDArray[np.float32]:
 def searches(name: str, x: NDArray[np.float32], k: int) -> Callable[[int], NDArray[np.int64]]:
     """Return a function that searches the first n rows among themselves; it imports its own package only."""
     if name == "embedkit":
-        from probes.neighbours import nearest
+        from probes.neighbours.search import nearest
 
         def ours(n: int) -> NDArray[np.int64]:
             some = x[:n]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from probes.leaks import exact_copies, fingerprint, near_copies
+from probes.leaks.leaks import exact_copies, fingerprint, near_copies
 
 N = 100
 

@@ -1,4 +1,4 @@
-"""PCA at 95 % of the variance: `embedkit.pca` against scikit-learn's full SVD, time and agreement.
+"""PCA at 95 % of the variance: `embedkit.preparing.pca` against scikit-learn's full SVD, time and agreement.
 
     python benchmarks/pca.py
     python benchmarks/pca.py --features gz1.h5
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 
-from embedkit.pca import PCA
-from embedkit.store import FeatureFile
+from embedkit.files.store import FeatureFile
+from embedkit.preparing.pca import PCA
 
 SEPARATION = 0.01
 

@@ -18,9 +18,9 @@ from statistics import median
 
 import torch
 
-from embedkit.backbones import BackboneSpec, load_backbone
-from embedkit.device import choose_device, describe_device
-from embedkit.preprocess import Overrides
+from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.computing.device import choose_device, describe_device
+from embedkit.images.preprocess import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
 

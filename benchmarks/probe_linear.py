@@ -22,9 +22,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from embedkit.store import FeatureFile
-from probes.linear import C_GRID, LinearProbe
-from probes.splits import stratified_split
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.splits import stratified_split
+from probes.kinds.linear import C_GRID, LinearProbe
 
 
 def synthetic(n: int, d: int, c: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

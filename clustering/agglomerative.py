@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.memberships import distances_to, memberships
+from clustering.kmeans.memberships import distances_to, memberships
 from embedkit.errors import DataError
-from embedkit.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix
 
 LINKAGES = ("ward", "average", "complete", "single")
 # All pairs of rows are held in float64: 3.4 GiB at this many.

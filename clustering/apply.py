@@ -17,9 +17,9 @@ from clustering.output import write_assignments
 from clustering.run import ClusterRun, readable_rows
 from clustering.scores import NO_SOFT, internal_scores, labelled_scores, macro_roc_auc
 from embedkit.errors import DataError, EmbedkitError
-from embedkit.identity import check_alike
-from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
-from embedkit.store import FeatureFile, file_sha256
+from embedkit.files.identity import check_alike
+from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
+from embedkit.files.store import FeatureFile, file_sha256
 
 N_BOOTSTRAP = 1000
 N_PERMUTATIONS = 200

@@ -14,13 +14,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from clustering.kmeans import KMeans
+from clustering.kmeans.kmeans import KMeans
 from clustering.matching import I64
 from clustering.stability import cluster_stability
 from clustering.tracking import F64, Tracking, agreement, track
 from embedkit.errors import DataError, UsageError
-from embedkit.matrix import check_finite
-from embedkit.pca import PCA
+from embedkit.preparing.matrix import check_finite
+from embedkit.preparing.pca import PCA
 
 N_ROWS = 5000
 N_REDUCED = 10

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clustering.exact_hdbscan import exact_hdbscan
+from clustering.density.exact_hdbscan import exact_hdbscan
 from clustering.matching import I64
 from clustering.tracking import F64, Tracking, agreement, track
 from embedkit.errors import DataError, UsageError
-from embedkit.matrix import check_finite
+from embedkit.preparing.matrix import check_finite
 
 SIZE_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)
 MIN_SAMPLES = (1, 2, 5, 10, 20, 50)

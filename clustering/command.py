@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from clustering.options import ALL, AUTO, PREP, SETTINGS, ClusterOptions, flag
 from embedkit.console import note, print_json, print_table
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.results import RESULTS_FILE
+from embedkit.files.results import RESULTS_FILE
 
 if TYPE_CHECKING:
     from clustering.run import ClusterRun

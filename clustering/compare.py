@@ -12,7 +12,7 @@ import numpy as np
 from clustering.options import ALL, SETTINGS, ClusterOptions
 from clustering.run import ClusterRun, cluster
 from embedkit.errors import EmbedkitError
-from embedkit.store import FeatureFile
+from embedkit.files.store import FeatureFile
 
 if TYPE_CHECKING:
     from clustering.choose import KChoice

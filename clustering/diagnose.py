@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.explain import explain
-from clustering.image_statistics import ImageStatistics, image_statistics
+from clustering.checks.explain import explain
+from clustering.checks.image_statistics import ImageStatistics, image_statistics
 from clustering.run import ClusterRun
 from embedkit.console import progress
+from embedkit.datasets.source_images import SourceImages
 from embedkit.errors import EmbedkitError
-from embedkit.source_images import SourceImages
-from embedkit.store import FeatureFile
+from embedkit.files.store import FeatureFile
 
 # So many images are decoded; at 5 to 9 ms each.
 N_IMAGES = 2000

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch.nn.functional import gelu
 
-from embedkit.matrix import BLOCK
+from embedkit.preparing.matrix import BLOCK
 
 # The paper's heads have 512 and 256 units; the temperature is its own.
 HIDDEN, BOTTLENECK = 64, 64

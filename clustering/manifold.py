@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.distances import Frame, Points, nearest
+from clustering.density.distances import Frame, Points, nearest
 from embedkit.errors import DataError
-from embedkit.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix
 
 F32 = NDArray[np.float32]
 MIN_ROWS = 5

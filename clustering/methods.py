@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from clustering.agglomerative import Agglomerative
 from clustering.choose_hdbscan import MIN_SAMPLES, DensityChoice, choose_density, default_sizes
-from clustering.density import HDBSCAN
-from clustering.kmeans import KMeans, n_restarts
+from clustering.density.hdbscan import HDBSCAN
+from clustering.kmeans.kmeans import KMeans, n_restarts
 from clustering.manifold import UMAP
 from clustering.mixture import GMM
 from clustering.options import AUTO, Settings
 from clustering.temi import BATCH, EPOCHS, MIN_STEPS, TEMI
 from embedkit.errors import DataError
-from embedkit.matrix import BLOCK
-from embedkit.results import Metric
+from embedkit.files.results import Metric
+from embedkit.preparing.matrix import BLOCK
 
 N_INIT_GMM = 3
 # Soft assignments of up to so many numbers are kept, half a GiB: 67,000 rows and 1,000 clusters.

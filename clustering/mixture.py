@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from embedkit.errors import DataError
-from embedkit.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix
 
 COVARIANCES = ("full", "tied", "diag", "spherical")
 # Added to every variance, as a part of the mean variance of the columns: scikit-learn's 1e-6 is absolute, and

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from clustering.agglomerative import Agglomerative
-from clustering.density import HDBSCAN
-from clustering.kmeans import KMeans
+from clustering.density.hdbscan import HDBSCAN
+from clustering.kmeans.kmeans import KMeans
 from clustering.manifold import UMAP
 from clustering.methods import Model
 from clustering.mixture import GMM
 from clustering.temi import TEMI
-from embedkit.model_file import ModelFormat, read_arrays
-from embedkit.preparation import Prepared
+from embedkit.files.model_file import ModelFormat, read_arrays
+from embedkit.preparing.preparation import Prepared
 
 FORMAT = ModelFormat(
     "embedkit-cluster-model",

@@ -98,7 +98,7 @@ class ClusterOptions(Settings):
     method
         A name in `SETTINGS`, or ``all`` for `clustering.compare.compare`.
     prep
-        What is done to the features first; see `embedkit.preparation.Preparation.parse`.
+        What is done to the features first; see `embedkit.preparing.preparation.Preparation.parse`.
     seed
         Of the restarts, and of resamples and permutations in the scores.
     seeds
@@ -107,7 +107,7 @@ class ClusterOptions(Settings):
     stability
         Look every cluster up in 20 bootstrap resamples; see `clustering.stability.cluster_stability`.
     explain
-        Say why the clustering scores as it does; see `clustering.explain.explain`.
+        Say why the clustering scores as it does; see `clustering.checks.explain.explain`.
     k
         Number of clusters; by default that of the classes present. ``auto`` picks it from 2 to 12 without
         labels, see `clustering.choose.choose_k`.
@@ -126,7 +126,7 @@ class ClusterOptions(Settings):
     explain: bool = False
 
     def __post_init__(self) -> None:
-        from embedkit.preparation_steps import Preparation
+        from embedkit.preparing.steps import Preparation
 
         if self.method not in (*SETTINGS, ALL):
             raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(SETTINGS)}, or {ALL}.")

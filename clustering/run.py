@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from clustering.options import ALL, AUTO, SETTINGS, ClusterOptions
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.results import Metric, Result, result_provenance
-from embedkit.store import FeatureFile
+from embedkit.files.results import Metric, Result, result_provenance
+from embedkit.files.store import FeatureFile
 
 if TYPE_CHECKING:
     from clustering.checks.findings import Diagnosis
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clustering.choose_hdbscan import DensityChoice
     from clustering.methods import Assigned, Clusters
     from clustering.scores import LabelledScores
-    from embedkit.preparation import Prepared
+    from embedkit.preparing.preparation import Prepared
 
 # What -k auto tries; more are rarely told apart by evidence without labels.
 MOST_K = 12
@@ -127,8 +127,8 @@ def cluster(
 def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | None) -> ClusterRun:
     from clustering.methods import METHODS
     from clustering.scores import internal_scores, labelled_scores
-    from embedkit.preparation import prepare, view_whiten_hint
-    from embedkit.preparation_steps import Preparation
+    from embedkit.preparing.preparation import prepare, view_whiten_hint
+    from embedkit.preparing.steps import Preparation
 
     notes: list[str] = []
     index, labels = readable_rows(file, notes)

@@ -20,7 +20,7 @@ from sklearn.metrics.cluster import expected_mutual_information
 
 from clustering.matching import I64, Matching, match_clusters, match_table
 from embedkit.errors import DataError
-from embedkit.results import Metric
+from embedkit.files.results import Metric
 
 F64 = NDArray[np.float64]
 N_BOOTSTRAP = 1000

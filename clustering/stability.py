@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from clustering.matching import I64
 from embedkit.errors import DataError, EmbedkitError
-from embedkit.matrix import check_finite
+from embedkit.preparing.matrix import check_finite
 
 F64 = NDArray[np.float64]
 # Hennig's reading of the mean similarity: above STABLE a cluster is there, below DISSOLVED it is not.

@@ -13,7 +13,7 @@ from clustering.choose_hdbscan import DensityChoice
 from clustering.compare import Comparison, beats_chance, score_name
 from clustering.run import ClusterRun
 from embedkit.console import print_table
-from embedkit.results import Metric
+from embedkit.files.results import Metric
 
 _TITLES = {
     "accuracy": "matched accuracy",

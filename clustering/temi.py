@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.distances import Frame, Points, nearest
+from clustering.density.distances import Frame, Points, nearest
 from clustering.heads import Heads, head_loss, move_towards, over_pairs, pair_loss, probabilities
-from embedkit.device import choose_device
+from embedkit.computing.device import choose_device
 from embedkit.errors import DataError
-from embedkit.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix
 
 # Smaller batches than the paper's (512 to 1,024 rows) and a higher rate: 16 heads take 20 ms a step at d = 30
 # on one core, and 55 ms at d = 768. Momenta and decay are the paper's.

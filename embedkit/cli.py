@@ -38,20 +38,26 @@ class Verb:
 
 
 VERBS = {
-    "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.run:configure"),
-    "extract": Verb("turn images into a feature file", "embedkit.extract_command:configure"),
-    "verify": Verb("check a feature file against its schema and its images", "embedkit.verify:configure"),
+    "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.command:configure"),
+    "extract": Verb("turn images into a feature file", "embedkit.extraction.command:configure"),
+    "verify": Verb(
+        "check a feature file against its schema and its images", "embedkit.extraction.verify:configure"
+    ),
     "cluster": Verb("find structure in a feature file without labels", "clustering.command:configure"),
     "probe": Verb("measure what labels can read out of a feature file", "probes.command:configure"),
-    "leaks": Verb("find copies of one image across a split", "probes.leaks_command:configure"),
-    "quality": Verb("judge feature files without labels", "embedkit.quality_command:configure"),
+    "leaks": Verb("find copies of one image across a split", "probes.leaks.command:configure"),
+    "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
     "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
-    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard_command:configure"),
-    "compare": Verb("say which of two feature files is better, and at what", "embedkit.compare:configure"),
-    "bench": Verb("extract, cluster, probe and rank in one resumable run", "embedkit.bench:configure"),
-    "demo": Verb("run the whole of it on real radio galaxies", "embedkit.demo:configure"),
+    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard.command:configure"),
+    "compare": Verb(
+        "say which of two feature files is better, and at what", "embedkit.workflows.compare:configure"
+    ),
+    "bench": Verb(
+        "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"
+    ),
+    "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
     "doctor": Verb("show versions, device and what is missing", "embedkit.doctor:configure"),
 }
 

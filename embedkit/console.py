@@ -43,7 +43,7 @@ def print_table(table: Table) -> None:
 
 def print_json(value: Any) -> None:
     """Print one strict JSON document on stdout; a NaN or infinity becomes null."""
-    from embedkit.results import strict
+    from embedkit.strict_json import strict
 
     print(json.dumps(strict(value), indent=2, default=str, allow_nan=False))
 

@@ -118,7 +118,7 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
 def _device() -> Finding:
     import torch
 
-    from embedkit.device import choose_device, describe_device
+    from embedkit.computing.device import choose_device, describe_device
 
     device = choose_device("auto")
     fix = ""
@@ -128,7 +128,7 @@ def _device() -> Finding:
 
 
 def _precision() -> Finding:
-    from embedkit.device import choose_device, native_bf16
+    from embedkit.computing.device import choose_device, native_bf16
 
     if native_bf16(choose_device("auto")):
         return Finding("precision auto", "bf16, where its features agree with fp32 on the first batch")
@@ -149,8 +149,8 @@ def _faiss() -> Finding:
 def _hub() -> Finding:
     import huggingface_hub.constants as hub
 
-    from embedkit.backbones import DEFAULT_BACKBONE
-    from embedkit.hub import hub_reachable, in_cache
+    from embedkit.backbones.hub import hub_reachable, in_cache
+    from embedkit.backbones.load import DEFAULT_BACKBONE
 
     cached = in_cache(DEFAULT_BACKBONE)
     where = f"{hub.ENDPOINT}; cache {hub.HF_HUB_CACHE}"

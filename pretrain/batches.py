@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from embedkit.preprocess import Preprocessing
+from embedkit.images.preprocess import Preprocessing
 from pretrain.options import PretrainOptions
 from pretrain.views import Frames, make_views, preset_of
 

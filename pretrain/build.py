@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from embedkit.backbones import Backbone
+from embedkit.backbones.load import Backbone
 from embedkit.errors import UsageError
 from pretrain import ranks
 from pretrain.distillation import Distillation

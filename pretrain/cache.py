@@ -10,8 +10,8 @@ import torch
 
 from embedkit import console
 from embedkit.datasets import Dataset
-from embedkit.images import center, decode
-from embedkit.preprocess import Preprocessing
+from embedkit.images.decode import center, decode
+from embedkit.images.preprocess import Preprocessing
 
 MARGIN = 1.6  # a turned and zoomed out view of the region reaches this far
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from embedkit.preprocess import Preprocessing
+from embedkit.images.preprocess import Preprocessing
 from pretrain.options import PretrainOptions
 from pretrain.views import Frames, make_views, preset_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedkit.device import native_bf16
+from embedkit.computing.device import native_bf16
 from pretrain.batches import Batch
 from pretrain.koleo import koleo_loss
 from pretrain.options import PretrainOptions

@@ -10,7 +10,7 @@ from embedkit import console
 from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
-from embedkit.extract_command import add_backbone_arguments, backbone_from_args
+from embedkit.extraction.command import add_backbone_arguments, backbone_from_args
 from pretrain.options import CENTERINGS, LORA_TARGETS, METHODS, NOISES, PRESETS, LoRA, PretrainOptions
 
 
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, options: PretrainOptions) -> None:
-    from embedkit.backbones import load_backbone
-    from embedkit.checkpoints import sizeless_sha256
+    from embedkit.backbones.checkpoints import sizeless_sha256
+    from embedkit.backbones.load import load_backbone
     from pretrain import ranks
     from pretrain.artefact import merge, save_adapter, save_checkpoint
     from pretrain.cache import read_frames

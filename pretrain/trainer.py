@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit import console
-from embedkit.backbones import Backbone
-from embedkit.device import choose_device
+from embedkit.backbones.load import Backbone
+from embedkit.computing.device import choose_device
 from embedkit.errors import EmbedkitError, UsageError
 from pretrain import ranks
 from pretrain.adapters import key_masks

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 
-from embedkit.views import BLUR_SIGMA_PX, BRIGHTNESS, SCALE, SHIFT_PX
+from embedkit.images.views import BLUR_SIGMA_PX, BRIGHTNESS, SCALE, SHIFT_PX
 from pretrain.noise import background, sky_noise
 from pretrain.options import PretrainOptions
 
@@ -39,7 +39,8 @@ class Preset:
 
 
 PRESET = {
-    # What cannot change a galaxy's class, as in embedkit.views, and noise in units of its own background's.
+    # What cannot change a galaxy's class, as in embedkit.images.views, and noise in units of its own
+    # background's.
     "galaxy": Preset(SCALE, SHIFT_PX / 224, True, True, 0.0, 0.0, 0.0, BLUR_SIGMA_PX, 1.0),
     # For random weights: colour, noise and brightness name an image so well that a network which may use
     # them learns no shape. So they change more, and most views are grey.

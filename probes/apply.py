@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from embedkit.aside import aside
 from embedkit.errors import DataError, EmbedkitError
-from embedkit.identity import check_alike
-from embedkit.results import Metric
-from embedkit.store import FeatureFile
-from probes.calibration import N_BINS, reliability
+from embedkit.files.identity import check_alike
+from embedkit.files.results import Metric
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.calibration import N_BINS, reliability
+from embedkit.scoring.class_scores import Scores, score_predictions, wilson
+from embedkit.scoring.target_scores import RegressionScores, score_targets
 from probes.model_file import SavedProbe, load_probe
-from probes.regression_scores import RegressionScores, score_targets
-from probes.scores import Scores, score_predictions, wilson
 
 
 @dataclass(frozen=True)

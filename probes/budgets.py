@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.preparation import Prepared, prepare
-from embedkit.preparation_steps import Preparation
-from embedkit.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
-from embedkit.store import FeatureFile
+from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
+from embedkit.files.store import FeatureFile
+from embedkit.preparing.preparation import Prepared, prepare
+from embedkit.preparing.steps import Preparation
+from embedkit.scoring.splits import Split
 from probes.division import Labelled, divide_rows, read_labels
 from probes.few_labels import Budget, fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import ProbeOptions
-from probes.output import write_predictions
 from probes.report import Predictions
 from probes.run import candidate_name, predictions_path
 from probes.scored import Scored, score_classes, score_regression
-from probes.splits import Split
+from probes.tables import write_predictions
 
 if TYPE_CHECKING:
-    from probes.leaks import Leaks
+    from probes.leaks.leaks import Leaks
 
 DRAWS = 5
 

@@ -11,17 +11,22 @@ from typing import Any
 
 from embedkit.console import note, print_json
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.results import RESULTS_FILE
-from embedkit.store import FeatureFile
+from embedkit.files.results import RESULTS_FILE
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.split_file import write_splits
+from embedkit.scoring.target_scores import RegressionScores
 from probes.apply import apply, write_applied
 from probes.budgets import DRAWS, probe_budgets
 from probes.division import divide_rows, read_labels
 from probes.few_labels import Budget
-from probes.leak_search import find
-from probes.leaks import Leaks
-from probes.leaks_command import describe, print_leaks
+from probes.leaks.command import describe, print_leaks
+from probes.leaks.leaks import Leaks
+from probes.leaks.search import find
 from probes.options import ProbeOptions
-from probes.output import (
+from probes.pictures import learning_curve_svg, reliability_svg
+from probes.report import ProbeReport
+from probes.run import probe
+from probes.tables import (
     print_applied,
     print_before_and_after,
     print_budgets,
@@ -30,11 +35,6 @@ from probes.output import (
     print_seeds_before_and_after,
     spread,
 )
-from probes.pictures import learning_curve_svg, reliability_svg
-from probes.regression_scores import RegressionScores
-from probes.report import ProbeReport
-from probes.run import probe
-from probes.split_file import write_splits
 
 
 def run(args: argparse.Namespace, options: ProbeOptions) -> None:

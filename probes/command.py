@@ -8,9 +8,9 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from probes.device import DEVICES
+from probes.kinds.registry import PROBES
+from probes.kinds.selection import SELECT
 from probes.options import DEDUPE, SPLIT_NAMES, ProbeOptions
-from probes.registry import PROBES
-from probes.selection import SELECT
 
 OUTPUT = "runs"
 # Options that don't go together: with the first, none of the others, and why.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embedkit.driver import has_cuda_driver
-from probes.interface import one_of
+from embedkit.computing.driver import has_cuda_driver
+from probes.kinds.interface import one_of
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -21,7 +21,7 @@ def torch_device(name: str) -> str | None:
     one_of(name, DEVICES, "--device")
     if name == "cpu" or (name == "auto" and not has_cuda_driver()):
         return None
-    from embedkit.device import choose_device
+    from embedkit.computing.device import choose_device
 
     device = choose_device(name)
     return str(device) if device.type == "cuda" else None

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.split_file import read_splits
+from embedkit.scoring.splits import FRACTIONS, Split, file_split, folds, group_split, stratified_split
 from probes.options import ProbeOptions
-from probes.split_file import read_splits
-from probes.splits import FRACTIONS, Split, file_split, folds, group_split, stratified_split
 
 if TYPE_CHECKING:
-    from probes.leaks import Leaks
+    from probes.leaks.leaks import Leaks
 
 # Targets have no classes to keep in proportion: two interleaved halves stand for them.
 HALVES = ("even rows", "odd rows")
@@ -94,7 +94,7 @@ def divide_rows(
     """
     splits = draw_splits(file.rows, labelled.labels, options, notes)
     if options.dedupe:
-        from probes.dedupe import dedupe  # with SciPy and Pillow, on use
+        from probes.leaks.dedupe import dedupe  # with SciPy and Pillow, on use
 
         splits = dedupe(file, splits, options.dedupe, notes, leaks=leaks)
     used = np.unique(np.concatenate([part for s in splits for part in (s.train, s.validation, s.test)]))

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
-from probes.dividing import deal
-from probes.logistic import ConvergenceWarning
+from embedkit.scoring.dividing import deal
+from probes.kinds.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
 
 MOST_FOLDS = 5

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError
-from embedkit.preparation import Prepared, prepare
-from embedkit.preparation_steps import Preparation
-from embedkit.store import FeatureFile
-from probes.calibration import fit_temperature
-from probes.logistic import ConvergenceWarning
+from embedkit.files.store import FeatureFile
+from embedkit.preparing.preparation import Prepared, prepare
+from embedkit.preparing.steps import Preparation
+from embedkit.scoring.calibration import fit_temperature
+from embedkit.scoring.splits import Split
+from probes.kinds.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
-from probes.splits import Split
 
 PARTS = ("train", "validation", "test")
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
-from embedkit.model_file import ModelFormat, read_arrays
-from embedkit.preparation import Prepared
-from embedkit.store import FeatureFile
-from probes.calibration import scale
-from probes.registry import PROBES
+from embedkit.files.model_file import ModelFormat, read_arrays
+from embedkit.files.store import FeatureFile
+from embedkit.preparing.preparation import Prepared
+from embedkit.scoring.calibration import scale
+from probes.kinds.registry import PROBES
 
 FORMAT = ModelFormat(
     "embedkit-probe-model",
@@ -48,7 +48,7 @@ class SavedProbe:
     settings
         The options of the fit, those that were chosen included, its split and seed.
     fitted_on
-        What `embedkit.identity.identity` says of the feature file.
+        What `embedkit.files.identity.identity` says of the feature file.
     """
 
     kind: str

@@ -8,9 +8,9 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from probes.device import DEVICES
-from probes.interface import Kind, one_of
-from probes.registry import PROBES
-from probes.selection import SELECT
+from probes.kinds.interface import Kind, one_of
+from probes.kinds.registry import PROBES
+from probes.kinds.selection import SELECT
 
 DEDUPE = ("drop", "group")
 SPLIT_NAMES = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
@@ -40,8 +40,8 @@ class ProbeOptions:
     settings
         Settings of the kind itself, such as ``{"k": (10, 20)}``: see its class.
     prep
-        What happens to the features first, in the words of `embedkit.preparation.Preparation.parse`; fitted
-        on the training rows of each split.
+        What happens to the features first, in the words of
+        `embedkit.preparing.preparation.Preparation.parse`; fitted on the training rows of each split.
     class_weight
         ``balanced``, or None for every row alike.
     device
@@ -94,7 +94,7 @@ class ProbeOptions:
         self._check_split()
         if self.prep != "none":
             # On use: `--help` waits for no scikit-learn.
-            from embedkit.preparation_steps import Preparation
+            from embedkit.preparing.steps import Preparation
 
             Preparation.parse(self.prep)
 

@@ -8,7 +8,7 @@ from html import escape
 from math import log10
 from typing import Any
 
-from embedkit.results import Metric, Result
+from embedkit.files.results import Metric, Result
 
 WIDTH, HEIGHT = 560, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 70, 52

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.results import Result
+from embedkit.files.results import Result
+from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.splits import Split
+from embedkit.scoring.target_scores import RegressionScores
 from probes.fitting import Fitted
-from probes.regression_scores import RegressionScores
-from probes.scores import Scores
-from probes.splits import Split
 
 
 @dataclass(frozen=True)

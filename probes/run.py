@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.identity import identity
-from embedkit.results import RESULTS_FILE, Result, append_result, result_provenance
-from embedkit.store import FeatureFile
+from embedkit.files.identity import identity
+from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
+from embedkit.files.store import FeatureFile
 from probes.division import divide_rows, read_labels
 from probes.fitting import fit_splits
 from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
-from probes.output import write_predictions
 from probes.report import ProbeReport
 from probes.scored import score_classes, score_regression
+from probes.tables import write_predictions
 
 if TYPE_CHECKING:
-    from probes.leaks import Leaks
+    from probes.leaks.leaks import Leaks
 
 OUTPUT = "runs"
 DEFAULTS = ProbeOptions()

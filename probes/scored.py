@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.results import Metric
-from embedkit.rows import Rows
-from probes.calibration import N_BINS, errors_by_chance, reliability, scale
+from embedkit.files.results import Metric
+from embedkit.files.rows import Rows
+from embedkit.scoring.calibration import N_BINS, errors_by_chance, reliability, scale
+from embedkit.scoring.class_scores import Scores, score_predictions, wilson
+from embedkit.scoring.splits import Split
+from embedkit.scoring.target_scores import RegressionScores, score_targets
 from probes.fitting import Fitted
-from probes.regression_scores import RegressionScores, score_targets
 from probes.report import Predictions
-from probes.scores import Scores, score_predictions, wilson
-from probes.splits import Split
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from embedkit.backbones import Backbone
+from embedkit.backbones.load import Backbone
 from embedkit.errors import UsageError
 
 CELL, GAP, MARGIN = 128, 4, 22

@@ -10,7 +10,7 @@ from embedkit import console
 from embedkit.cli import Handler
 from embedkit.datasets import add_dataset_arguments, dataset_from_args
 from embedkit.errors import UsageError
-from embedkit.extract_command import add_backbone_arguments, backbone_from_args
+from embedkit.extraction.command import add_backbone_arguments, backbone_from_args
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Run `embedkit attention`."""
     import numpy as np
 
-    from embedkit.backbones import load_backbone
-    from embedkit.images import decode
+    from embedkit.backbones.load import load_backbone
+    from embedkit.images.decode import decode
     from reports.attention import attention_entropy, attention_maps, attention_sheet
 
     if args.images < 1:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from embedkit.console import note, print_json
-from reports.run import ReportOptions, report
+from reports.report import ReportOptions, report
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from embedkit.cli import VERBS
-from embedkit.rows import Rows
-from embedkit.store import Views, write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import Views, write_features
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -118,9 +118,9 @@ def test_the_specification_lists_every_key_of_the_provenance(image_provenance):
 def image_provenance(tmp_path):
     from PIL import Image
 
-    from embedkit.backbones import BackboneSpec
-    from embedkit.extract import extract
-    from embedkit.store import FeatureFile
+    from embedkit.backbones.load import BackboneSpec
+    from embedkit.extraction.extract import extract
+    from embedkit.files.store import FeatureFile
 
     (tmp_path / "images").mkdir()
     Image.new("RGB", (8, 8), "grey").save(tmp_path / "images" / "a.png")

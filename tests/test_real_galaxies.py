@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from embedkit.cli import main
-from embedkit.results import read_results
-from embedkit.store import FeatureFile
+from embedkit.files.results import read_results
+from embedkit.files.store import FeatureFile
 
 BACKBONE = "vit_tiny_patch16_224"
 WEIGHTS = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.fp16.safetensors"

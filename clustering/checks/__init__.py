@@ -1,1 +1,1 @@
-"""What `clustering.explain` checks, a file for each thing that is looked at."""
+"""What `clustering.checks.explain` checks, a file for each thing that is looked at."""

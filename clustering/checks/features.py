@@ -8,7 +8,7 @@ import numpy as np
 
 from clustering.checks.findings import Finding
 from clustering.checks.sample import WEAK, Sample
-from embedkit.quality import effective_rank, rank_me
+from embedkit.scoring.label_free import effective_rank, rank_me
 
 # Features are collapsed where one or two components hold nearly all variance of at least MIN_DIMENSIONS, ...
 NEARLY_ALL, FEW, MIN_DIMENSIONS = 0.95, 2, 5

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from clustering.checks.findings import Finding
+from clustering.checks.image_statistics import ImageStatistics
 from clustering.checks.sample import F64, N_LEADING, Sample
-from clustering.image_statistics import ImageStatistics
 from clustering.matching import I64, match_clusters
 
 # Clusters follow a statistic of the images that explains this part of what the classes leave open.

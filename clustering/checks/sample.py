@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.distances import Frame, Points, nearest
+from clustering.density.distances import Frame, Points, nearest
 from clustering.matching import I64
 
 F64 = NDArray[np.float64]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError, UsageError
-from embedkit.rows import Rows, labels_from_names
+from embedkit.files.rows import Rows, labels_from_names
 
 # Beside images and labels; each is optional and has one entry an image, except the two lists of names.
 ANNOTATIONS = ("ids", "split", "group", "targets", "target_names", "class_names", "ra", "dec")

@@ -18,7 +18,7 @@ from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import IMAGE_ENDINGS, SPLIT_NAMES, ImageFiles
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.rows import Rows
+from embedkit.files.rows import Rows
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
 SEPARATORS = ",;\t"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.rows import Rows
+from embedkit.files.rows import Rows
 
 _SAYS_NOTHING = frozenset(
     (
@@ -44,7 +44,8 @@ class Dataset:
         Ids and annotations, in the order of the images.
     read
         Row number to the encoded bytes of an image file, or to a (h, w) or (h, w, 3) array. Picklable, and
-        safe in a worker process: files are opened there. `embedkit.images.decode` turns either into pixels.
+        safe in a worker process: files are opened there. `embedkit.images.decode.decode` turns either into
+        pixels.
     where
         Row number to the place that an error message names: a path, or ``galaxies.h5[17]``.
     fingerprint

@@ -14,7 +14,7 @@ import numpy as np
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import SPLIT_NAMES
 from embedkit.errors import EmbedkitError, ImageError
-from embedkit.rows import Rows
+from embedkit.files.rows import Rows
 
 CLASS_NAMES = ("FRI", "FRII", "Compact", "Bent")
 ARCHIVE = "galaxy_data.zip"

@@ -12,7 +12,7 @@ from embedkit.datasets.csv_file import file_sizes, note_unnamed, read_table
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.rows import Rows
+from embedkit.files.rows import Rows
 
 TRAINING_IMAGES, TEST_IMAGES = "images_training_rev1", "images_test_rev1"
 SOLUTIONS = "training_solutions_rev1.csv"

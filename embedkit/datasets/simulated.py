@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.galaxy10 import DECALS
 from embedkit.errors import UsageError
-from embedkit.rows import Rows
+from embedkit.files.rows import Rows
 
 CLASS_NAMES = DECALS.class_names
 

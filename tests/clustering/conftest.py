@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from planted import blobs
 
-from embedkit.rows import Rows
-from embedkit.store import write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import write_features
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from clustering.options import ClusterOptions
 from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
-from embedkit.results import read_results
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile, write_features
+from embedkit.files.results import read_results
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, write_features
 
 MADE = {
     "dataset": {"name": "first"},

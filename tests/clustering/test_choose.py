@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from clustering import choose
 from clustering.choose import choose_k, find_cliffs
 from clustering.choose_hdbscan import choose_density
-from clustering.exact_hdbscan import exact_hdbscan
+from clustering.density.exact_hdbscan import exact_hdbscan
 from embedkit.errors import DataError, UsageError
 
 
@@ -144,7 +144,7 @@ def test_nothing_dense_is_said():
 
 
 def test_one_tree_serves_every_size(monkeypatch):
-    from clustering import exact_hdbscan as module
+    from clustering.density import exact_hdbscan as module
 
     calls = []
     original = module.spanning_tree

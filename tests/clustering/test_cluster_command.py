@@ -11,8 +11,8 @@ from clustering.options import NAMES, SETTINGS, ClusterOptions
 from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.results import read_results
-from embedkit.store import FeatureFile
+from embedkit.files.results import read_results
+from embedkit.files.store import FeatureFile
 
 
 def read_csv(path):
@@ -335,8 +335,8 @@ def test_gz1_4_scores_what_it_did_elsewhere(shared, tmp_path):
     from PIL import Image
     from safetensors.torch import load_file
 
-    from embedkit.rows import Rows, labels_from_names
-    from embedkit.store import write_features
+    from embedkit.files.rows import Rows, labels_from_names
+    from embedkit.files.store import write_features
 
     galaxies = galaxies_of_gz1_4(shared)
     assert len(galaxies) == 2370

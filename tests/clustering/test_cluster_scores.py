@@ -13,7 +13,7 @@ from clustering.scores import (
     spread_over_seeds,
 )
 from embedkit.errors import DataError
-from embedkit.results import Metric
+from embedkit.files.results import Metric
 
 
 def noisy(n=500, c=4, k=5, *, seed=0, noise=0.0):

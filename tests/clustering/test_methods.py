@@ -13,10 +13,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from clustering.agglomerative import Agglomerative
 from clustering.compare import beats_chance, compare
-from clustering.density import HDBSCAN
-from clustering.kmeans import KMeans
+from clustering.density.hdbscan import HDBSCAN
+from clustering.kmeans.kmeans import KMeans
+from clustering.kmeans.memberships import memberships
 from clustering.manifold import SMALL, UMAP
-from clustering.memberships import memberships
 from clustering.methods import METHODS
 from clustering.mixture import GMM
 from clustering.options import ClusterOptions, Settings
@@ -24,9 +24,9 @@ from clustering.run import cluster
 from embedkit.cli import main
 from embedkit.datasets import load_dataset
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.images import decode
-from embedkit.results import read_results
-from embedkit.store import write_features
+from embedkit.files.results import read_results
+from embedkit.files.store import write_features
+from embedkit.images.decode import decode
 
 
 @pytest.mark.parametrize("estimator", [Agglomerative(2), GMM(2, n_init=1)], ids=lambda e: type(e).__name__)

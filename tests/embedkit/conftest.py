@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedkit.backbones import BackboneSpec
-from embedkit.preprocess import Overrides
+from embedkit.backbones.load import BackboneSpec
+from embedkit.images.preprocess import Overrides
 
 
 @pytest.fixture

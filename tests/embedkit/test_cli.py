@@ -15,8 +15,8 @@ import pytest
 from embedkit import cli
 from embedkit.cli import VERBS, main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.rows import Rows
-from embedkit.store import write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import write_features
 
 HEAVY = ("torch", "sklearn", "scipy", "faiss", "umap", "plotly", "hdbscan", "numba", "timm", "PIL")
 EMBEDKIT = (sys.executable, "-m", "embedkit.cli")

@@ -4,7 +4,8 @@ import sys
 import pytest
 import torch
 
-from embedkit import doctor, hub
+from embedkit import doctor
+from embedkit.backbones import hub
 from embedkit.cli import main
 
 

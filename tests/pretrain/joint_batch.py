@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 import pretrain.objective
-from embedkit.backbones import BackboneSpec, load_backbone
-from embedkit.preprocess import Overrides
+from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.images.preprocess import Overrides
 from pretrain import ranks
 from pretrain.options import LoRA, PretrainOptions
 from pretrain.trainer import Run

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.errors import UsageError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.errors import UsageError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from pretrain.batches import Batches
 from pretrain.noise import background, sky_noise
 from pretrain.options import PretrainOptions

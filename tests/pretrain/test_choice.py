@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from pretrain.choice import agreement, best, criterion, out_of_patience, sentence, verdict
 from pretrain.monitors import feature_monitors, knn_accuracy
 from pretrain.options import PretrainOptions

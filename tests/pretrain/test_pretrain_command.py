@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from embedkit.backbones import BackboneSpec, load_backbone
-from embedkit.checkpoints import sizeless_sha256
+from embedkit.backbones.checkpoints import sizeless_sha256
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA
@@ -64,7 +64,7 @@ def command(images, weights, out, *more):
 def extract(images, weights, out, *more):
     line = ["extract", str(images), "--backbone", "test_vit", "--weights", str(weights), "--image-size", "32"]
     assert main([*line, "--resize", "32", "--precision", "fp32", "-o", str(out), *more]) == 0
-    from embedkit.store import FeatureFile
+    from embedkit.files.store import FeatureFile
 
     with FeatureFile(out) as file:
         return file.read()
@@ -201,7 +201,7 @@ def test_an_update_scale_below_one_is_refused(images, weights, tmp_path, capsys)
 
 
 def test_a_random_start_must_be_asked_for_and_is_not_for_lora(images, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("embedkit.hub.hub_reachable", lambda _timeout=0: False)
+    monkeypatch.setattr("embedkit.backbones.hub.hub_reachable", lambda _timeout=0: False)
     line = ["pretrain", str(images), "--backbone", "vit_tiny_patch16_224", "-o", str(tmp_path / "run")]
     assert main(line) == 1
     assert "can't be reached" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import torch
 from joint_batch import RUNS, SPEC, train
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.errors import UsageError
 from pretrain import ranks
 from pretrain.options import PretrainOptions

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.errors import UsageError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA, PretrainOptions
 from pretrain.trainable import choose_weights, set_training

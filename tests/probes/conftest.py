@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedkit.rows import Rows
-from embedkit.store import new_feature_file, write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import new_feature_file, write_features
 
 CLASSES = ("edge on", "merger", "spiral, tight")
 

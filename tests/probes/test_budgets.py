@@ -12,16 +12,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.cli import main
-from embedkit.outcomes import read_outcomes
-from embedkit.results import read_results
-from embedkit.store import FeatureFile
+from embedkit.files.results import read_results
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.outcomes import read_outcomes
+from embedkit.scoring.split_file import write_splits
 from probes.budgets import probe_budgets
 from probes.few_labels import Budget, fit_within, held_out, shuffled_classes, take
-from probes.linear import LinearProbe
+from probes.kinds.linear import LinearProbe
+from probes.kinds.registry import PROBES
 from probes.options import ProbeOptions
-from probes.registry import PROBES
 from probes.run import probe
-from probes.split_file import write_splits
 
 QUICK = {
     "mlp": {"hidden": ("8",), "weight_decay": (0.1, 10.0)},

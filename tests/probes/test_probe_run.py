@@ -6,15 +6,15 @@ import pytest
 
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.preparation import prepare
-from embedkit.results import read_results
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile, Views, write_features
-from probes.knn import KNNProbe
-from probes.linear import LinearProbe
+from embedkit.files.results import read_results
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, Views, write_features
+from embedkit.preparing.preparation import prepare
+from embedkit.scoring.splits import stratified_split
+from probes.kinds.knn import KNNProbe
+from probes.kinds.linear import LinearProbe
 from probes.options import ProbeOptions
 from probes.run import probe
-from probes.splits import stratified_split
 
 
 def table(path):

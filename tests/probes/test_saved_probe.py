@@ -7,13 +7,13 @@ import pytest
 
 from embedkit.cli import main
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile, Views, write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, Views, write_features
+from embedkit.scoring.calibration import scale
 from probes.apply import apply
-from probes.calibration import scale
+from probes.kinds.registry import PROBES
 from probes.model_file import load_probe
 from probes.options import ProbeOptions
-from probes.registry import PROBES
 from probes.run import probe
 
 QUICK = {"mlp": {"hidden": ("8",), "weight_decay": (0.1,)}}

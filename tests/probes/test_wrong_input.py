@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from embedkit.cli import main
-from embedkit.rows import Rows
-from embedkit.store import write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import write_features
 
 
 def error(capsys, *command):

@@ -6,8 +6,8 @@ from PIL import Image
 from report_world import COLOURS, World, write_clustering
 
 from embedkit.datasets import load_dataset
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile, write_features
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, write_features
 
 
 @pytest.fixture(scope="session")

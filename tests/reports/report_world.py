@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.results import Metric, Result, append_result, result_provenance
-from embedkit.store import FeatureFile
+from embedkit.files.results import Metric, Result, append_result, result_provenance
+from embedkit.files.store import FeatureFile
 
 COLOURS = {"red": (220, 40, 30), "green": (30, 190, 60), "blue": (40, 70, 220)}
 # An id that would run as a script, load a picture or end the page if it were ever taken for markup.

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from embedkit.backbones import BackboneSpec, load_backbone
+from embedkit.backbones.load import BackboneSpec, load_backbone
 from embedkit.cli import main
 from embedkit.errors import UsageError
-from embedkit.preprocess import Overrides
+from embedkit.images.preprocess import Overrides
 from reports.attention import attention_entropy, attention_maps, attention_sheet
 
 PRE = Overrides(image_size=64, resize=64)

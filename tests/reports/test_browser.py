@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from report_world import NASTY
 
-from embedkit.store import FeatureFile, write_features
-from reports.run import ReportOptions, report
+from embedkit.files.store import FeatureFile, write_features
+from reports.report import ReportOptions, report
 
 pytestmark = pytest.mark.browser
 

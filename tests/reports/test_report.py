@@ -11,9 +11,9 @@ from report_world import NASTY, page_data, write_clustering
 
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.rows import Rows
-from embedkit.store import FeatureFile, write_features
-from reports.run import ReportOptions, report
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, write_features
+from reports.report import ReportOptions, report
 
 
 def unpack(packed):
@@ -317,7 +317,7 @@ def test_clusterings_are_told_apart_by_what_differs(world, tmp_path):
 
 
 def test_predictions_of_a_probe(world, tmp_path):
-    from embedkit.results import Result, append_result, result_provenance
+    from embedkit.files.results import Result, append_result, result_provenance
 
     with FeatureFile(world.features) as file:
         ids = file.rows.ids

@@ -1,0 +1,1 @@
+"""HDBSCAN, exact: mutual reachability, spanning trees, and who belongs to a cluster."""

@@ -1,0 +1,1 @@
+"""k-means: where centroids start, how they descend, which descents are run."""

@@ -1,0 +1,275 @@
+"""Lloyd's iterations, exact and without most of the distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from embedkit.computing.threads import workers
+from embedkit.preparing.matrix import BLOCK
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+# A descent stops once the centroids move by less than this in an iteration (sum of squares, in units of the
+# features' mean variance: scikit-learn's rule).
+TOLERANCE = 1e-4
+# Rows whose bounds decide how many centroids are compared with all rows.
+N_SAMPLED = 1024
+# From so many centroids on faiss is slower than products by tiles and NumPy's argmin. A tile of 1 MiB stays
+# in the cache between the two; a thread takes so many rows at a time.
+MANY, TILE, SHARE = 256, 1 << 18, 2048
+# Distances that are in memory at once where PyTorch searches: 1 GiB of float32.
+CELLS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where Lloyd's iterations ended."""
+
+    centers: F32  # (k, d)
+    labels: I64  # (n,)
+    inertia: float
+    n_iter: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows, centred and of about unit size, and what the iterations need to know."""
+
+    x: F32  # (n, d)
+    k: int
+    spherical: bool
+    max_iter: int
+    backend: str
+
+    def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> Descent:
+        """Iterate until the centroids move by at most `tolerance`, or no row changes."""
+        rows = Assignment(self.x, centers, self.backend)
+        n_iter = 0
+        while n_iter < (max_iter or self.max_iter):
+            n_iter += 1
+            moved = self._means(rows)
+            steps = np.linalg.norm(moved.astype(np.float64) - rows.centers, axis=1)
+            n_changed = rows.move(moved, steps)
+            if np.square(steps).sum() <= tolerance or (tolerance == 0 and n_changed == 0):
+                break
+        return Descent(rows.centers, rows.labels, inertia(self.x, rows.labels, rows.centers), n_iter)
+
+    def settled(self, run: Descent) -> Descent:
+        """Give the labels that a search of all rows gives, ties included."""
+        labels = search(self.x, run.centers, self.backend, 1)[1][:, 0]
+        return Descent(run.centers, labels, inertia(self.x, labels, run.centers), run.n_iter)
+
+    def _means(self, rows: Assignment) -> F32:
+        means = rows.sums / np.maximum(rows.counts, 1)[:, np.newaxis]
+        empty = np.flatnonzero(rows.counts == 0)
+        if len(empty):
+            squared, _ = search(self.x, rows.centers, self.backend, 1)
+            means[empty] = self.x[np.argsort(-squared[:, 0], kind="stable")[: len(empty)]]
+        if self.spherical:
+            norms = np.linalg.norm(means, axis=1, keepdims=True)
+            means /= np.where(norms > 0, norms, 1)
+        return np.ascontiguousarray(means, dtype=np.float32)
+
+
+class Assignment:
+    """Which centroid each row is nearest to, kept up while the centroids move.
+
+    Each row keeps an upper bound of its distance to its own centroid and a lower bound of that to any other.
+    A centroid that moves by s changes its distance to a row by at most s, so only rows whose bounds cross
+    are searched again [1]_. Among many centroids some always make long steps that would spoil the bounds of
+    all rows; the fastest are therefore compared with every row, as many of them as make the iteration
+    cheapest. The result is that of searching all rows.
+
+    References
+    ----------
+    .. [1] G. Hamerly, Making k-means even faster, SIAM Data Mining (2010).
+    """
+
+    def __init__(self, x: F32, centers: F32, backend: str) -> None:
+        d = x.shape[1]
+        self.x, self.centers, self.backend = x, centers, backend
+        self.sums, self.counts = np.zeros((len(centers), d)), np.zeros(len(centers), dtype=np.int64)
+        # Rounding of a squared distance that is found as |x|^2 - 2 x.c + |c|^2, as a part of |x|^2 + |c|^2.
+        self._rounding = np.finfo(np.float32).eps * (4 + np.sqrt(d))
+        self._norms = np.einsum("nd,nd->n", x, x, dtype=np.float64)
+        self._largest = float(np.square(centers).sum(axis=1).max())
+        squared, index = search(x, centers, backend, 2)
+        slack = self._slack(slice(None))
+        self.upper = np.sqrt(squared[:, 0] + slack)
+        self.lower = np.sqrt(np.maximum(squared[:, 1] - slack, 0))
+        self.labels = np.ascontiguousarray(index[:, 0])
+        self._add(self.labels, x, 1)
+
+    def move(self, centers: F32, steps: F64) -> int:
+        """Take new centroids (k, d), each moved by `steps` (k,); returns how many rows change theirs."""
+        self.centers = centers
+        self._largest = float(np.square(centers).sum(axis=1).max())
+        k = len(centers)
+        if k == 1:
+            return 0
+        before = self.labels.copy()
+        self.upper += steps[self.labels]
+        order = np.argsort(-steps)
+        m = self._n_compared(steps[order])
+        if m < k:
+            # What a row's own centroid does is no concern of the bound on the others.
+            first, second = order[m], order[min(m + 1, k - 1)]
+            self.lower -= np.where(self.labels == first, steps[second], steps[first])
+            if m:
+                self._compare(order[:m])
+            crossed = np.flatnonzero(self.upper >= self.lower)
+            self.upper[crossed] = self._distances(crossed, self.labels[crossed]) * (1 + self._rounding)
+            self._search(crossed[self.upper[crossed] >= self.lower[crossed]])
+        else:
+            self._search(np.arange(len(self.x)))
+        return int((self.labels != before).sum())
+
+    def _n_compared(self, steps: F64) -> int:
+        """How many of the fastest centroids to compare with all rows; `steps` (k,) fall."""
+        k = len(steps)
+        few = np.arange(0, len(self.x), max(1, len(self.x) // N_SAMPLED))
+        upper = np.minimum(self.upper[few], self._distances(few, self.labels[few]))
+        numbers = np.unique(np.r_[0, np.geomspace(1, k, 24).astype(int), int((steps > 0).sum())])
+        slowest = np.append(steps, 0.0)[numbers]
+        crossed = np.searchsorted(np.sort(self.lower[few] - upper), slowest, side="right") / len(few)
+        # In units of comparing all rows with one centroid.
+        return int(numbers[np.argmin(numbers + k * crossed)])
+
+    def _compare(self, some: I64) -> None:
+        """Compare all rows with the centroids `some`."""
+        squared, index = search(self.x, np.ascontiguousarray(self.centers[some]), self.backend, 2)
+        low = np.sqrt(np.maximum(squared - self._slack(slice(None))[:, np.newaxis], 0))
+        nearest_is_own = some[index[:, 0]] == self.labels
+        rival = np.where(nearest_is_own, some[index[:, 1]], some[index[:, 0]])
+        of_rival = np.where(nearest_is_own, low[:, 1], low[:, 0])
+        near = np.flatnonzero(of_rival < self.upper)
+        without_rival = np.minimum(self.lower[near], low[near, 1])
+        self.lower = np.minimum(self.lower, of_rival)
+        self._duel(near, rival[near], without_rival, self.lower[near])
+
+    def _search(self, some: I64) -> None:
+        """Compare some rows with all centroids."""
+        if not len(some):
+            return
+        squared, index = search(self.x[some], self.centers, self.backend, 2)
+        slack = self._slack(some)
+        low = np.sqrt(np.maximum(squared - slack[:, np.newaxis], 0))
+        self.upper[some], self.lower[some] = np.sqrt(squared[:, 0] + slack), low[:, 1]
+        other = index[:, 0] != self.labels[some]
+        self._duel(some[other], index[other, 0], low[other, 1], low[other, 0])
+
+    def _duel(self, rows: I64, rivals: I64, lower_if_won: F64, lower_if_lost: F64) -> None:
+        """Let rows (m,) change to rivals (m,) that are nearer than their own centroid.
+
+        Both distances are found from differences: products that round differently from one search to the
+        next would have a row go back and forth for ever.
+        """
+        own, theirs = self._distances(rows, self.labels[rows]), self._distances(rows, rivals)
+        won = theirs < own
+        self.upper[rows] = np.where(won, theirs, own) * (1 + self._rounding)
+        low = np.minimum(lower_if_won, own * (1 - self._rounding))
+        self.lower[rows] = np.where(won, low, lower_if_lost)
+        rows, before, after = rows[won], self.labels[rows[won]], rivals[won]
+        self.labels[rows] = after
+        x = self.x[rows]
+        self._add(after, x, 1)
+        self._add(before, x, -1)
+
+    def _distances(self, rows: I64, labels: I64) -> F64:
+        distances = np.empty(len(rows))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            difference = self.x[rows[part]] - self.centers[labels[part]]
+            distances[part] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+        return distances
+
+    def _slack(self, rows: I64 | slice) -> F64:
+        """By how much a squared distance (n,) that a search gives may be off."""
+        return np.asarray(self._rounding * (self._norms[rows] + self._largest))
+
+    def _add(self, labels: I64, x: F32, sign: int) -> None:
+        k, size = len(self.counts), 65536
+        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
+        for start in range(0, len(labels), size):
+            part = labels[start : start + size]
+            b = len(part)
+            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(k, b))
+            self.sums += sign * (members @ x[start : start + b])
+        self.counts += sign * np.bincount(labels, minlength=k)
+
+
+def search(x: F32, centers: F32, backend: str, m: int) -> tuple[F32, I64]:
+    """Squared distances (n, m) to the nearest of `centers` (k, d), and which they are (n, m).
+
+    Infinite distances to centroid 0 stand where there are fewer than `m` centroids.
+    """
+    found = min(m, len(centers))
+    if backend.startswith("torch"):
+        squared, index = _search_by_torch(x, centers, backend.removeprefix("torch-"), found)
+    elif backend == "faiss-cpu" and len(centers) >= MANY:
+        squared, index = _search_by_tiles(x, centers, found)
+    else:
+        flat: Any = faiss.IndexFlatL2(x.shape[1])
+        if backend == "faiss-gpu":
+            flat = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, flat)
+        flat.add(centers)
+        squared, index = flat.search(x, found)
+    missing = ((0, 0), (0, m - found))
+    if m > found:
+        squared, index = np.pad(squared, missing, constant_values=np.inf), np.pad(index, missing)
+    return np.maximum(squared, 0), index
+
+
+def _search_by_torch(x: F32, centers: F32, device: str, m: int) -> tuple[F32, I64]:
+    # Products stay in float32: PyTorch takes TF32 only where it is told to.
+    to = torch.from_numpy(centers).to(device)
+    norms = to.square().sum(dim=1)
+    squared, index = np.empty((len(x), m), np.float32), np.empty((len(x), m), np.int64)
+    size = max(1, CELLS // len(centers))
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        rows = torch.from_numpy(x[part]).to(device)
+        cells = torch.addmm(norms, rows, to.T, alpha=-2) + rows.square().sum(dim=1, keepdim=True)
+        values, which = cells.topk(m, dim=1, largest=False)
+        squared[part], index[part] = values.cpu().numpy(), which.cpu().numpy()
+    return squared, index
+
+
+def _search_by_tiles(x: F32, centers: F32, m: int) -> tuple[F32, I64]:
+    squared, index = np.empty((len(x), m), np.float32), np.empty((len(x), m), np.int64)
+    rows, to = torch.from_numpy(x), torch.from_numpy(centers)
+    norms = to.square().sum(dim=1)
+    size = max(16, TILE // len(centers))
+
+    def work(start: int, stop: int) -> None:
+        for first in range(start, stop, size):
+            part = slice(first, min(first + size, stop))
+            tile = torch.addmm(norms, rows[part], to.T, alpha=-2).numpy()
+            at = np.arange(len(tile))
+            for j in range(m):
+                which = tile.argmin(axis=1)
+                index[part, j], squared[part, j] = which, tile[at, which]
+                tile[at, which] = np.inf
+            squared[part] += np.einsum("nd,nd->n", x[part], x[part])[:, np.newaxis]
+
+    with workers() as run:
+        run(work, len(x), SHARE)
+    return squared, index
+
+
+def inertia(x: F32, labels: I64, centers: F32) -> float:
+    """Sum of squared distances of rows to their own centroids."""
+    total = 0.0
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        difference = x[rows] - centers[labels[rows]]
+        total += float(np.einsum("nd,nd->n", difference, difference).sum(dtype=np.float64))
+    return total

@@ -1,0 +1,1 @@
+"""Networks by name: their weights, from where these come, and how tokens become one vector."""

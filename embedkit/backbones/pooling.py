@@ -1,0 +1,133 @@
+"""Tokens and feature maps -> one vector an image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from embedkit.backbones.load import Backbone
+from embedkit.errors import UsageError
+
+POOLS = {
+    "cls": "the CLS token",
+    "patch": "the mean of the patch tokens",
+    "cls+patch": "both, concatenated",
+    "avg": "global average pooling of a feature map",
+    "model": "the model's own pooling before its classifier",
+}
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Which outputs of a backbone make its feature vector.
+
+    Parameters
+    ----------
+    pool
+        One of `POOLS`.
+    layers
+        Blocks (ViT) or stages (CNN), counted from 0, in the order of concatenation. Each passes through
+        the model's final norm where it has one, as in DINO's evaluation.
+    """
+
+    pool: str
+    layers: tuple[int, ...]
+
+    @classmethod
+    def choose(cls, backbone: Backbone, *, pool: str = "auto", layers: str | None = None) -> Pooling:
+        """Resolve what was asked for against what the backbone has.
+
+        Parameters
+        ----------
+        pool
+            ``auto`` or one of `POOLS`. ``auto`` is ``cls`` where there is a CLS token, else ``model``.
+        layers
+            ``4`` for the last four, or blocks by number: ``b8``, ``b5-b8``, ``b3,b7,b11``. By default the
+            last 4 for ``cls`` (DINO's linear protocol), else the last one.
+        """
+        if pool == "auto":
+            pool = "cls" if backbone.has_cls else "model"
+        if pool not in POOLS:
+            raise UsageError(f"--pool {pool}: unknown. Known: auto, {', '.join(POOLS)}.")
+        if pool in ("cls", "cls+patch") and not backbone.has_cls:
+            raise UsageError(f"--pool {pool}: {backbone.name} has no CLS token. Give --pool avg or model.")
+        if pool == "patch" and not backbone.is_vit:
+            raise UsageError(f"--pool patch: {backbone.name} has no patch tokens. Give --pool avg or model.")
+        if pool == "model" and layers not in (None, "1"):
+            raise UsageError("--pool model is the last layer's: leave out --layers.")
+        n = backbone.n_blocks
+        if layers is None:
+            layers = str(min(4, n)) if pool == "cls" else "1"
+        return cls(pool, _parse_layers(layers, n, backbone.name))
+
+    @property
+    def name(self) -> str:
+        """Short name, such as ``cls b8-b11``."""
+        if self.pool == "model":
+            return "model"
+        first, last = self.layers[0], self.layers[-1]
+        if self.layers == tuple(range(first, last + 1)) and len(self.layers) > 1:
+            return f"{self.pool} b{first}-b{last}"
+        return f"{self.pool} " + ",".join(f"b{layer}" for layer in self.layers)
+
+    def record(self) -> dict[str, Any]:
+        """Return what the provenance keeps."""
+        return {"pool": self.pool, "layers": list(self.layers)}
+
+    def __call__(self, backbone: Backbone, x: torch.Tensor) -> torch.Tensor:
+        """Return (b, d) float32 from normalised input (b, 3, s, s)."""
+        model: Any = backbone.model
+        if self.pool == "model":
+            if not hasattr(model, "forward_features"):
+                return model(x).float()  # type: ignore[no-any-return]
+            return model.forward_head(model.forward_features(x), pre_logits=True).flatten(1).float()  # type: ignore[no-any-return]
+        if backbone.is_vit:
+            outputs = model.forward_intermediates(
+                x,
+                indices=list(self.layers),
+                return_prefix_tokens=True,
+                norm=True,
+                stop_early=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+            )
+            vectors = [self._tokens(patches, prefix) for patches, prefix in outputs]
+        elif hasattr(model, "forward_intermediates"):
+            maps = model.forward_intermediates(
+                x, indices=list(self.layers), stop_early=True, output_fmt="NCHW", intermediates_only=True
+            )
+            vectors = [m.float().mean(dim=(2, 3)) for m in maps]
+        else:
+            vectors = [model(x).float()]
+        return torch.cat(vectors, dim=1)
+
+    def _tokens(self, patches: torch.Tensor, prefix: torch.Tensor) -> torch.Tensor:
+        # (b, p, d) and (b, prefix, d); registers follow the CLS token and carry no image content.
+        if self.pool == "cls":
+            return prefix[:, 0].float()
+        mean = patches.float().mean(dim=1)
+        return mean if self.pool in ("patch", "avg") else torch.cat([prefix[:, 0].float(), mean], dim=1)
+
+
+def _parse_layers(text: str, n_blocks: int, name: str) -> tuple[int, ...]:
+    if re.fullmatch(r"\d+", text):
+        count = int(text)
+        if not 1 <= count <= n_blocks:
+            raise UsageError(f"--layers {text}: {name} has {n_blocks} blocks.")
+        return tuple(range(n_blocks - count, n_blocks))
+    layers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"b(\d+)(?:-b?(\d+))?", part.strip())
+        if not match:
+            raise UsageError(
+                f"--layers {text}: give a number for the last blocks (4), or blocks counted from 0 "
+                "(b8, b5-b8, b3,b7,b11)."
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        layers += range(first, last + 1)
+    if not layers or layers != sorted(set(layers)) or layers[-1] >= n_blocks:
+        raise UsageError(f"--layers {text}: name blocks 0 to {n_blocks - 1} of {name} once each, in order.")
+    return tuple(layers)

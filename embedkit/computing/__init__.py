@@ -1,0 +1,1 @@
+"""What computes: the device, its driver, threads and processes."""

@@ -1,0 +1,1 @@
+"""Images through a backbone, part by part, into one feature file."""

@@ -1,0 +1,364 @@
+"""A dataset and a backbone -> a feature file: part by part, so that nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import time
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
+from numpy.typing import NDArray
+
+from embedkit import console
+from embedkit.backbones.load import BackboneSpec
+from embedkit.computing.processes import Ranks, share_work
+from embedkit.datasets import Dataset, load_dataset
+from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
+from embedkit.extraction.job import STORAGE, ExtractOptions, Job, forward, load_image, model_in
+from embedkit.extraction.parts import Part, Parts
+from embedkit.extraction.precision import choose_precision
+from embedkit.files.store import FeatureFile, file_sha256
+
+__all__ = ["ExtractOptions", "Extraction", "extract"]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract` did.
+
+    Parameters
+    ----------
+    path
+        The feature file, or where it will be once every shard is done.
+    n, d
+        Rows and dimensions.
+    n_failed
+        Rows whose image could not be read.
+    done
+        ``extracted``, ``resumed``, ``already there``, or ``waiting`` for other shards.
+    images_per_second
+        Of this run; None where it computed nothing.
+    precision
+        What the features were computed in.
+    """
+
+    path: Path
+    n: int
+    d: int
+    n_failed: int
+    done: str
+    images_per_second: float | None
+    precision: str
+
+
+def extract(
+    dataset: Dataset | str,
+    output: str | os.PathLike[str],
+    *,
+    backbone: BackboneSpec | str | None = None,
+    options: ExtractOptions | None = None,
+) -> Extraction:
+    """Compute features of every image and write them to one feature file.
+
+    The same call again finds the finished file and does nothing; after an interruption it goes on from the
+    last finished part. Under torchrun each process computes its share of the parts.
+
+    Parameters
+    ----------
+    dataset
+        A `Dataset`, or what `load_dataset` takes as source.
+    output
+        The feature file to make.
+    backbone
+        What to load; a string is a timm name.
+    options
+        How to compute and keep the features.
+
+    Raises
+    ------
+    UsageError
+        Options that exclude each other or name something unknown.
+    EmbedkitError
+        The output exists with other contents, an unreadable image, weights that can't be had, a full disk.
+    """
+    options = options or ExtractOptions()
+    if not isinstance(backbone, BackboneSpec):
+        backbone = BackboneSpec(backbone) if backbone else BackboneSpec()
+    if isinstance(dataset, str):
+        dataset = load_dataset(dataset)
+    output = Path(output)
+    if output.is_dir():
+        raise UsageError(f"{output}: is a folder. Name a file, such as {output / 'features.h5'}.")
+    job = Job.plan(dataset, backbone, options)
+    parts = Parts(output, len(job.index), job.views.n)
+    with share_work(options.shard) as ranks:
+        return _extract(job, backbone, parts, ranks)
+
+
+def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extraction:
+    rank, world = ranks.rank, ranks.world
+    if ranks.from_leader(lambda: _already_there(job, parts)):
+        return _finished(parts.output, job)
+    output_folder = parts.output.parent
+    output_folder.mkdir(parents=True, exist_ok=True)
+    with parts.locked(f"rank-{rank}-of-{world}"):
+        resumed, precision = ranks.from_leader(lambda: _begin(job, parts))
+        model = model_in(job.backbone, precision["used"], job.device)
+        todo = [number for number in range(rank, len(parts), world) if not parts.file(number).exists()]
+        seconds, n_images = _compute(replace(job, backbone=model), parts, todo, precision["used"])
+        ranks.barrier()
+        done = "resumed" if resumed else "extracted"
+        if ranks.leads and len(parts.finished()) == len(parts):
+            with parts.locked("join"):
+                if len(parts.finished()) == len(parts):  # another shard may have joined them meanwhile
+                    parts.join(job.dataset.rows.take(job.index), job.provenance(spec, precision))
+        ranks.barrier()
+    if not parts.output.exists():
+        missing = len(parts) - len(parts.finished())
+        console.note(f"{parts.output}: waiting for {missing} parts of other shards.")
+        done = "waiting"
+        return Extraction(
+            parts.output, len(job.index), 0, 0, done, _rate(n_images, seconds), precision["used"]
+        )
+    return replace(_finished(parts.output, job), done=done, images_per_second=_rate(n_images, seconds))
+
+
+def _rate(n_images: int, seconds: float) -> float | None:
+    return n_images / seconds if n_images and seconds > 0 else None
+
+
+def _finished(path: Path, job: Job) -> Extraction:
+    with FeatureFile(path) as file:
+        n_failed = int((~file.ok).sum())
+        if n_failed and job.options.on_error == "fail":
+            name, reason = next(iter(file.errors.items()))
+            raise EmbedkitError(
+                f"{path}: {n_failed} of its {file.n} images were skipped as unreadable, such as {name!r}: "
+                f"{reason} Give --on-error skip to accept them, or mend them and give --overwrite."
+            )
+        used = file.provenance.get("precision_used", {}).get("used", "?")
+        return Extraction(path, file.n, file.d, n_failed, "already there", None, used)
+
+
+# --- what is there already -------------------------------------------------------------------------
+
+
+def _already_there(job: Job, parts: Parts) -> bool:
+    """Whether the output is finished and made in just this way; refuses one that was made otherwise."""
+    output = parts.output
+    if not output.exists() or job.options.overwrite:
+        return False
+    try:
+        with FeatureFile(output) as file:
+            provenance = file.provenance
+    except FeatureFileError as error:
+        raise EmbedkitError(f"{error} Or give --overwrite to replace it.") from error
+    differences = _differences(job.asked, provenance)
+    if differences:
+        raise EmbedkitError(
+            f"{output}: made in another way ({'; '.join(differences[:4])}). Give another -o, or --overwrite."
+        )
+    if parts.folder.exists():  # killed between the rename and the clean-up
+        parts.remove()
+    return True
+
+
+def _differences(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name what `found` has otherwise than `asked`; keys that only `found` has don't matter."""
+    differences = []
+    for key, value in asked.items():
+        other = found.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            differences += _differences(value, other, f"{prefix}{key} ")
+        elif _plain(value) != _plain(other):
+            differences.append(f"{prefix}{key}: {_short(other)} there, {_short(value)} asked for")
+    return differences
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "..."
+
+
+def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
+    """Take up an earlier run's parts, or begin anew; settle the precision once for all parts."""
+    if job.options.shard is None:  # with shards, another task may be writing one of these
+        for stale in (*parts.folder.glob("*.tmp"), *parts.output.parent.glob(f".{parts.output.name}.*.tmp")):
+            stale.unlink(missing_ok=True)
+    replaces = file_sha256(parts.output) if parts.output.exists() else None
+    manifest = parts.begun_with(lenient=job.options.overwrite)
+    if manifest is not None:
+        differences = _differences(job.asked, manifest["asked"])
+        if differences and not job.options.overwrite:
+            raise EmbedkitError(
+                f"{parts.folder}: an unfinished extraction was begun in another way "
+                f"({'; '.join(differences[:4])}). Finish it with its own options, give another -o, or "
+                "--overwrite to throw it away."
+            )
+        # An interrupted --overwrite goes on too; one that meets other parts begins anew.
+        same_overwrite = manifest["overwrite"] and manifest["replaces"] == replaces
+        if not differences and (same_overwrite or not job.options.overwrite):
+            kept = parts.finished()
+            if kept:
+                console.note(f"Going on: {len(kept)} of {len(parts)} parts are there already.")
+            return bool(kept), dict(manifest["precision"])
+        parts.remove_content()
+    manifest = {
+        "asked": dict(job.asked),
+        "precision": choose_precision(job),
+        "overwrite": job.options.overwrite,
+        "replaces": replaces,
+    }
+    return False, dict(parts.begin(manifest)["precision"])
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def _batches(
+    job: Job, parts: Parts, todo: list[int]
+) -> Generator[tuple[int, list[NDArray[np.uint8] | ImageError]]]:
+    """Yield (part, images of one batch) in order, read ahead by a pool of threads.
+
+    Threads, because decoding and resizing release the interpreter lock: no second copy of anything, no
+    shared memory to run out of, no process left behind by a kill. A batch never spans two parts, so that a
+    resumed run computes the same batches, and so the same bits, as one that was never interrupted.
+    """
+    size = max(1, job.options.batch_size // job.views.n)
+    plan = [
+        (number, job.index[start : min(start + size, parts.slice(number).stop)])
+        for number in todo
+        for start in range(parts.slice(number).start, parts.slice(number).stop, size)
+    ]
+    workers = job.options.workers or min(16, os.cpu_count() or 1)
+    ahead = 2 + -(-2 * workers // size)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: collections.deque[tuple[int, list[Future[NDArray[np.uint8] | ImageError]]]] = collections.deque()
+    try:
+        for number, rows in plan:
+            waiting.append((number, [pool.submit(load_image, job, int(row)) for row in rows]))
+            if len(waiting) > ahead:
+                number, futures = waiting.popleft()
+                yield number, [future.result() for future in futures]
+        while waiting:
+            number, futures = waiting.popleft()
+            yield number, [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[float, int]:
+    """Compute and store the parts in `todo`; returns the seconds spent and the images done."""
+    started = time.perf_counter()
+    n_images = 0
+    total = len(job.index)
+    before = total - sum(parts.slice(number).stop - parts.slice(number).start for number in todo)
+    filling = _Filling(job, parts)
+    batches = _batches(job, parts, todo)
+    # One batch stays in flight, so that a GPU computes while the next one is put together.
+    in_flight: _InFlight | None = None
+    with console.progress("extract", total, unit="images") as advance, contextlib.closing(batches):
+        advance(before)
+        for number, images in batches:
+            launched = _launch(job, number, images, precision)
+            if in_flight is not None:
+                advance(filling.add(in_flight))
+            in_flight = launched
+            n_images += len(images)
+        if in_flight is not None:
+            advance(filling.add(in_flight))
+    return time.perf_counter() - started, n_images
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    number: int
+    features: torch.Tensor
+    view_mean: torch.Tensor | None
+    scatter: torch.Tensor | None
+    errors: list[str]  # empty where the image could be read
+
+
+def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError], precision: str) -> _InFlight:
+    """Start the forward pass of one batch; on a GPU this returns before it is done."""
+    s, v = job.backbone.preprocessing.image_size, job.views.n
+    # An unreadable image keeps its place as zeros: the others' batch, and so their bits, stay the same.
+    blank = np.zeros((v, s, s, 3), dtype=np.uint8)
+    stack = np.concatenate([blank if isinstance(image, ImageError) else image for image in images])
+    features = forward(job, torch.from_numpy(stack), precision)  # (b v, d)
+    errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
+    view_mean = scatter = None
+    if v > 1:
+        by_image = features.reshape(len(images), v, -1)  # (b, v, d)
+        unit = F.normalize(by_image, dim=2)
+        view_mean = unit.mean(dim=1)  # (b, d)
+        off = (unit - view_mean[:, None])[torch.tensor([not error for error in errors])].flatten(0, 1)
+        scatter = off.T @ off  # (d, d)
+        features = by_image.mean(dim=1)
+    return _InFlight(number, features, view_mean, scatter, errors)
+
+
+class _Filling:
+    """Gathers batches into the part that is being filled, and writes it the moment it is full."""
+
+    def __init__(self, job: Job, parts: Parts) -> None:
+        self._storage = job.options.storage
+        self._on_error = job.options.on_error
+        self._parts = parts
+        self._clear()
+
+    def _clear(self) -> None:
+        self._features: list[NDArray[Any]] = []
+        self._view_means: list[NDArray[np.float32]] = []
+        self._scatter: NDArray[np.float64] | None = None
+        self._errors: list[str] = []
+
+    def add(self, batch: _InFlight) -> int:
+        """Take in a batch once it is computed; returns its number of images."""
+        reason = next(filter(None, batch.errors), None)
+        if reason and self._on_error == "fail":
+            raise ImageError(f"{reason} Or give --on-error skip to leave such images out.")
+        failed = np.array([bool(error) for error in batch.errors])
+        features = batch.features.float().cpu().numpy()
+        _refuse_broken(features[~failed], self._storage)
+        features[failed] = np.nan
+        self._features.append(features.astype(STORAGE[self._storage]))
+        self._errors += batch.errors
+        if batch.view_mean is not None and batch.scatter is not None:
+            view_mean = batch.view_mean.cpu().numpy()
+            view_mean[failed] = np.nan
+            self._view_means.append(view_mean)
+            scatter = batch.scatter.cpu().numpy().astype(np.float64)
+            self._scatter = scatter if self._scatter is None else self._scatter + scatter
+        rows = self._parts.slice(batch.number)
+        if len(self._errors) == rows.stop - rows.start:
+            part = Part(
+                features=np.concatenate(self._features),
+                errors=np.array(self._errors, dtype=np.str_),
+                view_mean=np.concatenate(self._view_means) if self._view_means else None,
+                scatter=self._scatter,
+            )
+            self._parts.write(batch.number, part)
+            self._clear()
+        return len(batch.errors)
+
+
+def _refuse_broken(features: NDArray[np.float32], storage: str) -> None:
+    if not np.isfinite(features).all():
+        raise EmbedkitError(
+            "the backbone gives NaN or infinite features. Give --precision fp32, or check the weights."
+        )
+    if storage == "float16" and features.size and np.abs(features).max() > np.finfo(np.float16).max:
+        raise EmbedkitError("features are too large for float16 (over 65,504). Give --storage float32.")

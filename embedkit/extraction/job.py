@@ -1,0 +1,204 @@
+"""Everything that fixes the features of a file, and the way from one image to its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit.backbones.load import Backbone, BackboneSpec, load_backbone
+from embedkit.backbones.pooling import Pooling
+from embedkit.computing.device import PRECISIONS, choose_device, describe_device
+from embedkit.datasets import Dataset
+from embedkit.errors import EmbedkitError, ImageError, UsageError
+from embedkit.images.decode import decode
+from embedkit.images.views import ViewSet, make_views
+from embedkit.versions import versions
+
+STORAGE = {"float32": np.float32, "float16": np.float16}
+ON_ERROR = ("fail", "skip")
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """How features are computed and kept.
+
+    Parameters
+    ----------
+    pool, layers
+        See `Pooling.choose`.
+    views
+        ``1``, ``rot4``, ``d4`` or ``galaxy:N``; the features of the views are averaged.
+    seed
+        Seed of random views.
+    precision
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    storage
+        ``float32`` or ``float16`` on disk.
+    batch_size
+        Model inputs at a time; an image with v views counts v times.
+    workers
+        Threads that read and decode; by default one a core, at most 16.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    limit
+        Take this many images, spread evenly over the dataset.
+    on_error
+        ``fail`` at an unreadable image, or ``skip`` it: its row stays, marked, with the reason.
+    overwrite
+        Replace a file that was made in another way.
+    shard
+        (i, n): compute only the i-th of n shares (from 0) of the parts, for independent cluster tasks.
+    """
+
+    pool: str = "auto"
+    layers: str | None = None
+    views: str = "1"
+    seed: int = 0
+    precision: str = "auto"
+    storage: str = "float32"
+    batch_size: int = 32
+    workers: int | None = None
+    device: str = "auto"
+    limit: int | None = None
+    on_error: str = "fail"
+    overwrite: bool = False
+    shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        known = (
+            ("--precision", self.precision, ("auto", *PRECISIONS)),
+            ("--storage", self.storage, tuple(STORAGE)),
+            ("--on-error", self.on_error, ON_ERROR),
+        )
+        for option, value, values in known:
+            if value not in values:
+                raise UsageError(f"{option} {value}: unknown. Known: {', '.join(values)}.")
+        positive = (("--batch-size", self.batch_size), ("--limit", self.limit), ("--workers", self.workers))
+        for option, number in positive:
+            if number is not None and number < 1:
+                raise UsageError(f"{option} {number}: give 1 or more.")
+        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
+            raise UsageError(f"--shard {self.shard[0]}/{self.shard[1]}: the first number counts from 0.")
+        if self.shard is not None and self.overwrite:
+            raise UsageError(
+                "--overwrite with --shard would let one task delete another's parts. "
+                "Delete the old file first."
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that fixes the features of a file before the first image is read."""
+
+    dataset: Dataset
+    index: NDArray[np.int64]
+    backbone: Backbone
+    pooling: Pooling
+    views: ViewSet
+    options: ExtractOptions
+    device: torch.device
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def plan(cls, dataset: Dataset, backbone: BackboneSpec, options: ExtractOptions) -> Job:
+        """Load the backbone and resolve every option."""
+        n = len(dataset)
+        if n == 0:
+            raise EmbedkitError(f"{dataset.name}: no images. Check the path.")
+        device = choose_device(options.device)
+        if options.precision == "fp16" and device.type == "cpu":
+            raise UsageError("--precision fp16 needs a GPU. Give auto, fp32 or bf16.")
+        loaded = load_backbone(backbone)
+        pooling = Pooling.choose(loaded, pool=options.pool, layers=options.layers)
+        size = min(n, options.limit or n)
+        index = np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
+        job = cls(dataset, index, loaded, pooling, ViewSet.parse(options.views), options, device)
+        asked = {
+            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "n": size},
+            "backbone": loaded.record(),
+            "preprocessing": loaded.preprocessing.record(),
+            "pooling": pooling.record(),
+            "views": {"name": job.views.name, "seed": options.seed if job.views.kind == "galaxy" else None},
+            "precision": options.precision,
+            "storage": options.storage,
+        }
+        return replace(job, asked=asked)
+
+    @property
+    def features_name(self) -> str:
+        """Short name of the feature set for tables."""
+        backbone = self.backbone
+        name, source = backbone.name, Path(backbone.source).stem
+        if source.startswith(name):
+            name = source  # a weights file that carries its architecture's name
+        elif source not in ("hub", "pixels"):
+            name += f" ({source})"
+        if backbone.adapter_sha256 is not None:
+            name += " +adapter"
+        if self.pooling.pool != "model":
+            name += f" {self.pooling.name}"
+        return name if self.views.n == 1 else f"{name} {self.views.name}"
+
+    def provenance(self, spec: BackboneSpec, precision: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the record that the file keeps. No time in it: the same inputs give the same bytes."""
+        asked = deepcopy(dict(self.asked))
+        asked["dataset"]["origin"] = dict(self.dataset.origin)
+        asked["backbone"]["origin"] = {
+            "weights": str(Path(spec.weights).resolve()) if spec.weights else None,
+            "adapter": str(Path(spec.adapter).resolve()) if spec.adapter else None,
+            "random_init": spec.random_init,
+        }
+        return asked | {
+            "features_name": self.features_name,
+            "precision_used": dict(precision),
+            "device": describe_device(self.device),
+            "versions": versions(),
+        }
+
+
+def model_in(backbone: Backbone, precision: str, device: torch.device) -> Backbone:
+    """Return the backbone with a copy of its model on the device, in the given precision."""
+    model = deepcopy(backbone.model).to(device=device, dtype=PRECISIONS[precision])
+    if not backbone.is_vit:
+        model = model.to(memory_format=torch.channels_last)
+    return replace(backbone, model=model)
+
+
+def load_image(job: Job, row: int) -> NDArray[np.uint8] | ImageError:
+    """Read, decode and prepare one image as (v, s, s, 3) uint8; its error instead where it can't be."""
+    dataset = job.dataset
+    where = dataset.where(row)
+    try:
+        pixels = decode(dataset.read(row), where)
+        return make_views(
+            pixels,
+            job.backbone.preprocessing,
+            job.views,
+            image_id=str(dataset.rows.ids[row]),
+            seed=job.options.seed,
+        )
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(f"{where}: {error.strerror or error}.")
+
+
+def pooled_views(job: Job, images: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return (d,) float32: the features of the views (v, s, s, 3) of one image, averaged."""
+    return forward(job, images, precision).mean(dim=0)
+
+
+def forward(job: Job, batch: torch.Tensor, precision: str) -> torch.Tensor:
+    """(b, s, s, 3) uint8 -> (b, d) float32 on the device."""
+    with torch.inference_mode():
+        if job.device.type == "cuda":
+            batch = batch.pin_memory()
+        x = job.backbone.preprocessing.normalize(batch.to(job.device, non_blocking=True))
+        return job.pooling(job.backbone, x.to(PRECISIONS[precision]))

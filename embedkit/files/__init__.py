@@ -1,0 +1,1 @@
+"""Everything that rooms exchange on disk: feature files, results, tables, saved models."""

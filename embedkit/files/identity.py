@@ -1,0 +1,96 @@
+"""What makes features comparable: how a feature file was made, as a saved model keeps and compares it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from embedkit.errors import DataError
+from embedkit.files.store import FeatureFile
+
+# In a feature file's provenance. Views are not among them: their mean is a better measurement of the same
+# thing.
+MADE_BY = ("backbone.name", "backbone.weights_sha256", "backbone.adapter_sha256", "pooling", "preprocessing")
+
+
+def identity(file: FeatureFile) -> dict[str, Any]:
+    """Return what a feature file is and how it was made.
+
+    Returns
+    -------
+    dict
+        ``dataset``, ``features_name``, ``features_sha256``, ``d``, ``n_views`` and ``made_by``: the values of
+        `MADE_BY`, empty where the file has no provenance.
+    """
+    made_by: dict[str, Any] = {}
+    if "backbone" in file.provenance:
+        for name in MADE_BY:
+            value: Any = file.provenance
+            for key in name.split("."):
+                value = value.get(key) if isinstance(value, dict) else None
+            made_by[name] = value
+    return {
+        "dataset": file.dataset_name,
+        "features_name": file.features_name,
+        "features_sha256": file.sha256,
+        "d": file.d,
+        "n_views": file.n_views,
+        "made_by": made_by,
+    }
+
+
+def check_alike(fitted_on: Mapping[str, Any], file: FeatureFile, *, model: str, again: str) -> list[str]:
+    """Compare a feature file with the one that a model was fitted on; returns what is worth saying.
+
+    Parameters
+    ----------
+    fitted_on
+        The `identity` that the model keeps.
+    file
+        New features for it.
+    model, again
+        For the message: what it is, and how to fit another.
+
+    Raises
+    ------
+    DataError
+        The features were made otherwise; the message names each difference.
+    """
+    there, here = fitted_on, identity(file)
+    # A file without provenance (made from arrays) says nothing of how its features were made.
+    recorded = bool(there["made_by"] and here["made_by"])
+    found = []
+    for name in MADE_BY if recorded else ():
+        found += _differ(name, there["made_by"].get(name), here["made_by"].get(name))
+    if here["d"] != there["d"]:
+        found.append(f"d is {here['d']}, of the fitted file {there['d']}")
+    if found:
+        raise DataError(
+            f"its features are not of the kind that the {model} was fitted on: {'; '.join(found)}. "
+            f"Extract these images as the others were, or {again}."
+        )
+    remarks = []
+    if not recorded:
+        remarks.append(
+            "How the features were made is not recorded in both files: only the number of dimensions was "
+            "compared."
+        )
+    if here["n_views"] != there["n_views"]:
+        remarks.append(
+            f"The model was fitted on features of {there['n_views']} view(s) an image, these are of "
+            f"{here['n_views']}."
+        )
+    return remarks
+
+
+def _differ(name: str, fitted: Any, new: Any) -> list[str]:
+    if isinstance(fitted, Mapping) and isinstance(new, Mapping):
+        keys = sorted({*fitted, *new})
+        return [one for key in keys for one in _differ(f"{name}.{key}", fitted.get(key), new.get(key))]
+    return [] if fitted == new else [f"{name} is {_short(new)}, of the fitted file {_short(fitted)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= 200 else text[:197] + "..."

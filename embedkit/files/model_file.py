@@ -1,0 +1,80 @@
+"""A fitted model as one HDF5 file of plain arrays and JSON: never a pickle, and nothing in it is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from embedkit.aside import aside
+from embedkit.errors import EmbedkitError, first_line
+from embedkit.strict_json import strict
+
+
+@dataclass(frozen=True)
+class ModelFormat:
+    """One kind of saved model.
+
+    Parameters
+    ----------
+    name, version
+        What its files say of themselves.
+    missing, foreign, outdated, broken
+        What to do about a file that is not there (``{path}`` is replaced), is of another kind, has another
+        version, or is broken.
+    """
+
+    name: str
+    version: int
+    missing: str
+    foreign: str
+    outdated: str
+    broken: str
+
+    @contextmanager
+    def create(self, path: str | os.PathLike[str], about: Mapping[str, Any]) -> Iterator[h5py.File]:
+        """Yield a new file that says `about`, for arrays; it appears whole or not at all."""
+        with aside(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+            file.attrs["format"], file.attrs["schema_version"] = self.name, self.version
+            file.attrs["about"] = json.dumps(strict(about), sort_keys=True)
+            yield file
+
+    @contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
+        """Yield a file and what it says; what fails in the block because of its contents names it as broken.
+
+        Raises
+        ------
+        EmbedkitError
+            No such file, another kind of file, another version, or a broken file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise EmbedkitError(f"{path}: no such file. {self.missing.format(path=path)}")
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format") != self.name:
+                    raise EmbedkitError(f"{path}: {self.foreign}")
+                version = file.attrs.get("schema_version")
+                if version != self.version:
+                    raise EmbedkitError(
+                        f"{path}: schema version {version}, this embedkit reads {self.version}. "
+                        f"Update embedkit, or {self.outdated}"
+                    )
+                yield file, json.loads(file.attrs["about"])
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise EmbedkitError(
+                f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"
+            ) from error
+
+
+def read_arrays(group: h5py.Group) -> dict[str, Any]:
+    """Return the arrays of a group."""
+    return {name: np.asarray(array[...]) for name, array in group.items()}

@@ -1,0 +1,134 @@
+"""Several views of one image: exact symmetries of the square, or random galaxy views."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedkit.errors import UsageError
+from embedkit.images.decode import center
+from embedkit.images.preprocess import Preprocessing
+
+# The ranges of a random galaxy view: what cannot change a galaxy's class, at 224 px input.
+SHIFT_PX = 4.0
+SCALE = (0.8, 1.2)
+BRIGHTNESS = (0.85, 1.15)
+BLUR_SIGMA_PX = 1.0
+NOISE_STD = 3.0  # of 255
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Which views are made of each image.
+
+    Parameters
+    ----------
+    kind
+        ``1`` (the image as it is), ``rot4`` (four quarter turns), ``d4`` (the eight symmetries of the
+        square) or ``galaxy`` (random views).
+    n
+        Views an image.
+    """
+
+    kind: str
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> ViewSet:
+        """Read ``1``, ``rot4``, ``d4`` or ``galaxy:N``."""
+        exact = {"1": cls("1", 1), "rot4": cls("rot4", 4), "d4": cls("d4", 8)}
+        if text in exact:
+            return exact[text]
+        match = re.fullmatch(r"galaxy:(\d+)", text)
+        if match and int(match[1]) >= 2:
+            return cls("galaxy", int(match[1]))
+        raise UsageError(f"--views {text}: give 1, rot4, d4 or galaxy:N with N at least 2.")
+
+    @property
+    def name(self) -> str:
+        """The text that `parse` reads."""
+        return f"galaxy:{self.n}" if self.kind == "galaxy" else self.kind
+
+
+def make_views(
+    pixels: NDArray[np.uint8], preprocessing: Preprocessing, views: ViewSet, *, image_id: str, seed: int
+) -> NDArray[np.uint8]:
+    """Return the views of one image as (v, s, s, 3) uint8.
+
+    Random views depend on `seed`, `image_id` and the number of the view alone, so any order, worker or
+    resumed run draws the same ones, and galaxy:2 is the first two of galaxy:12.
+    """
+    if views.kind == "galaxy":
+        size = preprocessing.image_size
+        # No view can reach further than this from the centre, rotated, zoomed out and shifted.
+        reach = math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
+        frame = Image.fromarray(_reflect(np.asarray(preprocessing.frame(pixels, image_id)), reach))
+        return np.stack([_galaxy_view(frame, size, image_id, seed, v) for v in range(views.n)])
+    base = preprocessing(pixels, image_id)
+    if views.kind == "1":
+        return base[None]
+    turns = [np.rot90(base, turn) for turn in range(4)]
+    if views.kind == "d4":
+        turns += [turned[:, ::-1] for turned in turns]
+    return np.stack(turns)
+
+
+def _galaxy_view(frame: Image.Image, size: int, image_id: str, seed: int, view: int) -> NDArray[np.uint8]:
+    digest = hashlib.sha256(image_id.encode()).digest()[:8]
+    random = np.random.default_rng([seed, int.from_bytes(digest, "little"), view])
+    angle = random.uniform(0, 2 * math.pi)
+    zoom = math.exp(random.uniform(math.log(SCALE[0]), math.log(SCALE[1])))
+    flip = -1.0 if random.random() < 0.5 else 1.0
+    shift = random.uniform(-SHIFT_PX, SHIFT_PX, size=2) * size / 224
+    brightness = random.uniform(*BRIGHTNESS)
+    sigma = random.uniform(0, BLUR_SIGMA_PX) * size / 224
+    noise_std = random.uniform(0, NOISE_STD)
+
+    # One affine resampling straight from the frame, so that corners show real sky where there is some.
+    middle = (frame.width / 2, frame.height / 2)
+    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+    a, b, d, e = cos * flip, -sin, sin * flip, cos
+    half = size / 2
+    c = middle[0] + shift[0] - a * half - b * half
+    f = middle[1] + shift[1] - d * half - e * half
+    image = frame.transform(
+        (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BICUBIC
+    )
+    values = _blur(np.asarray(image, dtype=np.float32), sigma) * np.float32(brightness)
+    values += random.standard_normal(values.shape, dtype=np.float32) * np.float32(noise_std)
+    drawn: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return drawn
+
+
+def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Convolve (h, w, 3) with a Gaussian of `sigma` pixels, cut at three sigma; edges repeat."""
+    radius = math.ceil(3 * sigma)
+    if sigma < 0.2:  # under a fifth of a pixel the outer taps fall below 1e-5
+        return values
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        pad = [(0, 0)] * 3
+        pad[axis] = (radius, radius)
+        padded = np.pad(values, pad, mode="edge")
+        size = values.shape[axis]
+        values = np.zeros_like(values)
+        for i, tap in enumerate(taps):
+            values += tap * (padded[i : i + size] if axis == 0 else padded[:, i : i + size])
+    return values
+
+
+def _reflect(pixels: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
+    """Crop or mirror-pad so that `reach` pixels lie on every side of the centre."""
+    height, width = pixels.shape[:2]
+    pad_y, pad_x = max(0, reach - height // 2), max(0, reach - width // 2)
+    if pad_y or pad_x:
+        pixels = np.pad(pixels, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="symmetric")
+    side = 2 * reach + pixels.shape[0] % 2
+    return pixels if min(pixels.shape[:2]) <= side else center(pixels, side)

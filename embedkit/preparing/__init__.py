@@ -1,0 +1,1 @@
+"""What happens to features before anything is measured: scaling, PCA, whitening."""

@@ -1,0 +1,1 @@
+"""What a figure means: splits, metrics and their intervals, calibration, paired tests."""

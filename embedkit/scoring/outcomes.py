@@ -1,0 +1,172 @@
+"""How well a result did on each image, read from the predictions or assignments beside it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import EmbedkitError
+from embedkit.files.results import Result
+from embedkit.files.store import FeatureFile
+from embedkit.scoring.paired import Difference, paired_difference
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The test rows of one result.
+
+    Parameters
+    ----------
+    ids : (n,) str
+        Rising.
+    score : (n, r) float64
+        Of each of r draws of training labels, of which there is one unless there was a label budget. 1 where
+        the prediction, or the class that the cluster stands for, is the true class, else 0. Of a regression,
+        minus the row's mean squared error: higher is better.
+    rows
+        The same for two results exactly where they tested the same images, of the same classes or targets, in
+        the same folds: only then are they paired.
+    """
+
+    ids: NDArray[np.str_]
+    score: NDArray[np.float64]
+    rows: str
+
+    @property
+    def mean(self) -> float:
+        """Over images and draws: the accuracy, or minus the mean squared error."""
+        return float(self.score.mean())
+
+
+def compare_outcomes(pairs: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 0) -> Difference:
+    """Compare A and B over one or more seeds, in each of which both tested the same rows.
+
+    Images are what is resampled, each with its scores from every seed and draw in which it was tested: the
+    seeds divide the same images anew, so their scores are not independent. What differs from seed to seed
+    (or draw to draw) in another way, through the rows that were learnt from, is added: the variance of the
+    difference over them, divided by their number.
+
+    Parameters
+    ----------
+    pairs
+        Outcomes of A and B of each seed, with equal `Outcomes.rows`. Of more draws on one side, the first
+        are taken.
+    seed
+        Of the resamples.
+    """
+    draws = [min(a.score.shape[1], b.score.shape[1]) for a, b in pairs]
+    scores = [(a.score[:, :r], b.score[:, :r]) for (a, b), r in zip(pairs, draws, strict=True)]
+    per_run = np.concatenate([(b - a).mean(axis=0) for a, b in scores])
+    if len(per_run) == 1:
+        ((of_a, of_b),) = scores
+        return paired_difference(of_a[:, 0], of_b[:, 0], seed=seed)
+    _, image = np.unique(np.concatenate([a.ids for a, _ in pairs]), return_inverse=True)
+    times = np.bincount(image, np.concatenate([np.full(len(a), a.shape[1]) for a, _ in scores]))
+    # An image that more seeds tested counts for more, as it does in the mean over the seeds.
+    of_a, of_b = (
+        np.bincount(image, np.concatenate([pair[side].sum(axis=1) for pair in scores])) / times.mean()
+        for side in (0, 1)
+    )
+    error = float(per_run.std(ddof=1) / np.sqrt(len(per_run)))
+    return paired_difference(of_a, of_b, seed=seed, error=error)
+
+
+def read_outcomes(result: Result, folder: Path) -> Outcomes:
+    """Read what a result said of every test image.
+
+    A clustering's true classes are those of the feature file that it names; its matching of clusters to
+    classes is taken as it is.
+
+    Parameters
+    ----------
+    result
+        Of ``embedkit probe`` or ``embedkit cluster``.
+    folder
+        Of the results.jsonl that it stands in.
+
+    Raises
+    ------
+    EmbedkitError
+        Nothing to read them from; the message says what is missing, in a few words.
+    """
+    if "predictions" in result.provenance:
+        lines = _lines(folder / str(result.provenance["predictions"]), ("id", "split"))
+        return _outcomes([_tested(line) for line in lines if line["split"] == "test"])
+    if "assignments" in result.provenance:
+        lines = _lines(folder / str(result.provenance["assignments"]), ("id", "cluster"))
+        true = _true_classes(result)
+        matching = result.params.get("matching", {})
+        return _outcomes(
+            [
+                (
+                    (line["id"], "", true[line["id"]]),
+                    "",
+                    float(matching.get(line["cluster"]) == true[line["id"]]),
+                )
+                for line in lines
+                if true.get(line["id"])
+            ]
+        )
+    raise EmbedkitError("the result names neither predictions nor assignments")
+
+
+# Image, fold and truth; then the draw, and the score.
+_Tested = tuple[tuple[str, str, str], str, float]
+
+
+def _tested(line: dict[str, str]) -> _Tested:
+    if "squared_error" in line:
+        true = " ".join(value for name, value in line.items() if name.startswith("true:"))
+        score = -float(line["squared_error"])
+    elif "true" in line and "predicted" in line:
+        true, score = line["true"], float(line["true"] == line["predicted"])
+    else:
+        raise EmbedkitError("its predictions have neither true and predicted nor squared_error")
+    return (line["id"], line.get("fold", ""), true), line.get("draw", ""), score
+
+
+def _outcomes(lines: list[_Tested]) -> Outcomes:
+    if not lines:
+        raise EmbedkitError("no test row with a known class")
+    scores: dict[tuple[str, str, str], list[float]] = {}
+    for key, _, score in sorted(lines):
+        scores.setdefault(key, []).append(score)
+    if len({len(draws) for draws in scores.values()}) > 1:
+        raise EmbedkitError("some of its test rows are there more often than others")
+    digest = hashlib.sha256(repr(list(scores)).encode()).hexdigest()
+    ids = np.array([key[0] for key in scores], np.str_)
+    return Outcomes(ids, np.array(list(scores.values()), np.float64), digest)
+
+
+def _lines(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            lines = list(csv.DictReader(stream))
+    except OSError:
+        raise EmbedkitError(f"{path.name} is not beside it") from None
+    if lines and (missing := [name for name in columns if name not in lines[0]]):
+        raise EmbedkitError(f"{path.name} has no column {missing[0]}")
+    return lines
+
+
+def _true_classes(result: Result) -> dict[str, str]:
+    path = Path(str(result.provenance.get("features_file", "")))
+    if not path.is_file():
+        raise EmbedkitError(
+            f"{path.name or 'the feature file'}, which holds the classes, is not where it was"
+        )
+    with FeatureFile(path) as file:
+        if file.sha256 != result.provenance.get("features_sha256"):
+            raise EmbedkitError(f"{path.name}, which holds the classes, has changed since")
+        rows = file.rows
+        if rows.labels is None:
+            raise EmbedkitError(f"{path.name} holds no classes")
+        return {
+            str(rows.ids[i]): rows.class_names[label] for i, label in enumerate(rows.labels) if label >= 0
+        }

@@ -1,0 +1,103 @@
+"""`embedkit demo`: every command, one after another, on real radio galaxies."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedkit import cli, console
+from embedkit.cli import Handler
+from embedkit.errors import EmbedkitError
+
+DATASET = "first-radio"
+# FIRST cutouts are 300 px wide and the sources sit in the middle; 112 px hold nearly all of them.
+CENTER_CROP = "112"
+CONTROL = "pixels:32"
+FALLBACKS = {
+    "shipped": ["--backbone", "embedkit-galaxy"],
+    "random": ["--random-init", "0"],
+    "none": [],
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> Handler:
+    """Add the options of `embedkit demo`."""
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("runs/demo"), help="folder for what it makes"
+    )
+    parser.add_argument(
+        "--fallback",
+        choices=list(FALLBACKS),
+        default="shipped",
+        help="what to use if the pretrained backbone can't be had: shipped takes the small one that comes "
+        "with embedkit; random takes the same architecture with random weights, a control and no good "
+        "features; none ends the demo with an error",
+    )
+    parser.add_argument("--limit", type=int, help="take this many images only")
+    parser.add_argument("--open", action="store_true", help="open the report in the browser")
+    return run
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `embedkit demo`."""
+    started = time.perf_counter()
+    folder: Path = args.output
+    limit = [] if args.limit is None else ["--limit", str(args.limit)]
+    features, control = folder / f"{DATASET}.h5", folder / f"{DATASET}-pixels.h5"
+    runs = ["-o", str(folder)]
+    extract = ["extract", DATASET, "--center-crop", CENTER_CROP, *limit]
+    report = folder / "report.html"
+    commands: list[list[str]] = [
+        [*extract, *_weights(args.fallback), "-o", str(features)],
+        [*extract, "--backbone", CONTROL, "-o", str(control)],
+        *[
+            command
+            for file in (str(features), str(control))
+            for command in (
+                ["cluster", file, "--method", "kmeans", *runs],
+                ["probe", file, "--kind", "linear", *runs],
+                ["probe", file, "--kind", "knn", *runs],
+            )
+        ],
+        ["report", str(features), "--runs", str(folder), "-o", str(report), *(["--open"] * args.open)],
+        ["leaderboard", str(folder)],
+    ]
+    for command in commands:
+        _run(command)
+    console.note(f"\nDone in {time.perf_counter() - started:.0f} s. The map: {report.resolve()}")
+    console.note("On your own images: embedkit extract FOLDER -o features.h5, and on as above.")
+    return 0
+
+
+def _weights(fallback: str) -> Sequence[str]:
+    """Options for the backbone's weights: none if it can be had, else the fallback that was accepted."""
+    import huggingface_hub.constants as hub
+
+    from embedkit.backbones.hub import hub_reachable, in_cache
+    from embedkit.backbones.load import DEFAULT_BACKBONE
+
+    if in_cache(DEFAULT_BACKBONE) or (not hub.HF_HUB_OFFLINE and hub_reachable()):
+        return []
+    missing = f"{DEFAULT_BACKBONE} are not in the local cache, and the model hub can't be reached"
+    if fallback == "none":
+        raise EmbedkitError(
+            f"the weights of {missing}. Try again with a connection, or take --fallback shipped."
+        )
+    instead = {
+        "shipped": "embedkit-galaxy, the small backbone that comes with embedkit and was trained on galaxies "
+        "without labels",
+        "random": "RANDOM WEIGHTS of the same architecture. The commands are the real ones; the figures are "
+        "a control's",
+    }[fallback]
+    console.note(f"The weights of {missing}: using {instead}.")
+    return FALLBACKS[fallback]
+
+
+def _run(command: Sequence[str]) -> None:
+    console.note(f"\n$ embedkit {shlex.join(command)}")
+    code = cli.main(command)
+    if code:
+        raise EmbedkitError(f"the demo stopped: `embedkit {command[0]}` ended with exit code {code}.")

@@ -1,0 +1,1 @@
+"""Copies of one image across a split."""

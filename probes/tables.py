@@ -1,0 +1,239 @@
+"""What `embedkit probe` writes and prints."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from embedkit.aside import aside
+from embedkit.console import print_table
+from embedkit.files.results import Metric, Result
+from embedkit.files.rows import Rows
+from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.target_scores import RegressionScores
+from probes.report import Predictions, ProbeReport
+
+if TYPE_CHECKING:
+    from probes.apply import Applied
+
+# More columns than that don't fit on a screen; the result holds them all.
+MAX_CONFUSION = 12
+BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
+TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "majority_accuracy": "majority class",
+    "top5_accuracy": "right class in the top 5",
+    "rmse": "RMSE",
+    "mean_rmse": "RMSE of the training mean",
+    "expected_calibration_error": "calibration error (ECE)",
+    "expected_calibration_error_scaled": "ECE, temperature scaled",
+    "confidence_right": "confidence, right",
+    "confidence_wrong": "confidence, wrong",
+}
+
+
+def title(metric: str) -> str:
+    """Say what a metric is in a table."""
+    k = metric.removeprefix("accuracy_k")
+    return f"accuracy, k = {k}" if k.isdigit() else TITLES.get(metric, metric)
+
+
+def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
+    """Write a CSV, whole or not at all: ``id, split, fold`` and ``true, predicted, probability`` of classes.
+
+    Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``. With draws
+    of a label budget, ``draw`` stands after the fold.
+    """
+    names = rows.target_names if predictions.probability is None else ()
+    header = ["id", "split", "fold", *(["draw"] if predictions.draw is not None else [])]
+    if names:
+        header += [f"{which}:{name}" for which in ("true", "predicted") for name in names]
+        header += ["squared_error"]
+    else:
+        header += ["true", "predicted", "probability"]
+    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for i, row in enumerate(predictions.index):
+            true, predicted = predictions.true[i], predictions.predicted[i]
+            if predictions.probability is None:
+                error = float(((true - predicted) ** 2).mean())
+                values = [f"{v:.6g}" for v in (*true, *predicted, error)]
+            else:
+                values = [rows.class_names[true], rows.class_names[predicted]]
+                values += [f"{predictions.probability[i]:.6g}"]
+            draw = [] if predictions.draw is None else [predictions.draw[i]]
+            writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *draw, *values])
+
+
+def print_report(report: ProbeReport) -> None:
+    """Print the metrics, then each class's or each target's."""
+    result = report.result
+    heading = f"{result.method} probe of {result.features} on {result.dataset}"
+    counts = result.params["division"]["folds"][0]
+    rows = (
+        f"{counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test"
+        if len(report.splits) == 1
+        else f"{len(report.splits)} folds, {result.n:,} rows tested once each"
+    )
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("")
+    table.add_row("split", "", "", Text(f"{result.split}, seed {result.seed}: {rows}"))
+    grid = len(result.params["choice"]["grid"])
+    how = f"best {result.params['choice']['by']} of {grid}" if grid > 1 else "given"
+    for setting in report.fits[0].model.chosen_:
+        chosen = result.params[setting]
+        values = chosen if len(report.splits) > 1 else [chosen]
+        shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
+        table.add_row(setting.upper() if setting == "c" else setting, Text(shown), "", Text(how))
+    for name, metric in result.metrics.items():
+        table.add_row(title(name), *_cells(metric), Text(metric.note or ""))
+    print_table(table)
+    print()
+    _print_each(report.scores)
+
+
+def print_applied(applied: Applied) -> None:
+    """Print how many rows were predicted as what, and the scores where there are any."""
+    saved = applied.saved
+    heading = f"{saved.kind} probe of {saved.fitted_on['dataset']} on {len(applied.ids):,} rows"
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    if saved.regression:
+        for name in ("target", "mean", "least", "most"):
+            table.add_column(name, justify="left" if name == "target" else "right")
+        for name, values in zip(saved.names, applied.outputs.T, strict=True):
+            table.add_row(Text(name), *(f"{v:.4f}" for v in (values.mean(), values.min(), values.max())))
+    else:
+        for name in ("class", "predicted rows", "median probability"):
+            table.add_column(name, justify="left" if name == "class" else "right")
+        predicted, confidence = applied.predicted, applied.outputs.max(axis=1)
+        for name in saved.names:
+            mine = confidence[predicted == name]
+            table.add_row(Text(name), f"{len(mine):,}", f"{np.median(mine):.3f}" if len(mine) else "-")
+    print_table(table)
+    if applied.scores is None:
+        return
+    print()
+    table = _columns("", "value", "95 % interval", "")
+    for name, metric in applied.metrics.items():
+        table.add_row(title(name), *_cells(metric), Text(metric.note or ""))
+    print_table(table)
+    print()
+    _print_each(applied.scores)
+
+
+def _print_each(scores: Scores | RegressionScores) -> None:
+    """Print each class's figures and the confusion matrix, or each target's."""
+    if isinstance(scores, RegressionScores):
+        table = _columns("target", "RMSE", "of the training mean")
+        for target in scores.targets:
+            table.add_row(Text(target.name), f"{target.rmse:.4f}", f"{target.mean_rmse:.4f}")
+        print_table(table)
+        return
+    table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
+    for c in scores.classes:
+        cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
+        table.add_row(Text(c.name), f"{c.n:,}", *cells)
+    print_table(table)
+    names = [c.name for c in scores.classes]
+    if len(names) <= MAX_CONFUSION:
+        print()
+        table = _columns("true \\ predicted", *names)
+        for name, counts in zip(names, scores.confusion, strict=True):
+            table.add_row(Text(name), *(f"{count:,}" for count in counts))
+        print_table(table)
+
+
+def print_budgets(results: Sequence[Result]) -> None:
+    """Print a line a budget: the learning curve as a table."""
+    first = results[0]
+    heading = (
+        f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {first.n:,} test rows"
+    )
+    names = [name for name in BUDGET_METRICS if name in first.metrics]
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("budget", "labels", "draws", *(title(name) for name in names))):
+        table.add_column(name, justify="right" if i else "left")
+    for result in results:
+        budget = result.params["budget"]
+        cells = [" ".join(_cells(result.metrics[name])) for name in names]
+        table.add_row(budget["asked"], f"{budget['n_labels']:,}", f"{budget['n_draws']}", *cells)
+    print_table(table)
+
+
+def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
+    found = {}
+    for name in results[0].metrics:
+        values = [m.value for r in results if (m := r.metrics.get(name)) and m.value is not None]
+        if len(values) == len(results):
+            found[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
+    return found
+
+
+def print_seeds(results: Sequence[Result]) -> None:
+    """Print each metric at every seed, and mean and standard deviation over them."""
+    first = results[0]
+    heading = (
+        f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {len(results)} seeds"
+    )
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("", "mean ± std", *(f"seed {result.seed}" for result in results))):
+        table.add_column(name, justify="right" if i else "left")
+    for name, over in spread(results).items():
+        each = [_cells(result.metrics[name])[0] for result in results]
+        table.add_row(title(name), f"{over['mean']:.3f} ± {over['std']:.3f}", *each)
+    print_table(table)
+
+
+def print_before_and_after(before: Result, after: Result) -> None:
+    """Print each metric with the copies on both sides, and without."""
+    table = _columns("", "with copies", "95 % interval", "without", "95 % interval")
+    table.add_row("test rows", f"{before.n:,}", "", f"{after.n:,}", "")
+    for name, metric in before.metrics.items():
+        table.add_row(title(name), *_cells(metric), *_cells(after.metrics[name]))
+    print_table(table)
+
+
+def print_seeds_before_and_after(before: Sequence[Result], after: Sequence[Result]) -> None:
+    """Print mean and standard deviation over the same seeds with copies, without, and of the change."""
+    table = _columns("mean ± std", "with copies", "without", "change")
+    with_copies, without = spread(before), spread(after)
+    for name in (name for name in with_copies if name in without):
+        change = [_value(b, name) - _value(a, name) for a, b in zip(before, after, strict=True)]
+        table.add_row(
+            title(name),
+            *(f"{over[name]['mean']:.3f} ± {over[name]['std']:.3f}" for over in (with_copies, without)),
+            f"{np.mean(change):+.3f} ± {np.std(change, ddof=1):.3f}",
+        )
+    print_table(table)
+
+
+def _value(result: Result, name: str) -> float:
+    value = result.metrics[name].value
+    return np.nan if value is None else value
+
+
+def _columns(*names: str) -> Table:
+    table = Table(show_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(Text(name), justify="right" if i else "left")
+    return table
+
+
+def _cells(metric: Metric) -> tuple[str, str]:
+    if metric.value is None or not np.isfinite(metric.value):
+        return "-", ""
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f}", ""
+    return f"{metric.value:.3f}", f"{metric.low:.3f}-{metric.high:.3f}"

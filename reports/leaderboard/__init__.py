@@ -1,0 +1,1 @@
+"""Every result in one table: what is ranked, which differences are real."""

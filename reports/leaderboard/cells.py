@@ -1,0 +1,122 @@
+"""What a table of the leaderboard shows of each row, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedkit.files.results import Metric, Result
+from embedkit.scoring.metrics import HEADLINES, metric_text, ranking_metric, value_of
+from reports.leaderboard.controls import control
+from reports.leaderboard.entry import OUTCOMES, Entry
+
+TEXT_COLUMNS = ("features", "method", "settings", "split")
+# Settings that a table always shows; others where they differ between runs of one method.
+_KEY_SETTINGS = ("prep", "pca", "k", "c", "min_cluster_size", "class_weight")
+
+
+def settings(result: Result) -> dict[str, str]:
+    """Return the settings that fit on a line, as text: ``{"k": "k=10", "refit": "refit"}``."""
+    words = {}
+    for name, value in result.params.items():
+        if name in OUTCOMES or value is None or value is False or not isinstance(value, (str, int, float)):
+            continue
+        text = (
+            name if value is True else f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        )
+        if len(text) <= 32:
+            words[name] = text
+    return words
+
+
+def settings_text(result: Result) -> str:
+    """Write the settings of a result on one line: ``k=10 pca=0.95``."""
+    return " ".join(settings(result).values())
+
+
+def telling_settings(result: Result, among: Sequence[Result]) -> str:
+    """Write the settings that name a method, and those that set it apart from its like `among` others."""
+    alike = [settings(other) for other in among if (other.task, other.method) == (result.task, result.method)]
+    own = settings(result)
+    return " ".join(
+        text
+        for name, text in own.items()
+        if name in _KEY_SETTINGS or any(other.get(name) != text for other in alike)
+    )
+
+
+def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the text of every cell of a group.
+
+    Left out are columns that are empty throughout, the seeds where they are one and the same throughout, and
+    the silhouette where there are labels to score by. Accuracy, and the metric that ranks the group, stand
+    with their intervals.
+
+    Parameters
+    ----------
+    entries
+        Of one dataset and task, in order.
+    sort
+        The metric that they were ranked by, as in `reports.leaderboard.table.leaderboard`.
+    """
+    results = [entry.result for entry in entries]
+    columns: dict[str, list[str]] = {
+        "rank": [rank_text(entry.rank) for entry in entries],
+        "features": [_features(result, results) for result in results],
+        "method": [result.method for result in results],
+        "settings": [telling_settings(result, results) for result in results],
+        "split": ["" if result.split == "none" else result.split for result in results],
+        "seeds": [seeds_text(entry.seeds) for entry in entries],
+        "n": [f"{result.n:,}" for result in results],
+    }
+    if len({entry.seeds for entry in entries}) == 1 and len(entries[0].seeds) == 1:
+        del columns["seeds"]
+    ranked = ranking_metric(results, sort)
+    shown = dict(HEADLINES)
+    if any(value_of(result, "accuracy") is not None for result in results):
+        del shown["silhouette"]
+    if ranked is not None and not any(ranked in names for names in shown.values()):
+        shown = {ranked: (ranked,), **shown}
+    for title, names in shown.items():
+        metrics = [_first(result, names) for result in results]
+        columns[title] = [
+            metric_text(metric, interval=title == "accuracy" or ranked in names) for metric in metrics
+        ]
+    if sort == "seconds":
+        columns["seconds"] = [f"{result.seconds:.3g}" for result in results]
+    kept = {name: column for name, column in columns.items() if any(column)}
+    return list(kept), [list(line) for line in zip(*kept.values(), strict=True)]
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Write ``0`` of one seed, ``5 (0-4)`` or ``2 (0, 7)`` of several."""
+    if len(seeds) == 1:
+        return str(seeds[0])
+    one_run = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    named = f"{seeds[0]}-{seeds[-1]}" if one_run else ", ".join(map(str, seeds))
+    return f"{len(seeds)} ({named})"
+
+
+def rank_text(rank: tuple[int, int] | None) -> str:
+    """Write a rank as ``2`` or, where it ties, ``2-5``; nothing where it was not tested."""
+    if rank is None:
+        return ""
+    low, high = rank
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def _features(result: Result, among: Sequence[Result]) -> str:
+    """Name the feature set, with its file where another of the same name is `among` the results."""
+    file = result.provenance.get("features_sha256")
+    alike = any(
+        other.features == result.features and other.provenance.get("features_sha256") != file
+        for other in among
+    )
+    path = result.provenance.get("features_file")
+    name = f"{result.features} ({Path(str(path)).name})" if alike and path else result.features
+    return f"{name} [control]" if control(result) else name
+
+
+def _first(result: Result, names: Sequence[str]) -> Metric | None:
+    found = (result.metrics[name] for name in names if name in result.metrics)
+    return next((metric for metric in found if metric.value is not None), None)

@@ -1,0 +1,175 @@
+"""A row of the leaderboard: one result, or the mean over runs that differ in their seed only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embedkit.files.results import Metric, Result
+from embedkit.scoring.metrics import value_of
+from embedkit.scoring.paired import Z
+
+# Settings that describe the outcome, not the method: two runs that differ in them only are identical.
+OUTCOMES = (
+    "confusion",
+    "confusion_columns",
+    "class_names",
+    "matching",
+    "cluster_sizes",
+    "calibration",
+    "draws",
+    "targets",
+)
+# What a seed changes besides: the fitted preparation, and how many rows a random split gives each part.
+_OF_THE_SEED = ("preparation", "division", "left_out")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the leaderboard.
+
+    Parameters
+    ----------
+    runs
+        By rising seed; of identical runs the newest alone.
+    n_older
+        How many older runs of the same thing and seed were left out.
+    rank
+        Lowest and highest rank that it may have in its group, once that was tested.
+    """
+
+    runs: tuple[Result, ...]
+    n_older: int = 0
+    rank: tuple[int, int] | None = None
+
+    @property
+    def result(self) -> Result:
+        """The run, or with several a result whose metrics are means over them; see `mean_metric`."""
+        if len(self.runs) == 1:
+            return self.runs[0]
+        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
+        metrics = {
+            name: mean_metric([run.metrics.get(name, Metric(None)) for run in self.runs]) for name in names
+        }
+        seconds = float(np.mean([run.seconds for run in self.runs]))
+        params = {
+            name: value
+            for name, value in self.runs[0].params.items()
+            if all(run.params.get(name) == value for run in self.runs)
+        }
+        return replace(self.runs[0], metrics=metrics, seconds=seconds, params=params)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of its runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Dataset and task: what may be compared. Targets are another task than classes."""
+        first = self.runs[0]
+        regression = value_of(first, "rmse") is not None and value_of(first, "accuracy") is None
+        return first.dataset, f"{first.task}, targets" if regression else first.task
+
+    @property
+    def n_labels(self) -> float:
+        """Labels of a budget; infinite where all training rows had one."""
+        budget = self.runs[0].params.get("budget")
+        return float(budget["n_labels"]) if isinstance(budget, Mapping) and "n_labels" in budget else np.inf
+
+
+def mean_metric(metrics: Sequence[Metric]) -> Metric:
+    """Return the mean over seeds with a 95 % interval that is, if anything, too wide.
+
+    A seed's own interval says how far other test images could move it, the spread over seeds how far other
+    splits and fits could. Seeds share their images, so the mean over them is no surer about images than one
+    of them: the half widths of the first kind are averaged, not divided by the root of their number, and
+    1.96 standard errors over the seeds are added in quadrature.
+
+    Parameters
+    ----------
+    metrics
+        Of each seed; None where any has no value.
+    """
+    values = [metric.value for metric in metrics]
+    if any(value is None for value in values):
+        return Metric(None, note="not there for every seed")
+    value = np.array(values, np.float64)
+    mean = float(value.mean())
+    if len(metrics) == 1:
+        return metrics[0]
+    if any(metric.low is None or metric.high is None for metric in metrics):
+        return Metric(mean, note=metrics[0].note)
+    lows, highs = (np.array([getattr(m, end) for m in metrics], np.float64) for end in ("low", "high"))
+    error = Z * float(value.std(ddof=1)) / np.sqrt(len(value))
+    low = mean - float(np.hypot(np.mean(value - lows), error))
+    high = mean + float(np.hypot(np.mean(highs - value), error))
+    if lows.min() >= 0 and highs.max() <= 1:  # a share stays one
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Metric(mean, low, high, metrics[0].note)
+
+
+def pool_runs(results: Sequence[Result]) -> list[Entry]:
+    """Gather runs that differ in their seed only; of identical ones the newest stays.
+
+    Parameters
+    ----------
+    results
+        In the order they were written, which decides where times are equal or missing.
+    """
+    newest: dict[str, Result] = {}
+    count: dict[str, int] = {}
+    for result in results:
+        key = identity(result)
+        count[key] = count.get(key, 0) + 1
+        if key not in newest or _time(result) >= _time(newest[key]):
+            newest[key] = result
+    alike: dict[str, list[str]] = {}
+    for key, result in newest.items():
+        alike.setdefault(identity(result, with_seed=False), []).append(key)
+    entries = []
+    for keys in alike.values():
+        by_seed: dict[int, list[str]] = {}
+        for key in keys:
+            by_seed.setdefault(newest[key].seed, []).append(key)
+        # Where one seed has two, something else than the seed sets them apart.
+        if any(len(of_seed) > 1 for of_seed in by_seed.values()):
+            entries += [Entry((newest[key],), count[key] - 1) for key in keys]
+            continue
+        keys = sorted(keys, key=lambda key: newest[key].seed)
+        entries.append(Entry(tuple(newest[key] for key in keys), sum(count[key] - 1 for key in keys)))
+    return entries
+
+
+def identity(result: Result, *, with_seed: bool = True) -> str:
+    """Return what two runs of the same thing have in common; without the seed, those of any seed."""
+    left_out = OUTCOMES if with_seed else (*OUTCOMES, *_OF_THE_SEED, *_chosen(result))
+    params = {name: _setting(value) for name, value in result.params.items() if name not in left_out}
+    # The file as well: two files may bear one name, as with another crop.
+    file = result.provenance.get("features_sha256")
+    fields = [result.dataset, result.task, result.features, file, result.method, result.split]
+    of_seed = [result.seed, result.n] if with_seed else []
+    return json.dumps([*fields, params, *of_seed], sort_keys=True, default=str)
+
+
+def _chosen(result: Result) -> Sequence[str]:
+    """Name the settings that validation rows chose, which another seed may choose otherwise."""
+    choice = result.params.get("choice")
+    if not isinstance(choice, Mapping) or len(choice.get("grid", ())) < 2:
+        return ()
+    return tuple(choice.get("of", ()))
+
+
+def _setting(value: Any) -> Any:
+    # The scores that a setting was chosen by are an outcome too.
+    if isinstance(value, Mapping):
+        return {name: item for name, item in value.items() if name not in ("scores", "of")}
+    return value
+
+
+def _time(result: Result) -> str:
+    return str(result.provenance.get("time", ""))

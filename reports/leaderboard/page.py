@@ -1,0 +1,66 @@
+"""The leaderboard as one HTML file: tables to sort and filter, each interval drawn beside its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embedkit.pages.template import fill, script_json
+from embedkit.scoring.metrics import lower_is_better, ranking_metric
+from embedkit.scoring.paired import ALPHA
+from embedkit.versions import versions
+from reports.leaderboard.cells import TEXT_COLUMNS, cells
+from reports.leaderboard.controls import chance_levels, control
+from reports.leaderboard.entry import Entry
+from reports.leaderboard.table import Leaderboard
+
+TEMPLATE = Path(__file__).parent / "leaderboard.html"
+
+
+def render(board: Leaderboard, *, title: str = "Leaderboard") -> str:
+    """Return the page as one HTML text that holds all it shows and asks the network for nothing.
+
+    Parameters
+    ----------
+    board
+        With ranks, where they shall be shown.
+    title
+        Of the window.
+    """
+    groups = [_group(board, key, entries) for key, entries in board.groups()]
+    data = {"title": title, "n": len(board.entries), "groups": groups}
+    return fill(TEMPLATE, {"version": versions().get("embedkit", ""), "data": script_json(data)})
+
+
+def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
+    header, lines = cells(entries, board.sort)
+    results = [entry.result for entry in entries]
+    metric = ranking_metric(results, board.sort)
+    found = board.tested.get(key)
+    apart: list[list[int]] = [[] for _ in entries]
+    for pair in found.pairs if found else ():
+        if pair.p_holm <= ALPHA:
+            apart[pair.first].append(pair.second)
+            apart[pair.second].append(pair.first)
+    rows = []
+    for result, line, others in zip(results, lines, apart, strict=True):
+        value = None if metric is None else result.metrics.get(metric)
+        rows.append(
+            {
+                "cells": line,
+                "point": None if value is None else [value.value, value.low, value.high],
+                "control": control(result),
+                "apart": others,
+            }
+        )
+    return {
+        "dataset": key[0],
+        "task": key[1],
+        "header": header,
+        "number": [name not in TEXT_COLUMNS for name in header],
+        "metric": metric,
+        "lower_is_better": metric is not None and lower_is_better(metric),
+        "tested": bool(found and found.pairs),
+        "levels": {} if metric is None else chance_levels([r for e in entries for r in e.runs], metric),
+        "rows": rows,
+        "notes": board.notes(key),
+    }

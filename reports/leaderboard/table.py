@@ -1,0 +1,142 @@
+"""The table of results: a pure function of the lines that clusterings and probes wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from embedkit.errors import UsageError
+from embedkit.files.results import Result
+from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, lower_is_better, ranking_metric, value_of
+from reports.leaderboard.controls import control_notes
+from reports.leaderboard.entry import Entry, identity, pool_runs
+from reports.leaderboard.significance import Read, Significance, significance
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Results grouped by dataset and task, the best of each group first.
+
+    Parameters
+    ----------
+    entries
+        In order.
+    sort
+        The metric asked for, or None where each group is ranked by its first of accuracy, RMSE, ROC AUC,
+        NMI and silhouette.
+    tested
+        Of each group that was tested, what can be told apart.
+    """
+
+    entries: tuple[Entry, ...]
+    sort: str | None = None
+    tested: Mapping[tuple[str, str], Significance] = field(default_factory=dict)
+
+    @property
+    def n_older(self) -> int:
+        """Older runs of the same thing that were left out."""
+        return sum(entry.n_older for entry in self.entries)
+
+    @property
+    def runs(self) -> tuple[Result, ...]:
+        """Every run behind the rows."""
+        return tuple(run for entry in self.entries for run in entry.runs)
+
+    def with_ranks(self, read: Read) -> Leaderboard:
+        """Test the groups that are ranked by accuracy or RMSE, pair by pair, on the same images.
+
+        Parameters
+        ----------
+        read
+            Gives the outcomes of a run, or raises `EmbedkitError` with the reason why there are none.
+        """
+        entries: list[Entry] = []
+        tested = {}
+        for key, members in self.groups():
+            if ranking_metric([entry.result for entry in members], self.sort) not in TESTED:
+                entries += members
+                continue
+            tested[key] = significance([entry.runs for entry in members], read)
+            ranks = tested[key].ranks
+            entries += [replace(entry, rank=rank) for entry, rank in zip(members, ranks, strict=True)]
+        return replace(self, entries=tuple(entries), tested=tested)
+
+    def notes(self, key: tuple[str, str]) -> list[str]:
+        """Say what a group's ranks rest on, and its controls; nothing of a group that was not tested."""
+        if key not in self.tested:
+            return []
+        members = [entry for entry in self.entries if entry.group == key]
+        notes = list(self.tested[key].notes)
+        if any(len(entry.runs) > 1 for entry in members):
+            notes.append(
+                "Rows of several seeds: means over them; the interval is that of one seed's test images, "
+                "widened by the spread over the seeds."
+            )
+        runs = [run for entry in members for run in entry.runs]
+        return [*notes, *control_notes(runs, ranking_metric(runs, self.sort) or "accuracy")]
+
+    def groups(self) -> list[tuple[tuple[str, str], tuple[Entry, ...]]]:
+        """Return ((dataset, task), entries) in order."""
+        keys = list(dict.fromkeys(entry.group for entry in self.entries))
+        return [(key, tuple(entry for entry in self.entries if entry.group == key)) for key in keys]
+
+
+def leaderboard(
+    results: Iterable[Result], *, task: str | None = None, sort: str | None = None
+) -> Leaderboard:
+    """Rank results.
+
+    Runs that differ in their seed only become one row; of runs that don't differ the newest stays. Rows are
+    grouped by dataset and task, and ranked in each group; those without the metric come last.
+
+    Parameters
+    ----------
+    results
+        In the order they were written, which decides where times are equal or missing.
+    task
+        Keep only this task.
+    sort
+        Rank by this metric, best first, or by ``seconds`` or ``n``.
+
+    Raises
+    ------
+    UsageError
+        A task or a metric that no result has; the message lists those that exist.
+    """
+    results = list(results)
+    if task is not None:
+        known = sorted({result.task for result in results})
+        results = [result for result in results if result.task == task]
+        if not results and known:
+            raise UsageError(f"--task {task}: no such result. There are: {', '.join(known)}.")
+    entries = pool_runs(results)
+    if sort is not None and entries:
+        metrics = all_metrics(results)
+        if sort not in (*metrics, *FIELDS):
+            raise UsageError(
+                f"--metric {sort}: no result has it. There are: {', '.join((*metrics, *FIELDS))}."
+            )
+    ordered: list[Entry] = []
+    # A task's label budgets by their size, all labels last.
+    for group in sorted({_place(entry) for entry in entries}):
+        members = [entry for entry in entries if _place(entry) == group]
+        ranked = ranking_metric([entry.result for entry in members], sort)
+        by = sort if sort in FIELDS else ranked
+        ordered += sorted(members, key=lambda entry: (_rank(entry.result, by), identity(entry.runs[0])))
+    return Leaderboard(tuple(ordered), sort)
+
+
+def _place(entry: Entry) -> tuple[str, str, float, str]:
+    dataset, task = entry.group
+    budget = entry.n_labels != float("inf")
+    return dataset, task.split()[0] if budget else task.partition(",")[0], entry.n_labels, task
+
+
+def _rank(result: Result, by: str | None) -> tuple[bool, float]:
+    if by in FIELDS:
+        value: float | None = float(getattr(result, by))
+    else:
+        value = None if by is None else value_of(result, by)
+    if value is None:
+        return True, 0.0
+    return False, value if by is not None and lower_is_better(by) else -value

@@ -1,0 +1,105 @@
+"""The leaderboard as a table in the terminal, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from embedkit.files.results import Metric
+from embedkit.scoring.metrics import all_metrics
+from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
+from reports.leaderboard.controls import control
+from reports.leaderboard.table import Leaderboard
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def tables(board: Leaderboard) -> list[Table]:
+    """Return one rich table a group."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for (dataset, task), entries in board.groups():
+        table = Table(title=Text(f"{dataset}: {task}", style="bold"), title_justify="left", box=SIMPLE_HEAD)
+        header, lines = cells(entries, board.sort)
+        for name in header:
+            table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
+        for line in lines:
+            table.add_row(*(Text(cell) for cell in line))
+        found.append(table)
+    return found
+
+
+def markdown(board: Leaderboard) -> str:
+    """Return a heading, a pipe table and notes a group."""
+    parts = []
+    for (dataset, task), entries in board.groups():
+        header, lines = cells(entries, board.sort)
+        rule = ["---" if name in TEXT_COLUMNS else "---:" for name in header]
+        rows = [header, rule, *lines]
+        table = "\n".join(f"| {' | '.join(_pipe_safe(cell) for cell in row)} |" for row in rows)
+        parts.append(f"## {_pipe_safe(dataset)}: {_pipe_safe(task)}\n\n{table}\n")
+        parts += [f"{_pipe_safe(line)}\n" for line in board.notes((dataset, task))]
+    return "\n".join(parts)
+
+
+def csv_text(board: Leaderboard) -> str:
+    """Return one table with a header: every metric with its interval, unrounded."""
+    metrics = all_metrics(entry.result for entry in board.entries)
+    fixed = ["dataset", "task", "features", "method", "split", "n", "seconds"]
+    columns = ["dataset", "task", "features", "method", "settings", "split", "seeds", "n", "seconds"]
+    columns += ["rank_low", "rank_high", "control"]
+    columns += [*(f"{name}{end}" for name in metrics for end in ("", "_low", "_high"))]
+    rows = []
+    for entry in board.entries:
+        result = entry.result
+        row: dict[str, Any] = {name: getattr(result, name) for name in fixed}
+        row["settings"] = settings_text(result)
+        row["seeds"] = " ".join(map(str, entry.seeds))
+        row["rank_low"], row["rank_high"] = entry.rank or (None, None)
+        row["control"] = control(result)
+        for name in metrics:
+            metric = result.metrics.get(name, Metric(None))
+            row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
+        rows.append(row)
+    columns = [name for name in columns if any(row[name] not in (None, "") for row in rows)]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def document(board: Leaderboard) -> dict[str, Any]:
+    """Return the rows in order, and of each tested group its pairs, as positions in that group."""
+    lines = []
+    for entry in board.entries:
+        record = json.loads(entry.result.to_json())
+        del record["provenance"], record["seed"]
+        record["seeds"] = entry.seeds
+        record["time"] = entry.result.provenance.get("time")
+        record["features_sha256"] = entry.result.provenance.get("features_sha256")
+        record["n_older"] = entry.n_older
+        record["rank"] = entry.rank
+        record["control"] = control(entry.result)
+        lines.append(record)
+    tested = [
+        {
+            "dataset": key[0],
+            "task": key[1],
+            "pairs": [asdict(pair) for pair in found.pairs],
+            "notes": board.notes(key),
+        }
+        for key, found in board.tested.items()
+    ]
+    return {"results": lines, "n_older": board.n_older, "sort": board.sort, "tested": tested}
+
+
+def _pipe_safe(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

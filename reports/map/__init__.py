@@ -1,0 +1,1 @@
+"""The interactive map of one feature file."""

@@ -1,0 +1,302 @@
+"""The results that belong to a feature file, and the clusters that they assigned."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import EmbedkitError
+from embedkit.files.results import RESULTS_FILE, Result, read_results
+from embedkit.files.store import FeatureFile
+from reports.leaderboard.cells import settings
+from reports.leaderboard.table import leaderboard
+from reports.map.columns import Category, Column, Number, category, limited
+
+# Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
+UNASSIGNED = -2
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One assignments file, in the order of the feature file's rows.
+
+    Parameters
+    ----------
+    result
+        The line that names the file.
+    title
+        Method and settings, unique among a file's clusterings.
+    cluster : (n,) int64
+        Cluster of each row; -1 for noise, -2 where the file doesn't mention the row.
+    distance, probability : (n,) float32, optional
+        To the cluster's centre; that the row belongs to its cluster.
+    """
+
+    result: Result
+    title: str
+    cluster: NDArray[np.int64]
+    distance: NDArray[np.float32] | None
+    probability: NDArray[np.float32] | None
+
+    def name(self, number: int) -> str:
+        """Name a cluster, with the class that it was matched to, if any."""
+        if number == -1:
+            return "noise"
+        matching = self.result.params.get("matching")
+        matched = matching.get(str(number)) if isinstance(matching, Mapping) else None
+        return f"cluster {number}" if matched is None else f"cluster {number} ({matched})"
+
+    def columns(self) -> list[Column]:
+        """Return cluster, distance and probability as columns to colour by."""
+        numbers = np.unique(self.cluster[self.cluster >= 0])
+        codes = np.full(len(self.cluster), -1, np.int64)
+        codes[self.cluster >= 0] = np.searchsorted(numbers, self.cluster[self.cluster >= 0])
+        names = tuple(self.name(int(number)) for number in numbers)
+        missing = "noise" if (self.cluster == -1).any() else "not assigned"
+        found: list[Column] = [
+            limited(Category(f"cluster:{self.title}", self.title, "Clusterings", codes, names, missing))
+        ]
+        if self.distance is not None:
+            title = f"distance to centre, {self.title}"
+            found.append(Number(f"distance:{self.title}", title, "Clusterings", self.distance))
+        if self.probability is not None:
+            title = f"probability, {self.title}"
+            found.append(Number(f"probability:{self.title}", title, "Clusterings", self.probability))
+        return found
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A matrix of counts, true classes down.
+
+    Parameters
+    ----------
+    title
+        Method and settings.
+    counts : (c, m)
+        Rows of each class by predicted class or cluster.
+    row_names, column_names
+        The c true classes; the m predictions.
+    """
+
+    title: str
+    counts: NDArray[np.int64]
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a folder of results holds on one feature file.
+
+    Parameters
+    ----------
+    results
+        The newest of identical runs.
+    clusterings
+        Those whose assignments could be read.
+    predictions
+        What probes said of the rows they were not fitted on, as columns.
+    confusions
+        Of every result that keeps one.
+    notes
+        What was left out, and why.
+    """
+
+    results: tuple[Result, ...] = ()
+    clusterings: tuple[Clustering, ...] = ()
+    predictions: tuple[Column, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def find_evidence(runs: Path, file: FeatureFile, ids: NDArray[np.str_]) -> Evidence:
+    """Collect the results below `runs` that were computed on this very feature file.
+
+    Parameters
+    ----------
+    runs
+        Folder with any number of results.jsonl.
+    file
+        Matched by the SHA-256 that results record; one of the same dataset and features but another
+        SHA-256 is counted in a note.
+    ids : (n,) str
+        The rows that the clusterings and predictions are given for.
+
+    Raises
+    ------
+    EmbedkitError
+        A results.jsonl with a line that is no result.
+    """
+    folders: dict[int, Path] = {}
+    mine: list[Result] = []
+    n_stale = 0
+    for lines in sorted(runs.rglob(RESULTS_FILE)):
+        for result in read_results(lines):
+            if result.provenance.get("features_sha256") == file.sha256:
+                mine.append(result)
+                folders[id(result)] = lines.parent
+            elif (result.dataset, result.features) == (file.dataset_name, file.features_name):
+                n_stale += 1
+    notes = []
+    if n_stale:
+        notes.append(
+            f"{runs}: {n_stale} of its results were computed on another version of this feature file and are "
+            "not shown."
+        )
+    newest = leaderboard(mine).runs
+    titles = _unique_titles(newest)
+    clusterings, confusions = [], []
+    predictions: list[Column] = []
+    for result, title in zip(newest, titles, strict=True):
+        if (name := result.provenance.get("assignments")) is not None:
+            try:
+                clusterings.append(read_clustering(folders[id(result)] / str(name), ids, result, title))
+            except (EmbedkitError, OSError) as error:
+                notes.append(f"{title}: its clusters are not shown. {error}")
+        if (name := result.provenance.get("predictions")) is not None:
+            try:
+                predictions += read_predictions(folders[id(result)] / str(name), ids, title)
+            except (EmbedkitError, OSError) as error:
+                notes.append(f"{title}: its predictions are not shown. {error}")
+        if (confusion := _confusion(result, title)) is not None:
+            confusions.append(confusion)
+    return Evidence(tuple(newest), tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
+
+
+def _unique_titles(results: Sequence[Result]) -> list[str]:
+    """Name each result by its method and by the settings that set it apart from its like."""
+    titles: list[str] = []
+    for result in results:
+        alike = [other for other in results if (other.task, other.method) == (result.task, result.method)]
+        every = [settings(other) | {"seed": f"seed={other.seed}"} for other in alike]
+        own = settings(result) | {"seed": f"seed={result.seed}"}
+        apart = [text for name, text in own.items() if any(other.get(name) != text for other in every)]
+        base = title = " ".join([result.method, *apart])
+        number = 2
+        while title in titles:
+            title, number = f"{base} #{number}", number + 1
+        titles.append(title)
+    return titles
+
+
+def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: str) -> Clustering:
+    """Read an assignments file: CSV with the columns id, cluster and, where known, distance, probability.
+
+    Raises
+    ------
+    EmbedkitError
+        No such file, a column missing, a number that is none, or no id of the feature file in it.
+    """
+    if not path.is_file():
+        raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit cluster` again.")
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    cluster = np.full(len(ids), UNASSIGNED, np.int64)
+    numbers: dict[str, NDArray[np.float32]] = {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        header = reader.fieldnames or []
+        if "id" not in header or "cluster" not in header:
+            raise EmbedkitError(f"{path}: not an assignments file; it needs the columns id and cluster.")
+        for name in ("distance", "probability"):
+            if name in header:
+                numbers[name] = np.full(len(ids), np.nan, np.float32)
+        for line in reader:
+            row = row_of.get(line["id"])
+            if row is None:
+                continue
+            try:
+                cluster[row] = int(line["cluster"])
+                for name, values in numbers.items():
+                    values[row] = float(line[name]) if line[name] else np.nan
+            except (TypeError, ValueError) as error:
+                raise EmbedkitError(
+                    f"{path}:{reader.line_num}: {error}. Run `embedkit cluster` again."
+                ) from error
+    if (cluster == UNASSIGNED).all():
+        raise EmbedkitError(f"{path}: none of its ids is in the feature file. Run `embedkit cluster` again.")
+    known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
+    return Clustering(result, title, cluster, known.get("distance"), known.get("probability"))
+
+
+def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
+    """Read what a probe said of its test rows, as columns.
+
+    Of classes the prediction and whether it is right, of targets each prediction and the row's error; where
+    labels were drawn several times, those of the first draw.
+
+    Raises
+    ------
+    EmbedkitError
+        No such file, a column missing, a number that is none, or no id of the feature file in it.
+    """
+    if not path.is_file():
+        raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit probe` again.")
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        header = reader.fieldnames or ()
+        lines = [line for line in reader if line.get("split") == "test"]
+    targets = [name.removeprefix("predicted:") for name in header if name.startswith("predicted:")]
+    needed = {"squared_error"} if targets else {"true", "predicted"}
+    if not {"id", "split", *needed} <= set(header):
+        raise EmbedkitError(f"{path}: not a table of predictions; run `embedkit probe` again.")
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    first = lines[0].get("draw") if lines else None
+    found = [(row_of[ln["id"]], ln) for ln in lines if ln["id"] in row_of and ln.get("draw") == first]
+    if not found:
+        raise EmbedkitError(f"{path}: none of its test rows is in the feature file.")
+    if targets:
+        try:
+            return _target_columns(found, targets, len(ids), title)
+        except (TypeError, ValueError) as error:
+            raise EmbedkitError(f"{path}: {error}. Run `embedkit probe` again.") from error
+    predicted, verdict = [""] * len(ids), [""] * len(ids)
+    for row, line in found:
+        predicted[row] = line["predicted"]
+        verdict[row] = "right" if line["predicted"] == line["true"] else "wrong"
+    shared = {"section": "Probes", "missing": "not a test row"}
+    return [
+        category(f"predicted:{title}", predicted, title=f"{title}: predicted class", **shared),
+        category(f"verdict:{title}", verdict, title=f"{title}: right or wrong", **shared),
+    ]
+
+
+def _target_columns(
+    found: Sequence[tuple[int, Mapping[str, str]]], targets: Sequence[str], n: int, title: str
+) -> list[Column]:
+    rows = [row for row, _ in found]
+    columns: list[Column] = []
+    for name in targets:
+        values = np.full(n, np.nan, np.float32)
+        values[rows] = [float(line[f"predicted:{name}"]) for _, line in found]
+        columns.append(Number(f"predicted:{name}:{title}", f"{title}: predicted {name}", "Probes", values))
+    error = np.full(n, np.nan, np.float32)
+    error[rows] = np.sqrt([float(line["squared_error"]) for _, line in found])
+    columns.append(Number(f"error:{title}", f"{title}: RMS error of the row", "Probes", error))
+    return columns
+
+
+def _confusion(result: Result, title: str) -> Confusion | None:
+    params: Mapping[str, Any] = result.params
+    rows = params.get("confusion")
+    if rows is None:
+        return None
+    try:
+        counts = np.asarray(rows, dtype=np.int64)
+    except (TypeError, ValueError):
+        return None
+    if counts.ndim != 2 or not counts.size:
+        return None
+    classes = tuple(str(name) for name in params.get("class_names", ()))
+    if len(classes) != counts.shape[0]:
+        classes = tuple(f"class {i}" for i in range(counts.shape[0]))
+    columns = tuple(str(name) for name in params.get("confusion_columns", classes))
+    if len(columns) != counts.shape[1]:
+        columns = tuple(str(i) for i in range(counts.shape[1]))
+    return Confusion(title, counts, classes, columns)

@@ -1,0 +1,223 @@
+"""The report's page: one HTML file that holds everything it shows and asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.pages.template import fill, script_json
+from reports.leaderboard.cells import TEXT_COLUMNS, cells
+from reports.leaderboard.table import Leaderboard
+from reports.map.columns import Category, Column
+from reports.map.evidence import Clustering, Confusion
+from reports.map.layout import Map
+from reports.map.thumbnails import Thumbnails
+
+TEMPLATE = Path(__file__).parent / "page.html"
+# Okabe & Ito's six that show on white and on black, a brown and a violet. Under simulated deuteranopia,
+# protanopia and tritanopia any two differ by at least 0.07 in OKLab; a ninth category takes another symbol.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#953714", "#9B4DFF")
+# Viridis, which keeps its order in grey and for every colour vision (van der Walt & Smith 2015).
+RAMP = (
+    (0.0, "#440154"),
+    (0.125, "#472c7a"),
+    (0.25, "#3b518b"),
+    (0.375, "#2c718e"),
+    (0.5, "#21908d"),
+    (0.625, "#27ad81"),
+    (0.75, "#5cc863"),
+    (0.875, "#aadc32"),
+    (1.0, "#fde725"),
+)
+GALLERY_SIZE = 12
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report shows.
+
+    Parameters
+    ----------
+    title
+        Heading and window title.
+    file_stem
+        Name of the feature file without folder and ending, for saved pictures.
+    facts
+        Short facts in the header.
+    about
+        (name, value) pairs of the provenance section.
+    provenance
+        The feature file's own record, shown in a fold-out.
+    notes
+        What is missing, shown above the map.
+    ids : (n,) str
+        Of the n points.
+    map
+        Coordinates of the n points.
+    columns
+        What they can be coloured by; every column has n rows.
+    color
+        Key of the first column shown.
+    neighbours : (n, k) int64
+        Nearest other points in feature space.
+    thumbnails
+        Pictures by point, None where the images weren't looked for or not found.
+    clusterings
+        Of the n points, for the galleries.
+    confusions
+        Matrices.
+    board
+        The results that belong to the file.
+    version
+        Of embedkit.
+    """
+
+    title: str
+    file_stem: str
+    facts: Sequence[str]
+    about: Sequence[tuple[str, str]]
+    provenance: dict[str, Any]
+    notes: Sequence[str]
+    ids: NDArray[np.str_]
+    map: Map
+    columns: Sequence[Column]
+    color: str
+    neighbours: NDArray[np.int64]
+    thumbnails: Thumbnails | None
+    clusterings: Sequence[Clustering] = ()
+    confusions: Sequence[Confusion] = ()
+    board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
+    version: str = ""
+
+
+def render(page: Page) -> str:
+    """Return the page as one HTML text."""
+    import plotly.offline
+
+    parts = {
+        "title": html.escape(page.title),
+        "version": html.escape(page.version),
+        "plotly": plotly.offline.get_plotlyjs().replace("</script", "<\\/script"),
+        "data": script_json(_data(page)),
+    }
+    return fill(TEMPLATE, parts)
+
+
+def _data(page: Page) -> dict[str, Any]:
+    thumbnails = page.thumbnails
+    return {
+        "title": page.title,
+        "file_stem": page.file_stem,
+        "facts": list(page.facts),
+        "about": [list(pair) for pair in page.about],
+        "provenance": page.provenance,
+        "notes": list(page.notes),
+        "ids": [str(name) for name in page.ids],
+        "map": {"x": _pack(page.map.xy[:, 0]), "y": _pack(page.map.xy[:, 1]), "text": page.map.describe()},
+        "columns": [_column(column) for column in page.columns],
+        "color": page.color,
+        "palette": PALETTE,
+        "ramp": RAMP,
+        "neighbours": {
+            "k": page.neighbours.shape[1],
+            "index": _pack(page.neighbours.astype(np.int32).ravel()),
+        },
+        "thumbnails": None
+        if thumbnails is None
+        else {
+            "type": thumbnails.media_type,
+            "pictures": [thumbnails.pictures.get(row) for row in range(len(page.ids))],
+        },
+        "results": [
+            {
+                "title": task,
+                "header": header,
+                "number": [name not in TEXT_COLUMNS for name in header],
+                "rows": rows,
+            }
+            for (_, task), entries in page.board.groups()
+            for header, rows in [_without_features(*cells(entries))]
+        ],
+        "confusions": [
+            {
+                "title": confusion.title,
+                "counts": confusion.counts.tolist(),
+                "row_names": confusion.row_names,
+                "column_names": confusion.column_names,
+            }
+            for confusion in page.confusions
+        ],
+        "galleries": [_gallery(clustering, page) for clustering in page.clusterings],
+    }
+
+
+def _without_features(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    if "features" not in header:
+        return header, rows
+    at = header.index("features")
+    return [*header[:at], *header[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
+
+
+def _column(column: Column) -> dict[str, Any]:
+    shared = {"key": column.key, "title": column.title, "section": column.section}
+    if isinstance(column, Category):
+        packed = _pack(column.codes.astype(np.int32))
+        return shared | {
+            "kind": "category",
+            "values": packed,
+            "names": column.names,
+            "missing": column.missing,
+        }
+    return shared | {"kind": "number", "values": _pack(column.values)}
+
+
+def central_rows(clustering: Clustering) -> dict[int, list[int]]:
+    """Return the rows of each cluster that are nearest to its centre, nearest first, 12 at most.
+
+    Without distances the most probable come first, else the first in the file's order.
+    """
+    key = np.zeros(len(clustering.cluster), np.float32)
+    if clustering.distance is not None:
+        key = np.nan_to_num(clustering.distance, nan=np.inf)
+    elif clustering.probability is not None:
+        key = np.nan_to_num(-clustering.probability, nan=np.inf)
+    found = {}
+    for number in np.unique(clustering.cluster[clustering.cluster >= -1]):
+        rows = np.flatnonzero(clustering.cluster == number)
+        found[int(number)] = [int(row) for row in rows[np.argsort(key[rows], kind="stable")][:GALLERY_SIZE]]
+    return found
+
+
+def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
+    label = next((c for c in page.columns if c.key == "label" and isinstance(c, Category)), None)
+    clusters = []
+    for number, members in central_rows(clustering).items():
+        inside = clustering.cluster == number
+        classes: list[tuple[str, float]] = []
+        if label is not None:
+            codes = label.codes[inside]
+            counts = np.bincount(codes[codes >= 0], minlength=len(label.names))
+            largest = np.argsort(-counts, kind="stable")[:3]
+            classes = [(label.names[c], counts[c] / inside.sum()) for c in largest if counts[c]]
+        name = clustering.name(number)
+        clusters.append({"name": name, "size": int(inside.sum()), "classes": classes, "members": members})
+    clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -int(str(cluster["size"]))))
+    order = "The largest first; in each, the images nearest to its centre."
+    if clustering.distance is None:
+        order = "The largest first; in each, the images that most surely belong to it."
+        if clustering.probability is None:
+            order = "The largest first; in each, the first images of the file."
+    return {"title": clustering.title, "clusters": clusters, "order": order}
+
+
+def _pack(values: NDArray[Any]) -> dict[str, str]:
+    kind = "i4" if values.dtype.kind == "i" else "f4"
+    data = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
+    return {"type": kind, "data": base64.b64encode(data).decode()}

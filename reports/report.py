@@ -1,0 +1,360 @@
+"""An interactive map of a feature file, in one HTML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.aside import aside
+from embedkit.console import note
+from embedkit.errors import EmbedkitError, UsageError
+
+DEFAULT_RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a report is made.
+
+    Parameters
+    ----------
+    color
+        Column to colour by at first; by default the label, else the first clustering.
+    seed
+        Seed of the map and of every random choice of rows.
+    n_neighbors, min_dist, metric
+        As in `reports.map.layout.umap_map`.
+    limit
+        Points on the map at most; of more rows, so many are drawn at random.
+    thumbnails
+        Whether to read the images again.
+    images
+        Where they lie now, if not where the feature file was made from.
+    thumbnail_size
+        Longer side of a picture, in pixels, 16 to 256.
+    max_thumbnails
+        Pictures at most: those nearest to the cluster centres, then others at random.
+    prep
+        What happens to the features before the map is made of them, in the words of
+        `embedkit.preparing.preparation.Preparation.parse`.
+    """
+
+    color: str | None = None
+    seed: int = 0
+    n_neighbors: int = 15
+    min_dist: float = 0.1
+    metric: str = "cosine"
+    limit: int = 50_000
+    thumbnails: bool = True
+    images: str | None = None
+    thumbnail_size: int = 96
+    max_thumbnails: int = 5_000
+    prep: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.prep != "none":
+            # On use: `--help` waits for no scikit-learn.
+            from embedkit.preparing.steps import Preparation
+
+            Preparation.parse(self.prep)
+        if not 16 <= self.thumbnail_size <= 256:
+            raise UsageError(f"--thumbnail-size {self.thumbnail_size}: give 16 to 256 pixels.")
+        if self.limit < 1:
+            raise UsageError(f"--limit {self.limit}: give at least 1.")
+        if self.max_thumbnails < 0:
+            raise UsageError(f"--max-thumbnails {self.max_thumbnails}: give 0 or more.")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    n_points
+        Images on the map.
+    n_thumbnails
+        Images with a picture.
+    n_results
+        Results shown.
+    n_bytes
+        Size of the file.
+    columns
+        What the map can be coloured by.
+    notes
+        What is missing, and why; also in the page.
+    """
+
+    path: Path
+    n_points: int
+    n_thumbnails: int
+    n_results: int
+    n_bytes: int
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def report(
+    features: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    runs: str | os.PathLike[str] | None = None,
+    options: ReportOptions | None = None,
+) -> Report:
+    """Write an interactive map of a feature file as one HTML file that needs no network.
+
+    Parameters
+    ----------
+    features
+        A feature file.
+    output
+        The HTML file, replaced whole or not at all; by default ``<runs>/<name of the feature file>.html``.
+    runs
+        Folder with the results of clusterings and probes; by default ``runs``, if there is one. Those that
+        were computed on this very file are shown.
+    options
+        Everything else.
+
+    Raises
+    ------
+    EmbedkitError
+        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+    UsageError
+        An option out of range, or a column that isn't there.
+    """
+    from embedkit.files.store import FeatureFile
+    from reports.leaderboard.table import leaderboard
+    from reports.map.evidence import Evidence, find_evidence
+    from reports.map.layout import nearest_neighbours, umap_map
+    from reports.map.page import Page, render
+
+    options = options or ReportOptions()
+    folder = Path(DEFAULT_RUNS if runs is None else runs)
+    if runs is not None and not folder.is_dir():
+        raise UsageError(f"--runs {folder}: no such folder.")
+    notes: list[str] = []
+
+    def say(text: str) -> None:
+        notes.append(text)
+        note(text)
+
+    with FeatureFile(features) as file:
+        points, reason = _points(file.ok, options)
+        if reason:
+            say(reason)
+        if not len(points):
+            raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
+        rows = file.rows.take(points)
+        evidence = Evidence()
+        if folder.is_dir():
+            evidence = find_evidence(folder, file, rows.ids)
+        for text in evidence.notes:
+            say(text)
+        note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
+        try:
+            layout = umap_map(
+                _features(file, points, options.prep, say),
+                seed=options.seed,
+                n_neighbors=options.n_neighbors,
+                min_dist=options.min_dist,
+                metric=options.metric,
+                show_progress=True,
+            )
+        except UsageError:
+            raise
+        except EmbedkitError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
+        neighbours = nearest_neighbours(layout.reduced, 8, metric=options.metric)
+        thumbnails = None
+        if options.thumbnails and options.max_thumbnails:
+            thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
+            for text in problems:
+                say(text)
+        columns = _columns(rows, evidence, neighbours, thumbnails)
+        color = _first_color([column.key for column in columns], options.color, str(file.path))
+        page = Page(
+            title=f"{file.dataset_name} · {file.features_name}",
+            file_stem=file.path.stem,
+            facts=_facts(file, len(points)),
+            about=_about(file, options),
+            provenance=file.provenance,
+            notes=notes,
+            ids=rows.ids,
+            map=layout,
+            columns=columns,
+            color=color,
+            neighbours=neighbours,
+            thumbnails=thumbnails,
+            clusterings=evidence.clusterings,
+            confusions=evidence.confusions,
+            board=leaderboard(evidence.results),
+            version=_version(),
+        )
+        target = folder / f"{file.path.stem}.html" if output is None else Path(output)
+    n_bytes = _write(target, render(page))
+    return Report(
+        path=target,
+        n_points=len(points),
+        n_thumbnails=0 if thumbnails is None else len(thumbnails.pictures),
+        n_results=len(evidence.results),
+        n_bytes=n_bytes,
+        columns=tuple(column.key for column in columns),
+        notes=tuple(notes),
+    )
+
+
+def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
+    points = np.flatnonzero(ok)
+    if len(points) <= options.limit:
+        n_bad = int((~ok).sum())
+        return points, f"{n_bad} images that could not be read are left out." if n_bad else ""
+    chosen = np.random.default_rng(options.seed).choice(points, options.limit, replace=False)
+    return np.sort(chosen), (
+        f"The map shows {options.limit:,} of {len(points):,} images, drawn at random with seed "
+        f"{options.seed}; --limit shows more."
+    )
+
+
+def _features(
+    file: Any, points: NDArray[np.int64], prep: str, say: Callable[[str], None]
+) -> NDArray[np.float32]:
+    if prep == "none":
+        return np.asarray(file.read(points))
+    from embedkit.preparing.preparation import prepare
+
+    prepared = prepare(file, prep, rows=points)
+    if prepared.steps:
+        say(f"Features of the map are prepared first ({prepared.name}). {prepared.describe()}")
+    return prepared.transform_file(file, points)
+
+
+def _thumbnails(
+    provenance: Mapping[str, Any], ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
+) -> tuple[Any, list[str]]:
+    from embedkit.datasets.source_images import find_dataset
+    from reports.map.page import central_rows
+    from reports.map.thumbnails import choose_rows, read_thumbnails
+
+    central = [
+        row for clustering in clusterings for rows in central_rows(clustering).values() for row in rows
+    ]
+    chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
+    try:
+        dataset = find_dataset(provenance, options.images)
+        crop = provenance.get("preprocessing", {}).get("center_crop")
+        thumbnails = read_thumbnails(
+            dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
+        )
+    except (EmbedkitError, OSError) as error:
+        if options.images is not None:  # asked for by name: not something to go on without
+            raise
+        return None, [
+            f"No pictures: {error} Name where the images are with --images, or silence this with "
+            "--no-thumbnails."
+        ]
+    problems = list(thumbnails.notes)
+    if len(chosen) < len(ids):
+        problems.append(
+            f"Pictures of {len(chosen):,} of {len(ids):,} images are kept; --max-thumbnails keeps more."
+        )
+    return thumbnails, problems
+
+
+def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], thumbnails: Any) -> list[Any]:
+    from reports.map.columns import Number, agreement_column, annotation_columns
+
+    annotations = annotation_columns(rows)
+    columns = [column for column in annotations if column.section == "Annotations"]
+    columns += [column for clustering in evidence.clusterings for column in clustering.columns()]
+    columns += evidence.predictions
+    if rows.labels is not None and neighbours.shape[1]:
+        columns.append(agreement_column(rows.labels, neighbours))
+    if thumbnails is not None:
+        columns.append(Number("brightness", "mean brightness (0-255)", "Images", thumbnails.brightness))
+    columns += [column for column in annotations if column.section == "Targets"]
+    if not columns:
+        # A file with nothing but features still has a map; its order is what is left to see.
+        order = np.arange(len(rows), dtype=np.float32)
+        columns.append(Number("row", "row of the file", "Features", order))
+    return _with_unique_keys(columns)
+
+
+def _with_unique_keys(columns: list[Any]) -> list[Any]:
+    seen: set[str] = set()
+    unique = []
+    for column in columns:
+        key, number = column.key, 2
+        while key in seen:
+            key, number = f"{column.key}#{number}", number + 1
+        seen.add(key)
+        unique.append(column if key == column.key else dataclasses.replace(column, key=key))
+    return unique
+
+
+def _first_color(keys: list[str], wanted: str | None, where: str) -> str:
+    if wanted is None:
+        return next((key for key in keys if key == "label" or key.startswith("cluster:")), keys[0])
+    if wanted in keys:
+        return wanted
+    if wanted == "cluster":
+        found = [key for key in keys if key.startswith("cluster:")]
+        if found:
+            return found[0]
+    raise UsageError(
+        f"--color {wanted}: {where} and its results have no such column. There are: {', '.join(keys)}."
+    )
+
+
+def _facts(file: Any, n_points: int) -> list[str]:
+    n = f"{file.n:,} images" if n_points == file.n else f"{n_points:,} of {file.n:,} images"
+    facts = [n, f"{file.d:,} dimensions"]
+    if file.rows.labels is not None:
+        facts.append(f"{len(file.rows.class_names)} classes")
+    if file.n_views > 1:
+        facts.append(f"{file.n_views} views an image")
+    return facts
+
+
+def _about(file: Any, options: ReportOptions) -> list[tuple[str, str]]:
+    from embedkit.errors import FeatureFileError
+
+    about = [
+        ("feature file", str(file.path)),
+        ("SHA-256", file.sha256),
+        ("dataset", file.dataset_name),
+        ("features", file.features_name),
+        ("shape", f"{file.n:,} × {file.d:,}"),
+    ]
+    try:
+        about.append(("labelled", f"{int((file.rows.labels >= 0).sum()):,} images"))
+    except (TypeError, FeatureFileError):
+        about.append(("labelled", "no labels stored"))
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    about.append(("report", f"embedkit {_version()}, {made}, seed {options.seed}"))
+    return about
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("embedkit")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def _write(path: Path, text: str) -> int:
+    data = text.encode("utf-8")
+    with aside(path) as temporary:
+        temporary.write_bytes(data)
+    return len(data)

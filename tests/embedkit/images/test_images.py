@@ -1,0 +1,329 @@
+import io
+import resource
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from embedkit.errors import ImageError
+from embedkit.images.decode import MAX_PIXELS, decode, thumbnail
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photo(**options: object) -> bytes:
+    """A smooth JPEG, as galaxies are."""
+    y, x = np.mgrid[:64, :64]
+    grey = (200 * np.exp(-((x - 30) ** 2 + (y - 34) ** 2) / 200)).astype(np.uint8)
+    return encoded(Image.fromarray(np.stack([grey, grey // 2, grey // 3], axis=2)), "JPEG", **options)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A whole PNG of one colour at one bit a pixel."""
+    packer = zlib.compressobj(1)
+    row = bytes(1 + (width + 7) // 8) * 100
+    body = b"".join(packer.compress(row) for _ in range(height // 100)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def resized_header(jpeg: bytes, width: int, height: int) -> bytes:
+    """The same JPEG with another size in its frame header."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_files_come_back_as_they_were(kind: str) -> None:
+    pixels = decode(encoded(Image.fromarray(PIXELS), kind), "x")
+    assert pixels.flags.writeable
+    assert pixels.flags.c_contiguous
+    np.testing.assert_array_equal(pixels, PIXELS)
+
+
+def test_jpeg_is_what_pillow_decodes() -> None:
+    data = photo(quality=90)
+    np.testing.assert_array_equal(decode(data, "x"), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_webp_and_avif_are_close() -> None:
+    smooth = Image.open(io.BytesIO(photo()))
+    for kind in ("WEBP", "AVIF"):
+        found = decode(encoded(smooth, kind, quality=95), "x").astype(int)
+        assert np.abs(found - np.asarray(smooth).astype(int)).mean() < 3
+
+
+def test_grey_is_repeated() -> None:
+    grey = PIXELS[:, :, 0]
+    for data in (encoded(Image.fromarray(grey), "PNG"), grey, grey[:, :, None]):
+        found = decode(data, "x")
+        for channel in range(3):
+            np.testing.assert_array_equal(found[:, :, channel], grey)
+
+
+def test_sixteen_bit_grey_is_scaled_by_its_range_and_not_clipped() -> None:
+    deep = np.array([[0, 128, 257, 30000], [40000, 50000, 65278, 65535]], dtype=np.uint16)
+    expected = np.round(deep / 257).astype(np.uint8)
+    assert expected.tolist()[1] == [156, 195, 254, 255]
+    for data in (
+        encoded(Image.fromarray(deep), "PNG"),
+        encoded(Image.fromarray(deep), "TIFF"),
+        encoded(Image.fromarray(deep), "PPM"),
+        deep,
+    ):
+        np.testing.assert_array_equal(decode(data, "x")[:, :, 1], expected)
+
+
+def test_big_endian_sixteen_bit() -> None:
+    deep = np.array([[0, 65535, 30000]], dtype=">u2")
+    assert decode(deep, "x")[0, :, 0].tolist() == [0, 255, 117]
+
+
+def test_one_bit_and_boolean_are_black_and_white() -> None:
+    mask = np.array([[True, False], [False, True]])
+    for data in (encoded(Image.fromarray(mask), "PNG"), mask):
+        assert decode(data, "x")[:, :, 2].tolist() == [[255, 0], [0, 255]]
+
+
+def test_palette_gives_its_colours() -> None:
+    image = Image.fromarray(PIXELS).quantize(16)
+    np.testing.assert_array_equal(decode(encoded(image, "PNG"), "x"), np.asarray(image.convert("RGB")))
+
+
+def test_transparency_is_laid_over_black() -> None:
+    alpha = RNG.integers(0, 256, (20, 30, 1), dtype=np.uint8)
+    rgba = np.concatenate([PIXELS, alpha], axis=2)
+    expected = np.round(PIXELS.astype(float) * alpha / 255).astype(np.uint8)
+    for data in (encoded(Image.fromarray(rgba), "PNG"), rgba):
+        np.testing.assert_array_equal(decode(data, "x"), expected)
+
+
+def test_opaque_alpha_changes_nothing() -> None:
+    rgba = np.dstack([PIXELS, np.full((20, 30), 255, np.uint8)])
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(rgba), "PNG"), "x"), PIXELS)
+
+
+def test_transparent_palette_and_transparent_colour() -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    image.putpixel((0, 0), 0)
+    assert decode(encoded(image, "PNG", transparency=b"\xff\x00"), "x").max() == 0
+    keyed = Image.new("RGB", (2, 1), (9, 9, 9))
+    keyed.putpixel((1, 0), (40, 50, 60))
+    assert decode(encoded(keyed, "PNG", transparency=(9, 9, 9)), "x").tolist() == [[[0, 0, 0], [40, 50, 60]]]
+
+
+def test_cmyk_becomes_rgb() -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # magenta and yellow ink are red
+    red = decode(encoded(image, "JPEG", quality=95), "x")[8, 8].astype(int)
+    assert red[0] > 230
+    assert red[1:].max() < 30
+
+
+def test_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    for kind in ("GIF", "PNG", "WEBP"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+        red, green, blue = decode(data, "x")[4, 4].tolist()
+        assert (red > 240, green < 15, blue < 15) == (True, True, True)
+
+
+def test_every_exif_orientation_shows_the_same_scene() -> None:
+    # What each orientation stores of the upright scene (EXIF 2.3, tag 0x0112).
+    stored = {
+        1: PIXELS,
+        2: PIXELS[:, ::-1],
+        3: PIXELS[::-1, ::-1],
+        4: PIXELS[::-1],
+        5: PIXELS.swapaxes(0, 1),
+        6: np.rot90(PIXELS, 1),
+        7: PIXELS[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(PIXELS, -1),
+    }
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encoded(Image.fromarray(np.ascontiguousarray(pixels)), "PNG", exif=exif)
+        np.testing.assert_array_equal(decode(data, "x"), PIXELS, err_msg=str(orientation))
+
+
+def test_damaged_exif_is_ignored_without_a_warning() -> None:
+    data = photo(exif=b"Exif\0\0" + b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12" * 20)
+    assert decode(data, "x").shape == (64, 64, 3)
+
+
+def test_one_pixel_is_an_image() -> None:
+    assert decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"), "x").tolist() == [[[1, 2, 3]]]
+
+
+def test_empty_bytes() -> None:
+    with pytest.raises(ImageError, match=r"a\.jpg: the file is empty \(0 bytes\).*--on-error skip"):
+        decode(b"", "a.jpg")
+
+
+def test_text_named_jpg() -> None:
+    with pytest.raises(ImageError, match=r"a\.jpg: not an image.*text that starts with '<html>404"):
+        decode(b"<html>404 Not Found</html>", "a.jpg")
+
+
+def test_foreign_bytes_are_shown_in_hex() -> None:
+    with pytest.raises(ImageError, match="starts with 00 01 02"):
+        decode(bytes(range(40)), "x")
+
+
+def test_programs_are_not_started_for_postscript() -> None:
+    with pytest.raises(ImageError, match="not an image"):
+        decode(encoded(Image.fromarray(PIXELS), "EPS"), "x")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_every_truncation_of_a_jpeg_is_an_error(progressive: bool) -> None:
+    data = photo(progressive=progressive)
+    whole = decode(data, "x")
+    assert whole.shape == (64, 64, 3)
+    for end in range(1, len(data), 7):
+        with pytest.raises(ImageError, match="x: "):
+            decode(data[:end], "x")
+
+
+def test_truncated_jpeg_is_an_error_even_where_pillow_is_told_to_fill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = photo()
+    with pytest.raises(ImageError, match="cut off"):
+        decode(data[: len(data) * 3 // 4], "x")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_half_a_file_is_an_error(kind: str) -> None:
+    data = encoded(Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)), kind)
+    with pytest.raises(ImageError, match=r"x: .*(cut off|not an image)"):
+        decode(data[: len(data) // 2], "x")
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
+    np.testing.assert_array_equal(decode(photo() + b"\0" * 100, "x"), decode(photo(), "x"))
+
+
+def test_decompression_bomb_is_refused_before_decoding() -> None:
+    data = bomb(30_000, 30_000)
+    assert len(data) < 600_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match=r"over the limit of 67,108,864 pixels, so it was not decoded"):
+        decode(data, "x")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
+
+
+@pytest.mark.parametrize("side", [8193, 10_000, 20_000])
+def test_size_limit_holds_where_pillow_would_allow_warn_or_refuse(side: int) -> None:
+    with pytest.raises(ImageError, match="over the limit"):
+        decode(resized_header(photo(), side, side), "x")
+
+
+def test_array_over_the_limit() -> None:
+    with pytest.raises(ImageError, match="over the limit"):
+        decode(np.broadcast_to(np.uint8(0), (MAX_PIXELS // 1000, 1001)), "x")
+
+
+def test_channel_first_arrays() -> None:
+    np.testing.assert_array_equal(decode(PIXELS.transpose(2, 0, 1), "x"), PIXELS)
+    np.testing.assert_array_equal(decode(PIXELS[None, :, :, 0], "x")[:, :, 0], PIXELS[:, :, 0])
+
+
+def test_floats_within_0_and_1() -> None:
+    values = np.array([[0, 0.5, 1.0, 1.0005]], dtype=np.float64)
+    for dtype in (np.float16, np.float32, np.float64):
+        assert decode(values.astype(dtype), "x")[0, :, 0].tolist() == [0, 128, 255, 255]
+
+
+def test_floats_of_another_scale_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"floats from 0 to 254, expected 0 to 1\. Divide"):
+        decode(np.array([[0.0, 254.0]]), "x")
+    with pytest.raises(ImageError, match="floats from -1 to 1"):
+        decode(np.array([[-1.0, 1.0]]), "x")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(bad: float) -> None:
+    with pytest.raises(ImageError, match=r"a\.npy\[3\]: 1 of 4 values are NaN or infinite"):
+        decode(np.array([[0, bad], [1, 0]]), "a.npy[3]")
+
+
+def test_float_tiff_follows_the_rule_of_float_arrays() -> None:
+    assert decode(encoded(Image.fromarray(np.array([[0, 1]], np.float32)), "TIFF"), "x")[0, 1, 0] == 255
+    with pytest.raises(ImageError, match="expected 0 to 1"):
+        decode(encoded(Image.fromarray(np.array([[0, 300]], np.float32)), "TIFF"), "x")
+
+
+def test_wide_integers_only_within_a_byte() -> None:
+    assert decode(np.array([[0, 255]]), "x")[0, :, 0].tolist() == [0, 255]
+    with pytest.raises(ImageError, match=r"int64 values from 0 to 256; this type has no agreed white"):
+        decode(np.array([[0, 256]]), "x")
+    with pytest.raises(ImageError, match="int32 values"):
+        decode(encoded(Image.fromarray(np.array([[0, 70000]], np.int32)), "TIFF"), "x")
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 4), (2, 3, 4, 3), (4, 0, 3)])
+def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="is no image"):
+        decode(np.zeros(shape, np.uint8), "x")
+
+
+def test_five_bands_need_a_choice() -> None:
+    with pytest.raises(ImageError, match=r"no axis of 1, 3 or 4 channels\. Choose the bands"):
+        decode(np.zeros((8, 8, 5), np.uint8), "x")
+
+
+def test_strings_are_no_image() -> None:
+    with pytest.raises(ImageError, match="array of <U1 is no image"):
+        decode(np.array([["a"]]), "x")
+
+
+def test_decoding_in_threads_gives_the_same_and_leaves_no_warning_filter() -> None:
+    import warnings
+
+    filters = list(warnings.filters)
+    data = [photo(quality=q) for q in range(50, 90, 5)]
+    expected = [decode(item, "x") for item in data]
+    found: dict[int, list[np.ndarray]] = {}
+
+    def work(name: int) -> None:
+        found[name] = [decode(item, "x") for item in data * 5]
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results in found.values():
+        for i, pixels in enumerate(results):
+            np.testing.assert_array_equal(pixels, expected[i % len(data)])
+    assert list(warnings.filters) == filters
+
+
+def test_thumbnail_keeps_the_shape_and_never_enlarges() -> None:
+    scene = decode(photo(), "x")[:48]
+    small = Image.open(io.BytesIO(thumbnail(scene, 32)))
+    assert (small.format, small.size) == ("WEBP", (32, 24))
+    assert Image.open(io.BytesIO(thumbnail(scene, 500))).size == (64, 48)
+    assert abs(np.asarray(small).mean() - scene.mean()) < 3
+
+
+def test_real_error_tile_is_a_valid_image(shared) -> None:
+    data = (shared / "data" / "bad" / "sdss_getframes_failed.jpeg").read_bytes()
+    assert decode(data, "x").shape == (423, 423, 3)

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+from torchvision import transforms
+
+from embedkit.errors import ImageError, UsageError
+from embedkit.images.decode import center, crop
+from embedkit.images.preprocess import INTERPOLATIONS, Overrides, Preprocessing, from_timm
+
+RNG = np.random.default_rng(0)
+# Even, odd, tall, wide, square, smaller than the input, and one pixel.
+SHAPES = [
+    (40, 48),
+    (41, 47),
+    (33, 100),
+    (257, 300),
+    (300, 257),
+    (64, 64),
+    (69, 69),
+    (50, 33),
+    (37, 90),
+    (10, 21),
+    (1, 1),
+]
+SIZES = [(32, 32), (32, 37), (33, 40), (31, 36)]
+OWN = Preprocessing(image_size=32, resize=36)
+
+
+def image(height, width):
+    return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_pixels_are_those_of_torchvision(shape, sizes):
+    size, resize = sizes
+    pixels = image(*shape)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    oracle = transforms.Compose([transforms.Resize(resize, bicubic), transforms.CenterCrop(size)])
+    np.testing.assert_array_equal(
+        Preprocessing(size, resize)(pixels), np.asarray(oracle(Image.fromarray(pixels)))
+    )
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "resnet18"])
+@pytest.mark.parametrize("shape", [(300, 257), (211, 424)], ids=str)
+def test_model_input_is_that_of_timms_own_transform(name, shape):
+    config = resolve_model_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    pixels = image(*shape)
+    expected = create_transform(**config, is_training=False)(Image.fromarray(pixels))
+    own = from_timm(config)
+    found = own.normalize(torch.tensor(own(pixels))[None])[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_interpolation(interpolation):
+    pixels = image(90, 90)
+    found = Preprocessing(32, 32, interpolation=interpolation)(pixels)
+    expected = Image.fromarray(pixels).resize((32, 32), INTERPOLATIONS[interpolation])
+    np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize("shape", [(60, 60), (61, 75), (90, 43)], ids=str)
+@pytest.mark.parametrize("crop", [20, 43, 32, 1])
+def test_center_crop_cuts_first_and_resizes_then(shape, crop):
+    pixels = image(*shape)
+    cut = transforms.CenterCrop(crop)(Image.fromarray(pixels))
+    expected = cut if crop == 32 else cut.resize((32, 32), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(Preprocessing(32, 32, center_crop=crop)(pixels), np.asarray(expected))
+
+
+def test_pixels_outside_the_center_crop_do_not_matter():
+    a, b = image(80, 80), image(80, 80)
+    b[20:60, 20:60] = a[20:60, 20:60]
+    crop = Preprocessing(32, 32, center_crop=40)
+    np.testing.assert_array_equal(crop(a), crop(b))
+
+
+def test_an_image_smaller_than_the_center_crop_is_named():
+    with pytest.raises(
+        ImageError, match=r"sky/a\.jpg: 50 x 30 pixels, smaller than the centre crop of 40.*--center-crop"
+    ):
+        Preprocessing(32, 32, center_crop=40)(image(30, 50), "sky/a.jpg")
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (3, 20_000)], ids=str)
+def test_a_thin_strip_is_not_blown_up(shape):
+    strip = np.full((*shape, 3), 90, np.uint8)
+    own = Preprocessing(224, 256)
+    assert max(own.frame(strip, "strip").size) <= 8 * 256
+    assert (own(strip) == 90).all()
+
+
+def test_a_small_crop_of_a_large_image_is_not_blown_up():
+    assert max(Preprocessing(224, 224, center_crop=2).frame(image(1000, 1200), "large").size) <= 8 * 224
+
+
+def test_center_of_even_and_odd_lengths():
+    row = np.arange(9)[None, :, None].repeat(9, axis=0).astype(np.uint8)
+    assert center(row, 4)[0, :, 0].tolist() == [2, 3, 4, 5]
+    assert center(row, 3)[0, :, 0].tolist() == [3, 4, 5]
+    assert center(row[:2], 4).shape == (2, 4, 1)
+
+
+def test_a_crop_larger_than_the_image_leaves_it_whole():
+    pixels = image(9, 12)
+    np.testing.assert_array_equal(crop(pixels, 9), pixels[:, 2:11])
+    assert crop(pixels, 10) is pixels
+    assert crop(pixels, None) is pixels
+
+
+def test_normalize_is_torchvisions():
+    pixels = image(8, 8)
+    own = Preprocessing(8, 8, mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
+    oracle = transforms.Compose([transforms.ToTensor(), transforms.Normalize(own.mean, own.std)])
+    found = own.normalize(torch.from_numpy(pixels[None]))
+    assert found.shape == (1, 3, 8, 8)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found[0], oracle(pixels), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, (32, 36, None)),
+        ({"image_size": 64}, (64, 72, None)),  # the crop ratio stays
+        ({"image_size": 64, "resize": 64}, (64, 64, None)),
+        ({"resize": 50}, (32, 50, None)),
+        ({"center_crop": 20}, (32, 36, 20)),
+        ({"center_crop": 20, "image_size": 16}, (16, 18, 20)),
+    ],
+    ids=str,
+)
+def test_overrides(change, expected):
+    changed = Overrides(**change).apply(OWN)
+    assert (changed.image_size, changed.resize, changed.center_crop) == expected
+    assert (changed.mean, changed.std, changed.interpolation) == (OWN.mean, OWN.std, OWN.interpolation)
+
+
+def test_overrides_of_colour_and_kernel():
+    changed = Overrides(mean=(0, 0, 0), std=(1, 1, 1), interpolation="nearest").apply(OWN)
+    assert (changed.mean, changed.std, changed.interpolation) == ((0, 0, 0), (1, 1, 1), "nearest")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"interpolation": "cubic"},
+            "unknown interpolation 'cubic'. Known: nearest, bilinear, bicubic, lanczos",
+        ),
+        ({"resize": 20}, "resize 20 is smaller than the model input of 32 pixels. Give --resize 32 or more"),
+        ({"image_size": 0}, "smaller than the model input of 0"),
+        ({"center_crop": 0}, "--center-crop 0: give a number of pixels, 1 or more"),
+        ({"center_crop": 20, "resize": 40}, "--resize and --center-crop exclude each other"),
+        ({"std": (0.0, 1.0, 1.0)}, r"std \(0.0, 1.0, 1.0\) must be positive"),
+    ],
+    ids=str,
+)
+def test_overrides_that_make_no_sense(change, message):
+    with pytest.raises(UsageError, match=message):
+        Overrides(**change).apply(OWN)
+
+
+def test_a_backbone_of_oblong_input_is_refused():
+    with pytest.raises(UsageError, match="takes 224 x 112 input; give a square --image-size"):
+        from_timm({"input_size": (3, 224, 112), "mean": (0, 0, 0), "std": (1, 1, 1)})
+
+
+def test_record_is_json_and_complete():
+    assert Preprocessing(**Preprocessing(32, 36, center_crop=5).record()) == Preprocessing(
+        32, 36, center_crop=5
+    )

@@ -1,0 +1,296 @@
+"""`embedkit bench`: one command, from images to a leaderboard, that goes on where it was stopped."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+from safetensors.torch import save_file
+
+from embedkit import cli
+from embedkit.cli import main
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.results import read_results
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, Views, file_sha256, write_features
+from embedkit.workflows.bench import measurements, sources
+from embedkit.workflows.bench_file import Backbone, make_plan
+from embedkit.workflows.bench_journal import Journal
+
+SMALL = """
+probes = ["knn --k 3"]
+clusterings = ["kmeans -k 4 --n-init 2"]
+split = "kfold:2"
+reports = false
+
+[dataset]
+source = "simulated"
+n = 40
+size = 32
+
+[[backbones]]
+name = "test_vit"
+weights = "trained.safetensors"
+image_size = 32
+resize = 32
+views = "rot4"
+"""
+
+
+@pytest.fixture
+def features(tmp_path):
+    """Two feature files of the same 60 rows in two classes, the second with views."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    rows = Rows(np.array([f"row {i}" for i in range(60)]), labels, ("a", "b"))
+    x = (rng.normal(size=(60, 4)) + 3 * labels[:, None]).astype(np.float32)
+    views = Views(x / np.linalg.norm(x, axis=1, keepdims=True), 0.01 * np.eye(4), 4)
+    return write_features(tmp_path / "one.h5", x, rows), write_features(
+        tmp_path / "views.h5", x, rows, views=views
+    )
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The verbs that were run, in order; `stop_at[verb]` interrupts or fails the n-th of it."""
+    verbs, stop_at, run = [], {}, cli._run
+
+    def watched(name, argv):
+        if name != "bench":
+            verbs.append(name)
+        if (name, verbs.count(name)) in stop_at:
+            raise stop_at[name, verbs.count(name)]
+        return run(name, argv)
+
+    monkeypatch.setattr(cli, "_run", watched)
+    return verbs, stop_at
+
+
+def test_from_images_to_a_leaderboard_with_controls(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")
+    Path("bench.toml").write_text(SMALL)
+    assert main(["bench", "bench.toml", "-o", "out"]) == 0
+    said = capsys.readouterr()
+    results = read_results("out/results.jsonl")
+    assert {(result.task, result.method) for result in results} == {("cluster", "kmeans"), ("probe", "knn")}
+    assert "[control]" in said.out
+    assert "Control missing" not in said.out
+    board = json.loads(Path("out/leaderboard.json").read_text())
+    kinds = [str(line["control"]) for line in board["results"]]
+    assert sorted(kinds) == sorted(2 * ["None", "pixels", "random"])
+    assert "| knn |" in Path("out/leaderboard.md").read_text()
+    assert "pixels:32" in Path("out/leaderboard.html").read_text()
+    control = "test_vit-image_size-32-resize-32-views-rot4-random_init-0.h5"
+    assert sorted(path.name for path in Path("out/features").glob("*.h5")) == [
+        "pixels-32.h5",
+        control,
+        "test_vit-weights-trained.safetensors-image_size-32-resize-32-views-rot4.h5",
+    ]
+    with FeatureFile(f"out/features/{control}") as file:
+        assert (file.n, file.n_views) == (40, 4)
+
+
+def test_features_that_are_there_are_found_without_loading_a_model(tmp_path, monkeypatch, ran):
+    verbs, _ = ran
+    monkeypatch.chdir(tmp_path)
+    save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")
+    small = SMALL.replace('clusterings = ["kmeans -k 4 --n-init 2"]', "clusterings = []\ncontrols = false")
+    Path("bench.toml").write_text(small)
+    assert main(["bench", "bench.toml", "-o", "out"]) == 0
+    assert verbs[:2] == ["extract", "probe"]
+    verbs.clear()
+    assert main(["bench", "bench.toml", "-o", "out"]) == 0
+    assert set(verbs) == {"leaderboard"}
+    verbs.clear()
+    save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")  # other random weights
+    assert main(["bench", "bench.toml", "-o", "out"]) == 1  # the file there is of the weights before
+    assert "extract" in verbs
+    Path("bench.toml").write_text(small.replace("n = 40", "n = 30"))
+    verbs.clear()
+    assert main(["bench", "bench.toml", "-o", "out"]) == 1
+    assert "extract" in verbs
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt(), EmbedkitError("planted")])
+def test_what_was_finished_is_not_done_again(how, features, tmp_path, ran, capsys):
+    verbs, stop_at = ran
+    command = ["bench", "--features", str(features[0]), "--probes", "knn --k 3", "--no-reports"]
+    command += ["-o", str(tmp_path / "out")]
+    stop_at["probe", 1] = how
+    assert main(command) == (130 if isinstance(how, KeyboardInterrupt) else 1)
+    assert verbs[:2] == ["cluster", "probe"]
+    said = capsys.readouterr().err
+    if isinstance(how, EmbedkitError):
+        assert re.search(r"1 failed, each with its reason above:\n  embedkit probe .*one.h5", said)
+    verbs.clear()
+    stop_at.clear()
+    assert main(command) == 0
+    assert verbs[0] == "probe"
+    assert "cluster" not in verbs
+    assert "1 were finished before" in capsys.readouterr().err
+    verbs.clear()
+    assert main(command) == 0
+    assert set(verbs) == {"leaderboard"}
+    assert len(read_results(tmp_path / "out" / "results.jsonl")) == 2
+
+
+def test_other_features_or_missing_results_are_measured_again(features, tmp_path, ran):
+    verbs, _ = ran
+    command = ["bench", "--features", str(features[0]), "--probes", "none", "--no-reports"]
+    command += ["-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    features[1].replace(features[0])
+    assert main(command) == 0
+    assert verbs.count("cluster") == 2
+    (tmp_path / "out" / "results.jsonl").unlink()
+    assert main(command) == 0
+    assert verbs.count("cluster") == 3
+
+
+def test_a_report_is_made_again_when_results_were_added(features, tmp_path, ran):
+    verbs, stop_at = ran
+    command = ["bench", "--features", str(features[0]), "--probes", "none", "-o", str(tmp_path / "out")]
+    stop_at["report", 1] = EmbedkitError("planted")  # a map takes seconds, and is tested elsewhere
+    assert main(command) == 1
+    inputs = [file_sha256(features[0])]
+    page = tmp_path / "out" / "one.html"
+    page.touch()
+    words = ["report", str(features[0]), "--runs", str(tmp_path / "out"), "-o", str(page)]
+    Journal(tmp_path / "out").add(
+        words, [*inputs, file_sha256(tmp_path / "out" / "results.jsonl")], [page.name]
+    )
+    assert main(command) == 0
+    assert verbs.count("report") == 1
+    stop_at["report", 2] = EmbedkitError("planted")
+    assert main([*command, "--seeds", "1"]) == 1
+    assert verbs.count("report") == 2
+
+
+def test_a_backbone_that_fails_stops_no_other(tmp_path, capsys):
+    text = SMALL.replace('weights = "trained.safetensors"', "random_init = 1").replace(
+        "[[backbones]]", '[[backbones]]\nname = "no_such_model"\n[[backbones]]', 1
+    )
+    (tmp_path / "bench.toml").write_text("controls = false\n" + text)
+    command = ["bench", str(tmp_path / "bench.toml"), "-o", str(tmp_path / "out"), "--json"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    (failed,) = json.loads(said.out)["failed"]
+    assert failed[0] == "extract"
+    assert "no_such_model" in failed
+    assert len(read_results(tmp_path / "out" / "results.jsonl")) == 2
+
+
+def test_view_whitening_only_where_there_are_views(features, tmp_path, capsys):
+    plan = make_plan({"features": [str(path) for path in features], "preps": ["none", "view-whiten"]})
+    one, views = sources(plan, tmp_path)
+    assert len(measurements(plan, one, tmp_path)) == 3
+    assert len(measurements(plan, views, tmp_path)) == 6
+    words = ["bench", "--features", *map(str, features), "--preps", "none,view-whiten", "--dry-run"]
+    assert main(words) == 0
+    assert "view-whiten is left out, for want of views, on one.h5." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("preps", "expected"),
+    [
+        ("none", 3 * [" --prep none"]),
+        ("default,view-whiten", 3 * ["", " --prep view-whiten"]),
+        ("default", 3 * [""]),
+    ],
+)
+def test_default_and_none_are_two_preparations(features, preps, expected, capsys):
+    assert main(["bench", "--features", str(features[1]), "--preps", preps, "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " --seed " in line]
+    assert ["".join(re.findall(" --prep [a-z-]+", line)) for line in lines] == expected
+
+
+def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--n", "40", "--backbones", "test_vit,pixels:8", "--views", "d4", "--probes", "linear"]
+    flags += ["--clusterings", "kmeans -k 5", "--seeds", "0,1", "--split", "kfold:3", "--no-controls"]
+    assert main(["bench", "simulated", *flags, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "embedkit extract simulated --n 40 --backbone test_vit --views d4 "
+        "-o runs/bench/features/test_vit-views-d4.h5"
+    )
+    assert (
+        "embedkit probe runs/bench/features/pixels-8-views-d4.h5 --kind linear --split kfold:3 --seed 1 "
+        "-o runs/bench" in lines
+    )
+    assert [line.split()[1] for line in lines] == (
+        2 * ["extract"] + 2 * (2 * ["cluster"] + 2 * ["probe"]) + 2 * ["report"] + 3 * ["leaderboard"]
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_on_the_page_are_plans():
+    page = Path(__file__).parents[3] / "docs" / "leaderboard.md"
+    texts = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    plan, tables = (make_plan(tomllib.loads(text)) for text in texts)
+    assert plan.dataset == ("galaxies.csv", "--root", "images", "--center-crop", "212")
+    assert [backbone.has_views for backbone in plan.backbones] == [True, False]
+    assert (len(tables.features), tables.seeds) == (6, (0, 1, 2, 3, 4))
+
+
+def test_controls_that_were_asked_for_are_not_made_twice():
+    names = ["pixels:32", {"name": "test_vit", "random_init": 0}]
+    assert make_plan({"dataset": "simulated", "backbones": names}).control_backbones == ()
+    own = {"name": "test_vit", "weights": "w.pth", "layers": 2}
+    controls = make_plan({"dataset": "simulated", "backbones": [own]}).control_backbones
+    assert controls[1] == Backbone("test_vit", {"layers": "2", "random_init": "0"})
+
+
+def test_paths_of_weights_make_no_name_too_long_for_a_disk():
+    weights = [f"/{'far/' * 60}{name}.pth" for name in "ab"]
+    names = [Backbone("test_vit", {"weights": path}).file_name for path in weights]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 200
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"features": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, backbones"),
+        ({"dataset": {"source": "x", "rot": 1}}, r"\[dataset\] knows no 'rot'. Known: source, path, root"),
+        ({"dataset": "x", "backbones": [{"name": "a", "width": 1}]}, r"\[\[backbones\]\] 1 knows no 'width'"),
+        ({"dataset": "x", "backbones": [{"views": "d4"}]}, r"\[\[backbones\]\] 1 has no name"),
+        ({"dataset": "x", "backbones": ["a", "a"]}, r"two backbones that are the same \(a.h5\)"),
+        ({"dataset": {"n": 5}}, r"\[dataset\] has no source"),
+        ({"backbones": ["a"], "features": ["a.h5"]}, "backbones without a dataset"),
+        ({}, "nothing to bench"),
+        ({"features": "a.h5"}, "features = 'a.h5': give a list"),
+        ({"features": ["a.h5"], "seeds": ["0"]}, "give a list of whole numbers"),
+        ({"features": ["a.h5"], "controls": 1}, "give true or false"),
+        ({"features": ["a.h5"], "probes": ["knn '"]}, "can't be split into words"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused_by_name(document, message):
+    with pytest.raises(UsageError, match=message):
+        make_plan(document)
+
+
+def test_mistakes_are_found_before_anything_is_computed(features, tmp_path, capsys):
+    one = ["bench", "--features", str(features[0]), "-o", str(tmp_path / "out")]
+    toml = tmp_path / "b.toml"
+    toml.write_text("probes = [")
+    for words, code, message in [
+        ([*one, "--probes", "lineer"], 2, "lineer"),
+        ([*one, "--preps", "polish"], 2, "polish"),
+        ([*one, "--root", "x"], 2, "root without a dataset"),
+        (["bench", "--features", "nowhere.h5"], 1, "nowhere.h5"),
+        (["bench", str(toml)], 1, "b.toml: not a TOML file"),
+        (["bench", str(toml), "--probes", "knn"], 2, "write probes there, not as a flag"),
+        (["bench", "nowhere.toml"], 1, "nowhere.toml: no such file"),
+    ]:
+        assert main(words) == code, words
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "bench.json").write_text("[]")
+    assert main(one) == 1
+    assert "bench.json: no journal of a bench" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""`embedkit compare`: the verdict on two files of the same images."""
+
+import json
+
+import numpy as np
+import pytest
+
+from embedkit.cli import main
+from embedkit.files.rows import Rows
+from embedkit.files.store import FeatureFile, write_features
+from embedkit.scoring.paired import Difference
+from embedkit.workflows.compare import Compared, sentence, verdict
+
+
+def write(path, strength, keep=slice(None), order=None):
+    """180 rows of three classes, apart by `strength` standard deviations."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(180) % 3
+    x = rng.normal(size=(180, 6)) + strength * np.eye(6)[labels]
+    rows = Rows(np.array([f"row {i:03d}" for i in range(180)]), labels, ("a", "b", "c"))
+    index = np.arange(180)[keep] if order is None else order
+    return write_features(path, x[index].astype(np.float32), rows.take(index))
+
+
+def one(name, value, low, high, p):
+    return Compared(name, 0.5, 0.5 + value, Difference(value, low, high, p, "McNemar, exact", 100), p)
+
+
+def test_verdict_is_one_sentence():
+    better, worse = one("20-NN", 0.031, 0.012, 0.05, 0.001), one("linear", -0.02, -0.03, -0.01, 0.002)
+    same = one("k-means", 0.001, -0.01, 0.012, 0.8)
+    assert verdict([better, worse, same]) == (
+        "B is better than A by 3.1 points of 20-NN accuracy (1.2 to 5.0); A is better than B by 2.0 points "
+        "of linear accuracy (1.0 to 3.0); by k-means accuracy they can't be told apart."
+    )
+    assert verdict([same]) == "By k-means accuracy they can't be told apart."
+
+
+def test_each_measure_has_a_sentence():
+    assert sentence(one("20-NN", -0.031, -0.05, -0.012, 0.001), "A", "B") == (
+        "20-NN: A is better by 3.1 points (1.2 to 5.0)."
+    )
+    assert sentence(one("linear", 0.0, -0.0, 0.004, 0.3), "A", "B") == (
+        "linear: A and B can't be told apart (B - A: +0.0 points, +0.0 to +0.4)."
+    )
+
+
+def test_better_features_are_found_whatever_the_order_of_the_rows(tmp_path, capsys):
+    a = write(tmp_path / "weak.h5", 0.5)
+    b = write(tmp_path / "strong.h5", 4.0, order=np.random.default_rng(1).permutation(180))
+    assert main(["compare", str(a), str(b), "-o", str(tmp_path / "o"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [measure["name"] for measure in document["measures"]] == [
+        "20-NN",
+        "linear",
+        "k-means",
+        "10-labels-a-class",
+    ]
+    for measure in document["measures"]:
+        few = measure["name"] == "10-labels-a-class"
+        assert measure["difference"]["n"] == (27 if few else 180)
+        assert measure["difference"]["test"] == ("paired bootstrap" if few else "McNemar, exact")
+        assert measure["sentence"].startswith(f"{measure['name']}: strong is better by ")
+        assert measure["difference"]["value"] == pytest.approx(measure["b"] - measure["a"])
+        assert measure["p_holm"] < 0.01
+    assert document["verdict"].startswith("strong is better than weak by ")
+
+
+def test_a_file_against_itself_cannot_be_told_apart(tmp_path, capsys):
+    a = write(tmp_path / "a.h5", 1.0)
+    assert main(["compare", str(a), str(a), "--split", "kfold:3", "-o", str(tmp_path / "o")]) == 0
+    out = capsys.readouterr().out
+    assert "By 20-NN, linear, k-means and 10-labels-a-class accuracy they can't be told apart." in out
+    assert "linear: A and B can't be told apart (B - A: +0.0 points, +0.0 to +0.0)." in out
+
+
+def test_other_images_are_refused_or_reduced_to_the_common_ones(tmp_path, capsys):
+    a, b = write(tmp_path / "a.h5", 2.0, slice(150)), write(tmp_path / "b.h5", 2.0, slice(30, None))
+    assert main(["compare", str(a), str(b), "-o", str(tmp_path / "o")]) == 1
+    assert "120 ids agree, of 150 and 150. Take those with --common." in capsys.readouterr().err
+    assert main(["compare", str(a), str(b), "--common", "-o", str(tmp_path / "o"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["measures"][0]["difference"]["n"] == 120
+    with (
+        FeatureFile(tmp_path / "o" / "A" / "a.h5") as copy,
+        FeatureFile(tmp_path / "o" / "B" / "b.h5") as other,
+    ):
+        assert sorted(copy.rows.ids) == sorted(other.rows.ids)
+
+
+def test_running_again_reads_its_own_results(tmp_path, capsys):
+    a, b = write(tmp_path / "a.h5", 0.5), write(tmp_path / "b.h5", 2.0)
+
+    def measures(first, second):
+        command = ["compare", str(first), str(second), "--split", "kfold:3", "--json"]
+        assert main([*command, "-o", str(tmp_path / "o")]) == 0
+        return json.loads(capsys.readouterr().out)["measures"]
+
+    forth = measures(a, b)
+    back = measures(b, a)  # into the same folder, where the other file's lines still stand
+    assert [m["difference"]["value"] for m in back] == [-m["difference"]["value"] for m in forth]
+    assert measures(a, b) == forth

@@ -1,0 +1,131 @@
+"""The map: deterministic, finite on every edge case, and true to neighbourhoods."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import silhouette_score
+
+from embedkit.errors import DataError, UsageError
+from reports.map.layout import nearest_neighbours, umap_map
+
+
+def blobs(n=30, d=16, centres=3):
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(centres), n)
+    return (rng.normal(size=(centres, d))[label] * 8 + rng.normal(size=(n * centres, d))).astype(
+        np.float32
+    ), label
+
+
+def test_separate_groups_stay_apart():
+    x, label = blobs()
+    layout = umap_map(x)
+    assert layout.xy.shape == (90, 2)
+    assert layout.method == "umap"
+    assert silhouette_score(layout.xy, label) > 0.5
+
+
+def test_same_seed_same_map():
+    x, _ = blobs()
+    first, again, other = umap_map(x, seed=3), umap_map(x, seed=3), umap_map(x, seed=4)
+    np.testing.assert_array_equal(first.xy, again.xy)
+    assert not np.allclose(first.xy, other.xy)
+
+
+def test_pca_keeps_95_percent_with_the_fewest_directions():
+    x, _ = blobs()
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    variance = np.linalg.svd(unit - unit.mean(0), compute_uv=False) ** 2
+    share = np.cumsum(variance) / variance.sum()
+    layout = umap_map(x)
+    r = layout.reduced.shape[1]
+    assert share[r - 1] >= 0.95 > share[r - 2]
+    assert layout.kept_variance == pytest.approx(share[r - 1], abs=1e-5)
+
+
+def test_at_most_50_directions():
+    x = np.random.default_rng(0).normal(size=(120, 100))
+    layout = umap_map(x)
+    assert layout.reduced.shape == (120, 50)
+    assert layout.kept_variance < 0.95
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_few_rows_are_placed_by_pca(n):
+    layout = umap_map(np.random.default_rng(0).normal(size=(n, 7)))
+    assert layout.method == "pca"
+    assert layout.xy.shape == (n, 2)
+    assert "too few for UMAP" in layout.describe()
+
+
+@pytest.mark.parametrize("n", [5, 6, 16])
+def test_neighbourhoods_larger_than_the_file_are_cut(n):
+    layout = umap_map(np.random.default_rng(0).normal(size=(n, 7)), n_neighbors=15)
+    assert layout.settings["n_neighbors"] == min(15, n - 1)
+    assert np.isfinite(layout.xy).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "correlation", "manhattan"])
+def test_duplicates_and_zero_rows(metric):
+    x = np.repeat(np.random.default_rng(0).normal(size=(3, 8)), 12, axis=0)
+    layout = umap_map(np.concatenate([x, np.zeros((4, 8))]), metric=metric)
+    assert np.isfinite(layout.xy).all()
+
+
+def test_one_feature_only():
+    layout = umap_map(np.random.default_rng(0).normal(size=(20, 1)), metric="euclidean")
+    assert layout.reduced.shape == (20, 1)
+    assert np.isfinite(layout.xy).all()
+
+
+def test_constant_features_are_refused():
+    with pytest.raises(DataError, match="all 9 images have the same features"):
+        umap_map(np.full((9, 5), 0.3, np.float32))
+
+
+def test_nan_is_refused():
+    x = np.zeros((6, 3))
+    x[2, 1] = np.nan
+    with pytest.raises(DataError, match="1 of 6 rows hold NaN"):
+        umap_map(x)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(DataError, match="no rows"):
+        umap_map(np.empty((0, 4)))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"n_neighbors": 1}, "--neighbors 1: a neighbourhood needs at least 2"),
+        ({"min_dist": 1.5}, "--min-dist 1.5: give a number from 0 to 1"),
+        ({"metric": "cosin"}, "--metric cosin: not one of cosine, euclidean"),
+    ],
+)
+def test_options_out_of_range(option, message):
+    with pytest.raises(UsageError, match=message):
+        umap_map(np.eye(6), **option)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_neighbours_against_a_naive_loop(metric):
+    x = np.random.default_rng(0).normal(size=(25, 6)).astype(np.float32)
+    found = nearest_neighbours(x, 4, metric=metric)
+    for i in range(25):
+        if metric == "cosine":
+            distance = [-(x[i] @ x[j]) / np.linalg.norm(x[i]) / np.linalg.norm(x[j]) for j in range(25)]
+        else:
+            distance = [np.linalg.norm(x[i] - x[j]) for j in range(25)]
+        assert found[i].tolist() == [j for j in np.argsort(distance) if j != i][:4]
+
+
+def test_neighbours_of_duplicates_never_include_the_row_itself():
+    x = np.ones((8, 3), np.float32)
+    found = nearest_neighbours(x, 3)
+    assert found.shape == (8, 3)
+    assert not (found == np.arange(8)[:, None]).any()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_neighbours_of_very_few_rows(n):
+    assert nearest_neighbours(np.ones((n, 3), np.float32), 5).shape == (n, n - 1)
