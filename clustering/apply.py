@@ -29,7 +29,7 @@ UNMATCHED = ("nmi", "ari", "ami", "coverage")
 
 def apply(
     model: str | os.PathLike[str],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | FeatureFile,
     *,
     output: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -57,7 +57,7 @@ def apply(
         A file that can't be read, or features that were made otherwise: the message names the difference.
     """
     saved = load_model(model)
-    with FeatureFile(path) as file:
+    with FeatureFile.opened(path) as file:
         try:
             run = _apply(saved, file, Path(model), seed)
         except DataError as error:

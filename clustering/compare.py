@@ -35,7 +35,7 @@ class Comparison:
 
 
 def compare(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | FeatureFile,
     options: ClusterOptions | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
@@ -60,16 +60,25 @@ def compare(
         A file that can't be read, or none of the methods could run.
     """
     options = options or ClusterOptions(ALL)
-    with FeatureFile(path):
-        pass  # a missing or broken file is one error, not one a method
+    # Once for all methods: a missing or broken file is one error, not one a method.
+    with FeatureFile.opened(path) as file:
+        return _compare(file, options, output, on_run)
+
+
+def _compare(
+    file: FeatureFile,
+    options: ClusterOptions,
+    output: str | os.PathLike[str] | None,
+    on_run: Callable[[str, ClusterRun | EmbedkitError], Any] | None,
+) -> Comparison:
     runs: list[ClusterRun] = []
     failures: dict[str, str] = {}
     k_choice: KChoice | None = None
     for name in SETTINGS:
         try:
-            run = cluster(path, options.of(name), output=output, k_choice=k_choice)
+            run = cluster(file, options.of(name), output=output, k_choice=k_choice)
         except EmbedkitError as error:
-            failures[name] = str(error).removeprefix(f"{path}: ")
+            failures[name] = str(error).removeprefix(f"{file.path}: ")
             if on_run is not None:
                 on_run(name, error)
             continue
@@ -79,7 +88,7 @@ def compare(
             on_run(name, run)
     if not runs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise EmbedkitError(f"{path}: no method could run. {reasons}")
+        raise EmbedkitError(f"{file.path}: no method could run. {reasons}")
 
     def score(run: ClusterRun) -> float:
         value = run.result.metrics[score_name(run)].value

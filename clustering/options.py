@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from embedkit.errors import UsageError
+from embedkit.options import (
+    RUNS,
+    asked,
+    check,
+    device_option,
+    flag_of,
+    option,
+    output_option,
+    prep_option,
+    seed_option,
+    seeds_option,
+)
 
 ALL = "all"
 AUTO = "auto"
@@ -31,7 +45,8 @@ class Settings:
     Parameters
     ----------
     k
-        Clusters, for methods that are given their number.
+        Clusters, for methods that are given their number; by default that of the classes present. ``auto``
+        picks it from 2 to 12 without labels, see `clustering.choose.choose_k`.
     n_init
         Restarts of `KMeans` and `GMM`.
     spherical
@@ -53,40 +68,82 @@ class Settings:
         Where it computes: ``auto``, ``cpu`` or ``cuda``.
     """
 
-    k: int | str | None = None
-    n_init: int | None = None
-    spherical: bool | None = None
-    min_cluster_size: int | str | None = None
-    min_samples: int | None = None
-    target_noise: float | None = None
-    linkage: str | None = None
-    covariance: str | None = None
-    n_components: int | None = None
-    n_neighbors: int | None = None
-    n_heads: int | None = None
-    beta: float | None = None
-    epochs: int | None = None
-    device: str | None = None
+    k: int | str | None = option(
+        None,
+        "clusters, or auto; not for hdbscan",
+        least=1,
+        words=(AUTO,),
+        metavar="N|auto",
+        unset="the number of classes present",
+    )
+    n_init: int | None = option(
+        None, "kmeans, gmm: restarts", least=1, metavar="N", unset="10 for kmeans, 3 for gmm"
+    )
+    spherical: bool | None = option(None, "kmeans: cluster by direction (cosine)")
+    min_cluster_size: int | str | None = option(
+        None,
+        "hdbscan: fewest rows of a cluster; auto chooses without labels",
+        least=2,
+        words=(AUTO,),
+        metavar="N|auto",
+        unset="1 % of the rows",
+    )
+    min_samples: int | None = option(
+        None,
+        "hdbscan: neighbours of a core point; more make more noise",
+        least=1,
+        metavar="N",
+        unset="the min cluster size",
+    )
+    target_noise: float | None = option(
+        None,
+        "hdbscan: choose both of these so that about this share of the rows is noise, as in 0.2",
+        least=0,
+        below=1,
+        metavar="SHARE",
+    )
+    linkage: str | None = option(
+        None,
+        "agglomerative: what is merged next",
+        choices=("ward", "average", "complete", "single"),
+        unset="ward",
+    )
+    covariance: str | None = option(
+        None,
+        "gmm: shape of the components",
+        choices=("full", "tied", "diag", "spherical"),
+        unset="full",
+    )
+    n_components: int | None = option(None, "umap: dimensions", least=1, metavar="N", unset="5")
+    n_neighbors: int | None = option(None, "umap: neighbours", least=2, metavar="N", unset="15")
+    n_heads: int | None = option(None, "temi: heads trained", least=1, metavar="N", unset="16")
+    beta: float | None = option(
+        None, "temi: less makes cluster sizes more even", above=0, most=1, unset="0.6"
+    )
+    epochs: int | None = option(
+        None, "temi: passes over the rows", least=1, metavar="N", unset="100, few rows more"
+    )
+    device: str | None = device_option(None, unset="auto, a GPU if the method can use one")
 
 
 NAMES = tuple(field.name for field in fields(Settings))
-# Integers and the least that makes sense; AUTO_TOO may be left to a choice without labels.
-LEAST = {
-    "k": 1,
-    "n_init": 1,
-    "min_cluster_size": 2,
-    "min_samples": 1,
-    "n_components": 1,
-    "n_neighbors": 2,
-    "n_heads": 1,
-    "epochs": 1,
-}
-AUTO_TOO = ("k", "min_cluster_size")
 
 
-def flag(name: str) -> str:
-    """Return the option of the command that stands for a setting."""
-    return "-k" if name == "k" else f"--{name.replace('_', '-')}"
+def pca_steps(text: str) -> str:
+    """Return the `prep` that a `pca` is short for; raises `UsageError` for anything else."""
+    if text.lower() == "none":
+        return "none"
+    message = (
+        f"--pca {text}: give a fraction of the variance between 0 and 1 such as 0.95, a number of components "
+        "such as 64, or none."
+    )
+    try:
+        value: float | int = int(text) if re.fullmatch(r"\d+", text) else float(text)
+    except ValueError:
+        raise UsageError(message) from None
+    if not (value >= 1 if isinstance(value, int) else 0 < value < 1):
+        raise UsageError(message)
+    return f"pca:{value}"
 
 
 @dataclass(frozen=True)
@@ -96,9 +153,11 @@ class ClusterOptions(Settings):
     Parameters
     ----------
     method
-        A name in `SETTINGS`, or ``all`` for `clustering.compare.compare`.
+        A name in `SETTINGS`, or ``all`` for every one of them, compared.
     prep
         What is done to the features first; see `embedkit.preparing.preparation.Preparation.parse`.
+    pca
+        Short for a `prep` of PCA alone.
     seed
         Of the restarts, and of resamples and permutations in the scores.
     seeds
@@ -108,9 +167,6 @@ class ClusterOptions(Settings):
         Look every cluster up in 20 bootstrap resamples; see `clustering.stability.cluster_stability`.
     explain
         Say why the clustering scores as it does; see `clustering.checks.explain.explain`.
-    k
-        Number of clusters; by default that of the classes present. ``auto`` picks it from 2 to 12 without
-        labels, see `clustering.choose.choose_k`.
 
     Raises
     ------
@@ -118,42 +174,38 @@ class ClusterOptions(Settings):
         An unknown method, a number out of range, or a setting of another method.
     """
 
-    method: str = "kmeans"
-    prep: str = PREP
-    seed: int = 0
-    seeds: int = 1
-    stability: bool = False
-    explain: bool = False
+    method: str = option("kmeans", "which method, or all of them, compared", choices=(*SETTINGS, ALL))
+    prep: str = prep_option(PREP)
+    pca: str | None = option(
+        None,
+        "short for --prep: PCA to a fraction of the variance, or to a number of components",
+        metavar="0.95|64|none",
+    )
+    seed: int = seed_option()
+    seeds: int = seeds_option()
+    stability: bool = option(False, "how often each cluster comes back in bootstrap resamples")
+    explain: bool = option(False, "say why the clustering scores as it does")
 
     def __post_init__(self) -> None:
         from embedkit.preparing.steps import Preparation
 
-        if self.method not in (*SETTINGS, ALL):
-            raise UsageError(f"--method {self.method}: unknown. Give one of {', '.join(SETTINGS)}, or {ALL}.")
+        check(self)
         for name in NAMES:
             owners = [method for method, own in SETTINGS.items() if name in own]
             if getattr(self, name) is not None and self.method not in (*owners, ALL):
                 raise UsageError(
-                    f"{flag(name)} is for --method {' or '.join(owners)}, not {self.method}. Leave it out."
+                    f"{flag_of(name)} is for --method {' or '.join(owners)}, not {self.method}. Leave it out."
                 )
-        for name, least in LEAST.items():
-            _check_integer(name, getattr(self, name), least)
-        if self.target_noise is not None:
-            if not 0 <= self.target_noise < 1:
-                raise UsageError(
-                    f"--target-noise {self.target_noise}: give a share from 0 to less than 1, as in 0.2."
-                )
-            if self.min_cluster_size is not None or self.min_samples is not None:
-                raise UsageError(
-                    "--target-noise chooses --min-cluster-size and --min-samples. Leave those two out."
-                )
+        if self.target_noise is not None and (self.min_cluster_size or self.min_samples) is not None:
+            raise UsageError(
+                "--target-noise chooses --min-cluster-size and --min-samples. Leave those two out."
+            )
+        if self.pca is not None:
+            if self.prep != PREP:
+                raise UsageError("--pca is short for a --prep. Give one of them.")
+            object.__setattr__(self, "prep", pca_steps(self.pca))
+            object.__setattr__(self, "pca", None)
         Preparation.parse(self.prep)
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: give an integer of at least 0.")
-        if self.seeds < 1:
-            raise UsageError(f"--seeds {self.seeds}: give an integer of at least 1.")
-        if self.beta is not None and not 0 < self.beta <= 1:
-            raise UsageError(f"--beta {self.beta}: give a number above 0 and at most 1.")
 
     @property
     def settings(self) -> Settings:
@@ -166,9 +218,43 @@ class ClusterOptions(Settings):
         return replace(self, method=method, **left_out)
 
 
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if value is None or (value == AUTO and name in AUTO_TOO):
-        return
-    if isinstance(value, str) or value < least:
-        auto = f", or {AUTO}" if name in AUTO_TOO and isinstance(value, str) else ""
-        raise UsageError(f"{flag(name)} {value}: give an integer of at least {least}{auto}.")
+@dataclass(frozen=True)
+class ClusterPlaces:
+    """Where a clustering reads and writes what is no feature file.
+
+    Parameters
+    ----------
+    output
+        Folder for results.jsonl, the assignments and the model; from Python, None writes nothing.
+    save_model
+        File, or folder, for the model; beside the assignments by default.
+    apply
+        A saved model to assign the rows with, instead of fitting anything.
+    """
+
+    output: Path | None = output_option(RUNS, "folder for results.jsonl, assignments and models")
+    save_model: Path | None = option(
+        None, "where the model goes", metavar="FILE|DIR", unset="beside the assignments"
+    )
+    apply: Path | None = option(
+        None,
+        "assign the rows to the clusters of a saved model instead; nothing is fitted",
+        metavar="MODEL",
+    )
+
+    @property
+    def results(self) -> Path | None:
+        """The file that results are added to."""
+        return None if self.output is None else self.output / "results.jsonl"
+
+    def check(self, options: ClusterOptions) -> None:
+        """Refuse places that don't go with the options; raises `UsageError`."""
+        if self.save_model is not None and options.method == ALL:
+            raise UsageError(
+                "--save-model is for one method; --method all keeps every model beside its assignments."
+            )
+        if self.apply is not None:
+            unused = [flag_of(name) for name in asked(options) if name != "seed"]
+            unused += ["--save-model"] * (self.save_model is not None)
+            if unused:
+                raise UsageError(f"--apply takes everything from the model. Leave out {', '.join(unused)}.")

@@ -19,7 +19,7 @@ from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.run import ClusterRun
-from embedkit.aside import aside
+from embedkit.files.aside import aside
 from embedkit.files.identity import identity
 from embedkit.files.results import RESULTS_FILE, append_result
 from embedkit.files.store import FeatureFile

@@ -75,7 +75,7 @@ class ClusterRun:
 
 
 def cluster(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | FeatureFile,
     options: ClusterOptions | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
@@ -108,7 +108,7 @@ def cluster(
     options = options or ClusterOptions()
     if options.method == ALL:
         raise UsageError("cluster() runs one method; compare() runs all.")
-    with FeatureFile(path) as file:
+    with FeatureFile.opened(path) as file:
         try:
             run = _cluster(file, options, k_choice)
             if options.explain:

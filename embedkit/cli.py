@@ -1,65 +1,22 @@
-"""The `embedkit` command: a verb names a function, which is imported when the verb is used."""
+"""The `embedkit` command: parses a verb's options, runs its handler, and turns errors into messages."""
 
 from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.verbs import VERBS, target
 
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One subcommand.
-
-    Parameters
-    ----------
-    summary
-        The line in ``embedkit --help``.
-    target
-        ``package.module:function``. The function adds its options to the parser that it is given and
-        returns the handler that runs the parsed command.
-    """
-
-    summary: str
-    target: str
-
-
-VERBS = {
-    "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.command:configure"),
-    "extract": Verb("turn images into a feature file", "embedkit.extraction.command:configure"),
-    "verify": Verb(
-        "check a feature file against its schema and its images", "embedkit.extraction.verify:configure"
-    ),
-    "cluster": Verb("find structure in a feature file without labels", "clustering.command:configure"),
-    "probe": Verb("measure what labels can read out of a feature file", "probes.command:configure"),
-    "leaks": Verb("find copies of one image across a split", "probes.leaks.command:configure"),
-    "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
-    "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
-    "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
-    "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
-    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard.command:configure"),
-    "compare": Verb(
-        "say which of two feature files is better, and at what", "embedkit.workflows.compare:configure"
-    ),
-    "bench": Verb(
-        "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"
-    ),
-    "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
-    "doctor": Verb("show versions, device and what is missing", "embedkit.doctor:configure"),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,12 +54,12 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
 
 
 def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]:
-    module, function = VERBS[name].target.split(":")
-    configure: Configure = getattr(importlib.import_module(module), function)
+    configure: Configure = target(VERBS[name].command)
     parser = argparse.ArgumentParser(
         prog=f"embedkit {name}",
         description=VERBS[name].summary[0].upper() + VERBS[name].summary[1:] + ".",
         formatter_class=_Help,
+        allow_abbrev=False,  # `--labels` must not be taken for `--labels-key`
     )
     handler = configure(parser)
     return handler, parser.parse_args(argv)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.aside import aside
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.aside import aside
 from embedkit.files.identity import check_alike
 from embedkit.files.results import Metric
 from embedkit.files.store import FeatureFile

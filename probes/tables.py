@@ -11,8 +11,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from embedkit.aside import aside
 from embedkit.console import print_table
+from embedkit.files.aside import aside
 from embedkit.files.results import Metric, Result
 from embedkit.files.rows import Rows
 from embedkit.scoring.class_scores import Scores

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.aside import aside
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.aside import aside
 
 DEFAULT_RUNS = "runs"
 

@@ -1,7 +1,6 @@
 """What the pages say is what the code does."""
 
 import argparse
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from embedkit.cli import VERBS
+from embedkit import verbs
 from embedkit.files.rows import Rows
 from embedkit.files.store import Views, write_features
 
@@ -54,9 +53,8 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_command_on_a_page_has_options_that_exist(page, line):
     verb, *arguments = shlex.split(line, comments=True)
-    module, function = VERBS[verb].target.split(":")
     parser = argparse.ArgumentParser(exit_on_error=False)
-    getattr(importlib.import_module(module), function)(parser)
+    verbs.target(verbs.VERBS[verb].command)(parser)
     parser.parse_args(arguments)
 
 

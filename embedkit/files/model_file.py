@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from embedkit.aside import aside
 from embedkit.errors import EmbedkitError, first_line
+from embedkit.files.aside import aside
 from embedkit.strict_json import strict
 
 

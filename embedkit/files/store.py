@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.aside import aside
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
+from embedkit.files.aside import aside
 from embedkit.files.rows import Rows
 from embedkit.files.schema import FORMAT, SCHEMA_VERSION, schema_problems
 
@@ -92,6 +93,16 @@ class FeatureFile:
         if self._handle is not None and self._pid == os.getpid():
             self._handle.close()
         self._handle = None
+
+    @classmethod
+    @contextmanager
+    def opened(cls, features: str | os.PathLike[str] | FeatureFile) -> Iterator[FeatureFile]:
+        """Yield a feature file: one that is open already as it is, any other opened and closed."""
+        if isinstance(features, FeatureFile):
+            yield features
+        else:
+            with cls(features) as file:
+                yield file
 
     def _check_schema(self) -> list[str]:
         if not self.path.exists():

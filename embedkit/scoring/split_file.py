@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.aside import aside
 from embedkit.errors import EmbedkitError
+from embedkit.files.aside import aside
 from embedkit.files.rows import SPLITS
 from embedkit.scoring.splits import Split
 

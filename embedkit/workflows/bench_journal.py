@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embedkit.aside import aside
 from embedkit.errors import EmbedkitError
+from embedkit.files.aside import aside
 
 JOURNAL_FILE = "bench.json"
 

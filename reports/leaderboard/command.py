@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from embedkit.aside import aside
 from embedkit.console import note, print_json, print_table
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.aside import aside
 from embedkit.files.results import Result, locate_results
 from embedkit.scoring.outcomes import read_outcomes
 from reports.leaderboard.page import render

@@ -279,7 +279,7 @@ def test_target_noise_chooses_the_sizes(feature_file):
     assert "noise nearest to 0.2" in run.result.params["choice"]["rule"]
     with pytest.raises(UsageError, match="Leave those two out"):
         ClusterOptions("hdbscan", target_noise=0.2, min_samples=3)
-    with pytest.raises(UsageError, match="--target-noise 1.5: give a share"):
+    with pytest.raises(UsageError, match="--target-noise 1.5: give a number of at least 0"):
         ClusterOptions("hdbscan", target_noise=1.5)
 
 

@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 import pytest
 
-from embedkit import cli
-from embedkit.cli import VERBS, main
+from embedkit import verbs
+from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.rows import Rows
 from embedkit.files.store import write_features
+from embedkit.verbs import VERBS
 
 HEAVY = ("torch", "sklearn", "scipy", "faiss", "umap", "plotly", "hdbscan", "numba", "timm", "PIL")
 EMBEDKIT = (sys.executable, "-m", "embedkit.cli")
@@ -132,7 +133,7 @@ def _raise(error):
 def test_exit_codes(outcome, code, said, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "planted", type(sys)("planted"))
     sys.modules["planted"].configure = outcome
-    monkeypatch.setitem(VERBS, "plant", cli.Verb("planted", "planted:configure"))
+    monkeypatch.setitem(VERBS, "plant", verbs.Verb("planted", "planted:configure"))
     assert main(["plant"]) == code
     shown = capsys.readouterr()
     assert said in shown.err
@@ -143,7 +144,7 @@ def test_exit_codes(outcome, code, said, monkeypatch, capsys):
 def test_a_defect_of_ours_is_not_hidden(monkeypatch):
     monkeypatch.setitem(sys.modules, "planted", type(sys)("planted"))
     sys.modules["planted"].configure = _raise(ZeroDivisionError())
-    monkeypatch.setitem(VERBS, "plant", cli.Verb("planted", "planted:configure"))
+    monkeypatch.setitem(VERBS, "plant", verbs.Verb("planted", "planted:configure"))
     with pytest.raises(ZeroDivisionError):
         main(["plant"])
 
@@ -173,11 +174,11 @@ def test_head(tmp_path):
 def test_an_interrupt_while_modules_load_is_no_traceback():
     code = (
         "import signal, sys, threading\n"
-        "import embedkit.cli as cli\n"
+        "import embedkit.cli as cli, embedkit.verbs as verbs\n"
         "def configure(parser):\n"
         "    signal.raise_signal(signal.SIGINT)\n"
         "sys.modules['planted'] = type(sys)('planted'); sys.modules['planted'].configure = configure\n"
-        "cli.VERBS['plant'] = cli.Verb('planted', 'planted:configure')\n"
+        "cli.VERBS['plant'] = verbs.Verb('planted', 'planted:configure')\n"
         "sys.exit(cli.main(['plant']))"
     )
     done = fresh_python(code)

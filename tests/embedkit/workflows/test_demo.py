@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from embedkit import cli
+from embedkit import cli, verbs
 from embedkit.backbones import hub
 from embedkit.cli import main
 from embedkit.files.results import read_results
@@ -73,7 +73,7 @@ def test_offline_mode_does_not_ask_the_hub(commands, tmp_path, monkeypatch):
 
 def test_a_command_that_fails_ends_the_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        cli, "VERBS", cli.VERBS | {"extract": cli.Verb("planted", "embedkit.nothing:configure")}
+        cli, "VERBS", cli.VERBS | {"extract": verbs.Verb("planted", "embedkit.nothing:configure")}
     )
     monkeypatch.setattr(cli, "_run", lambda name, argv: demo.configure if name == "x" else _demo(name, argv))
     assert main(["demo", "--fallback", "random", "-o", str(tmp_path)]) == 1

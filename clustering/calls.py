@@ -1,0 +1,53 @@
+"""What one call of `embedkit cluster` does: one method, all of them, or a saved clustering applied."""
+
+from __future__ import annotations
+
+import os
+
+from clustering import run
+from clustering.apply import apply
+from clustering.compare import Comparison, compare
+from clustering.options import ALL, ClusterOptions, ClusterPlaces
+from clustering.run import ClusterRun
+from embedkit.console import note
+from embedkit.errors import EmbedkitError
+from embedkit.files.store import FeatureFile
+
+
+def cluster(
+    features: str | os.PathLike[str] | FeatureFile, options: ClusterOptions, places: ClusterPlaces
+) -> ClusterRun | Comparison:
+    """Cluster a feature file and score the clusters.
+
+    Parameters
+    ----------
+    features
+        A feature file of n rows, or its path. Rows without a label are clustered too and left out of the
+        scores against labels; rows whose image could not be read are left out of everything.
+    options
+        Method and settings; k-means after a PCA that keeps 95 % of the variance by default.
+    places
+        What is written where, and the saved model that is applied, if any.
+
+    Returns
+    -------
+    ClusterRun or Comparison
+        The latter with ``method="all"``.
+
+    Raises
+    ------
+    UsageError
+        Options that don't go together, or a number of clusters that is needed and not given.
+    EmbedkitError
+        A file that can't be read, or features that can't be clustered; the message says what to do.
+    """
+    places.check(options)
+    if places.apply is not None:
+        return apply(places.apply, features, output=places.output, seed=options.seed)
+    if options.method == ALL:
+        return compare(features, options, output=places.output, on_run=_say)
+    return run.cluster(features, options, output=places.output, save_model=places.save_model)
+
+
+def _say(name: str, found: ClusterRun | EmbedkitError) -> None:
+    note(f"{name}: {found}" if isinstance(found, EmbedkitError) else f"{name}: {found.result.seconds:.1f} s.")

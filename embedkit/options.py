@@ -1,0 +1,459 @@
+"""An option is declared once, as a field of a dataclass; flags, keywords, TOML keys and pages come from it.
+
+A verb's options are frozen dataclasses whose fields are made by `option`. `add_flags` gives a parser their
+flags, `from_flags` and `from_mapping` read them back, `as_words` writes the command that they stand for, and
+`keywords` makes of a function that takes such dataclasses one that takes their fields as keywords.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from embedkit.errors import UsageError
+
+_KEY = "option"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field of an options dataclass says of itself.
+
+    Parameters
+    ----------
+    help
+        One line: the meaning, which is the same for every verb that has the flag.
+    flag
+        On the command line; by default the field's name after two dashes.
+    metavar
+        What its value is called in ``--help``.
+    choices
+        Words that it takes, if it takes only some.
+    least, most
+        Bounds of a number, themselves allowed.
+    above, below
+        Bounds of a number, themselves not allowed.
+    words
+        Words that a number may be replaced by, such as ``auto``.
+    read
+        Text of the command line to value, where the type does not say enough; raises ``ValueError`` with
+        what to give instead.
+    unset
+        What None stands for, in words.
+    group
+        Heading in ``--help``.
+    """
+
+    help: str
+    flag: str = ""
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    words: tuple[str, ...] = ()
+    read: Callable[[str], Any] | None = None
+    unset: str | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One option of a dataclass, resolved.
+
+    Parameters
+    ----------
+    name
+        Of the field, the Python keyword and the TOML key.
+    option
+        What it says of itself.
+    type
+        ``int``, ``float``, ``str``, ``bool`` or ``Path``, of one value.
+    many
+        None for one value, ``+`` for one or more, a number for that many.
+    value
+        The default.
+    """
+
+    name: str
+    option: Option
+    type: type
+    many: str | int | None
+    value: Any
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line."""
+        return self.option.flag or flag_of(self.name)
+
+    @property
+    def off(self) -> bool:
+        """Whether its flag turns something off that is on by default."""
+        return self.type is bool and self.value is True
+
+
+def option(value: Any, help: str, **how: Any) -> Any:
+    """Declare a field of an options dataclass: its default, its help, and what else `Option` knows."""
+    made: Any = field(default=value, metadata={_KEY: Option(help, **how)})
+    return made
+
+
+def flag_of(name: str) -> str:
+    """Return the flag that a field has unless it names another: ``-k``, ``--n-init``."""
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
+
+
+_DECLARED: dict[type, dict[str, Declared]] = {}
+
+
+def declared(cls: type) -> dict[str, Declared]:
+    """Return the options of a dataclass by name; fields that were not made by `option` are none."""
+    if cls not in _DECLARED:
+        _DECLARED[cls] = _declare(cls)
+    return _DECLARED[cls]
+
+
+def _declare(cls: Any) -> dict[str, Declared]:
+    hints = typing.get_type_hints(cls)
+    return {one.name: _resolve(one, hints[one.name]) for one in fields(cls) if _KEY in one.metadata}
+
+
+def _resolve(one: Field[Any], hint: Any) -> Declared:
+    found: Option = one.metadata[_KEY]
+    kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
+    many: str | int | None = None
+    for kind in kinds:
+        if typing.get_origin(kind) is tuple:
+            inside = typing.get_args(kind)
+            many = "+" if inside[-1] is ... else len(inside)
+            kinds = [inside[0]]
+            break
+    # `int | str` is a number that some words may stand for.
+    kind = next((kind for kind in (bool, int, float, Path, str) if kind in kinds), str)
+    return Declared(one.name, found, kind, many, None if one.default is MISSING else one.default)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, *classes: type, without: Iterable[str] = (), title: str = ""
+) -> None:
+    """Give a parser the flags of options dataclasses.
+
+    What is not given leaves no trace in the parsed arguments, so that it is known what was given.
+
+    Parameters
+    ----------
+    parser
+        Of the verb.
+    classes
+        Dataclasses of options; one that several have is added once.
+    without
+        Names of options to leave out.
+    title
+        Heading of those that name no group.
+    """
+    groups: dict[str, Any] = {"": parser.add_argument_group(title) if title else parser}
+    seen = set(without)
+    for cls in classes:
+        for name, one in declared(cls).items():
+            if name in seen:
+                continue
+            seen.add(name)
+            heading = one.option.group
+            if heading not in groups:
+                groups[heading] = parser.add_argument_group(heading)
+            _add_flag(groups[heading], one)
+
+
+def _add_flag(group: Any, one: Declared) -> None:
+    how: dict[str, Any] = {"dest": one.name, "default": argparse.SUPPRESS, "help": help_text(one)}
+    if one.off:
+        group.add_argument(flag_of(f"no_{one.name}"), action="store_false", **how)
+    elif one.type is bool:
+        group.add_argument(one.flag, action="store_true", **how)
+    else:
+        metavar = one.option.metavar
+        if metavar is not None and isinstance(one.many, int) and " " in metavar:
+            how["metavar"] = tuple(metavar.split())
+        elif metavar is not None or one.option.choices is None:
+            how["metavar"] = metavar
+        # The type's own name stands in argparse's message for a value that it can't read.
+        flags = ("-o", "--output") if one.name == "output" else (one.flag,)
+        group.add_argument(*flags, nargs=one.many, type=_reader(one), choices=one.option.choices, **how)
+
+
+def _reader(one: Declared) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return _value(one, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+    return read
+
+
+def _value(one: Declared, text: str) -> Any:
+    if one.option.read is not None:
+        return one.option.read(text)
+    if text in one.option.words:
+        return text
+    if one.type in (int, float):
+        try:
+            return one.type(text)
+        except ValueError:
+            raise ValueError(_wanted(one)) from None
+    return one.type(text)
+
+
+def help_text(one: Declared) -> str:
+    """Return the line of ``--help``: meaning and default."""
+    default = one.option.unset
+    if default is None and one.value is not None and one.type is not bool and one.value != ():
+        default = _shown(one.value)
+    text = one.option.help.replace("%", "%%")
+    return f"{text} (default: {default.replace('%', '%%')})" if default else text
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value}"
+
+
+def from_flags(cls: type[T], args: argparse.Namespace) -> T:
+    """Make the dataclass of what was given on the command line."""
+    found = {name: getattr(args, name) for name in declared(cls) if hasattr(args, name)}
+    return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})
+
+
+def from_mapping(cls: type[T], given: Mapping[str, Any], where: str) -> T:
+    """Make the dataclass of the keys of a table, as TOML gives them.
+
+    Raises
+    ------
+    UsageError
+        A key that no option has, or a value of the wrong type; the message names `where` and the nearest.
+    """
+    known = declared(cls)
+    for key in given:
+        if key not in known:
+            raise UsageError(f"{where} knows no {key!r}.{nearest(key, known)} Known: {', '.join(known)}.")
+    try:
+        return cls(**{key: typed(known[key], value) for key, value in given.items()})
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def typed(one: Declared, value: Any) -> Any:
+    """Return a value of a table or a keyword as its option's type.
+
+    Raises
+    ------
+    UsageError
+        It has another one.
+    """
+    if isinstance(value, (list, tuple)):
+        if one.many is None:
+            raise UsageError(f"{one.name} = {value!r}: {_wanted(one)}, not a list.")
+        return tuple(_typed(one, item) for item in value)
+    return (_typed(one, value),) if one.many == "+" and value is not None else _typed(one, value)
+
+
+def _typed(one: Declared, value: Any) -> Any:
+    # A file's reader, a number read as text: what the command line would make of the same word.
+    if value is None or (
+        one.option.read is None and isinstance(value, one.type) and not _is_bool(value, one)
+    ):
+        return value
+    if one.type is not bool and isinstance(value, (str, int, float, Path)) and not isinstance(value, bool):
+        try:
+            return _value(one, str(value))
+        except ValueError as error:
+            raise UsageError(f"{one.name} = {value!r}: {error}.") from None
+    raise UsageError(f"{one.name} = {value!r}: {_wanted(one)}.")
+
+
+def _is_bool(value: Any, one: Declared) -> bool:
+    return isinstance(value, bool) and one.type is not bool
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'k'?`` for the known word that is nearest, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def check(options: Any) -> None:
+    """Hold every option of a dataclass against its choices and bounds; for its ``__post_init__``.
+
+    Raises
+    ------
+    UsageError
+        One that is out of them; the message names its flag.
+    """
+    for name, one in declared(type(options)).items():
+        value = getattr(options, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is not None and one.type is not bool:
+                _check(one, item)
+
+
+def _check(one: Declared, value: Any) -> None:
+    how = one.option
+    if how.choices is not None and value not in how.choices:
+        close = nearest(str(value), how.choices)
+        raise UsageError(f"{one.flag} {value}: unknown.{close} Give one of {', '.join(how.choices)}.")
+    if one.type not in (int, float) or value in how.words:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or (one.type is int and value != int(value)) or not _within(how, value):
+        shown = f"{value:g}" if isinstance(value, float) else value
+        raise UsageError(f"{one.flag} {shown}: {_wanted(one)}.")
+
+
+def _within(how: Option, value: float) -> bool:
+    return (
+        (how.least is None or value >= how.least)
+        and (how.most is None or value <= how.most)
+        and (how.above is None or value > how.above)
+        and (how.below is None or value < how.below)
+    )
+
+
+def _wanted(one: Declared) -> str:
+    """Say what to give: ``give an integer of at least 1, or auto``."""
+    how = one.option
+    if one.type is bool:
+        return "give true or false"
+    kind = {int: "an integer", float: "a number", Path: "a path"}.get(one.type, "a word")
+    bounds = [
+        f"{words} {bound:g}"
+        for words, bound in (
+            ("of at least", how.least),
+            ("above", how.above),
+            ("of at most", how.most),
+            ("below", how.below),
+        )
+        if bound is not None
+    ]
+    text = " ".join([f"give {kind}", " and ".join(bounds)] if bounds else [f"give {kind}"])
+    return ", or ".join([text, *how.words])
+
+
+def as_words(*options: Any) -> list[str]:
+    """Return the flags of the options that differ from their defaults, as words of a command."""
+    words: list[str] = []
+    for one, value in ((one, getattr(o, one.name)) for o in options for one in declared(type(o)).values()):
+        if value == one.value:
+            continue
+        if one.type is bool:
+            words.append(flag_of(f"no_{one.name}") if one.off else one.flag)
+        else:
+            words += [one.flag, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def asked(*options: Any) -> list[str]:
+    """Return the names of the options that differ from their defaults."""
+    return [name for o in options for name, one in declared(type(o)).items() if getattr(o, name) != one.value]
+
+
+def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
+    """Make of ``function(*positional, one of each class)`` a function that takes their fields as keywords.
+
+    Its signature and docstring list every option, so that ``help`` and a notebook's completion show them.
+
+    Parameters
+    ----------
+    function
+        Takes its positional arguments, then an instance of each class.
+    classes
+        Dataclasses of options; of a name that two have, both get the value.
+
+    Raises
+    ------
+    TypeError
+        On a call with a keyword that none of them has; the message names the nearest.
+    UsageError
+        On a call with a value that its option does not take.
+    """
+    known = {name: one for cls in classes for name, one in declared(cls).items()}
+    positional = [
+        one
+        for one in inspect.signature(function).parameters.values()
+        if one.kind in (one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)
+    ]
+    if positional and positional[-1].kind is not inspect.Parameter.VAR_POSITIONAL:
+        positional = positional[: len(positional) - len(classes)]
+    names = {one.name for one in positional}
+
+    @functools.wraps(function)
+    def call(*args: Any, **given: Any) -> T:
+        for name in given:
+            if name not in known and name not in names:
+                close = nearest(name, known)
+                raise TypeError(f"{function.__name__}() has no option {name!r}.{close}")
+        values = {name: typed(known[name], value) for name, value in given.items() if name in known}
+        made = [cls(**{n: v for n, v in values.items() if n in declared(cls)}) for cls in classes]
+        own = {name: value for name, value in given.items() if name in names}
+        bound = inspect.Signature(positional).bind(*args, **own)
+        bound.apply_defaults()
+        return function(*bound.args, *made)
+
+    parameters = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.value)
+        for one in known.values()
+    ]
+    call.__signature__ = inspect.Signature([*positional, *parameters])  # type: ignore[attr-defined]
+    lines = [f"{one.name}\n    {help_text(one).replace('%%', '%')}" for one in known.values()]
+    text = inspect.getdoc(function) or ""
+    call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])
+    return call
+
+
+# What several verbs ask for, in the same words.
+
+RUNS = Path("runs")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def seed_option() -> Any:
+    """Declare ``--seed``."""
+    return option(0, "seed of everything that is random", least=0, metavar="N")
+
+
+def seeds_option() -> Any:
+    """Declare ``--seeds``."""
+    return option(1, "repeat with N seeds, --seed the first of them", least=1, metavar="N")
+
+
+def prep_option(value: str | None, *, unset: str | None = None) -> Any:
+    """Declare ``--prep``."""
+    steps = "prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +"
+    return option(value, steps, metavar="STEPS", unset=unset)
+
+
+def device_option(value: str | None = "auto", *, unset: str | None = None) -> Any:
+    """Declare ``--device`` of what computes on the CPU or on one GPU."""
+    return option(value, "where it computes", choices=DEVICES, unset=unset)
+
+
+def output_option(value: Path | None, what: str, *, metavar: str = "DIR", unset: str | None = None) -> Any:
+    """Declare ``-o``, ``--output``: the one place that a verb writes to."""
+    return option(value, what, metavar=metavar, unset=unset)
+
+
+def add_json_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, which every verb that finds something has."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")

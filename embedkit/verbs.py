@@ -1,0 +1,114 @@
+"""Every verb, once: its command, its Python function and its options, all named as strings.
+
+Nothing is imported until a verb is used, so that neither ``embedkit --help`` nor ``import embedkit`` waits
+for torch. `embedkit.cli` makes subcommands of the table, ``import embedkit`` makes functions of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from embedkit.errors import EmbedkitError
+
+# Top-level packages beside this one. Their names are common words, so another's may stand in their place.
+ROOMS = ("pretrain", "clustering", "probes", "reports")
+
+
+class Verb(NamedTuple):
+    """One verb.
+
+    Parameters
+    ----------
+    summary
+        The line in ``embedkit --help``.
+    command
+        ``package.module:function``. The function adds its options to the parser that it is given and returns
+        the handler that runs the parsed command.
+    function
+        What the handler calls, in the same words; empty where there is only the command.
+    options
+        The dataclasses whose fields are the function's keywords; see `embedkit.options.keywords`.
+    """
+
+    summary: str
+    command: str
+    function: str = ""
+    options: tuple[str, ...] = ()
+
+
+VERBS = {
+    "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.command:configure"),
+    "extract": Verb("turn images into a feature file", "embedkit.extraction.command:configure"),
+    "verify": Verb(
+        "check a feature file against its schema and its images", "embedkit.extraction.verify:configure"
+    ),
+    "cluster": Verb(
+        "find structure in a feature file without labels",
+        "clustering.command:configure",
+        "clustering.calls:cluster",
+        ("clustering.options:ClusterOptions", "clustering.options:ClusterPlaces"),
+    ),
+    "probe": Verb("measure what labels can read out of a feature file", "probes.command:configure"),
+    "leaks": Verb("find copies of one image across a split", "probes.leaks.command:configure"),
+    "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
+    "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
+    "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
+    "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
+    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard.command:configure"),
+    "compare": Verb(
+        "say which of two feature files is better, and at what", "embedkit.workflows.compare:configure"
+    ),
+    "bench": Verb(
+        "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"
+    ),
+    "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
+    "doctor": Verb("show versions, device and what is missing", "embedkit.workflows.doctor:configure"),
+}
+
+
+def target(name: str) -> Any:
+    """Import what ``package.module:name`` names.
+
+    Raises
+    ------
+    EmbedkitError
+        Another package stands in the place of ours; the message names its file.
+    """
+    module, _, attribute = name.partition(":")
+    room = module.partition(".")[0]
+    for one in (room,) if room in ROOMS else ROOMS if module.startswith("embedkit.workflows") else ():
+        _check_room(one)
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _check_room(room: str) -> None:
+    """Refuse a user's own ``clustering.py``, or a folder ``reports``, that Python finds before ours."""
+    ours = Path(__file__).resolve().parents[1] / room
+    found = importlib.util.find_spec(room)
+    if found is None:
+        raise EmbedkitError(f"{ours}: embedkit's own package {room!r} is missing. Install embedkit again.")
+    places = [found.origin] if found.origin else list(found.submodule_search_locations or ())
+    theirs = Path(places[0]).resolve() if places else ours
+    if ours not in (theirs, theirs.parent):
+        raise EmbedkitError(
+            f"{theirs}: stands in the way of embedkit's own package {room!r}, since Python finds it first. "
+            "Rename it, or start from another folder."
+        )
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Return a verb as a function of keywords.
+
+    Raises
+    ------
+    EmbedkitError
+        As `target`.
+    """
+    from embedkit.options import keywords
+
+    verb = VERBS[name]
+    return keywords(target(verb.function), *(target(one) for one in verb.options))

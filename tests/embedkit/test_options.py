@@ -1,0 +1,140 @@
+"""One declaration, from which flags, keywords, TOML keys and commands come."""
+
+import argparse
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embedkit.errors import UsageError
+from embedkit.options import (
+    add_flags,
+    as_words,
+    asked,
+    check,
+    from_flags,
+    from_mapping,
+    keywords,
+    option,
+    output_option,
+    seed_option,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    k: int | str | None = option(None, "clusters", least=1, words=("auto",), unset="as many as classes")
+    share: float = option(0.5, "of the rows", least=0, below=1)
+    kind: str = option("round", "which shape", choices=("round", "square"))
+    sizes: tuple[int, ...] = option((), "widths to choose from", least=1)
+    mean: tuple[float, float, float] | None = option(None, "of a pixel", metavar="R G B")
+    reports: bool = option(True, "make no reports")
+    deep: bool = option(False, "look deeper")
+    seed: int = seed_option()
+    output: Path = output_option(Path("runs"), "where it goes")
+    not_an_option: int = 3
+
+    def __post_init__(self):
+        check(self)
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_flags(parser, Plan)
+    return from_flags(Plan, parser.parse_args(list(words)))
+
+
+def test_nothing_given_is_the_defaults():
+    assert parse() == Plan()
+    assert asked(parse()) == []
+    assert as_words(Plan()) == []
+
+
+EVERYTHING = (
+    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1 2 3.5 --no-reports --deep --seed 7 --output o"
+)
+
+
+def test_flags_are_read_as_their_types():
+    found = parse(*EVERYTHING.split())
+    assert found == Plan("auto", 0.25, "square", (3, 4), (1.0, 2.0, 3.5), False, True, 7, Path("o"))
+    assert parse("-k", "3", "-o", "x").k == 3
+
+
+def test_the_words_of_options_give_the_options_again():
+    found = parse(*EVERYTHING.split())
+    assert as_words(found) == EVERYTHING.split()
+    assert parse(*as_words(found)) == found
+
+
+def test_a_table_says_the_same_as_the_flags():
+    table = {
+        "k": "auto",
+        "share": 0.25,
+        "kind": "square",
+        "sizes": [3, 4],
+        "mean": [1, 2, 3.5],
+        "reports": False,
+        "deep": True,
+        "seed": 7,
+        "output": "o",
+    }
+    assert from_mapping(Plan, table, "[plan]") == parse(*EVERYTHING.split())
+    assert from_mapping(Plan, {"sizes": 3}, "[plan]").sizes == (3,)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kin": "round"}, r"\[plan\] knows no 'kin'. Did you mean 'kind'\?"),
+        ({"not_an_option": 1}, "knows no 'not_an_option'"),
+        ({"k": "many"}, "k = 'many': give an integer of at least 1, or auto"),
+        ({"k": 1.5}, "k = 1.5: give an integer"),
+        ({"k": True}, "k = True: give an integer"),
+        ({"k": [1]}, "not a list"),
+        ({"deep": 1}, "deep = 1: give true or false"),
+        ({"share": 1}, "--share 1: give a number of at least 0 and below 1"),
+        ({"kind": "rund"}, "--kind rund: unknown. Did you mean 'round'"),
+        ({"sizes": [1, 0]}, "--sizes 0: give an integer of at least 1"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused_by_name(table, message):
+    with pytest.raises(UsageError, match=message):
+        from_mapping(Plan, table, "[plan]")
+
+
+@pytest.mark.parametrize("words", [["-k", "x"], ["--share", "x"], ["--kind", "x"], ["--mean", "1"]])
+def test_a_flag_that_is_wrong_is_refused(words):
+    with pytest.raises((argparse.ArgumentError, SystemExit)):
+        parse(*words)
+
+
+def test_the_help_says_meaning_and_default():
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Plan)
+    text = " ".join(parser.format_help().split())
+    assert "-k K clusters (default: as many as classes)" in text
+    assert "--share SHARE of the rows (default: 0.5)" in text
+    assert "--mean R G B of a pixel" in text
+    assert "seed of everything that is random (default: 0)" in text
+
+
+def test_a_function_of_options_becomes_one_of_keywords():
+    def run(what, plan):
+        """Run it."""
+        return what, plan
+
+    call = keywords(run, Plan)
+    assert call("x", k=3, sizes=4) == ("x", Plan(3, sizes=(4,)))
+    assert call(what="x") == ("x", Plan())
+    assert list(inspect.signature(call).parameters)[:3] == ["what", "k", "share"]
+    assert "not_an_option" not in inspect.signature(call).parameters
+    assert call.__doc__.startswith("Run it.")
+    assert "share\n    of the rows (default: 0.5)" in call.__doc__
+    with pytest.raises(TypeError, match="run\\(\\) has no option 'shar'. Did you mean 'share'"):
+        call("x", shar=3)
+    with pytest.raises(UsageError, match="give an integer"):
+        call("x", k="three")
+    with pytest.raises(TypeError, match="missing"):
+        call()
