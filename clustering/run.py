@@ -17,6 +17,7 @@ from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.metrics import estimate
 
 if TYPE_CHECKING:
     from clustering.checks.findings import Diagnosis
@@ -300,9 +301,8 @@ def _stability(
             on_resample=advance,
             seed=options.seed,
         )
-    metric = Metric(
-        found.ari, *found.ari_range, f"agreement with the clusters of {found.n_resamples} bootstrap resamples"
-    )
+    note_ = f"agreement with the clusters of {found.n_resamples} bootstrap resamples"
+    metric = estimate("stability_ari", found.ari, *found.ari_range, note_)
     per_cluster = {"similarity": found.similarity.tolist(), "verdicts": list(found.verdicts)}
     return {"stability_ari": metric}, {**per_cluster, "n_failed": found.n_failed}
 

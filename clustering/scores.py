@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from scipy.stats import random_table, rankdata
+from scipy.stats import random_table
 from scipy.stats import t as student
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
@@ -21,6 +21,8 @@ from sklearn.metrics.cluster import expected_mutual_information
 from clustering.matching import I64, Matching, match_clusters, match_table
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
+from embedkit.scoring.class_scores import roc_auc
+from embedkit.scoring.metrics import Z95, estimate
 
 F64 = NDArray[np.float64]
 N_BOOTSTRAP = 1000
@@ -39,7 +41,6 @@ WITH_BOOTSTRAP = (
     "ami",
 )
 NO_SOFT = "no soft assignment: the method has none, or it would be too large"
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def labelled_scores(
 
     Intervals of scores of the table are from 1,000 bootstrap resamples of the images, each matched anew,
     moved by the mean of the resamples onto the score itself (a resample's score is biased upwards, because it
-    fits its own noise). The interval of the ROC AUC is DeLong's, for the mean over classes.
+    fits its own noise). That of the ROC AUC is the probes' own:
+    see `embedkit.scoring.class_scores.roc_auc`.
 
     Parameters
     ----------
@@ -111,19 +113,18 @@ def labelled_scores(
     # The expected mutual information of one table costs as much as all else, and hardly differs between them.
     expected = float(expected_mutual_information(table[:, table.any(axis=0)], n))
     values["ami"], draws["ami"] = (_ami(scores, expected) for scores in (values, draws))
-    metrics = {
-        name: _with_interval(values[name][0], draws[name], lowest=-1.0 if name in ("ari", "ami") else 0.0)
-        for name in WITH_BOOTSTRAP
-    }
+    metrics = {name: _with_interval(name, values[name][0], draws[name]) for name in WITH_BOOTSTRAP}
     if np.isnan(values["purity"][0]):
         metrics["purity"] = Metric(None, note="every labelled row is noise")
     if noise or matching.noise.any():
         inside = table[:, :-1].sum(axis=(0, 1))
         coverage = resamples[:, :, :-1].sum(axis=(1, 2)) / n
-        metrics["coverage"] = _with_interval(inside / n, coverage)
+        metrics["coverage"] = _with_interval("coverage", inside / n, coverage)
         if inside:
             hits = draws["accuracy"] / np.where(coverage > 0, coverage, np.nan)
-            metrics["accuracy_without_noise"] = _with_interval(matching.n_correct / inside, hits)
+            metrics["accuracy_without_noise"] = _with_interval(
+                "accuracy_without_noise", matching.n_correct / inside, hits
+            )
         else:
             metrics["accuracy_without_noise"] = Metric(None, note="every labelled row is noise")
     metrics["roc_auc"] = _soft_auc(labels, matching, present, soft)
@@ -160,13 +161,13 @@ def null_accuracies(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUT
     tables = tables.astype(np.int64)
     note = f"the same clusters on {n_permutations} permutations of the labels, each matched anew"
 
-    def metric(right: F64) -> Metric:
+    def metric(name: str, right: F64) -> Metric:
         low, high = np.quantile(right / table.sum(), [0.025, 0.975])
-        return Metric(float((right / table.sum()).mean()), float(low), float(high), note)
+        return estimate(name, (right / table.sum()).mean(), low, high, note)
 
     return {
-        "null_accuracy": metric(_matched(tables)[0]),
-        "null_many_to_one_accuracy": metric(_commonest(tables)),
+        "null_accuracy": metric("null_accuracy", _matched(tables)[0]),
+        "null_many_to_one_accuracy": metric("null_many_to_one_accuracy", _commonest(tables)),
     }
 
 
@@ -176,12 +177,15 @@ class SeedSpread:
 
     Parameters
     ----------
+    name
+        Of the score.
     mean, std, lowest, highest
         Of the seeds' values; `std` with n - 1 degrees of freedom, NaN for one seed.
     n
         Seeds whose score is defined.
     """
 
+    name: str
     mean: float
     std: float
     lowest: float
@@ -195,7 +199,7 @@ class SeedSpread:
         if self.n < 2:
             return Metric(self.mean, note="one seed")
         half = float(student.ppf(0.975, self.n - 1)) * self.std / np.sqrt(self.n)
-        return Metric(self.mean, self.mean - half, self.mean + half, note)
+        return estimate(self.name, self.mean, self.mean - half, self.mean + half, note)
 
 
 def spread_over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, SeedSpread]:
@@ -220,7 +224,7 @@ def spread_over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, SeedSpr
         if len(found) == len(runs) and len(values):
             std = float(values.std(ddof=1)) if len(values) > 1 else np.nan
             low, high = float(values.min()), float(values.max())
-            spread[name] = SeedSpread(float(values.mean()), std, low, high, len(values))
+            spread[name] = SeedSpread(name, float(values.mean()), std, low, high, len(values))
     return spread
 
 
@@ -247,54 +251,12 @@ def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) ->
         half = Z95 * float(values.std(ddof=1)) / np.sqrt(m)
         mean = float(values.mean())
         rows = "all rows" if m == len(clusters) else f"{m} of {len(clusters)} rows"
-        scores["silhouette"] = Metric(mean, mean - half, mean + half, f"on {rows}")
+        scores["silhouette"] = estimate("silhouette", mean, mean - half, mean + half, f"on {rows}")
     else:
         scores["silhouette"] = Metric(None, note=f"the sample of {m} rows holds {k_sample} clusters")
     scores["calinski_harabasz"] = Metric(float(calinski_harabasz_score(x[inside], clusters[inside])))
     scores["davies_bouldin_loss"] = Metric(float(davies_bouldin_score(x[inside], clusters[inside])))
     return scores
-
-
-def roc_auc(positive: NDArray[np.bool_], scores: F64) -> tuple[float, F64]:
-    """Area under the ROC curve, and the influence (n,) of each row on it.
-
-    The variance of the area is the sum of squared influences over n^2 [1]_; ties count one half.
-
-    References
-    ----------
-    .. [1] E. DeLong, D. DeLong, D. Clarke-Pearson, Comparing the areas under two or more correlated receiver
-       operating characteristic curves, Biometrics 44 (1988).
-    """
-    n, n_positive = len(scores), int(positive.sum())
-    ranks = rankdata(scores)
-    within = np.empty(n)
-    within[positive] = rankdata(scores[positive])
-    within[~positive] = rankdata(scores[~positive])
-    # For a positive the part of negatives below it, for a negative the part of positives above it.
-    placement = np.where(
-        positive, (ranks - within) / (n - n_positive), 1 - (ranks - within) / max(n_positive, 1)
-    )
-    area = float(placement[positive].mean())
-    share = np.where(positive, n_positive / n, 1 - n_positive / n)
-    return area, (placement - area) / share
-
-
-def macro_roc_auc(labels: I64, scores: F64) -> Metric:
-    """One-vs-rest ROC AUC, mean over the classes present, with DeLong's 95 % interval.
-
-    Parameters
-    ----------
-    labels : (n,) int64
-    scores : (n, c) float64
-        Higher where the row looks more like the class; 0.5 results for a column that is constant.
-    """
-    present = np.unique(labels)
-    if len(present) < 2:
-        return Metric(None, note="not defined with one class present")
-    areas, influences = zip(*(roc_auc(labels == c, scores[:, c]) for c in present), strict=True)
-    area = float(np.mean(areas))
-    error = float(np.sqrt(np.square(np.mean(influences, axis=0)).sum())) / len(labels)
-    return Metric(area, max(0.0, area - Z95 * error), min(1.0, area + Z95 * error))
 
 
 def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft: F64 | None) -> Metric:
@@ -307,7 +269,7 @@ def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft:
     scores = np.zeros((len(labels), len(present)))
     for cluster, label in matching.mapping.items():
         scores[:, label] = soft[:, cluster]
-    metric = macro_roc_auc(labels, scores)
+    metric = roc_auc(labels, scores)
     n_without = int(present.sum()) - len(matching.mapping)
     if n_without and metric.value is not None:
         note = f"{n_without} of the {int(present.sum())} classes have no cluster and count 0.5"
@@ -382,9 +344,9 @@ def _ratio(numerator: F64, denominator: F64) -> F64:
     return np.where(tiny, 1.0, numerator / np.where(tiny, 1, denominator))
 
 
-def _with_interval(value: float, draws: F64, *, lowest: float = 0.0) -> Metric:
+def _with_interval(name: str, value: float, draws: F64) -> Metric:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Metric(float(value))
     low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value
-    return Metric(float(value), float(max(low, lowest)), float(min(high, 1.0)))
+    return estimate(name, value, low, high)

@@ -14,34 +14,7 @@ from clustering.compare import Comparison, beats_chance, score_name
 from clustering.run import ClusterRun
 from embedkit.console import print_table
 from embedkit.files.results import Metric
-
-_TITLES = {
-    "accuracy": "matched accuracy",
-    "accuracy_without_noise": "  noise left out",
-    "balanced_accuracy": "balanced accuracy",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "ami": "AMI",
-    "roc_auc": "ROC AUC",
-    "null_many_to_one_accuracy": "chance: many-to-one",
-    "null_accuracy": "chance: permuted labels",
-    "majority_accuracy": "chance: largest class",
-    "calinski_harabasz": "Calinski-Harabasz",
-    "davies_bouldin_loss": "Davies-Bouldin",
-    "many_to_one_accuracy": "many-to-one accuracy",
-    "v_measure": "V-measure",
-    "stability_ari": "stability (ARI)",
-    "bic_loss": "BIC (lower is better)",
-}
-
-
-def title_of(name: str) -> str:
-    """Return what a metric is called in a table."""
-    for ending, words in (("_seed_mean", ", mean over seeds"), ("_seed_std", ", standard deviation")):
-        if name.endswith(ending):
-            return title_of(name.removesuffix(ending)) + words
-    return _TITLES.get(name, name)
-
+from embedkit.scoring.metrics import title as metric_title
 
 _ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
 
@@ -60,7 +33,7 @@ def print_run(run: ClusterRun) -> None:
     names = [name for name in _ORDER if name in result.metrics]
     for name in [*names, *(name for name in result.metrics if name not in names)]:
         metric = result.metrics[name]
-        table.add_row(Text(title_of(name)), *_metric_cells(metric), Text(metric.note or ""))
+        table.add_row(Text(metric_title(name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
     if "k_choice" in result.params:
@@ -176,10 +149,10 @@ def comparison_table(compared: Comparison) -> Table:
     title = f"{first.features} on {first.dataset}: {n:,} rows, {first.params['prep']}"
     table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
     score = score_name(compared.runs[0])
-    columns = ["method", title_of(score), "95 % interval"]
+    columns = ["method", metric_title(score), "95 % interval"]
     shown = ["balanced_accuracy", "nmi"] if score == "accuracy" else []
     columns += ["permuted labels"] if score == "accuracy" else []
-    columns += [title_of(name) for name in shown]
+    columns += [metric_title(name) for name in shown]
     for name in columns:
         table.add_column(name, justify="left" if name == "method" else "right")
     for name in ("clusters", "in clusters", "seconds"):

@@ -18,6 +18,7 @@ from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, 
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
+from embedkit.scoring.metrics import estimate
 from embedkit.scoring.splits import Split
 from probes.division import Labelled, divide_rows, read_labels
 from probes.few_labels import Budget, fit_within, shuffled_classes, take
@@ -263,8 +264,7 @@ def over_draws(draws: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
             found[name] = Metric(mean, note="one draw")
             continue
         half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-        most = np.inf if "rmse" in name else 1.0
-        found[name] = Metric(mean, max(mean - half, 0.0), min(mean + half, most), f"mean of {n} draws")
+        found[name] = estimate(name, mean, mean - half, mean + half, f"mean of {n} draws")
     return found
 
 

@@ -9,6 +9,7 @@ from math import log10
 from typing import Any
 
 from embedkit.files.results import Metric, Result
+from embedkit.scoring.metrics import title
 
 WIDTH, HEIGHT = 560, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 70, 52
@@ -70,7 +71,7 @@ def learning_curve_svg(results: Sequence[Result]) -> str:
     # A budget with about as many labels as the one before gets no tick of its own.
     shown = [n for i, n in enumerate(labels) if i == 0 or n > 1.25 * labels[i - 1]]
     axes = _axes(
-        _title(ordered[0]), ("labels", name), [(log10(n), f"{n:,}") for n in shown], y_ticks, pad=0.15
+        _title(ordered[0]), ("labels", title(name)), [(log10(n), f"{n:,}") for n in shown], y_ticks, pad=0.15
     )
     points = [(axes.x(log10(n)), axes.y(m.value or 0)) for n, m in zip(labels, metrics, strict=True)]
     parts = [*axes.parts]

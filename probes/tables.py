@@ -16,6 +16,7 @@ from embedkit.files.aside import aside
 from embedkit.files.results import Metric, Result
 from embedkit.files.rows import Rows
 from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.metrics import title
 from embedkit.scoring.target_scores import RegressionScores
 from probes.report import Predictions, ProbeReport
 
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
 BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
-TITLES = {
-    "balanced_accuracy": "balanced accuracy",
-    "roc_auc": "ROC AUC",
-    "majority_accuracy": "majority class",
-    "top5_accuracy": "right class in the top 5",
-    "rmse": "RMSE",
-    "mean_rmse": "RMSE of the training mean",
-    "expected_calibration_error": "calibration error (ECE)",
-    "expected_calibration_error_scaled": "ECE, temperature scaled",
-    "confidence_right": "confidence, right",
-    "confidence_wrong": "confidence, wrong",
-}
-
-
-def title(metric: str) -> str:
-    """Say what a metric is in a table."""
-    k = metric.removeprefix("accuracy_k")
-    return f"accuracy, k = {k}" if k.isdigit() else TITLES.get(metric, metric)
 
 
 def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:

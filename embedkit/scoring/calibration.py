@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from embedkit.errors import DataError
+from embedkit.scoring.probabilities import softmax
 
 N_BINS = 15
 TEMPERATURES = (0.01, 100.0)
@@ -132,9 +133,7 @@ def fit_temperature(probabilities: NDArray[np.float64], y: NDArray[Any]) -> floa
 
 def scale(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Divide the logits of (n, c) probabilities by a temperature, and return probabilities again."""
-    z = np.log(np.maximum(probabilities, SMALLEST)) / temperature
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True))
+    return softmax(np.log(np.maximum(probabilities, SMALLEST)) / temperature)
 
 
 def _bin_of(confidence: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
+from embedkit.scoring.metrics import SHARE, Z95, estimate, within
 
-Z95 = 1.959963984540054
 # Of the classes a row is held to be, with more classes than that.
 TOP = 5
 
@@ -114,7 +114,7 @@ def score_predictions(
     metrics = {
         "accuracy": wilson(float(np.mean([(y[f] == predicted[f]).mean() for f in folds])), len(y)),
         "balanced_accuracy": _balanced_accuracy(y, predicted, folds, without),
-        "roc_auc": _roc_auc(y, probabilities, folds, without),
+        "roc_auc": roc_auc(y, probabilities, folds=folds, note=without),
     }
     if c > TOP:
         among = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP] == y[:, None]
@@ -133,7 +133,7 @@ def wilson(p: float, n: int, *, note: str | None = None) -> Metric:
         return Metric(None, note=note or "no rows")
     centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * float(np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2)))
-    return Metric(p, max(min(centre - half, p), 0.0), min(max(centre + half, p), 1.0), note)
+    return within(SHARE, p, centre - half, centre + half, note)
 
 
 def _class_scores(name: str, j: int, confusion: NDArray[np.int64], roc_auc: Metric) -> ClassScores:
@@ -153,8 +153,7 @@ def _class_auc(mine: NDArray[np.bool_], score: NDArray[np.float64]) -> Metric:
     if mine.all() or not mine.any():
         return Metric(None, note="test rows on one side only")
     # Of two classes with opposite scores both areas are equal, so their mean is either.
-    value, variance = macro_roc_auc(mine.astype(np.int64), np.column_stack([-score, score]))
-    return _auc_metric(value, float(np.sqrt(variance)), None)
+    return roc_auc(mine.astype(np.int64), np.column_stack([-score, score]))
 
 
 def _balanced_accuracy(
@@ -173,25 +172,42 @@ def _balanced_accuracy(
     intervals = [wilson(float((predicted[y == j] == j).mean()), int((y == j).sum())) for j in present]
     below = sum((i.value - i.low) ** 2 for i in intervals if i.value is not None and i.low is not None)
     above = sum((i.high - i.value) ** 2 for i in intervals if i.value is not None and i.high is not None)
-    return Metric(
+    return estimate(
+        "balanced_accuracy",
         value,
-        max(value - float(np.sqrt(below)) / len(present), 0.0),
-        min(value + float(np.sqrt(above)) / len(present), 1.0),
+        value - float(np.sqrt(below)) / len(present),
+        value + float(np.sqrt(above)) / len(present),
         note,
     )
 
 
-def _roc_auc(
+def roc_auc(
     y: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    folds: Sequence[NDArray[np.bool_]],
-    note: str | None,
+    scores: NDArray[np.float64],
+    *,
+    folds: Sequence[NDArray[np.bool_]] | None = None,
+    note: str | None = None,
 ) -> Metric:
+    """Return the macro ROC AUC, one class against the rest, with DeLong's interval on the logit scale.
+
+    Parameters
+    ----------
+    y : (n,) int64
+        True class; classes that no row has are left out.
+    scores : (n, c) float
+        Higher means more likely; column j belongs to class j. Probabilities, or how much a row belongs to
+        the cluster that stands for the class. A constant column has an area of 0.5.
+    folds
+        Masks (n,) of the rows that were scored by one model; the metric is the mean over them.
+    note
+        Of the metric, where its interval needs none.
+    """
+    folds = [np.ones(len(y), bool)] if folds is None else folds
     values, variances = [], []
     for f in folds:
         if len(np.unique(y[f])) < 2:
-            return Metric(None, note="a set of test rows of one class has no ROC curve")
-        value, variance = macro_roc_auc(y[f], probabilities[f])
+            return Metric(None, note="rows of one class have no ROC curve")
+        value, variance = macro_roc_auc(y[f], scores[f])
         values.append(value)
         variances.append(variance)
     value = float(np.mean(values))
@@ -203,7 +219,7 @@ def _auc_metric(value: float, spread: float, note: str | None) -> Metric:
     if not 0 < value < 1:
         return Metric(value, note=note or "perfectly separated: no interval")
     logit, half = np.log(value / (1 - value)), Z95 * spread / (value * (1 - value))
-    return Metric(value, float(_expit(logit - half)), float(_expit(logit + half)), note)
+    return estimate("roc_auc", value, _expit(logit - half), _expit(logit + half), note)
 
 
 def macro_roc_auc(y: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[float, float]:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.scoring.metrics import Z95
 
 F64 = NDArray[np.float64]
 ALPHA = 0.05
 MCNEMAR, BOOTSTRAP = "McNemar, exact", "paired bootstrap"
-Z = 1.959963984540054
 N_RESAMPLES = 2000
 # Resamples drawn at a time: their indices are (block, n).
 _BLOCK_CELLS = 2_000_000
@@ -101,8 +101,8 @@ def paired_difference(
     draws = resampled_means(difference, n_resamples=n_resamples, seed=seed)
     low, high = (float(limit) for limit in np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2]))
     if error is not None:
-        low = value - float(np.hypot(value - low, Z * error))
-        high = value + float(np.hypot(high - value, Z * error))
+        low = value - float(np.hypot(value - low, Z95 * error))
+        high = value + float(np.hypot(high - value, Z95 * error))
     elif np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
         p = mcnemar(int((difference < 0).sum()), int((difference > 0).sum()))
         return Difference(value, low, high, p, MCNEMAR, len(a))

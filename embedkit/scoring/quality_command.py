@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit import console
 from embedkit.cli import Handler
 from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.scoring.metrics import measure, title
 
 if TYPE_CHECKING:
     from embedkit.files.results import Result
@@ -19,23 +20,7 @@ if TYPE_CHECKING:
 
 OUTPUT = "runs"
 N_ROWS = 5000
-# What is promised to go along with accuracy: alpha-ReQ is best at 1, uniformity is better when lower.
-BETTER = {
-    "rank_me": "higher",
-    "effective_rank": "higher",
-    "alpha_req": "nearer to 1",
-    "uniformity": "lower",
-    "lidar": "higher",
-    "umap_silhouette": "higher",
-}
-TITLES = {
-    "rank_me": "RankMe",
-    "effective_rank": "effective rank",
-    "alpha_req": "alpha-ReQ",
-    "uniformity": "uniformity",
-    "lidar": "LiDAR",
-    "umap_silhouette": "UMAP silhouette",
-}
+CRITERIA = ("rank_me", "effective_rank", "alpha_req", "uniformity", "lidar", "umap_silhouette")
 
 
 @dataclass(frozen=True)
@@ -45,7 +30,7 @@ class Agreement:
     Parameters
     ----------
     criterion
-        A name in `BETTER`.
+        A name in `CRITERIA`.
     probe
         Method, preparation and split of the probe.
     rho
@@ -133,7 +118,7 @@ def _measure(path: Path, *, rows: int, seed: int, with_umap: bool) -> tuple[Resu
             "uniformity": "a row is zero",
             "umap_silhouette": "not asked for, or fewer than 50 rows",
         }
-        values = {name: getattr(found, name) for name in BETTER}
+        values = {name: getattr(found, name) for name in CRITERIA}
         result = Result(
             task="quality",
             dataset=file.dataset_name,
@@ -176,7 +161,7 @@ def agreement(qualities: Mapping[str, Quality], results: Sequence[Result]) -> li
         probes.setdefault(probe, {}).setdefault(str(sha256), []).append(accuracy.value)
     found = []
     for probe, by_file in sorted(probes.items()):
-        for criterion in BETTER:
+        for criterion in CRITERIA:
             pairs = [
                 (promise, float(np.mean(accuracies)))
                 for sha256, accuracies in by_file.items()
@@ -193,10 +178,7 @@ def agreement(qualities: Mapping[str, Quality], results: Sequence[Result]) -> li
 
 def _promise(criterion: str, value: float | None) -> float | None:
     """Turn a criterion so that more of it promises more accuracy."""
-    if value is None:
-        return None
-    better = BETTER[criterion]
-    return value if better == "higher" else -value if better == "lower" else -abs(value - 1)
+    return None if value is None else measure(criterion).merit(value)
 
 
 def _print(measured: Sequence[tuple[Path, Quality]], agreements: Sequence[Agreement]) -> None:
@@ -204,23 +186,23 @@ def _print(measured: Sequence[tuple[Path, Quality]], agreements: Sequence[Agreem
     from rich.text import Text
 
     table = Table(show_edge=False)
-    shown = [name for name in TITLES if any(getattr(found, name) is not None for _, found in measured)]
+    shown = [name for name in CRITERIA if any(getattr(found, name) is not None for _, found in measured)]
     table.add_column("file")
-    for title in ("n", "d", *(TITLES[name] for name in shown)):
-        table.add_column(title, justify="right")
+    for heading in ("n", "d", *map(title, shown)):
+        table.add_column(heading, justify="right")
     for path, found in measured:
         cells = [_cell(getattr(found, name)) for name in shown]
         table.add_row(Text(path.name), f"{found.n:,}", f"{found.d:,}", *cells)
     table.add_section()
-    table.add_row(Text("better", style="dim"), "", "", *(BETTER[name] for name in shown))
+    table.add_row(Text("better", style="dim"), "", "", *(measure(name).better for name in shown))
     console.print_table(table)
     if not agreements:
         return
     print()
-    title = "Spearman's rank correlation with accuracy"
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
-    criteria = [name for name in BETTER if any(one.criterion == name for one in agreements)]
-    for name in ("probe", *(TITLES[name] for name in criteria), "files"):
+    heading = "Spearman's rank correlation with accuracy"
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    criteria = [name for name in CRITERIA if any(one.criterion == name for one in agreements)]
+    for name in ("probe", *map(title, criteria), "files"):
         table.add_column(name, justify="left" if name == "probe" else "right")
     for probe in dict.fromkeys(one.probe for one in agreements):
         of_probe = {one.criterion: one for one in agreements if one.probe == probe}

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
-
-Z95 = 1.959963984540054
+from embedkit.scoring.metrics import Z95, estimate
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ def score_targets(
     if y.shape != predicted.shape or y.shape != mean.shape or not len(y):
         raise DataError(f"predictions of shape {predicted.shape} don't fit targets of shape {y.shape}.")
     metrics = {
-        "rmse": _rmse((predicted - y) ** 2, None),
-        "mean_rmse": _rmse((mean - y) ** 2, "always the training mean"),
+        "rmse": _rmse("rmse", (predicted - y) ** 2, None),
+        "mean_rmse": _rmse("mean_rmse", (mean - y) ** 2, "always the training mean"),
     }
     each = tuple(
         TargetScores(
@@ -72,10 +71,8 @@ def score_targets(
     return RegressionScores(metrics, each, len(y))
 
 
-def _rmse(squared: NDArray[np.float64], note: str | None) -> Metric:
+def _rmse(name: str, squared: NDArray[np.float64], note: str | None) -> Metric:
     rows = squared.mean(axis=1)
     value = float(rows.mean())
     half = Z95 * float(rows.std(ddof=1)) / np.sqrt(len(rows)) if len(rows) > 1 else value
-    return Metric(
-        float(np.sqrt(value)), float(np.sqrt(max(value - half, 0))), float(np.sqrt(value + half)), note
-    )
+    return estimate(name, np.sqrt(value), np.sqrt(max(value - half, 0)), np.sqrt(value + half), note)

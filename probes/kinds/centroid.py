@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.scoring.probabilities import softmax
 from probes.kinds.interface import Classifier, Option, State, Validation, one_of
 from probes.kinds.selection import check_varies, choose, class_index, features
 from probes.neighbours.search import normalise
@@ -100,8 +101,7 @@ class NearestCentroidProbe(Classifier):
         if self.metric_ == "euclidean":
             z -= 0.5 * (self.centroids_**2).sum(axis=1)  # the row's own length is the same for every class
         z /= self.scale_
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        return softmax(z)
 
     def state(self) -> State:
         """Return everything that `predict` needs, as plain arrays."""

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.scoring.probabilities import softmax
+
 # Largest change of a coefficient that a Newton step would still make, as a fraction of the largest one:
 # along the path, and in the fit that is kept. Agreement with scikit-learn to 1e-4 needs the second.
 PATH_TOLERANCE = 2e-3
@@ -272,8 +274,7 @@ def probability(z: NDArray[Any]) -> NDArray[np.float64]:
     if z.shape[1] == 1:
         p = sigmoid(z)
         return np.hstack([1 - p, p])
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True))
+    return softmax(z)
 
 
 def sigmoid(z: NDArray[Any]) -> NDArray[Any]:

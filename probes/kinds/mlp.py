@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
+from embedkit.scoring.probabilities import softmax
 from probes.device import backend, torch_device
 from probes.kinds.interface import Classifier, Option, State, Validation
 from probes.kinds.selection import choose, class_index, features
@@ -160,8 +161,7 @@ class MLPProbe(Classifier):
         for weight, bias in zip(self.weights_[:-2:2], self.weights_[1:-2:2], strict=True):
             z = np.maximum(z @ weight.T + bias, 0)
         logits = (z @ self.weights_[-2].T + self.weights_[-1]).astype(np.float64)
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        return softmax(logits)
 
     def state(self) -> State:
         """Return everything that `predict` needs, as plain arrays."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
+from embedkit.scoring.probabilities import softmax
 from probes.device import backend, torch_device
 from probes.kinds.interface import Classifier, Option, State, Validation
 from probes.kinds.selection import check_varies, choose, class_index, features
@@ -124,9 +125,7 @@ class SGDProbe(Classifier):
             raise DataError(
                 f"features of {x.shape[1]} dimensions; this probe was fitted on {self.coef_.shape[1]}."
             )
-        z = x @ self.coef_.T + self.intercept_
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        return softmax(x @ self.coef_.T + self.intercept_)
 
     def state(self) -> State:
         """Return everything that `predict` needs, as plain arrays."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.files.results import Metric, Result
-from embedkit.scoring.metrics import HEADLINES, metric_text, ranking_metric, value_of
+from embedkit.scoring.metrics import columns as metric_columns
+from embedkit.scoring.metrics import metric_text, ranking_metric, title, value_of
 from reports.leaderboard.controls import control
 from reports.leaderboard.entry import OUTCOMES, Entry
 
@@ -72,16 +73,15 @@ def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str],
     if len({entry.seeds for entry in entries}) == 1 and len(entries[0].seeds) == 1:
         del columns["seeds"]
     ranked = ranking_metric(results, sort)
-    shown = dict(HEADLINES)
+    shown = metric_columns()
     if any(value_of(result, "accuracy") is not None for result in results):
-        del shown["silhouette"]
+        del shown[title("silhouette")]
     if ranked is not None and not any(ranked in names for names in shown.values()):
-        shown = {ranked: (ranked,), **shown}
-    for title, names in shown.items():
+        shown = {title(ranked): (ranked,), **shown}
+    for heading, names in shown.items():
         metrics = [_first(result, names) for result in results]
-        columns[title] = [
-            metric_text(metric, interval=title == "accuracy" or ranked in names) for metric in metrics
-        ]
+        with_interval = "accuracy" in names or ranked in names
+        columns[heading] = [metric_text(metric, interval=with_interval) for metric in metrics]
     if sort == "seconds":
         columns["seconds"] = [f"{result.seconds:.3g}" for result in results]
     kept = {name: column for name, column in columns.items() if any(column)}

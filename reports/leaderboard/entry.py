@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.files.results import Metric, Result
-from embedkit.scoring.metrics import value_of
-from embedkit.scoring.paired import Z
+from embedkit.scoring.metrics import Z95, estimate, value_of
 
 # Settings that describe the outcome, not the method: two runs that differ in them only are identical.
 OUTCOMES = (
@@ -53,7 +52,8 @@ class Entry:
             return self.runs[0]
         names = dict.fromkeys(name for run in self.runs for name in run.metrics)
         metrics = {
-            name: mean_metric([run.metrics.get(name, Metric(None)) for run in self.runs]) for name in names
+            name: mean_metric(name, [run.metrics.get(name, Metric(None)) for run in self.runs])
+            for name in names
         }
         seconds = float(np.mean([run.seconds for run in self.runs]))
         params = {
@@ -82,7 +82,7 @@ class Entry:
         return float(budget["n_labels"]) if isinstance(budget, Mapping) and "n_labels" in budget else np.inf
 
 
-def mean_metric(metrics: Sequence[Metric]) -> Metric:
+def mean_metric(name: str, metrics: Sequence[Metric]) -> Metric:
     """Return the mean over seeds with a 95 % interval that is, if anything, too wide.
 
     A seed's own interval says how far other test images could move it, the spread over seeds how far other
@@ -92,6 +92,8 @@ def mean_metric(metrics: Sequence[Metric]) -> Metric:
 
     Parameters
     ----------
+    name
+        Of the metric.
     metrics
         Of each seed; None where any has no value.
     """
@@ -105,12 +107,10 @@ def mean_metric(metrics: Sequence[Metric]) -> Metric:
     if any(metric.low is None or metric.high is None for metric in metrics):
         return Metric(mean, note=metrics[0].note)
     lows, highs = (np.array([getattr(m, end) for m in metrics], np.float64) for end in ("low", "high"))
-    error = Z * float(value.std(ddof=1)) / np.sqrt(len(value))
+    error = Z95 * float(value.std(ddof=1)) / np.sqrt(len(value))
     low = mean - float(np.hypot(np.mean(value - lows), error))
     high = mean + float(np.hypot(np.mean(highs - value), error))
-    if lows.min() >= 0 and highs.max() <= 1:  # a share stays one
-        low, high = max(low, 0.0), min(high, 1.0)
-    return Metric(mean, low, high, metrics[0].note)
+    return estimate(name, mean, low, high, metrics[0].note)
 
 
 def pool_runs(results: Sequence[Result]) -> list[Entry]:

@@ -87,7 +87,7 @@
     };
     const filter = (wanted) => { keep = wanted; return show(); };
 
-    const metric = group.metric ? group.metric.replaceAll("_", " ") : "";
+    const metric = group.metric ?? "";
     const axisHead = axis && make("th", { class: "plot", scope: "col", "aria-label": `${metric} with its 95 % interval` },
       make("div", { class: "axis" }, ...lines(axis, { levels: {} }).map((tick) => { tick.style.top = "calc(100% - 4px)"; return tick; }),
         ...axis.ticks.map((tick) => { const node = place("tick-name", axis.at(tick)); node.textContent = axis.text(tick); return node; })));

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from embedkit.pages.template import fill, script_json
-from embedkit.scoring.metrics import lower_is_better, ranking_metric
+from embedkit.scoring.metrics import LOWER, measure, ranking_metric
 from embedkit.scoring.paired import ALPHA
 from embedkit.versions import versions
 from reports.leaderboard.cells import TEXT_COLUMNS, cells
@@ -57,8 +57,8 @@ def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...])
         "task": key[1],
         "header": header,
         "number": [name not in TEXT_COLUMNS for name in header],
-        "metric": metric,
-        "lower_is_better": metric is not None and lower_is_better(metric),
+        "metric": None if metric is None else measure(metric).title,
+        "lower_is_better": metric is not None and measure(metric).better == LOWER,
         "tested": bool(found and found.pairs),
         "levels": {} if metric is None else chance_levels([r for e in entries for r in e.runs], metric),
         "rows": rows,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from embedkit.errors import UsageError
 from embedkit.files.results import Result
-from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, lower_is_better, ranking_metric, value_of
+from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, measure, ranking_metric, value_of
 from reports.leaderboard.controls import control_notes
 from reports.leaderboard.entry import Entry, identity, pool_runs
 from reports.leaderboard.significance import Read, Significance, significance
@@ -133,10 +133,9 @@ def _place(entry: Entry) -> tuple[str, str, float, str]:
 
 
 def _rank(result: Result, by: str | None) -> tuple[bool, float]:
-    if by in FIELDS:
-        value: float | None = float(getattr(result, by))
-    else:
-        value = None if by is None else value_of(result, by)
+    if by is None:
+        return True, 0.0
+    value = float(getattr(result, by)) if by in FIELDS else value_of(result, by)
     if value is None:
         return True, 0.0
-    return False, value if by is not None and lower_is_better(by) else -value
+    return False, -measure(by).merit(value)

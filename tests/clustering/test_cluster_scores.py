@@ -3,17 +3,19 @@ import pytest
 from planted import blobs
 from sklearn import metrics as sk
 
+from clustering.apply import mapped_scores
 from clustering.matching import match_clusters
+from clustering.methods import Assigned
 from clustering.scores import (
     internal_scores,
     labelled_scores,
-    macro_roc_auc,
     null_accuracy,
-    roc_auc,
     spread_over_seeds,
 )
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
+from embedkit.scoring.class_scores import roc_auc, score_predictions
+from embedkit.scoring.metrics import measure
 
 
 def noisy(n=500, c=4, k=5, *, seed=0, noise=0.0):
@@ -169,25 +171,6 @@ def test_unrelated_clusters_are_not_above_their_null():
     assert scores["null_accuracy"].low <= scores["accuracy"].value <= scores["null_accuracy"].high
 
 
-def test_roc_auc_equals_scikit_learn_with_ties():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(3, size=200)
-    scores = np.round(rng.dirichlet(np.ones(3), size=200) + 0.3 * np.eye(3)[labels], 1)
-    scores /= scores.sum(axis=1, keepdims=True)
-    metric = macro_roc_auc(labels, scores)
-    assert metric.value == pytest.approx(sk.roc_auc_score(labels, scores, multi_class="ovr", average="macro"))
-    positive = labels == 0
-    area, influence = roc_auc(positive, scores[:, 0])
-    assert influence.mean() == pytest.approx(0, abs=1e-12)
-    # The standard error is that of resampled rows.
-    draws = []
-    for _ in range(500):
-        rows = rng.integers(200, size=200)
-        draws.append(sk.roc_auc_score(labels[rows], scores[rows], multi_class="ovr", average="macro"))
-    assert metric.high - metric.low == pytest.approx(2 * 1.96 * np.std(draws), rel=0.15)
-    assert area == pytest.approx(sk.roc_auc_score(positive, scores[:, 0]))
-
-
 def test_the_score_of_a_class_is_its_clusters_membership():
     labels, clusters = np.array([0, 0, 1, 1, 1]), np.array([1, 1, 0, 0, 1])
     soft = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2], [0.7, 0.3], [0.45, 0.55]])
@@ -196,6 +179,46 @@ def test_the_score_of_a_class_is_its_clusters_membership():
     assert metric.value == pytest.approx(np.mean(expected))
     with pytest.raises(DataError, match=r"soft assignments of shape \(4, 2\)"):
         labelled_scores(labels, clusters, soft=soft[:4])
+
+
+def test_the_same_rows_have_the_roc_auc_and_the_interval_that_probabilities_have():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=200)
+    soft = np.round(rng.dirichlet(np.ones(3), size=200) + 0.3 * np.eye(3)[labels], 1)
+    names = np.array(["a", "b", "c"])
+    of_probe = score_predictions(labels, soft, class_names=names).metrics["roc_auc"]
+    # Cluster j stands for class j.
+    clusters = labelled_scores(labels, labels, soft=soft).metrics["roc_auc"]
+    assigned = Assigned(labels, np.zeros(200), None, soft, 3)
+    applied = mapped_scores(names[labels], assigned, dict(enumerate(names)))[0]["roc_auc"]
+    assert of_probe == clusters == applied
+    peer = np.mean([sk.roc_auc_score(labels == j, soft[:, j]) for j in range(3)])
+    assert of_probe.value == pytest.approx(peer, abs=1e-12)
+    # With scores that add up to 1 it is scikit-learn's own macro mean.
+    shares = soft / soft.sum(axis=1, keepdims=True)
+    peer = sk.roc_auc_score(labels, shares, multi_class="ovr", average="macro")
+    assert roc_auc(labels, shares).value == pytest.approx(peer, abs=1e-12)
+    # As wide as that of resampled rows.
+    draws = []
+    for _ in range(500):
+        rows = rng.integers(200, size=200)
+        draws.append(np.mean([sk.roc_auc_score(labels[rows] == j, soft[rows, j]) for j in range(3)]))
+    assert of_probe.high - of_probe.low == pytest.approx(2 * 1.96 * np.std(draws), rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_interval_holds_its_value_and_stays_possible(seed):
+    # Independent partitions of few rows, whose moved intervals used to miss a score of 0 ...
+    rng = np.random.default_rng(seed)
+    labels, clusters = rng.integers(2, size=12), rng.integers(2, size=12)
+    metrics = dict(labelled_scores(labels, clusters, noise=True, seed=seed).metrics)
+    # ... and clusters far apart, of which one is wide: a silhouette's normal limits pass 1.
+    x = np.array([[0.0], [0.001], [50.0], [50.001], [30.0]])
+    metrics |= internal_scores(x, np.array([0, 0, 1, 1, 1]))
+    for name, metric in metrics.items():
+        if metric.low is not None:
+            least, most = measure(name).limits
+            assert least <= metric.low <= metric.value <= metric.high <= most, name
 
 
 def test_internal_scores_equal_scikit_learn():

@@ -132,15 +132,15 @@ def test_runs_that_differ_in_their_seed_only_become_one_row():
 
 def test_interval_of_a_mean_over_seeds_is_never_narrower_than_one_seeds():
     same = [Metric(0.5, 0.4, 0.62)] * 5
-    assert mean_metric(same) == Metric(0.5, pytest.approx(0.4), pytest.approx(0.62))
-    spread = mean_metric([Metric(v, v - 0.1, v + 0.1) for v in (0.4, 0.6)])
+    assert mean_metric("accuracy", same) == Metric(0.5, pytest.approx(0.4), pytest.approx(0.62))
+    spread = mean_metric("accuracy", [Metric(v, v - 0.1, v + 0.1) for v in (0.4, 0.6)])
     half = math.hypot(0.1, 1.96 * 0.1)  # a standard deviation of 0.1414, divided by the root of two
     assert (spread.low, spread.high) == (
         pytest.approx(0.5 - half, abs=1e-4),
         pytest.approx(0.5 + half, abs=1e-4),
     )
-    assert mean_metric([Metric(0.5), Metric(None)]).value is None
-    assert mean_metric([Metric(v, 0.8, 1.0) for v in (0.86, 1.0)]).high == 1.0
+    assert mean_metric("accuracy", [Metric(0.5), Metric(None)]).value is None
+    assert mean_metric("accuracy", [Metric(v, 0.8, 1.0) for v in (0.86, 1.0)]).high == 1.0
 
 
 def test_budgets_stand_by_size_and_targets_apart():
@@ -216,7 +216,7 @@ def test_silhouette_is_shown_without_labels_only():
 def test_the_metric_sorted_by_is_always_a_column():
     metrics = {"accuracy": Metric(0.5, 0.4, 0.6), "f1": Metric(0.25, 0.2, 0.3)}
     lines = markdown(leaderboard([result(metrics=metrics)], sort="f1")).splitlines()
-    assert lines[2].endswith("| f1 | accuracy |")
+    assert lines[2].endswith("| F1 | accuracy |")
     assert lines[4].endswith("| 0.250 [0.200, 0.300] | 0.500 [0.400, 0.600] |")
     by_time = leaderboard([result(seconds=9.0), result(seconds=2.0, method="m")], sort="seconds")
     assert [entry.result.seconds for entry in by_time.entries] == [2.0, 9.0]
