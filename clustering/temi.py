@@ -121,7 +121,7 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             parameter out of range.
         """
         self._check_parameters()
-        device = _device(self.device)
+        device = choose_device(self.device, float64=True)
         x = as_matrix(self, x, min_rows=2)
         n, k = len(x), int(self.n_clusters)
         if k > n:
@@ -176,7 +176,7 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         missing = [name for name in (*names, "shift", "scale", "head_losses") if name not in state]
         if missing:
             raise DataError(f"The saved state of TEMI lacks {', '.join(missing)}.")
-        target = _device(device)
+        target = choose_device(device, float64=True)
         arrays = [np.asarray(state[name], dtype=np.float32) for name in names]
         shift = np.asarray(state["shift"], dtype=np.float64)
         w1, b1, w2, b2, direction, length = (array.shape for array in arrays)
@@ -280,14 +280,6 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.labels_ = np.argsort(order)[own]
         best, index = heads[self.best_head_], torch.from_numpy(order).to(x.device)
         self._best = replace(best, direction=best.direction[:, index], length=best.length[:, index])
-
-
-def _device(name: str) -> torch.device:
-    # Apple's GPUs have no float64, which neighbours and predictions need: there `auto` is the CPU.
-    device = choose_device("cpu" if name == "auto" and not torch.cuda.is_available() else name)
-    if device.type == "mps":
-        raise DataError("device='mps' has no float64, which exact neighbours need. Take device='cpu'.")
-    return device
 
 
 def _unit(x: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 
 from embedkit.errors import EmbedkitError
+from embedkit.scoring.label_free import rank_me_of
 
 COLLAPSED_STD = 0.02
 COLLAPSED_ENTROPY = 0.02
@@ -15,13 +16,8 @@ COLLAPSED_RANK = 0.2  # of what it was before the first epoch
 
 
 def rankme(x: torch.Tensor) -> float:
-    """Effective rank: e to the entropy of the singular values of (n, d) over their sum; rows are not centred.
-
-    Garrido et al. 2023, RankMe, ICML, equation 1. It depends on n: compare at the same n alone.
-    """
-    p = torch.linalg.svdvals(x.double())
-    p = p / p.sum() + 1e-7
-    return float(torch.exp(-(p * p.log()).sum()))
+    """RankMe of (n, d), as `embedkit.scoring.label_free.rank_me`, its singular values taken where x is."""
+    return rank_me_of(torch.linalg.svdvals(x.double()).cpu().numpy())
 
 
 def feature_monitors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:

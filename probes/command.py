@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from embedkit.errors import UsageError
-from probes.device import DEVICES
+from embedkit.options import DEVICES
 from probes.kinds.registry import PROBES
 from probes.kinds.selection import SELECT
 from probes.options import DEDUPE, SPLIT_NAMES, ProbeOptions

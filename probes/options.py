@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedkit.errors import UsageError
-from probes.device import DEVICES
+from embedkit.options import DEVICES
 from probes.kinds.interface import Kind, one_of
 from probes.kinds.registry import PROBES
 from probes.kinds.selection import SELECT

@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from numpy.typing import ArrayLike
 
 from clustering.density.boruvka import boruvka
@@ -90,10 +89,7 @@ def spanning_tree(
     rows = checked(x, least=2)
     if min_samples < 1:
         raise UsageError(f"min_samples={min_samples}: it counts neighbours, so at least 1.")
-    # Apple's GPUs have no float64, so there `auto` is the CPU.
-    target = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
-    if target.type == "mps":
-        raise UsageError("device='mps' has no float64, which an exact tree needs. Take device='cpu'.")
+    target = choose_device(device, float64=True)
     on_cpu = target.type == "cpu"
     if method == "auto":
         method = "prim" if on_cpu and len(rows) <= DENSE_ROWS else "boruvka"

@@ -19,10 +19,10 @@ from clustering.kmeans.memberships import memberships
 from clustering.kmeans.restarts import best_descent
 from clustering.kmeans.seeding import FEW
 from embedkit.errors import DataError
+from embedkit.options import DEVICES
 from embedkit.preparing.matrix import BLOCK, as_matrix
 
 F32 = NDArray[np.float32]
-DEVICES = ("auto", "cpu", "cuda")
 N_INIT = 10
 
 

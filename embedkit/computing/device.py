@@ -14,16 +14,28 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 MIN_COSINE = 0.999
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, *, float64: bool = False) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` into a device that is really there.
 
     Under torchrun, ``auto`` and ``cuda`` give each process the GPU of its LOCAL_RANK.
+
+    Parameters
+    ----------
+    name
+        As the user gave it.
+    float64
+        The computation needs that: ``mps``, which has none, is refused, and ``auto`` passes it over.
+
+    Raises
+    ------
+    UsageError
+        An unknown device, or one that is not there.
     """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         if n_gpus:
             name = "cuda"
-        elif torch.backends.mps.is_available():
+        elif torch.backends.mps.is_available() and not float64:
             name = "mps"
         else:
             name = "cpu"
@@ -40,6 +52,8 @@ def choose_device(name: str) -> torch.device:
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps: not available here. Give --device cpu.")
+    if device.type == "mps" and float64:
+        raise UsageError("--device mps: it has no float64, which this needs. Give --device cpu.")
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"--device {name}: not supported. Give auto, cpu, cuda, cuda:N or mps.")
     return device

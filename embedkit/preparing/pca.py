@@ -13,17 +13,16 @@ from scipy.linalg import lapack
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from embedkit.computing.driver import has_cuda_driver
-from embedkit.errors import DataError, UsageError
+from embedkit.computing.driver import backend, torch_device
+from embedkit.errors import DataError
 from embedkit.preparing.matrix import BLOCK, CONSTANT, as_matrix, check_finite
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 # Eigenvalues below this fraction of the largest are rounding errors of a float64 covariance or Gram
 # matrix (its entries carry about d * 1e-16), and their eigenvectors are arbitrary.
 RANK_TOLERANCE = 1e-12
-DEVICES = ("auto", "cpu", "cuda")
 # Below this many columns a GPU gains nothing, and `auto` need not look for one.
 MIN_COLUMNS_ON_GPU = 64
 
@@ -273,11 +272,11 @@ class Moments:
 class _TorchMoments:
     """The same on a device of PyTorch, in float64 too: one block at a time is copied there."""
 
-    def __init__(self, d: int, device: torch.device) -> None:
+    def __init__(self, d: int, device: str) -> None:
         import torch
 
         self.n, self.d = 0, d
-        self.backend = f"torch-{device.type}"
+        self.backend = backend(device)
         self._device = device
         self._shift = torch.zeros(d, dtype=torch.float64, device=device)
         self._sum = torch.zeros_like(self._shift)
@@ -314,19 +313,12 @@ class _TorchMoments:
         return falling[:keep], vectors[:, -keep:].cpu().numpy().T[::-1]
 
 
-def _torch_device(name: str, d: int) -> torch.device | None:
+def _torch_device(name: str, d: int) -> str | None:
     """Return the GPU to compute on, or None for numpy."""
-    if name not in DEVICES:
-        raise UsageError(f"device={name!r}: unknown. Give one of {', '.join(DEVICES)}.")
-    if name == "cpu" or (name == "auto" and (d < MIN_COLUMNS_ON_GPU or not has_cuda_driver())):
-        return None
-    from embedkit.computing.device import choose_device
-
-    device = choose_device(name)
-    return device if device.type == "cuda" else None  # mps knows no float64
+    return None if name == "auto" and d < MIN_COLUMNS_ON_GPU else torch_device(name)
 
 
-def _moments(d: int, device: torch.device | None) -> Moments | _TorchMoments:
+def _moments(d: int, device: str | None) -> Moments | _TorchMoments:
     return Moments(d) if device is None else _TorchMoments(d, device)
 
 

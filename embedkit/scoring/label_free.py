@@ -114,21 +114,23 @@ def rank_me(x: NDArray[Any]) -> float:
     .. [1] Q. Garrido, R. Balestriero, L. Najman, Y. LeCun, RankMe: assessing the downstream performance of
        pretrained self-supervised representations by their rank (2023), arXiv:2210.02885.
     """
-    singular = np.linalg.svd(np.asarray(x, dtype=np.float64), compute_uv=False)
+    return rank_me_of(np.linalg.svd(np.asarray(x, dtype=np.float64), compute_uv=False))
+
+
+def rank_me_of(singular: F64) -> float:
+    """Return RankMe of singular values (r,), wherever they were computed; 1 where all are 0."""
     total = singular.sum()
-    if total <= 0:
-        return 1.0
-    p = singular / total + 1e-7
+    return 1.0 if total <= 0 else _exp_entropy(singular / total + 1e-7)
+
+
+def _exp_entropy(p: F64) -> float:
     return float(np.exp(-xlogy(p, p).sum()))
 
 
 def effective_rank(variances: F64) -> float:
     """Return the exponential of the entropy of the shares of variance (r,): 1 where one holds all."""
     total = variances.sum()
-    if total <= 0:
-        return 1.0
-    p = variances / total
-    return float(np.exp(-xlogy(p, p).sum()))
+    return 1.0 if total <= 0 else _exp_entropy(variances / total)
 
 
 def alpha_req(variances: F64) -> float | None:
@@ -195,10 +197,7 @@ def lidar(view_mean: NDArray[Any], within_covariance: F64) -> float | None:
     between = np.cov(np.asarray(view_mean, dtype=np.float64), rowvar=False).reshape(d, d)
     within = within_covariance + LIDAR_RIDGE * mean_variance * np.eye(d)
     values = np.maximum(linalg.eigh(between, within, eigvals_only=True), 0)
-    if values.sum() <= 0:
-        return 1.0
-    p = values / values.sum() + 1e-7
-    return float(np.exp(-xlogy(p, p).sum()))
+    return rank_me_of(values)
 
 
 def umap_silhouette(x: NDArray[Any], *, seed: int = 0) -> float | None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.scoring.label_free import rank_me
 from pretrain.dino import DINOHead, DINOLoss, sinkhorn
 from pretrain.koleo import koleo_loss
 from pretrain.monitors import check_collapse, feature_monitors, rankme, teacher_monitors
@@ -106,6 +107,8 @@ def test_a_teacher_that_never_moves_is_refused():
 
 def test_rankme_counts_equal_directions():
     assert rankme(torch.eye(8)) == pytest.approx(8, rel=1e-4)
+    x = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
+    assert rankme(x) == pytest.approx(rank_me(x.numpy()), rel=1e-12)
     assert rankme(torch.ones(8, 5)) == pytest.approx(1, rel=1e-3)
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from embedkit.computing.device import choose_device, describe_device, native_bf16
+from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import UsageError
 
 
@@ -79,6 +80,42 @@ def test_bf16_on_a_gpu(capability, native, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "Some GPU")
     assert native_bf16(torch.device("cuda:0")) is native
     assert describe_device(torch.device("cuda:0")) == "cuda:0 (Some GPU)"
+
+
+def test_what_needs_float64_passes_apples_gpus_over(machine):
+    machine(mps=True)
+    assert str(choose_device("auto", float64=True)) == "cpu"
+    with pytest.raises(UsageError, match="--device mps: it has no float64.*--device cpu"):
+        choose_device("mps", float64=True)
+    machine(gpus=1, mps=True)
+    assert str(choose_device("auto", float64=True)) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpus", "name", "expected"),
+    [
+        (False, 0, "auto", None),
+        (True, 0, "auto", None),
+        (True, 1, "auto", "cuda"),
+        (True, 1, "cpu", None),
+        (False, 1, "cuda", "cuda"),
+    ],
+)
+def test_numpy_gives_way_to_a_gpu_that_is_there(driver, gpus, name, expected, machine, monkeypatch):
+    machine(gpus=gpus, mps=True)
+    monkeypatch.setattr("embedkit.computing.driver.has_cuda_driver", lambda: driver)
+    # Apple's GPUs are passed over: what numpy computes here may need float64.
+    assert torch_device(name) == expected
+    assert backend(expected) == ("numpy-cpu" if expected is None else "torch-cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("mps", "Give one of auto, cpu, cuda"), ("cuda", "PyTorch sees 0")]
+)
+def test_numpy_gives_way_to_no_gpu_that_is_not_there(name, message, machine):
+    machine()
+    with pytest.raises(UsageError, match=f"--device {name}: .*{message}"):
+        torch_device(name)
 
 
 def test_bf16_elsewhere_is_not_counted_on():

@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
+import scipy.special
 
 from embedkit.errors import DataError
 from embedkit.scoring.calibration import errors_by_chance, fit_temperature, reliability, scale
-
-
-def softmax(z):
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
+from embedkit.scoring.probabilities import softmax
 
 
 def drawn(n=4000, c=4, seed=0):
@@ -67,3 +64,14 @@ def test_votes_of_zero_and_certain_rows_have_a_temperature():
     assert np.isfinite(scale(votes, 50.0)).all()
     with pytest.raises(DataError, match="don't fit"):
         fit_temperature(votes, np.array([0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_is_scipys_in_the_precision_of_its_logits(dtype):
+    z = np.random.default_rng(0).normal(scale=30, size=(200, 7)).astype(dtype)
+    z[0] = 1e4 if dtype == np.float64 else 1e3  # no logit is too large
+    p = softmax(z)
+    assert p.dtype == dtype
+    np.testing.assert_allclose(
+        p, scipy.special.softmax(z, axis=1), rtol=1e-5 if dtype == np.float32 else 1e-12
+    )
