@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.metrics import estimate
 from embedkit.scoring.splits import Split
-from probes.division import Labelled, divide_rows, read_labels
+from probes.division import Dealt, Labelled, deal_rows, settle_rows
 from probes.few_labels import Budget, fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import ProbeOptions
@@ -28,9 +29,6 @@ from probes.report import Predictions
 from probes.run import candidate_name, predictions_path
 from probes.scored import Scored, score_classes, score_regression
 from probes.tables import write_predictions
-
-if TYPE_CHECKING:
-    from probes.leaks.leaks import Leaks
 
 DRAWS = 5
 
@@ -64,7 +62,7 @@ def probe_budgets(
     *,
     draws: int = DRAWS,
     output: str | os.PathLike[str] | None = None,
-    leaks: Leaks | None = None,
+    dealt: Dealt | None = None,
 ) -> tuple[tuple[Result, ...], tuple[str, ...]]:
     """Fit a probe with the labels of each budget, several times, and score it on the same test rows.
 
@@ -85,8 +83,8 @@ def probe_budgets(
         Random draws of each; a budget that takes every training row has one.
     output
         Folder for results.jsonl and the predictions; nothing is written without it.
-    leaks
-        Copies that were found already, for ``options.dedupe``.
+    dealt
+        The file's rows, if they were dealt out already with this split and seed.
 
     Returns
     -------
@@ -112,8 +110,9 @@ def probe_budgets(
     notes: list[str] = []
     with FeatureFile(path) as file:
         try:
-            labelled = read_labels(file, options, notes)
-            splits = divide_rows(file, labelled, options, notes, leaks=leaks)
+            dealt = settle_rows(file, dealt or deal_rows(file, options), options)
+            labelled, splits = dealt.labelled, dealt.splits
+            notes += dealt.notes
             if len(splits) > 1:
                 raise DataError("--budget needs one set of test rows, and this split has several folds.")
             results = []
@@ -138,10 +137,12 @@ def _probe(
     notes: list[str],
 ) -> Iterator[tuple[Result, list[Drawn]]]:
     """Yield the result and the draws of each budget as it is done."""
-    prepared = prepare(file, Preparation.parse(options.prep), rows=split.train)
+    preparation = Preparation.parse(options.prep)
     used = np.union1d(split.train, split.test)
-    features, with_views = read_features(file, used, prepared.preparation)
-    x = prepared.transform(features, view_mean=with_views)
+    features, with_views = read_features(file, used, preparation)
+    with checked_rows():
+        prepared = prepare(file, preparation, rows=split.train)
+        x = prepared.transform(features, view_mean=with_views)
     score = score_regression if options.probe.regression else score_classes
     # Targets have no classes to draw alike from.
     labels = np.zeros_like(labelled.labels) if options.probe.regression else labelled.labels
@@ -183,8 +184,12 @@ def _fit(
     seed: int,
 ) -> tuple[Any, NDArray[np.float64]]:
     """Return a probe of the training rows, and what it says of the test rows."""
-    model = fit_within(x["train"], labelled.y[split.train], labelled.labels[split.train], options, seed=seed)
-    return model, model.predict(x["test"]) if options.probe.regression else model.predict_proba(x["test"])
+    with checked_rows():
+        model = fit_within(
+            x["train"], labelled.y[split.train], labelled.labels[split.train], options, seed=seed
+        )
+        predict = model.predict if options.probe.regression else model.predict_proba
+        return model, predict(x["test"])
 
 
 def _note_size(

@@ -17,10 +17,9 @@ from embedkit.scoring.split_file import write_splits
 from embedkit.scoring.target_scores import RegressionScores
 from probes.apply import apply, write_applied
 from probes.budgets import DRAWS, probe_budgets
-from probes.division import divide_rows, read_labels
+from probes.division import Dealt, deal_rows, settle_rows
 from probes.few_labels import Budget
 from probes.leaks.command import describe, print_leaks
-from probes.leaks.leaks import Leaks
 from probes.leaks.search import find
 from probes.options import ProbeOptions
 from probes.pictures import learning_curve_svg, reliability_svg
@@ -39,13 +38,13 @@ from probes.tables import (
 
 def run(args: argparse.Namespace, options: ProbeOptions) -> None:
     """Fit and score as asked, copies first."""
-    leaks, document = _leaks(args, options) if args.leaks or options.dedupe else (None, {})
+    dealt, document = _leaks(args, options) if args.leaks or options.dedupe else (None, {})
     if args.budget:
-        _budgets(args, options, leaks, document)
+        _budgets(args, options, dealt, document)
     elif args.seeds is not None:
-        _seeds(args, options, leaks, document)
+        _seeds(args, options, dealt, document)
     else:
-        _single(args, options, leaks, document)
+        _single(args, options, dealt, document)
 
 
 def run_apply(args: argparse.Namespace, given: Sequence[str]) -> None:
@@ -72,10 +71,10 @@ def run_apply(args: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def _single(
-    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
 ) -> None:
-    before = _probe(args, replace(options, dedupe=None)) if options.dedupe else None
-    report = _probe(args, options, leaks, save_model=args.save_model)
+    before = _probe(args, replace(options, dedupe=None), dealt) if options.dedupe else None
+    report = _probe(args, options, dealt, save_model=args.save_model)
     if args.save_split:
         with FeatureFile(args.features) as file:
             write_splits(args.save_split, report.splits, file.rows.ids)
@@ -92,11 +91,14 @@ def _single(
 
 
 def _seeds(
-    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
 ) -> None:
     each = [replace(options, seed=options.seed + i) for i in range(args.seeds)]
-    before = [_probe(args, replace(one, dedupe=None)) for one in each] if options.dedupe else []
-    reports = [_probe(args, one, leaks) for one in each]
+    # Each seed's rows are dealt out once, for the runs with copies and without.
+    deals = [dealt, *(dealt and _deal(args, one, dealt) for one in each[1:])]
+    pairs = list(zip(each, deals, strict=True))
+    before = [_probe(args, replace(one, dedupe=None), deal) for one, deal in pairs] if options.dedupe else []
+    reports = [_probe(args, one, deal) for one, deal in pairs]
     results = [report.result for report in reports]
     if all(result.metrics == results[0].metrics for result in results):
         note(f"--kind {options.kind} draws nothing and the split is given: every seed says the same.")
@@ -110,7 +112,7 @@ def _seeds(
 
 
 def _budgets(
-    args: argparse.Namespace, options: ProbeOptions, leaks: Leaks | None, document: dict[str, Any]
+    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
 ) -> None:
     budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
     draws = DRAWS if args.draws is None else args.draws
@@ -122,7 +124,7 @@ def _budgets(
             budgets,
             draws=draws,
             output=args.output,
-            leaks=leaks,
+            dealt=dealt,
         )
         for line in notes:
             note(line)
@@ -141,17 +143,17 @@ def _budgets(
     note(f"{sum(map(len, found))} results in {Path(args.output) / RESULTS_FILE}.")
 
 
-def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict[str, Any]]:
+def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Dealt, dict[str, Any]]:
     """Look for copies, and show them before anything is scored."""
     notes: list[str] = []
     with FeatureFile(args.features) as file:
         try:
-            labelled = read_labels(file, options, [])
-            splits = divide_rows(file, labelled, replace(options, dedupe=None), [])
+            dealt = deal_rows(file, options)
+            settle_rows(file, dealt, replace(options, dedupe=None))  # refused before the images are read
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         leaks = find(file, notes)
-        found = describe(leaks, splits, file.n)
+        found = describe(leaks, dealt.splits, file.n)
     for line in notes:
         note(line)
     if args.seeds is not None:
@@ -159,17 +161,26 @@ def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Leaks, dict
     if not args.json:
         print_leaks(found)
         print()
-    return leaks, {"leaks": found}
+    return replace(dealt, leaks=leaks), {"leaks": found}
+
+
+def _deal(args: argparse.Namespace, options: ProbeOptions, like: Dealt) -> Dealt:
+    """Deal the rows out with another seed; the copies are the same."""
+    with FeatureFile(args.features) as file:
+        try:
+            return replace(deal_rows(file, options), leaks=like.leaks)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
 
 
 def _probe(
     args: argparse.Namespace,
     options: ProbeOptions,
-    leaks: Leaks | None = None,
+    dealt: Dealt | None = None,
     *,
     save_model: str | None = None,
 ) -> ProbeReport:
-    report = probe(args.features, options, output=args.output, save_model=save_model, leaks=leaks)
+    report = probe(args.features, options, output=args.output, save_model=save_model, dealt=dealt)
     for line in report.notes:
         note(line)
     note(f"Result in {Path(args.output) / RESULTS_FILE}, predictions in {report.predictions_path}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,35 +77,62 @@ def _check_fractions(
         )
 
 
-def divide_rows(
-    file: FeatureFile,
-    labelled: Labelled,
-    options: ProbeOptions,
-    notes: list[str],
-    *,
-    leaks: Leaks | None = None,
-) -> tuple[Split, ...]:
-    """Draw the splits, with copies dealt with as asked; `notes` takes what was decided.
+@dataclass(frozen=True)
+class Dealt:
+    """A file's rows and the splits that they are dealt out to.
+
+    Parameters
+    ----------
+    labelled
+        The rows.
+    splits
+        One, or the folds.
+    notes
+        What was decided and left out.
+    leaks
+        Copies, where they were looked for already.
+    """
+
+    labelled: Labelled
+    splits: tuple[Split, ...]
+    notes: tuple[str, ...]
+    leaks: Leaks | None = None
+
+
+def deal_rows(file: FeatureFile, options: ProbeOptions) -> Dealt:
+    """Read the labels and draw the splits, with copies where chance puts them.
 
     Raises
     ------
     DataError
-        A split that can't be drawn, or one without training rows of some class.
+        No labels, or a split that can't be drawn.
     """
-    splits = draw_splits(file.rows, labelled.labels, options, notes)
+    notes: list[str] = []
+    labelled = read_labels(file, options, notes)
+    return Dealt(labelled, draw_splits(file.rows, labelled.labels, options, notes), tuple(notes))
+
+
+def settle_rows(file: FeatureFile, dealt: Dealt, options: ProbeOptions) -> Dealt:
+    """Deal with copies as asked, and check that a probe can learn every class from what is left.
+
+    Raises
+    ------
+    DataError
+        A split without training rows of some class.
+    """
+    labelled, splits, notes = dealt.labelled, dealt.splits, list(dealt.notes)
     if options.dedupe:
         from probes.leaks.dedupe import dedupe  # with SciPy and Pillow, on use
 
-        splits = dedupe(file, splits, options.dedupe, notes, leaks=leaks)
+        splits = dedupe(file, splits, options.dedupe, notes, leaks=dealt.leaks)
     used = np.unique(np.concatenate([part for s in splits for part in (s.train, s.validation, s.test)]))
-    labelled.left_out["outside_split"] = int((labelled.labels >= 0).sum()) - len(used)
-    if labelled.left_out["outside_split"]:
-        notes.append(
-            f"Left out {labelled.left_out['outside_split']:,} labelled rows that no part of the split holds."
-        )
+    outside = int((labelled.labels >= 0).sum()) - len(used)
+    if outside:
+        notes.append(f"Left out {outside:,} labelled rows that no part of the split holds.")
     if not options.probe.regression:
         _check_classes(file, labelled.labels, used, splits)
-    return splits
+    labelled = replace(labelled, left_out={**labelled.left_out, "outside_split": outside})
+    return replace(dealt, labelled=labelled, splits=splits, notes=tuple(notes))
 
 
 def _check_classes(

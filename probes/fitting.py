@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress
 from embedkit.errors import DataError
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.calibration import fit_temperature
@@ -82,9 +83,9 @@ def fit_splits(
     features, with_views = read_features(file, used, preparation)
     fitted = []
     start = time.perf_counter()
-    # Nothing of validation and test rows may enter what the probe is fitted on.
-    prepared = [prepare(file, preparation, rows=split.train) for split in splits]
-    with progress(f"{options.kind} probe", len(splits), unit="split") as advance:
+    with checked_rows(), progress(f"{options.kind} probe", len(splits), unit="split") as advance:
+        # Nothing of validation and test rows may enter what the probe is fitted on.
+        prepared = [prepare(file, preparation, rows=split.train) for split in splits]
         for split, fitted_on_train in zip(splits, prepared, strict=True):
             x = fitted_on_train.transform(features, view_mean=with_views)
             parts = {

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,13 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
-from probes.division import divide_rows, read_labels
+from probes.division import Dealt, deal_rows, settle_rows
 from probes.fitting import fit_splits
 from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
 from probes.report import ProbeReport
 from probes.scored import score_classes, score_regression
 from probes.tables import write_predictions
-
-if TYPE_CHECKING:
-    from probes.leaks.leaks import Leaks
 
 OUTPUT = "runs"
 DEFAULTS = ProbeOptions()
@@ -36,7 +33,7 @@ def probe(
     *,
     output: str | os.PathLike[str] | None = None,
     save_model: str | os.PathLike[str] | None = None,
-    leaks: Leaks | None = None,
+    dealt: Dealt | None = None,
 ) -> ProbeReport:
     """Measure what a probe reads out of a feature file: ``embedkit probe`` as a function.
 
@@ -50,8 +47,8 @@ def probe(
         Folder for results.jsonl and the predictions; nothing is written without it.
     save_model
         File to keep the fitted probe in, for `probes.model_file.load_probe`.
-    leaks
-        Copies that were found already, for ``options.dedupe``.
+    dealt
+        The file's rows, if they were dealt out already with this split and seed.
 
     Raises
     ------
@@ -60,7 +57,7 @@ def probe(
     """
     with FeatureFile(path) as file:
         try:
-            report = _probe(file, options, leaks, single=save_model is not None)
+            report = _probe(file, options, dealt, single=save_model is not None)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if save_model is not None:
@@ -69,11 +66,14 @@ def probe(
 
 
 def _probe(
-    file: FeatureFile, options: ProbeOptions, leaks: Leaks | None, *, single: bool = False
+    file: FeatureFile,
+    options: ProbeOptions,
+    dealt: Dealt | None,
+    *,
+    single: bool = False,
 ) -> ProbeReport:
-    notes: list[str] = []
-    labelled = read_labels(file, options, notes)
-    splits = divide_rows(file, labelled, options, notes, leaks=leaks)
+    dealt = settle_rows(file, dealt or deal_rows(file, options), options)
+    labelled, splits, notes = dealt.labelled, dealt.splits, list(dealt.notes)
     if single and len(splits) > 1:
         raise UsageError(
             f"--save-model keeps one probe, and the {len(splits)} folds fit one each. Give another --split, "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from embedkit.errors import DataError
 
 BLOCK = 8192
+_CHECKED = ContextVar("checked", default=False)
 CONSTANT = (
     "all {n} rows are equal. Constant features come from a backbone that collapsed, or from one image read "
     "{n} times: look at the images and the weights."
@@ -60,8 +64,44 @@ def as_matrix(
     return matrix
 
 
+@contextmanager
+def checked_rows() -> Iterator[None]:
+    """Take every row for finite: they were checked where they were read.
+
+    As ``assume_finite`` of scikit-learn: fits, choices and predictions on folds of one file would each look
+    through the same rows again. It holds for this thread alone.
+    """
+    token = _CHECKED.set(True)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+def are_checked() -> bool:
+    """Whether the rows at hand were checked where they were read."""
+    return _CHECKED.get()
+
+
+def features(x: NDArray[Any]) -> NDArray[np.float32]:
+    """Return (n, d) features as float32, finite.
+
+    Raises
+    ------
+    DataError
+        Another shape, NaN or infinity.
+    """
+    x = np.asarray(x, dtype=np.float32)
+    if x.ndim != 2 or not x.shape[1]:
+        raise DataError(f"features of shape {x.shape}; (n, d) is expected.")
+    check_finite(x)
+    return x
+
+
 def check_finite(x: NDArray[Any], *, first_row: int = 0) -> None:
     """Raise a `DataError` that counts the rows of `x` (n, d) with NaN or infinite values, if any."""
+    if are_checked():
+        return
     n_bad, first = 0, -1
     for start in range(0, len(x), BLOCK):
         bad = ~np.isfinite(x[start : start + BLOCK]).all(axis=1)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
 from probes.kinds.interface import Classifier, Option, State, Validation, one_of
-from probes.kinds.selection import check_varies, choose, class_index, features
+from probes.kinds.selection import check_varies, choose, class_index
 from probes.neighbours.search import normalise
 
 METRICS = ("cosine", "euclidean")

@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.computing.driver import torch_device
 from embedkit.errors import UsageError
-from probes.device import torch_device
+from embedkit.preparing.matrix import features
 from probes.kinds.interface import Classifier, Option, State, Validation
-from probes.kinds.selection import check_varies, choose, class_index, features
+from probes.kinds.selection import check_varies, choose, class_index
 from probes.neighbours.search import Neighbours, check_k, nearest, normalise
 
 KS = (10, 20, 100, 200)

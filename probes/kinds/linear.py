@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import UsageError
-from probes.device import backend, torch_device
+from embedkit.preparing.matrix import features
 from probes.kinds.interface import Classifier, Option, State, Validation
 from probes.kinds.logistic import ConvergenceWarning, Logistic, LogisticFit, ahead, probability
-from probes.kinds.selection import choose, class_index, class_weights, features
+from probes.kinds.selection import choose, class_index, class_weights
 from probes.kinds.standardise import Standardiser
 
 # Half decades around 0.01, where standardised features of a few hundred to a few thousand dimensions have

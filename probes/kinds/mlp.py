@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
+from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
-from probes.device import backend, torch_device
 from probes.kinds.interface import Classifier, Option, State, Validation
-from probes.kinds.selection import choose, class_index, features
+from probes.kinds.selection import choose, class_index
 from probes.kinds.standardise import Standardiser
 
 if TYPE_CHECKING:

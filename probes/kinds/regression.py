@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
-from probes.device import backend, torch_device
+from embedkit.preparing.matrix import features
 from probes.kinds.interface import Option, State, Validation
 from probes.kinds.logistic import Logistic, LogisticFit, ahead, sigmoid
-from probes.kinds.selection import features
 from probes.kinds.standardise import Standardiser
 
 ALPHAS = tuple(float(f"{a:.4g}") for a in np.logspace(-1, 6, 15))

@@ -69,26 +69,6 @@ def choose(
     return int(np.argmax(scores)), scores
 
 
-def features(x: NDArray[Any]) -> NDArray[np.float32]:
-    """Check (n, d) features: finite and at least one row.
-
-    Raises
-    ------
-    DataError
-        Another shape, no rows, NaN or infinity.
-    """
-    x = np.asarray(x, dtype=np.float32)
-    if x.ndim != 2 or not x.shape[1]:
-        raise DataError(f"features of shape {x.shape}; (n, d) is expected.")
-    bad = ~np.isfinite(x).all(axis=1)
-    if bad.any():
-        raise DataError(
-            f"{int(bad.sum()):,} of {len(x):,} rows hold NaN or infinite features, first row "
-            f"{int(np.argmax(bad))}. Extract again with --precision fp32, or leave those rows out."
-        )
-    return x
-
-
 def check_varies(x: NDArray[np.float32]) -> None:
     """Refuse features that are the same in every row."""
     if (x == x[:1]).all():

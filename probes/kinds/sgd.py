@@ -8,11 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
+from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
-from probes.device import backend, torch_device
 from probes.kinds.interface import Classifier, Option, State, Validation
-from probes.kinds.selection import check_varies, choose, class_index, features
+from probes.kinds.selection import check_varies, choose, class_index
 
 LEARNING_RATES = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4, 0, 9))
 BATCH = 256

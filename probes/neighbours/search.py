@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-from probes.kinds.selection import features
+from embedkit.preparing.matrix import features
 
 # Similarities that are held at a time where every one is needed, and where a GPU screens them.
 CELLS = 1 << 24

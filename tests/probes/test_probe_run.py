@@ -343,3 +343,21 @@ def test_seeds_that_change_nothing_are_said_and_one_is_refused(make_file, tmp_pa
     ):
         assert main(["probe", path, "-o", runs, *more]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "prep"), [("linear", "none"), ("knn", "pca5"), ("nearest-centroid", "none")]
+)
+def test_rows_are_checked_once_where_they_are_read(make_file, monkeypatch, kind, prep):
+    looked = []
+    isfinite = np.isfinite
+
+    def count(x, **options):
+        if np.ndim(x) == 2 and len(x) > 30:
+            looked.append(len(x))
+        return isfinite(x, **options)
+
+    path = make_file()
+    monkeypatch.setattr(np, "isfinite", count)
+    probe(path, ProbeOptions(kind=kind, split="kfold:5", prep=prep))
+    assert looked == [300]

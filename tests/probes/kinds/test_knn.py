@@ -180,7 +180,7 @@ def test_what_is_refused():
         KNNProbe(k=(1, 2)).fit(x, y)
     with pytest.raises(UsageError, match="temperature above 0"):
         KNNProbe(k=5, temperature=0).fit(x, y)
-    with pytest.raises(DataError, match="1 of 50 rows hold NaN or infinite features, first row 7"):
+    with pytest.raises(DataError, match="1 of 50 rows hold NaN or infinity, the first of them row 7"):
         KNNProbe(k=5).fit(np.where(np.arange(50)[:, None] == 7, np.nan, x), y)
     with pytest.raises(DataError, match="every feature is constant"):
         KNNProbe(k=5).fit(np.ones((50, 4)), y)

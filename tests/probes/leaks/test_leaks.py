@@ -12,6 +12,7 @@ from embedkit.files.rows import Rows
 from embedkit.files.store import write_features
 from embedkit.scoring.split_file import read_splits
 from embedkit.scoring.splits import Split, folds
+from probes import division
 from probes.leaks.dedupe import with_the_first
 from probes.leaks.leaks import (
     N_CELLS,
@@ -186,6 +187,21 @@ def test_probe_shows_copies_before_the_score_and_scores_without_them(copied, tmp
     shown = capsys.readouterr().out
     assert shown.index("exact copies") < shown.index("balanced accuracy")
     assert "with copies" in shown
+
+
+@pytest.mark.parametrize(("options", "n_seeds"), [((), 1), (("--seeds", "2"), 2), (("--budget", "2"), 1)])
+def test_the_rows_of_a_seed_are_dealt_out_once(copied, tmp_path, monkeypatch, options, n_seeds):
+    dealt = []
+    draw = division.draw_splits
+
+    def count(*arguments):
+        dealt.append(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(division, "draw_splits", count)
+    command = ["probe", str(copied), "--split", "stratified", "--dedupe", "group", "-o", str(tmp_path)]
+    assert main([*command, *options]) == 0
+    assert len(dealt) == n_seeds
 
 
 def test_seeds_and_budgets_show_the_score_with_copies_too(copied, tmp_path, capsys):
