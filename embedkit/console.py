@@ -33,12 +33,22 @@ def stderr() -> Console:
 
 def print_table(table: Table) -> None:
     """Print a rich table on stdout, wide enough for its content when stdout is no terminal."""
+    _stdout().print(table)
+
+
+def table_text(table: Table) -> str:
+    """Return what `print_table` would print."""
+    console = _stdout()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def _stdout() -> Console:
     from rich.console import Console
 
     console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=200)
-    console.print(table)
+    return console if console.is_terminal else Console(file=sys.stdout, width=200)
 
 
 def print_json(value: Any) -> None:

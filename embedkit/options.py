@@ -377,7 +377,7 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
     Parameters
     ----------
     function
-        Takes its positional arguments, then an instance of each class.
+        Takes its positional arguments, then an instance of each class; keywords of its own stay.
     classes
         Dataclasses of options; of a name that two have, both get the value.
 
@@ -389,14 +389,12 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
         On a call with a value that its option does not take.
     """
     known = {name: one for cls in classes for name, one in declared(cls).items()}
-    positional = [
-        one
-        for one in inspect.signature(function).parameters.values()
-        if one.kind in (one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)
-    ]
+    every = inspect.signature(function).parameters.values()
+    positional = [one for one in every if one.kind in (one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)]
     if positional and positional[-1].kind is not inspect.Parameter.VAR_POSITIONAL:
         positional = positional[: len(positional) - len(classes)]
-    names = {one.name for one in positional}
+    extra = [one for one in every if one.kind is one.KEYWORD_ONLY]
+    names = {one.name for one in (*positional, *extra)}
 
     @functools.wraps(function)
     def call(*args: Any, **given: Any) -> T:
@@ -407,15 +405,15 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
         values = {name: typed(known[name], value) for name, value in given.items() if name in known}
         made = [cls(**{n: v for n, v in values.items() if n in declared(cls)}) for cls in classes]
         own = {name: value for name, value in given.items() if name in names}
-        bound = inspect.Signature(positional).bind(*args, **own)
+        bound = inspect.Signature([*positional, *extra]).bind(*args, **own)
         bound.apply_defaults()
-        return function(*bound.args, *made)
+        return function(*bound.args, *made, **bound.kwargs)
 
     parameters = [
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.value)
         for one in known.values()
     ]
-    call.__signature__ = inspect.Signature([*positional, *parameters])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([*positional, *extra, *parameters])  # type: ignore[attr-defined]
     lines = [f"{one.name}\n    {help_text(one).replace('%%', '%')}" for one in known.values()]
     text = inspect.getdoc(function) or ""
     call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])

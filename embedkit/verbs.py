@@ -58,7 +58,12 @@ VERBS = {
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
     "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
-    "leaderboard": Verb("rank the results of a folder", "reports.leaderboard.command:configure"),
+    "leaderboard": Verb(
+        "rank the results of a folder",
+        "reports.leaderboard.command:configure",
+        "reports.leaderboard.calls:leaderboard",
+        ("reports.leaderboard.options:LeaderboardOptions", "reports.leaderboard.options:LeaderboardPlaces"),
+    ),
     "compare": Verb(
         "say which of two feature files is better, and at what", "embedkit.workflows.compare:configure"
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,58 @@ def compare_outcomes(pairs: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 
     return paired_difference(of_a, of_b, seed=seed, error=error)
 
 
-def read_outcomes(result: Result, folder: Path) -> Outcomes:
+class TrueClasses:
+    """Classes of the feature files that results name, each file opened and hashed once.
+
+    Parameters
+    ----------
+    files
+        Open ones, which answer for every result that was computed on them, wherever it says they are.
+    """
+
+    def __init__(self, files: Iterable[FeatureFile] = ()) -> None:
+        self._files = {file.sha256: file for file in files}
+        self._found: dict[tuple[str, str], dict[str, str] | str] = {}
+
+    def of(self, result: Result) -> dict[str, str]:
+        """Return id to class of the rows that have one.
+
+        Raises
+        ------
+        EmbedkitError
+            The file is not where it was, has changed, or holds no classes.
+        """
+        sha256 = str(result.provenance.get("features_sha256"))
+        key = (str(result.provenance.get("features_file", "")), sha256)
+        if key not in self._found:
+            try:
+                self._found[key] = _classes(self._files.get(sha256, key[0]), sha256)
+            except EmbedkitError as error:
+                self._found[key] = str(error)
+        found = self._found[key]
+        if isinstance(found, str):
+            raise EmbedkitError(found)
+        return found
+
+
+def _classes(features: FeatureFile | str, sha256: str) -> dict[str, str]:
+    path = features.path if isinstance(features, FeatureFile) else Path(features)
+    if not path.is_file():
+        raise EmbedkitError(
+            f"{path.name or 'the feature file'}, which holds the classes, is not where it was"
+        )
+    with FeatureFile.opened(features) as file:
+        if file.sha256 != sha256:
+            raise EmbedkitError(f"{path.name}, which holds the classes, has changed since")
+        rows = file.rows
+        if rows.labels is None:
+            raise EmbedkitError(f"{path.name} holds no classes")
+        return {
+            str(rows.ids[i]): rows.class_names[label] for i, label in enumerate(rows.labels) if label >= 0
+        }
+
+
+def read_outcomes(result: Result, folder: Path, classes: TrueClasses | None = None) -> Outcomes:
     """Read what a result said of every test image.
 
     A clustering's true classes are those of the feature file that it names; its matching of clusters to
@@ -89,6 +140,8 @@ def read_outcomes(result: Result, folder: Path) -> Outcomes:
         Of ``embedkit probe`` or ``embedkit cluster``.
     folder
         Of the results.jsonl that it stands in.
+    classes
+        Shared by the results of one reading, so that no feature file is read for each.
 
     Raises
     ------
@@ -100,7 +153,7 @@ def read_outcomes(result: Result, folder: Path) -> Outcomes:
         return _outcomes([_tested(line) for line in lines if line["split"] == "test"])
     if "assignments" in result.provenance:
         lines = _lines(folder / str(result.provenance["assignments"]), ("id", "cluster"))
-        true = _true_classes(result)
+        true = (classes or TrueClasses()).of(result)
         matching = result.params.get("matching", {})
         return _outcomes(
             [
@@ -153,20 +206,3 @@ def _lines(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if lines and (missing := [name for name in columns if name not in lines[0]]):
         raise EmbedkitError(f"{path.name} has no column {missing[0]}")
     return lines
-
-
-def _true_classes(result: Result) -> dict[str, str]:
-    path = Path(str(result.provenance.get("features_file", "")))
-    if not path.is_file():
-        raise EmbedkitError(
-            f"{path.name or 'the feature file'}, which holds the classes, is not where it was"
-        )
-    with FeatureFile(path) as file:
-        if file.sha256 != result.provenance.get("features_sha256"):
-            raise EmbedkitError(f"{path.name}, which holds the classes, has changed since")
-        rows = file.rows
-        if rows.labels is None:
-            raise EmbedkitError(f"{path.name} holds no classes")
-        return {
-            str(rows.ids[i]): rows.class_names[label] for i, label in enumerate(rows.labels) if label >= 0
-        }

@@ -16,18 +16,16 @@ from reports.leaderboard.table import Leaderboard
 TEMPLATE = Path(__file__).parent / "leaderboard.html"
 
 
-def render(board: Leaderboard, *, title: str = "Leaderboard") -> str:
+def page(board: Leaderboard) -> str:
     """Return the page as one HTML text that holds all it shows and asks the network for nothing.
 
     Parameters
     ----------
     board
         With ranks, where they shall be shown.
-    title
-        Of the window.
     """
     groups = [_group(board, key, entries) for key, entries in board.groups()]
-    data = {"title": title, "n": len(board.entries), "groups": groups}
+    data = {"title": board.title, "n": len(board.entries), "groups": groups}
     return fill(TEMPLATE, {"version": versions().get("embedkit", ""), "data": script_json(data)})
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from embedkit.errors import UsageError
+from embedkit.files.aside import aside
 from embedkit.files.results import Result
 from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, measure, ranking_metric, value_of
+from embedkit.scoring.outcomes import TrueClasses, read_outcomes
 from reports.leaderboard.controls import control_notes
 from reports.leaderboard.entry import Entry, identity, pool_runs
 from reports.leaderboard.significance import Read, Significance, significance
@@ -26,11 +30,14 @@ class Leaderboard:
         NMI and silhouette.
     tested
         Of each group that was tested, what can be told apart.
+    title
+        Of its page.
     """
 
     entries: tuple[Entry, ...]
     sort: str | None = None
     tested: Mapping[tuple[str, str], Significance] = field(default_factory=dict)
+    title: str = "Leaderboard"
 
     @property
     def n_older(self) -> int:
@@ -80,6 +87,59 @@ class Leaderboard:
         keys = list(dict.fromkeys(entry.group for entry in self.entries))
         return [(key, tuple(entry for entry in self.entries if entry.group == key)) for key in keys]
 
+    def write(self, path: str | os.PathLike[str], style: str | None = None) -> None:
+        """Write it to one file, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            Its ending says how where `style` does not: .md, .csv, .json or .html.
+        style
+            One of `reports.leaderboard.options.FORMATS`.
+        """
+        from reports.leaderboard.options import LeaderboardPlaces
+        from reports.leaderboard.text import written
+
+        places = LeaderboardPlaces(output=Path(path), format=style)
+        text = written(self, places.style)
+        with aside(Path(path)) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        from reports.leaderboard.text import terminal_text
+
+        return terminal_text(self)
+
+
+def rank(
+    located: Iterable[tuple[Path, Result]],
+    *,
+    task: str | None = None,
+    sort: str | None = None,
+    classes: TrueClasses | None = None,
+) -> Leaderboard:
+    """Order results as `leaderboard` does, and test which of them can be told apart.
+
+    Parameters
+    ----------
+    located
+        Results with the folders that their predictions or assignments are in.
+    task, sort
+        As in `leaderboard`.
+    classes
+        Where the true classes of clusterings come from; by default from the feature files that they name.
+
+    Raises
+    ------
+    UsageError
+        As `leaderboard`.
+    """
+    pairs = list(located)
+    folders = {id(result): folder for folder, result in pairs}
+    known = classes or TrueClasses()
+    board = leaderboard([result for _, result in pairs], task=task, sort=sort)
+    return board.with_ranks(lambda result: read_outcomes(result, folders[id(result)], known))
+
 
 def leaderboard(
     results: Iterable[Result], *, task: str | None = None, sort: str | None = None
@@ -113,9 +173,7 @@ def leaderboard(
     if sort is not None and entries:
         metrics = all_metrics(results)
         if sort not in (*metrics, *FIELDS):
-            raise UsageError(
-                f"--metric {sort}: no result has it. There are: {', '.join((*metrics, *FIELDS))}."
-            )
+            raise UsageError(f"--sort {sort}: no result has it. There are: {', '.join((*metrics, *FIELDS))}.")
     ordered: list[Entry] = []
     # A task's label budgets by their size, all labels last.
     for group in sorted({_place(entry) for entry in entries}):

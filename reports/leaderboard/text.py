@@ -1,4 +1,4 @@
-"""The leaderboard as a table in the terminal, Markdown, CSV and JSON."""
+"""The leaderboard as text: tables for the terminal, Markdown, CSV, JSON, and the page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,38 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from embedkit.console import table_text
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import all_metrics
+from embedkit.strict_json import strict
 from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
 from reports.leaderboard.controls import control
 from reports.leaderboard.table import Leaderboard
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+def written(board: Leaderboard, style: str) -> str:
+    """Return the leaderboard in one of `reports.leaderboard.options.FORMATS`; no newline ends it."""
+    from reports.leaderboard.page import page
+
+    writers = {
+        "table": terminal_text,
+        "markdown": markdown,
+        "csv": csv_text,
+        "json": as_json,
+        "html": page,
+    }
+    return writers[style](board).removesuffix("\n")
+
+
+def terminal_text(board: Leaderboard) -> str:
+    """Return the tables, each with its notes, as wide as the terminal."""
+    return "\n\n".join(
+        "\n".join([table_text(table).removesuffix("\n"), *board.notes(key)])
+        for table, (key, _) in zip(tables(board), board.groups(), strict=True)
+    )
 
 
 def tables(board: Leaderboard) -> list[Table]:
@@ -74,6 +98,11 @@ def csv_text(board: Leaderboard) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
+
+
+def as_json(board: Leaderboard) -> str:
+    """Return `document` as strict JSON."""
+    return json.dumps(strict(document(board)), indent=2, allow_nan=False, default=str)
 
 
 def document(board: Leaderboard) -> dict[str, Any]:

@@ -138,3 +138,9 @@ def test_a_function_of_options_becomes_one_of_keywords():
         call("x", k="three")
     with pytest.raises(TypeError, match="missing"):
         call()
+
+    def run_with(what, plan, *, shared=None):
+        return what, plan, shared
+
+    assert keywords(run_with, Plan)("x", k=3, shared=[1]) == ("x", Plan(3), [1])
+    assert keywords(run_with, Plan)("x") == ("x", Plan(), None)

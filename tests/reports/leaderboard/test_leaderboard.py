@@ -260,7 +260,7 @@ def test_terminal_table_has_no_markup_from_data():
 def test_unknown_task_and_metric():
     with pytest.raises(UsageError, match=r"--task prob: no such result. There are: cluster"):
         leaderboard([result()], task="prob")
-    with pytest.raises(UsageError, match=r"--metric acc: no result has it. There are: accuracy, seconds, n"):
+    with pytest.raises(UsageError, match=r"--sort acc: no result has it. There are: accuracy, seconds, n"):
         leaderboard([result()], sort="acc")
 
 

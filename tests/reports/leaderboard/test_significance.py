@@ -217,7 +217,7 @@ def test_rmse_is_tested_and_ranked_too(tmp_path, capsys):
         metrics = {"rmse": Metric(float(np.sqrt(error.mean()))), "mean_rmse": Metric(0.9)}
         line = result(name, metrics=metrics, provenance={"predictions": f"{name}.csv"})
         append_result(tmp_path / "results.jsonl", line)
-    assert main(["leaderboard", str(tmp_path), "--format", "markdown", "--metric", "rmse"]) == 0
+    assert main(["leaderboard", str(tmp_path), "--format", "markdown", "--sort", "rmse"]) == 0
     out = capsys.readouterr().out
     assert "## gz: probe, targets" in out
     assert [line.split(" | ")[:3:2] for line in out.splitlines()[4:6]] == [
