@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test check format docs setup clean
 
 demo: setup  ## set up, run the main job on real radio galaxies, name the report
 	$(BIN)/embedkit demo
@@ -20,6 +20,9 @@ check: setup  ## the quick loop: format, lint, types, import arrows, quick tests
 format: setup  ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup  ## rewrite docs/cli.md from the commands
+	$(BIN)/python docs/write_cli.py
 
 setup: $(READY)
 

@@ -1,8 +1,10 @@
 """What the pages say is what the code does."""
 
 import argparse
+import importlib.util
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import h5py
@@ -10,11 +12,20 @@ import numpy as np
 import pytest
 
 from embedkit import verbs
+from embedkit.cli import main
+from embedkit.files.results import Result
 from embedkit.files.rows import Rows
 from embedkit.files.store import Views, write_features
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+FOR_READERS = sorted([DOCS / "first-steps.md", *(DOCS / "how-to").glob("*.md")])
+SPECIFICATION = DOCS / "reference" / "feature-file.md"
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -41,13 +52,13 @@ def commands() -> list[tuple[str, str]]:
                     r"^torchrun .* -m embedkit\.cli (.*)", line
                 )
                 if match:
-                    found.append((page.name, match[1]))
+                    found.append((name(page), match[1]))
     return found
 
 
 def test_there_are_commands_to_check():
-    assert len({page for page, _ in commands()}) >= 4
-    assert len(commands()) > 20
+    assert len({page for page, _ in commands()}) >= 20
+    assert len(commands()) > 100
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
@@ -61,7 +72,7 @@ def test_every_command_on_a_page_has_options_that_exist(page, line):
 def test_the_five_lines_of_h5py_read_a_feature_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_features("features.h5", np.eye(3), Rows(["a", "b", "c"], labels=[0, 0, -1], class_names=("x",)))
-    (code,) = blocks(ROOT / "docs" / "feature-file.md", "python")
+    (code,) = blocks(SPECIFICATION, "python")
     assert sum(map(bool, code.strip().splitlines())) == 5
     names = {}
     exec(code, names)
@@ -83,7 +94,7 @@ def test_the_specification_lists_what_a_full_file_holds(tmp_path):
         coordinates=np.zeros((2, 2)),
     )
     path = write_features(tmp_path / "f.h5", np.eye(2), rows, views=Views(np.eye(2), np.eye(2), 2))
-    text = (ROOT / "docs" / "feature-file.md").read_text(encoding="utf-8")
+    text = SPECIFICATION.read_text(encoding="utf-8")
     datasets = re.findall(
         r"^\| `(\w+)` \| (?:always|optional|if|with)[^|]*\| (\([^)]*\)) \| (\w+)", text, flags=re.M
     )
@@ -102,7 +113,7 @@ def test_the_specification_lists_what_a_full_file_holds(tmp_path):
 
 
 def test_the_specification_lists_every_key_of_the_provenance(image_provenance):
-    text = (ROOT / "docs" / "feature-file.md").read_text(encoding="utf-8")
+    text = SPECIFICATION.read_text(encoding="utf-8")
     section = text.partition("## Provenance")[2].partition("## Versions")[0]
     documented = {
         name
@@ -110,6 +121,12 @@ def test_the_specification_lists_every_key_of_the_provenance(image_provenance):
         for name in re.findall(r"`(\w+)`", cell)
     }
     assert documented == set(image_provenance)
+
+
+def test_the_results_page_lists_every_field_of_a_line():
+    text = (DOCS / "reference" / "results-file.md").read_text(encoding="utf-8")
+    table = text.partition("| field | holds |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.M) == [one.name for one in fields(Result)]
 
 
 @pytest.fixture
@@ -127,7 +144,132 @@ def image_provenance(tmp_path):
         return file.provenance
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def links(page: Path) -> list[tuple[str, str]]:
+    """File and anchor of every link and picture of a page that leads to another file here."""
+    return re.findall(
+        r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    )
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings have, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_between_pages_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert not target or (page.parent / target).exists(), f"{page.name} names {target}"
+    for target, anchor in links(page):
+        place = (page.parent / target) if target else page
+        assert place.exists(), f"{name(page)} names {target}"
+        if anchor and place.suffix == ".md":
+            assert anchor in anchors(place), f"{name(page)} names {target}#{anchor}"
+
+
+def test_every_page_and_picture_can_be_reached_from_the_index():
+    index = {
+        (page.parent / target).resolve()
+        for page in (ROOT / "README.md", DOCS / "README.md")
+        for target, _ in links(page)
+    }
+    missing = [name(page) for page in DOCS.rglob("*.md") if page.resolve() not in index]
+    assert missing == []
+    shown = {(page.parent / target).resolve() for page in PAGES for target, _ in links(page)}
+    assert [one.name for one in (DOCS / "pictures").iterdir() if one.resolve() not in shown] == []
+
+
+def paragraphs(page: Path) -> list[str]:
+    """What is read as running text: paragraphs and list items, one string each, without code and tables."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    lines = ["" if line.startswith(("#", "|", "!")) else line for line in text.splitlines()]
+    pieces = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines))
+    return [" ".join(piece.split()) for piece in pieces if piece.strip()]
+
+
+@pytest.mark.parametrize("page", FOR_READERS, ids=name)
+def test_a_page_for_readers_has_sentences_of_ordinary_length(page):
+    for piece in paragraphs(page):
+        is_item = re.match(r"(?:[-*]|\d+\.) ", piece)
+        assert not is_item or len(piece.split()) <= 80, piece
+        for sentence in re.split(r"(?<=[.?!])\s", piece):
+            assert len(sentence.split()) <= 60, sentence
+
+
+@pytest.mark.parametrize("page", FOR_READERS, ids=name)
+def test_a_page_for_readers_has_a_command_or_code(page):
+    assert blocks(page, "", "sh", "python")
+
+
+def test_measured_tables_stand_on_the_pages_of_results_alone():
+    for page in FOR_READERS:
+        rows = re.findall(
+            r"^\|.*\b0\.\d\d\d\b", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), flags=re.M
+        )
+        assert rows == [], name(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_one_spelling(page):
+    """British; the American words are those of released flags, steps and files."""
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+    assert re.findall(r"\b\w*(?:neighbor|color)\w*", text, flags=re.I) == []
+
+
+def test_the_page_of_options_is_what_the_commands_say():
+    specification = importlib.util.spec_from_file_location("write_cli", DOCS / "write_cli.py")
+    write_cli = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(write_cli)
+    written = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert written == write_cli.page(), "docs/cli.md is behind the commands: run `make docs`"
+
+
+def test_every_path_of_the_architecture_is_in_the_tree():
+    section = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## Where is X decided?")[2]
+    rows = re.findall(r"^\| (.*\?) \| (.*) \|$", section, flags=re.M)
+    assert len(rows) >= 20
+    for question, answer in rows:
+        paths = re.findall(r"`([^`]+)`", answer)
+        assert paths, question
+        for path in paths:
+            assert (ROOT / path).exists(), f"{question} {path}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "how-to/use-my-own-data.md",
+        "how-to/choose-the-number-of-clusters.md",
+        pytest.param("how-to/work-in-python-and-notebooks.md", marks=pytest.mark.slow),
+    ],
+)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in blocks(DOCS / page, "python"):
+        exec(compile(code, page, "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_first_steps_can_be_followed(tmp_path, monkeypatch, capsys):
+    """Every command of the page, in order, in an empty folder, on the images that its own code draws."""
+    monkeypatch.chdir(tmp_path)
+    page = DOCS / "first-steps.md"
+    (code,) = blocks(page, "python")
+    exec(compile(code, "draw.py", "exec"), {})
+    done = []
+    for block in blocks(page, ""):
+        for line in block.splitlines():
+            if line.startswith("embedkit ") and not line.startswith("embedkit doctor"):
+                done.append(shlex.split(line, comments=True)[1:])
+                assert main(done[-1]) == 0, f"{line}\n{capsys.readouterr().err}"
+    assert [words[0] for words in done] == [
+        "datasets",
+        "extract",
+        "cluster",
+        "report",
+        "probe",
+        "probe",
+        "probe",
+    ]
+    assert (tmp_path / "runs" / "features.html").exists()
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 501

@@ -1,4 +1,7 @@
-"""What a feature file has to hold: marks, arrays, their shapes and types. See docs/feature-file.md."""
+"""What a feature file has to hold: marks, arrays, their shapes and types.
+
+Its specification is docs/reference/feature-file.md.
+"""
 
 from __future__ import annotations
 

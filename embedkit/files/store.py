@@ -1,4 +1,7 @@
-"""The feature file: one HDF5 file for one dataset x backbone x pooling. See docs/feature-file.md."""
+"""The feature file: one HDF5 file for one dataset x backbone x pooling.
+
+Its specification is docs/reference/feature-file.md.
+"""
 
 from __future__ import annotations
 

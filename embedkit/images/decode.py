@@ -1,6 +1,6 @@
 """From the bytes of an image file, or an array, to pixels: the only place that decodes.
 
-What is done with images that are not plain 8-bit RGB stands in docs/datasets.md.
+What is done with images that are not plain 8-bit RGB stands in docs/reference/datasets.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,105 @@
+"""Write docs/cli.md, the table of every option, from the parsers of the verbs themselves.
+
+`make docs` runs it; a test compares the page with what it would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from embedkit.verbs import VERBS, target
+
+PAGE = Path(__file__).with_name("cli.md")
+
+HEAD = """# Every option of every command
+
+This page is written from the commands themselves by `make docs`; don't edit it by hand. `embedkit VERB
+--help` shows the same. For what to do with a command, see the [index](README.md). Exit codes: 0 done, 1
+failed, 2 bad usage, 130 interrupted.
+
+| command | |
+|---|---|
+"""
+
+# The help of an option ends with its default where that is not the value that argparse holds.
+DEFAULT = re.compile(r"\s*\(default: (?P<default>(?:[^()]|\([^()]*\))*)\)")
+
+
+def parser(verb: str) -> argparse.ArgumentParser:
+    """Return the parser of one verb, as the command makes it."""
+    made = argparse.ArgumentParser(prog=f"embedkit {verb}", add_help=False)
+    target(VERBS[verb].command)(made)
+    return made
+
+
+def page() -> str:
+    """Return the whole page as Markdown."""
+    index = "".join(f"| [`{verb}`](#embedkit-{verb}) | {_cell(VERBS[verb].summary)} |\n" for verb in VERBS)
+    return HEAD + index + "".join(_section(verb) for verb in VERBS)
+
+
+def _section(verb: str) -> str:
+    made = parser(verb)
+    text = f"\n## embedkit {verb}\n\n{_sentence(VERBS[verb].summary)}\n"
+    for group in made._action_groups:
+        rows = [_row(action) for action in group._group_actions if action.help != argparse.SUPPRESS]
+        if not rows:
+            continue
+        if group.title and group.title not in ("positional arguments", "options"):
+            text += f"\n**{_sentence(group.title).rstrip('.:')}**\n"
+        text += "\n| option | value | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
+    if not any(group._group_actions for group in made._action_groups):
+        text += "\nIt has no options.\n"
+    return text
+
+
+def _row(action: argparse.Action) -> str:
+    meaning, default = _meaning(action)
+    names = " ".join(f"`{name}`" for name in action.option_strings) or f"`{_value(action)}`"
+    value = _value(action) if action.option_strings else ""
+    cells = (names, f"`{value}`" if value else "", default, meaning)
+    return "| " + " | ".join(map(_cell, cells)) + " |\n"
+
+
+def _value(action: argparse.Action) -> str:
+    """Return what stands after the flag: `N`, `{drop,group}` or `A B C`; nothing for a switch."""
+    if action.nargs == 0:
+        return ""
+    word = action.metavar
+    if word is None:
+        choices = action.choices
+        word = "{" + ",".join(map(str, choices)) + "}" if choices else action.dest.upper()
+    if isinstance(word, tuple):
+        return " ".join(word)
+    if isinstance(action.nargs, int):
+        return " ".join([word] * action.nargs)
+    return {"+": f"{word} ...", "*": f"[{word} ...]"}.get(str(action.nargs), word)
+
+
+def _meaning(action: argparse.Action) -> tuple[str, str]:
+    """Return the help without its default, and the default."""
+    text = (action.help or "").replace("%%", "%").strip()
+    stated = DEFAULT.search(text)
+    if stated:
+        return (text[: stated.start()] + text[stated.end() :]).strip(), stated["default"]
+    held = action.default
+    if held in (None, argparse.SUPPRESS) or isinstance(held, bool) or action.nargs == 0:
+        return text, ""
+    shown = " ".join(map(str, held)) if isinstance(held, (list, tuple)) else str(held)
+    return text, shown if action.option_strings or action.nargs == "?" else ""
+
+
+def _sentence(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return text if text.endswith((".", ":")) else f"{text}."
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
