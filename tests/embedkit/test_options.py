@@ -52,7 +52,7 @@ def test_nothing_given_is_the_defaults():
 
 
 EVERYTHING = (
-    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1 2 3.5 --no-reports --deep --seed 7 --output o"
+    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1.0 2.0 3.5 --no-reports --deep --seed 7 --output o"
 )
 
 

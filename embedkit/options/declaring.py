@@ -1,16 +1,8 @@
-"""An option is declared once, as a field of a dataclass; flags, keywords, TOML keys and pages come from it.
-
-A verb's options are frozen dataclasses whose fields are made by `option`. `add_flags` gives a parser their
-flags, `from_flags` and `from_mapping` read them back, `as_words` writes the command that they stand for, and
-`keywords` makes of a function that takes such dataclasses one that takes their fields as keywords.
-"""
+"""What an option says of itself, and values held against it."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import functools
-import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -147,96 +139,6 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
-def add_flags(
-    parser: argparse.ArgumentParser, *classes: type, without: Iterable[str] = (), title: str = ""
-) -> None:
-    """Give a parser the flags of options dataclasses.
-
-    What is not given leaves no trace in the parsed arguments, so that it is known what was given.
-
-    Parameters
-    ----------
-    parser
-        Of the verb.
-    classes
-        Dataclasses of options; one that several have is added once.
-    without
-        Names of options to leave out.
-    title
-        Heading of those that name no group.
-    """
-    groups: dict[str, Any] = {"": parser.add_argument_group(title) if title else parser}
-    seen = set(without)
-    for cls in classes:
-        for name, one in declared(cls).items():
-            if name in seen:
-                continue
-            seen.add(name)
-            heading = one.option.group
-            if heading not in groups:
-                groups[heading] = parser.add_argument_group(heading)
-            _add_flag(groups[heading], one)
-
-
-def _add_flag(group: Any, one: Declared) -> None:
-    how: dict[str, Any] = {"dest": one.name, "default": argparse.SUPPRESS, "help": help_text(one)}
-    if one.off:
-        group.add_argument(flag_of(f"no_{one.name}"), action="store_false", **how)
-    elif one.type is bool:
-        group.add_argument(one.flag, action="store_true", **how)
-    else:
-        metavar = one.option.metavar
-        if metavar is not None and isinstance(one.many, int) and " " in metavar:
-            how["metavar"] = tuple(metavar.split())
-        elif metavar is not None or one.option.choices is None:
-            how["metavar"] = metavar
-        # The type's own name stands in argparse's message for a value that it can't read.
-        flags = ("-o", "--output") if one.name == "output" else (one.flag,)
-        group.add_argument(*flags, nargs=one.many, type=_reader(one), choices=one.option.choices, **how)
-
-
-def _reader(one: Declared) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return _value(one, text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-
-    return read
-
-
-def _value(one: Declared, text: str) -> Any:
-    if one.option.read is not None:
-        return one.option.read(text)
-    if text in one.option.words:
-        return text
-    if one.type in (int, float):
-        try:
-            return one.type(text)
-        except ValueError:
-            raise ValueError(_wanted(one)) from None
-    return one.type(text)
-
-
-def help_text(one: Declared) -> str:
-    """Return the line of ``--help``: meaning and default."""
-    default = one.option.unset
-    if default is None and one.value is not None and one.type is not bool and one.value != ():
-        default = _shown(one.value)
-    text = one.option.help.replace("%", "%%")
-    return f"{text} (default: {default.replace('%', '%%')})" if default else text
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value}"
-
-
-def from_flags(cls: type[T], args: argparse.Namespace) -> T:
-    """Make the dataclass of what was given on the command line."""
-    found = {name: getattr(args, name) for name in declared(cls) if hasattr(args, name)}
-    return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})
-
-
 def from_mapping(cls: type[T], given: Mapping[str, Any], where: str) -> T:
     """Make the dataclass of the keys of a table, as TOML gives them.
 
@@ -278,7 +180,7 @@ def _typed(one: Declared, value: Any) -> Any:
         return value
     if one.type is not bool and isinstance(value, (str, int, float, Path)) and not isinstance(value, bool):
         try:
-            return _value(one, str(value))
+            return read_value(one, str(value))
         except ValueError as error:
             raise UsageError(f"{one.name} = {value!r}: {error}.") from None
     raise UsageError(f"{one.name} = {value!r}: {_wanted(one)}.")
@@ -286,6 +188,20 @@ def _typed(one: Declared, value: Any) -> Any:
 
 def _is_bool(value: Any, one: Declared) -> bool:
     return isinstance(value, bool) and one.type is not bool
+
+
+def read_value(one: Declared, text: str) -> Any:
+    """Return the value that a word of the command line stands for; raises ``ValueError``."""
+    if one.option.read is not None:
+        return one.option.read(text)
+    if text in one.option.words:
+        return text
+    if one.type in (int, float):
+        try:
+            return one.type(text)
+        except ValueError:
+            raise ValueError(_wanted(one)) from None
+    return one.type(text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -351,107 +267,6 @@ def _wanted(one: Declared) -> str:
     return ", or ".join([text, *how.words])
 
 
-def as_words(*options: Any) -> list[str]:
-    """Return the flags of the options that differ from their defaults, as words of a command."""
-    words: list[str] = []
-    for one, value in ((one, getattr(o, one.name)) for o in options for one in declared(type(o)).values()):
-        if value == one.value:
-            continue
-        if one.type is bool:
-            words.append(flag_of(f"no_{one.name}") if one.off else one.flag)
-        else:
-            words += [one.flag, *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
-
-
 def asked(*options: Any) -> list[str]:
     """Return the names of the options that differ from their defaults."""
     return [name for o in options for name, one in declared(type(o)).items() if getattr(o, name) != one.value]
-
-
-def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
-    """Make of ``function(*positional, one of each class)`` a function that takes their fields as keywords.
-
-    Its signature and docstring list every option, so that ``help`` and a notebook's completion show them.
-
-    Parameters
-    ----------
-    function
-        Takes its positional arguments, then an instance of each class; keywords of its own stay.
-    classes
-        Dataclasses of options; of a name that two have, both get the value.
-
-    Raises
-    ------
-    TypeError
-        On a call with a keyword that none of them has; the message names the nearest.
-    UsageError
-        On a call with a value that its option does not take.
-    """
-    known = {name: one for cls in classes for name, one in declared(cls).items()}
-    every = inspect.signature(function).parameters.values()
-    positional = [one for one in every if one.kind in (one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)]
-    if positional and positional[-1].kind is not inspect.Parameter.VAR_POSITIONAL:
-        positional = positional[: len(positional) - len(classes)]
-    extra = [one for one in every if one.kind is one.KEYWORD_ONLY]
-    names = {one.name for one in (*positional, *extra)}
-
-    @functools.wraps(function)
-    def call(*args: Any, **given: Any) -> T:
-        for name in given:
-            if name not in known and name not in names:
-                close = nearest(name, known)
-                raise TypeError(f"{function.__name__}() has no option {name!r}.{close}")
-        values = {name: typed(known[name], value) for name, value in given.items() if name in known}
-        made = [cls(**{n: v for n, v in values.items() if n in declared(cls)}) for cls in classes]
-        own = {name: value for name, value in given.items() if name in names}
-        bound = inspect.Signature([*positional, *extra]).bind(*args, **own)
-        bound.apply_defaults()
-        return function(*bound.args, *made, **bound.kwargs)
-
-    parameters = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.value)
-        for one in known.values()
-    ]
-    call.__signature__ = inspect.Signature([*positional, *extra, *parameters])  # type: ignore[attr-defined]
-    lines = [f"{one.name}\n    {help_text(one).replace('%%', '%')}" for one in known.values()]
-    text = inspect.getdoc(function) or ""
-    call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])
-    return call
-
-
-# What several verbs ask for, in the same words.
-
-RUNS = Path("runs")
-DEVICES = ("auto", "cpu", "cuda")
-
-
-def seed_option() -> Any:
-    """Declare ``--seed``."""
-    return option(0, "seed of everything that is random", least=0, metavar="N")
-
-
-def seeds_option() -> Any:
-    """Declare ``--seeds``."""
-    return option(1, "repeat with N seeds, --seed the first of them", least=1, metavar="N")
-
-
-def prep_option(value: str | None, *, unset: str | None = None) -> Any:
-    """Declare ``--prep``."""
-    steps = "prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +"
-    return option(value, steps, metavar="STEPS", unset=unset)
-
-
-def device_option(value: str | None = "auto", *, unset: str | None = None) -> Any:
-    """Declare ``--device`` of what computes on the CPU or on one GPU."""
-    return option(value, "where it computes", choices=DEVICES, unset=unset)
-
-
-def output_option(value: Path | None, what: str, *, metavar: str = "DIR", unset: str | None = None) -> Any:
-    """Declare ``-o``, ``--output``: the one place that a verb writes to."""
-    return option(value, what, metavar=metavar, unset=unset)
-
-
-def add_json_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``, which every verb that finds something has."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")

@@ -1,0 +1,54 @@
+"""An option is declared once, as a field of a dataclass; flags, keywords, TOML keys and pages come from it.
+
+A verb's options are frozen dataclasses whose fields are made by `option`. `add_flags` gives a parser their
+flags, `from_flags` and `from_mapping` read them back, `as_words` writes the command that they stand for, and
+`keywords` makes of a function that takes such dataclasses one that takes their fields as keywords.
+"""
+
+from embedkit.options.declaring import (
+    as_in,
+    asked,
+    check,
+    declared,
+    flag_of,
+    from_mapping,
+    nearest,
+    option,
+    typed,
+)
+from embedkit.options.flags import add_flags, add_json_flag, as_words, from_flags, help_text
+from embedkit.options.keywords import keywords
+from embedkit.options.shared import (
+    DEVICES,
+    RUNS,
+    device_option,
+    output_option,
+    prep_option,
+    seed_option,
+    seeds_option,
+)
+
+__all__ = [
+    "DEVICES",
+    "RUNS",
+    "add_flags",
+    "add_json_flag",
+    "as_in",
+    "as_words",
+    "asked",
+    "check",
+    "declared",
+    "device_option",
+    "flag_of",
+    "from_flags",
+    "from_mapping",
+    "help_text",
+    "keywords",
+    "nearest",
+    "option",
+    "output_option",
+    "prep_option",
+    "seed_option",
+    "seeds_option",
+    "typed",
+]
