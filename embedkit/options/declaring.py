@@ -41,6 +41,8 @@ class Option:
         what to give instead.
     unset
         What None stands for, in words.
+    tables
+        Whether a value may be a table of names to values, from Python and TOML.
     group
         Heading in ``--help``.
     """
@@ -56,6 +58,7 @@ class Option:
     words: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
     unset: str | None = None
+    tables: bool = False
     group: str = ""
 
 
@@ -97,6 +100,12 @@ class Declared:
 def option(value: Any, help: str, **how: Any) -> Any:
     """Declare a field of an options dataclass: its default, its help, and what else `Option` knows."""
     made: Any = field(default=value, metadata={_KEY: Option(help, **how)})
+    return made
+
+
+def as_in(cls: type, name: str, value: Any) -> Any:
+    """Declare a field as another dataclass has it, with another default."""
+    made: Any = field(default=value, metadata={_KEY: declared(cls)[name].option})
     return made
 
 

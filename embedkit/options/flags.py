@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from embedkit.options.declaring import Declared, declared, flag_of, read_value
 
 T = TypeVar("T")
+_OUTPUT = ("-o", "--output")
 
 
 def add_flags(
@@ -55,7 +56,7 @@ def _add_flag(group: Any, one: Declared) -> None:
         elif metavar is not None or one.option.choices is None:
             how["metavar"] = metavar
         # The type's own name stands in argparse's message for a value that it can't read.
-        flags = ("-o", "--output") if one.name == "output" else (one.flag,)
+        flags = _OUTPUT if one.name == "output" else (one.flag,)
         group.add_argument(*flags, nargs=one.many, type=_reader(one), choices=one.option.choices, **how)
 
 
@@ -97,7 +98,10 @@ def as_words(*options: Any) -> list[str]:
         if one.type is bool:
             words.append(flag_of(f"no_{one.name}") if one.off else one.flag)
         else:
-            words += [one.flag, *map(str, value if isinstance(value, tuple) else (value,))]
+            words += [
+                _OUTPUT[0] if one.name == "output" else one.flag,
+                *map(str, value if isinstance(value, tuple) else (value,)),
+            ]
     return words
 
 

@@ -52,13 +52,13 @@ def test_nothing_given_is_the_defaults():
 
 
 EVERYTHING = (
-    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1.0 2.0 3.5 --no-reports --deep --seed 7 --output o"
+    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1.0 2.0 3.5 --no-reports --deep --seed 7 -o out"
 )
 
 
 def test_flags_are_read_as_their_types():
     found = parse(*EVERYTHING.split())
-    assert found == Plan("auto", 0.25, "square", (3, 4), (1.0, 2.0, 3.5), False, True, 7, Path("o"))
+    assert found == Plan("auto", 0.25, "square", (3, 4), (1.0, 2.0, 3.5), False, True, 7, Path("out"))
     assert parse("-k", "3", "-o", "x").k == 3
 
 
@@ -78,7 +78,7 @@ def test_a_table_says_the_same_as_the_flags():
         "reports": False,
         "deep": True,
         "seed": 7,
-        "output": "o",
+        "output": "out",
     }
     assert from_mapping(Plan, table, "[plan]") == parse(*EVERYTHING.split())
     assert from_mapping(Plan, {"sizes": 3}, "[plan]").sizes == (3,)
