@@ -41,36 +41,35 @@ def page() -> str:
 
 
 def _section(verb: str) -> str:
-    made = parser(verb)
-    text = f"\n## embedkit {verb}\n\n{_sentence(VERBS[verb].summary)}\n"
-    for group in made._action_groups:
+    tables: dict[str, str] = {}
+    for group in parser(verb)._action_groups:
+        heading = group.title or ""
+        if heading in ("positional arguments", "options"):  # argparse's own, which say nothing
+            heading = ""
         rows = [_row(action) for action in group._group_actions if action.help != argparse.SUPPRESS]
-        if not rows:
-            continue
-        if group.title and group.title not in ("positional arguments", "options"):
-            text += f"\n**{_sentence(group.title).rstrip('.:')}**\n"
-        text += "\n| option | value | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
-    if not any(group._group_actions for group in made._action_groups):
-        text += "\nIt has no options.\n"
-    return text
+        if rows:
+            tables[heading] = tables.get(heading, "") + "".join(rows)
+    text = f"\n## embedkit {verb}\n\n{_sentence(VERBS[verb].summary)}\n"
+    for heading, rows_text in tables.items():
+        text += f"\n**{_sentence(heading).rstrip('.:')}**\n" if heading else ""
+        text += f"\n| option | default | meaning |\n|---|---|---|\n{rows_text}"
+    return text if tables else f"{text}\nIt has no options.\n"
 
 
 def _row(action: argparse.Action) -> str:
     meaning, default = _meaning(action)
-    names = " ".join(f"`{name}`" for name in action.option_strings) or f"`{_value(action)}`"
-    value = _value(action) if action.option_strings else ""
-    cells = (names, f"`{value}`" if value else "", default, meaning)
+    if action.choices:
+        meaning += "; one of " + ", ".join(f"`{choice}`" for choice in action.choices)
+    names = [f"`{' '.join([name, _value(action)]).strip()}`" for name in action.option_strings]
+    cells = (" ".join(names) or f"`{_value(action)}`", default, meaning)
     return "| " + " | ".join(map(_cell, cells)) + " |\n"
 
 
 def _value(action: argparse.Action) -> str:
-    """Return what stands after the flag: `N`, `{drop,group}` or `A B C`; nothing for a switch."""
+    """Return what stands after the flag: `N` or `A B C`; nothing for a switch."""
     if action.nargs == 0:
         return ""
-    word = action.metavar
-    if word is None:
-        choices = action.choices
-        word = "{" + ",".join(map(str, choices)) + "}" if choices else action.dest.upper()
+    word = action.metavar or action.dest.upper()
     if isinstance(word, tuple):
         return " ".join(word)
     if isinstance(action.nargs, int):
