@@ -220,7 +220,7 @@ def test_the_page_of_options_is_what_the_commands_say():
     write_cli = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(write_cli)
     written = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert written == write_cli.page(), "docs/cli.md is behind the commands: run `make docs`, which is python docs/write_cli.py"
+    assert written == write_cli.page(), "docs/cli.md is behind: run `make docs`, which is docs/write_cli.py"
 
 
 def test_every_path_of_the_architecture_is_in_the_tree():
