@@ -56,7 +56,12 @@ VERBS = {
     "leaks": Verb("find copies of one image across a split", "probes.leaks.command:configure"),
     "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
-    "report": Verb("make an interactive map of a feature file", "reports.report_command:configure"),
+    "report": Verb(
+        "make an interactive map of a feature file",
+        "reports.report_command:configure",
+        "reports.report:report",
+        ("reports.report_options:ReportOptions", "reports.report_options:ReportPlaces"),
+    ),
     "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
     "leaderboard": Verb(
         "rank the results of a folder",

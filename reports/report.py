@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 import time
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,61 +18,13 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.aside import aside
+from embedkit.files.results import RESULTS_FILE, Result, locate_results
+from embedkit.files.store import FeatureFile
+from reports.report_options import NONE, ReportOptions, ReportPlaces
 
-DEFAULT_RUNS = "runs"
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """How a report is made.
-
-    Parameters
-    ----------
-    color
-        Column to colour by at first; by default the label, else the first clustering.
-    seed
-        Seed of the map and of every random choice of rows.
-    n_neighbors, min_dist, metric
-        As in `reports.map.layout.umap_map`.
-    limit
-        Points on the map at most; of more rows, so many are drawn at random.
-    thumbnails
-        Whether to read the images again.
-    images
-        Where they lie now, if not where the feature file was made from.
-    thumbnail_size
-        Longer side of a picture, in pixels, 16 to 256.
-    max_thumbnails
-        Pictures at most: those nearest to the cluster centres, then others at random.
-    prep
-        What happens to the features before the map is made of them, in the words of
-        `embedkit.preparing.preparation.Preparation.parse`.
-    """
-
-    color: str | None = None
-    seed: int = 0
-    n_neighbors: int = 15
-    min_dist: float = 0.1
-    metric: str = "cosine"
-    limit: int = 50_000
-    thumbnails: bool = True
-    images: str | None = None
-    thumbnail_size: int = 96
-    max_thumbnails: int = 5_000
-    prep: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.prep != "none":
-            # On use: `--help` waits for no scikit-learn.
-            from embedkit.preparing.steps import Preparation
-
-            Preparation.parse(self.prep)
-        if not 16 <= self.thumbnail_size <= 256:
-            raise UsageError(f"--thumbnail-size {self.thumbnail_size}: give 16 to 256 pixels.")
-        if self.limit < 1:
-            raise UsageError(f"--limit {self.limit}: give at least 1.")
-        if self.max_thumbnails < 0:
-            raise UsageError(f"--max-thumbnails {self.max_thumbnails}: give 0 or more.")
+if TYPE_CHECKING:
+    from reports.map.layout import Map
+    from reports.map.page import Page
 
 
 @dataclass(frozen=True)
@@ -103,27 +57,48 @@ class Report:
     columns: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def facts(self) -> str:
+        """What is in it, on one line."""
+        return (
+            f"{self.n_points:,} images, {self.n_thumbnails:,} pictures, {self.n_results} results, "
+            f"{self.n_bytes / 1e6:.1f} MB."
+        )
+
+    def _repr_html_(self) -> str:
+        # A notebook's links start where the notebook is, which is where its kernel runs.
+        link = html.escape(os.path.relpath(self.path).replace(os.sep, "/"))
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return (
+            f'<p><a href="{link}" target="_blank">{html.escape(str(self.path))}</a>: '
+            f"{html.escape(self.facts)}</p>" + (f"<ul>{notes}</ul>" if notes else "")
+        )
+
 
 def report(
-    features: str | os.PathLike[str],
-    *,
-    output: str | os.PathLike[str] | None = None,
-    runs: str | os.PathLike[str] | None = None,
+    features: str | os.PathLike[str] | FeatureFile,
     options: ReportOptions | None = None,
+    places: ReportPlaces | None = None,
+    *,
+    results: Sequence[tuple[Path, Result]] | None = None,
 ) -> Report:
     """Write an interactive map of a feature file as one HTML file that needs no network.
 
     Parameters
     ----------
     features
-        A feature file.
-    output
-        The HTML file, replaced whole or not at all; by default ``<runs>/<name of the feature file>.html``.
-    runs
-        Folder with the results of clusterings and probes; by default ``runs``, if there is one. Those that
-        were computed on this very file are shown.
+        A feature file, or its path.
     options
-        Everything else.
+        How it is made.
+    places
+        Where results are read, and where it is written.
+    results
+        Those already read, with the folder that each stands in, instead of those below ``runs``.
+
+    Returns
+    -------
+    Report
+        It names the file, and shows a link to it in a notebook.
 
     Raises
     ------
@@ -132,103 +107,121 @@ def report(
     UsageError
         An option out of range, or a column that isn't there.
     """
-    from embedkit.files.store import FeatureFile
-    from reports.leaderboard.table import leaderboard
-    from reports.map.evidence import Evidence, find_evidence
-    from reports.map.layout import nearest_neighbours, umap_map
-    from reports.map.page import Page, render
+    from reports.map.page import render
 
-    options = options or ReportOptions()
-    folder = Path(DEFAULT_RUNS if runs is None else runs)
-    if runs is not None and not folder.is_dir():
-        raise UsageError(f"--runs {folder}: no such folder.")
+    options, places = options or ReportOptions(), places or ReportPlaces()
+    with FeatureFile.opened(features) as file:
+        target = places.output or places.folder / f"{file.path.stem}.html"
+        if results is None:
+            results = _results(places.folder)
+        page = _page(file, options, results, where=places.folder)
+    n_bytes = _write(target, render(page))
+    if places.open:
+        webbrowser.open(target.resolve().as_uri())
+    return Report(
+        path=target,
+        n_points=len(page.ids),
+        n_thumbnails=0 if page.thumbnails is None else len(page.thumbnails.pictures),
+        n_results=len(page.board.runs),
+        n_bytes=n_bytes,
+        columns=tuple(column.key for column in page.columns),
+        notes=tuple(page.notes),
+    )
+
+
+def _results(folder: Path) -> list[tuple[Path, Result]]:
+    """Read what is below a folder; nothing where there is none."""
+    there = folder.is_dir() and next(folder.rglob(RESULTS_FILE), None) is not None
+    return locate_results(folder) if there else []
+
+
+def _page(
+    file: FeatureFile, options: ReportOptions, results: Sequence[tuple[Path, Result]], *, where: Path
+) -> Page:
+    from reports.map.evidence import find_evidence
+    from reports.map.layout import nearest_neighbours
+    from reports.map.page import Page
+
     notes: list[str] = []
 
     def say(text: str) -> None:
         notes.append(text)
         note(text)
 
-    with FeatureFile(features) as file:
-        points, reason = _points(file.ok, options)
-        if reason:
-            say(reason)
-        if not len(points):
-            raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
-        rows = file.rows.take(points)
-        evidence = Evidence()
-        if folder.is_dir():
-            evidence = find_evidence(folder, file, rows.ids)
-        for text in evidence.notes:
+    points, reason = _points(file.ok, options)
+    if reason:
+        say(reason)
+    if not len(points):
+        raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
+    rows = file.rows.take(points)
+    evidence = find_evidence(results, file, rows.ids, where=where)
+    for text in evidence.notes:
+        say(text)
+    layout = _map(file, points, options, say)
+    neighbours = nearest_neighbours(layout.reduced, 8, metric=options.umap_metric)
+    thumbnails = None
+    if options.thumbnails and options.max_thumbnails:
+        thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
+        for text in problems:
             say(text)
-        note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
-        try:
-            layout = umap_map(
-                _features(file, points, options.prep, say),
-                seed=options.seed,
-                n_neighbors=options.n_neighbors,
-                min_dist=options.min_dist,
-                metric=options.metric,
-                show_progress=True,
-            )
-        except UsageError:
-            raise
-        except EmbedkitError as error:
-            raise EmbedkitError(f"{file.path}: {error}") from error
-        neighbours = nearest_neighbours(layout.reduced, 8, metric=options.metric)
-        thumbnails = None
-        if options.thumbnails and options.max_thumbnails:
-            thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
-            for text in problems:
-                say(text)
-        columns = _columns(rows, evidence, neighbours, thumbnails)
-        color = _first_color([column.key for column in columns], options.color, str(file.path))
-        page = Page(
-            title=f"{file.dataset_name} · {file.features_name}",
-            file_stem=file.path.stem,
-            facts=_facts(file, len(points)),
-            about=_about(file, options),
-            provenance=file.provenance,
-            notes=notes,
-            ids=rows.ids,
-            map=layout,
-            columns=columns,
-            color=color,
-            neighbours=neighbours,
-            thumbnails=thumbnails,
-            clusterings=evidence.clusterings,
-            confusions=evidence.confusions,
-            board=leaderboard(evidence.results),
-            version=_version(),
-        )
-        target = folder / f"{file.path.stem}.html" if output is None else Path(output)
-    n_bytes = _write(target, render(page))
-    return Report(
-        path=target,
-        n_points=len(points),
-        n_thumbnails=0 if thumbnails is None else len(thumbnails.pictures),
-        n_results=len(evidence.results),
-        n_bytes=n_bytes,
-        columns=tuple(column.key for column in columns),
-        notes=tuple(notes),
+    columns = _columns(rows, evidence, neighbours, thumbnails)
+    return Page(
+        title=f"{file.dataset_name} · {file.features_name}",
+        file_stem=file.path.stem,
+        facts=_facts(file, len(points)),
+        about=_about(file, options),
+        provenance=file.provenance,
+        notes=notes,
+        ids=rows.ids,
+        map=layout,
+        columns=columns,
+        color=_first_color([column.key for column in columns], options.color, str(file.path)),
+        neighbours=neighbours,
+        thumbnails=thumbnails,
+        clusterings=evidence.clusterings,
+        confusions=evidence.confusions,
+        board=evidence.board,
+        version=_version(),
     )
+
+
+def _map(
+    file: FeatureFile, points: NDArray[np.int64], options: ReportOptions, say: Callable[[str], None]
+) -> Map:
+    from reports.map.layout import umap_map
+
+    note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
+    try:
+        return umap_map(
+            _features(file, points, options.prep, say),
+            seed=options.seed,
+            n_neighbors=options.n_neighbors,
+            min_dist=options.min_dist,
+            metric=options.umap_metric,
+            show_progress=True,
+        )
+    except UsageError:
+        raise
+    except EmbedkitError as error:
+        raise EmbedkitError(f"{file.path}: {error}") from error
 
 
 def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
     points = np.flatnonzero(ok)
-    if len(points) <= options.limit:
+    if len(points) <= options.max_points:
         n_bad = int((~ok).sum())
         return points, f"{n_bad} images that could not be read are left out." if n_bad else ""
-    chosen = np.random.default_rng(options.seed).choice(points, options.limit, replace=False)
+    chosen = np.random.default_rng(options.seed).choice(points, options.max_points, replace=False)
     return np.sort(chosen), (
-        f"The map shows {options.limit:,} of {len(points):,} images, drawn at random with seed "
-        f"{options.seed}; --limit shows more."
+        f"The map shows {options.max_points:,} of {len(points):,} images, drawn at random with seed "
+        f"{options.seed}; --max-points shows more."
     )
 
 
 def _features(
     file: Any, points: NDArray[np.int64], prep: str, say: Callable[[str], None]
 ) -> NDArray[np.float32]:
-    if prep == "none":
+    if prep == NONE:
         return np.asarray(file.read(points))
     from embedkit.preparing.preparation import prepare
 
@@ -250,16 +243,16 @@ def _thumbnails(
     ]
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
     try:
-        dataset = find_dataset(provenance, options.images)
+        dataset = find_dataset(provenance, options.path)
         crop = provenance.get("preprocessing", {}).get("center_crop")
         thumbnails = read_thumbnails(
             dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
         )
     except (EmbedkitError, OSError) as error:
-        if options.images is not None:  # asked for by name: not something to go on without
+        if options.path is not None:  # asked for by name: not something to go on without
             raise
         return None, [
-            f"No pictures: {error} Name where the images are with --images, or silence this with "
+            f"No pictures: {error} Name where the images are with --path, or silence this with "
             "--no-thumbnails."
         ]
     problems = list(thumbnails.notes)

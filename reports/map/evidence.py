@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.results import RESULTS_FILE, Result, read_results
+from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from reports.leaderboard.cells import settings
-from reports.leaderboard.table import leaderboard
+from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category, limited
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
@@ -97,8 +97,8 @@ class Evidence:
 
     Parameters
     ----------
-    results
-        The newest of identical runs.
+    board
+        The newest of identical runs, in order.
     clusterings
         Those whose assignments could be read.
     predictions
@@ -109,48 +109,47 @@ class Evidence:
         What was left out, and why.
     """
 
-    results: tuple[Result, ...] = ()
+    board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     clusterings: tuple[Clustering, ...] = ()
     predictions: tuple[Column, ...] = ()
     confusions: tuple[Confusion, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
 
-def find_evidence(runs: Path, file: FeatureFile, ids: NDArray[np.str_]) -> Evidence:
-    """Collect the results below `runs` that were computed on this very feature file.
+def find_evidence(
+    located: Iterable[tuple[Path, Result]], file: FeatureFile, ids: NDArray[np.str_], *, where: Path
+) -> Evidence:
+    """Pick the results that were computed on this very feature file, and read what they name.
 
     Parameters
     ----------
-    runs
-        Folder with any number of results.jsonl.
+    located
+        Results with the folder that each stands in.
     file
         Matched by the SHA-256 that results record; one of the same dataset and features but another
         SHA-256 is counted in a note.
     ids : (n,) str
         The rows that the clusterings and predictions are given for.
-
-    Raises
-    ------
-    EmbedkitError
-        A results.jsonl with a line that is no result.
+    where
+        Where the results are from, for the note.
     """
     folders: dict[int, Path] = {}
     mine: list[Result] = []
     n_stale = 0
-    for lines in sorted(runs.rglob(RESULTS_FILE)):
-        for result in read_results(lines):
-            if result.provenance.get("features_sha256") == file.sha256:
-                mine.append(result)
-                folders[id(result)] = lines.parent
-            elif (result.dataset, result.features) == (file.dataset_name, file.features_name):
-                n_stale += 1
+    for folder, result in located:
+        if result.provenance.get("features_sha256") == file.sha256:
+            mine.append(result)
+            folders[id(result)] = folder
+        elif (result.dataset, result.features) == (file.dataset_name, file.features_name):
+            n_stale += 1
     notes = []
     if n_stale:
         notes.append(
-            f"{runs}: {n_stale} of its results were computed on another version of this feature file and are "
-            "not shown."
+            f"{where}: {n_stale} of its results were computed on another version of this feature file and "
+            "are not shown."
         )
-    newest = leaderboard(mine).runs
+    board = leaderboard(mine)
+    newest = board.runs
     titles = _unique_titles(newest)
     clusterings, confusions = [], []
     predictions: list[Column] = []
@@ -167,7 +166,7 @@ def find_evidence(runs: Path, file: FeatureFile, ids: NDArray[np.str_]) -> Evide
                 notes.append(f"{title}: its predictions are not shown. {error}")
         if (confusion := _confusion(result, title)) is not None:
             confusions.append(confusion)
-    return Evidence(tuple(newest), tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
+    return Evidence(board, tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
 
 
 def _unique_titles(results: Sequence[Result]) -> list[str]:

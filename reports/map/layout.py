@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
+from reports.report_options import UMAP_METRICS
 
-METRICS = ("cosine", "euclidean", "correlation", "manhattan")
 KEPT_VARIANCE = 0.95
 MAX_DIMENSIONS = 50
 # Below this UMAP has no neighbourhoods to keep: PCA places so few points as well.
@@ -101,11 +101,11 @@ def umap_map(
     .. [2] Kobak & Linderman 2021, Nature Biotechnology 39, 156.
     """
     if n_neighbors < 2:
-        raise UsageError(f"--neighbors {n_neighbors}: a neighbourhood needs at least 2.")
+        raise UsageError(f"--n-neighbors {n_neighbors}: a neighbourhood needs at least 2.")
     if not 0 <= min_dist <= 1:
         raise UsageError(f"--min-dist {min_dist:g}: give a number from 0 to 1.")
-    if metric not in METRICS:
-        raise UsageError(f"--metric {metric}: not one of {', '.join(METRICS)}.")
+    if metric not in UMAP_METRICS:
+        raise UsageError(f"--umap-metric {metric}: not one of {', '.join(UMAP_METRICS)}.")
     x = np.asarray(x, dtype=np.float32)
     n = len(x)
     if n == 0:

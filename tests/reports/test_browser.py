@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from report_world import NASTY
 
+from embedkit import report
 from embedkit.files.store import FeatureFile, write_features
-from reports.report import ReportOptions, report
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def browser():
 def html(world, tmp_path_factory) -> Path:
     # The same features with one id that would run if it were ever markup; its picture is still found.
     folder = tmp_path_factory.mktemp("browser")
-    written = report(world.features, runs=world.runs, output=folder / "o.html", options=ReportOptions())
+    written = report(world.features, runs=world.runs, output=folder / "o.html")
     return written.path
 
 
@@ -207,7 +207,7 @@ def test_nasty_id_is_text(browser, world, tmp_path):
             class_names=("<img src=x onerror=window.pwned=1>", "b", "c"),
         )
         write_features(tmp_path / "f.h5", file.read(), changed)
-    written = report(tmp_path / "f.h5", output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    written = report(tmp_path / "f.h5", output=tmp_path / "o.html", thumbnails=False)
     visit = Visit(browser, written.path)
     visit.hover(0)
     assert "<script>window.pwned=1" in visit.page.locator("#tip").inner_text()

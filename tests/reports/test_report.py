@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from report_world import NASTY, page_data, write_clustering
 
+from embedkit import report
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.results import locate_results
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
-from reports.report import ReportOptions, report
+from reports.report_options import ReportOptions
 
 
 def unpack(packed):
@@ -139,7 +141,7 @@ def test_ids_and_classes_are_never_markup(plain_file):
     ]
     labels = np.arange(10) % 2
     path = plain_file(n=10, ids=ids, labels=labels, class_names=("<script>alert(1)</script>", "{{script}}"))
-    written = report(path, output=path.with_name("out.html"), options=ReportOptions(thumbnails=False))
+    written = report(path, output=path.with_name("out.html"), thumbnails=False)
     text = written.path.read_text(encoding="utf-8")
     page = Loads()
     page.feed(text)
@@ -155,7 +157,7 @@ def test_title_is_escaped(tmp_path):
     provenance = {"dataset": {"name": "</title><script>"}, "features_name": "a<b", "odd": float("nan")}
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     path = write_features(tmp_path / "f.h5", x, Rows(ids=np.array(list("abc"))), provenance=provenance)
-    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert "<title>&lt;/title&gt;&lt;script&gt; · a&lt;b</title>" in written.path.read_text(encoding="utf-8")
     assert page_data(written.path)["provenance"]["odd"] is None
 
@@ -174,9 +176,7 @@ def test_all_annotations_can_be_coloured_by(plain_file):
         group=np.array([f"g{i // 3}" for i in range(n)]),
         coordinates=np.stack([np.arange(n, dtype=float), np.full(n, np.nan)], 1),
     )
-    written = report(
-        path, output=path.with_name("o.html"), options=ReportOptions(thumbnails=False, color="dec")
-    )
+    written = report(path, output=path.with_name("o.html"), thumbnails=False, color="dec")
     assert written.columns == ("label", "split", "group", "ra", "dec", "knn-agreement", "smooth", "label#2")
     data = page_data(written.path)
     assert data["color"] == "dec"
@@ -190,15 +190,15 @@ def test_all_annotations_can_be_coloured_by(plain_file):
 
 
 def test_unknown_column_lists_the_known(world, tmp_path):
-    options = ReportOptions(color="lable", thumbnails=False)
+    options = {"color": "lable", "thumbnails": False}
     with pytest.raises(UsageError, match=r"--color lable: .* There are: label, cluster:kmeans"):
-        report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+        report(world.features, runs=world.runs, output=tmp_path / "o.html", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_features_alone_are_enough(plain_file, tmp_path):
     path = plain_file(n=7)
-    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert written.columns == ("row",)
     assert written.n_results == 0
 
@@ -214,7 +214,7 @@ def test_failed_rows_are_left_out(world, tmp_path):
         file["features"][3] = file["features"][40] = np.nan
         file.create_dataset("ok", data=ok)
         lost = file["ids"].asstr()[3]
-    written = report(path, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False))
+    written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert written.n_points == 58
     assert lost not in page_data(written.path)["ids"]
     assert "2 images that could not be read are left out." in page_data(written.path)["notes"]
@@ -222,8 +222,8 @@ def test_failed_rows_are_left_out(world, tmp_path):
 
 def test_limit_draws_with_the_seed(world, tmp_path):
     def ids(seed):
-        options = ReportOptions(limit=20, seed=seed, thumbnails=False)
-        written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+        options = {"max_points": 20, "seed": seed, "thumbnails": False}
+        written = report(world.features, runs=world.runs, output=tmp_path / "o.html", **options)
         data = page_data(written.path)
         assert any("The map shows 20 of 60 images" in note for note in data["notes"])
         return data["ids"]
@@ -234,8 +234,8 @@ def test_limit_draws_with_the_seed(world, tmp_path):
 
 
 def test_pictures_are_capped_with_the_galleries_first(world, tmp_path):
-    options = ReportOptions(max_thumbnails=45, thumbnail_size=16)
-    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+    options = {"max_thumbnails": 45, "thumbnail_size": 16}
+    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", **options)
     data = page_data(written.path)
     kept = {i for i, picture in enumerate(data["thumbnails"]["pictures"]) if picture}
     assert len(kept) == written.n_thumbnails == 45
@@ -249,7 +249,7 @@ def test_missing_images_are_said_and_survived(plain_file, tmp_path, capsys):
     assert page_data(written.path)["thumbnails"] is None
     (note,) = page_data(written.path)["notes"]
     assert "doesn't record its dataset" in note
-    assert "--images" in note
+    assert "--path" in note
     assert "No pictures" in capsys.readouterr().err
 
 
@@ -259,8 +259,8 @@ def test_moved_images_are_named(world, tmp_path):
     for path in (world.images / "red").iterdir():
         (moved / "red" / path.name).write_bytes(path.read_bytes())
     (moved / "red" / "red 00.png").write_bytes(b"")
-    options = ReportOptions(images=str(moved))
-    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", options=options)
+    options = {"path": str(moved)}
+    written = report(world.features, runs=world.runs, output=tmp_path / "o.html", **options)
     assert written.n_thumbnails == 19
     assert "40 of 60 images are not in elsewhere any more." in written.notes
     assert any(note.startswith("1 images can't be read, the first: ") for note in written.notes)
@@ -268,16 +268,35 @@ def test_moved_images_are_named(world, tmp_path):
 
 def test_images_named_in_vain_are_an_error(world, tmp_path):
     with pytest.raises(EmbedkitError, match="no such file or folder"):
-        report(world.features, output=tmp_path / "o.html", options=ReportOptions(images=str(tmp_path / "no")))
+        report(world.features, output=tmp_path / "o.html", path=str(tmp_path / "no"))
+
+
+def test_results_already_read_and_an_open_file_give_the_same_page(world, written, tmp_path):
+    located = locate_results(world.runs)
+    with FeatureFile(world.features) as file:
+        again = report(file, results=located, output=tmp_path / "o.html")
+        assert file.read([0]).shape == (1, 24)  # the caller's file stays open
+    pages = [page_data(path) for path in (written.path, again.path)]
+    for data in pages:
+        del data["about"]
+    assert pages[0] == pages[1]
+
+
+def test_it_shows_itself_in_a_notebook(tmp_path, plain_file, monkeypatch):
+    (tmp_path / "a & b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    shown = report(plain_file(n=6), output=tmp_path / "a & b" / "o.html")
+    text = shown._repr_html_()
+    assert '<a href="a &amp; b/o.html" target="_blank">' in text
+    assert "6 images, 0 pictures, 0 results" in text
+    assert "<li>No pictures: " in text
 
 
 def test_results_of_another_version_of_the_file_are_not_shown(world, tmp_path):
     other = tmp_path / "other.h5"
     with FeatureFile(world.features) as file:
         write_features(other, file.read() * 2, file.rows, provenance=file.provenance)
-    written = report(
-        other, runs=world.runs, output=tmp_path / "o.html", options=ReportOptions(thumbnails=False)
-    )
+    written = report(other, runs=world.runs, output=tmp_path / "o.html", thumbnails=False)
     assert written.n_results == 0
     assert any("1 of its results were computed on another version" in note for note in written.notes)
 
@@ -297,7 +316,7 @@ def test_damaged_assignments_are_said_and_survived(world, tmp_path, text, messag
     (tmp_path / "c.csv").unlink()
     if text is not None:
         (tmp_path / "c.csv").write_text(text)
-    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False))
+    written = report(world.features, runs=tmp_path, thumbnails=False)
     assert written.n_results == 1
     (note,) = written.notes
     assert note.startswith("kmeans: its clusters are not shown.")
@@ -308,7 +327,7 @@ def test_clusterings_are_told_apart_by_what_differs(world, tmp_path):
     with FeatureFile(world.features) as file:
         for k in (3, 5):
             write_clustering(tmp_path, file, f"{k}.csv", file.rows.labels, k=k, prep="pca95")
-    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False, color="cluster"))
+    written = report(world.features, runs=tmp_path, thumbnails=False, color="cluster")
     assert [c for c in written.columns if c.startswith("cluster:")] == [
         "cluster:kmeans k=3",
         "cluster:kmeans k=5",
@@ -330,7 +349,7 @@ def test_predictions_of_a_probe(world, tmp_path):
         "probe", "colours", "tiny", "linear", {"c": 1.0}, "stratified", 0, {}, 2, 0.1, "x", provenance
     )
     append_result(tmp_path / "results.jsonl", line)
-    written = report(world.features, runs=tmp_path, options=ReportOptions(thumbnails=False))
+    written = report(world.features, runs=tmp_path, thumbnails=False)
     data = page_data(written.path)
     verdict = column(data, "verdict:linear")
     names = [*verdict["names"], verdict["missing"]]
@@ -348,7 +367,7 @@ def test_same_seed_same_page(world, tmp_path):
             world.features,
             runs=world.runs,
             output=tmp_path / "o.html",
-            options=ReportOptions(thumbnails=False),
+            thumbnails=False,
         )
         data = page_data(written.path)
         data["about"] = [pair for pair in data["about"] if pair[0] != "report"]
@@ -359,9 +378,11 @@ def test_same_seed_same_page(world, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"thumbnail_size": 4}, "--thumbnail-size 4: give 16 to 256"),
-        ({"limit": 0}, "--limit 0: give at least 1"),
-        ({"max_thumbnails": -1}, "--max-thumbnails -1: give 0 or more"),
+        ({"thumbnail_size": 4}, "--thumbnail-size 4: give an integer of at least 16 and of at most 256"),
+        ({"max_points": 0}, "--max-points 0: give an integer of at least 1"),
+        ({"max_thumbnails": -1}, "--max-thumbnails -1: give an integer of at least 0"),
+        ({"n_neighbors": 1}, "--n-neighbors 1: give an integer of at least 2"),
+        ({"umap_metric": "cosin"}, "--umap-metric cosin: unknown. Did you mean 'cosine'"),
         ({"prep": "umap"}, "--prep umap: unknown step 'umap'"),
     ],
 )
@@ -372,8 +393,8 @@ def test_options_out_of_range(options, message):
 
 def test_features_are_prepared_before_the_map(world, tmp_path):
     def coordinates(prep):
-        options = ReportOptions(thumbnails=False, prep=prep)
-        written = report(world.features, output=tmp_path / "o.html", options=options)
+        options = {"thumbnails": False, "prep": prep}
+        written = report(world.features, output=tmp_path / "o.html", **options)
         map_ = page_data(written.path)["map"]
         return np.array([unpack(map_["x"]), unpack(map_["y"])]), written.notes
 

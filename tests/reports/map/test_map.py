@@ -97,9 +97,9 @@ def test_no_rows_are_refused():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"n_neighbors": 1}, "--neighbors 1: a neighbourhood needs at least 2"),
+        ({"n_neighbors": 1}, "--n-neighbors 1: a neighbourhood needs at least 2"),
         ({"min_dist": 1.5}, "--min-dist 1.5: give a number from 0 to 1"),
-        ({"metric": "cosin"}, "--metric cosin: not one of cosine, euclidean"),
+        ({"metric": "cosin"}, "--umap-metric cosin: not one of cosine, euclidean"),
     ],
 )
 def test_options_out_of_range(option, message):

@@ -1,0 +1,99 @@
+"""What a report can be asked for; imports nothing heavy, for `--help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedkit.errors import UsageError
+from embedkit.options import RUNS, check, option, output_option, prep_option, seed_option
+
+UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
+NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """How a report is made.
+
+    Parameters
+    ----------
+    color
+        Column to colour by at first; by default the label, else the first clustering.
+    prep
+        What happens to the features before the map is made of them, in the words of
+        `embedkit.preparing.steps.Preparation.parse`.
+    seed
+        Seed of the map and of every random choice of rows.
+    n_neighbors, min_dist, umap_metric
+        As in `reports.map.layout.umap_map`.
+    max_points
+        Points on the map at most; of more rows, so many are drawn at random.
+    thumbnails
+        Whether to read the images again.
+    path
+        Where they lie now, if not where the feature file was made from.
+    thumbnail_size
+        Longer side of a picture, in pixels.
+    max_thumbnails
+        Pictures at most: those nearest to the cluster centres, then others at random.
+    """
+
+    color: str | None = option(
+        None,
+        "column to colour by at first: label, cluster, split, ...",
+        metavar="COLUMN",
+        unset="label, else the first clustering",
+    )
+    prep: str = prep_option(NONE)
+    seed: int = seed_option()
+    n_neighbors: int = option(15, "umap: neighbours", least=2, metavar="N")
+    min_dist: float = option(0.1, "umap: how tightly points may pack", least=0, most=1)
+    umap_metric: str = option("cosine", "umap: what near means", choices=UMAP_METRICS)
+    max_points: int = option(50_000, "points on the map at most", least=1, metavar="N")
+    thumbnails: bool = option(True, "don't read the images")
+    path: str | None = option(None, "where the images are: of a registered dataset, or now", metavar="PATH")
+    thumbnail_size: int = option(96, "side of a picture", least=16, most=256, metavar="PIXELS")
+    max_thumbnails: int = option(5_000, "pictures at most", least=0, metavar="N")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.prep != NONE:
+            # On use: `--help` waits for no scikit-learn.
+            from embedkit.preparing.steps import Preparation
+
+            Preparation.parse(self.prep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPlaces:
+    """Where a report reads results and where it is written.
+
+    Parameters
+    ----------
+    output
+        The HTML file, replaced whole or not at all; by default ``<runs>/<name of the feature file>.html``.
+    runs
+        Folder with the results of clusterings and probes; by default ``runs``, if there is one. Those that
+        were computed on this very file are shown.
+    open
+        Whether to open it in the browser.
+    """
+
+    output: Path | None = output_option(
+        None, "the HTML file", metavar="FILE", unset="RUNS/<name of the feature file>.html"
+    )
+    runs: Path | None = option(
+        None, "folder of results to show", metavar="DIR", unset="runs, if there is one"
+    )
+    open: bool = option(False, "open it in the browser")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.runs is not None and not self.runs.is_dir():
+            raise UsageError(f"--runs {self.runs}: no such folder.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are, if they are anywhere."""
+        return RUNS if self.runs is None else self.runs
