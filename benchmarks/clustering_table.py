@@ -95,11 +95,11 @@ def _sweep(path: str) -> None:
 def _grids() -> Iterator[tuple[str, list[str]]]:
     after = "+neighbor-whiten"
     yield (
-        "directions of neighbor whitening (k = 4)",
+        "directions of neighbour whitening (k = 4)",
         [f"view-whiten:power=0.25{after}:{m}" for m in (2, 3, 4, 5, 6, 8, 10, 12)],
     )
     yield (
-        "neighbors and shrinkage",
+        "neighbours and shrinkage",
         [
             f"view-whiten:power=0.25{after}:neighbors={n},shrinkage={s}"
             for n in (5, 10, 20, 40)

@@ -133,18 +133,18 @@ def choose_density(
         raise DataError(f"all {n} rows are equal: there is no density to choose.")
     if target_noise is not None and not 0 <= target_noise < 1:
         raise UsageError(f"--target-noise {target_noise}: give a share from 0 to less than 1, as in 0.2.")
-    sizes, neighbors = grid or (default_sizes(n), MIN_SAMPLES)
+    sizes, neighbours = grid or (default_sizes(n), MIN_SAMPLES)
     sizes = sorted({min(int(size), n) for size in sizes})
-    neighbors = sorted({min(int(k), n - 1) for k in neighbors})
-    if not sizes or not neighbors or sizes[0] < 2 or neighbors[0] < 1:
+    neighbours = sorted({min(int(k), n - 1) for k in neighbours})
+    if not sizes or not neighbours or sizes[0] < 2 or neighbours[0] < 1:
         raise UsageError(
-            f"grid {sizes} x {neighbors}: give minimum cluster sizes of at least 2 and at least 1 neighbour."
+            f"grid {sizes} x {neighbours}: give minimum cluster sizes of at least 2 and at least 1 neighbour."
         )
-    shape = (len(sizes), len(neighbors))
+    shape = (len(sizes), len(neighbours))
     validity, noise = np.full(shape, np.nan), np.ones(shape)
     counts = np.zeros(shape, dtype=np.int64)
     clusters = np.empty((*shape, n), dtype=np.int64)
-    for j, k in enumerate(neighbors):
+    for j, k in enumerate(neighbours):
         tree = None
         for i, size in enumerate(sizes):
             model = exact_hdbscan(points, min_cluster_size=size, min_samples=k, device=device, tree=tree)
@@ -170,14 +170,14 @@ def choose_density(
         nearest = candidates[away[candidates] <= away[candidates].min() + NOISE_TOLERANCE]
         best = int(min(nearest, key=lambda c: (-round(float(value[c]), 12), away[c])))
         rule = f"noise nearest to {target_noise:g} ({share[best]:.3f}), then highest relative validity"
-    i, j = divmod(best, len(neighbors))
+    i, j = divmod(best, len(neighbours))
     if not several.any():
         rule += "; no setting finds two clusters"
     return DensityChoice(
         min_cluster_size=sizes[i],
-        min_samples=neighbors[j],
+        min_samples=neighbours[j],
         min_cluster_sizes=np.array(sizes),
-        min_samples_grid=np.array(neighbors),
+        min_samples_grid=np.array(neighbours),
         validity=validity,
         noise_share=noise,
         n_clusters=counts,

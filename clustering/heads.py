@@ -119,7 +119,7 @@ def pair_loss(
 
 
 def over_pairs(
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], p: torch.Tensor, neighbors: torch.Tensor
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], p: torch.Tensor, neighbours: torch.Tensor
 ) -> torch.Tensor:
     """Return ``function`` of the probabilities of every row and its neighbours, (n, m), a block at a time.
 
@@ -129,28 +129,28 @@ def over_pairs(
         Of two tensors that broadcast to (rows, m, k); returns (rows, m).
     p : (n, k)
         Probabilities of one head.
-    neighbors : (n, m)
+    neighbours : (n, m)
         Indices of rows.
     """
-    size = max(1, BLOCK_NUMBERS // (neighbors.shape[1] * p.shape[1]))
-    blocks = zip(torch.split(p, size), torch.split(neighbors, size), strict=True)
+    size = max(1, BLOCK_NUMBERS // (neighbours.shape[1] * p.shape[1]))
+    blocks = zip(torch.split(p, size), torch.split(neighbours, size), strict=True)
     return torch.cat([function(rows[:, None], p[index]) for rows, index in blocks])
 
 
-def head_loss(p: torch.Tensor, neighbors: torch.Tensor, weight: torch.Tensor, *, beta: float) -> float:
+def head_loss(p: torch.Tensor, neighbours: torch.Tensor, weight: torch.Tensor, *, beta: float) -> float:
     """Return the loss of one head, with itself as its teacher, over all pairs.
 
     Parameters
     ----------
     p : (n, k)
         The head's probabilities.
-    neighbors, weight : (n, m)
+    neighbours, weight : (n, m)
         Each row's neighbours, and how much the pairs count.
     beta
         See `TEMI`.
     """
     prior = p.mean(0).clamp_min(1e-12)
-    information = over_pairs(lambda a, b: ((a * b) ** beta / prior).sum(-1).log(), p, neighbors)
+    information = over_pairs(lambda a, b: ((a * b) ** beta / prior).sum(-1).log(), p, neighbours)
     return -float((weight * information).mean())
 
 

@@ -216,8 +216,8 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
 def _chosen_sizes(x: NDArray[np.float32], settings: Settings, device: str) -> DensityChoice | None:
     if settings.target_noise is None and settings.min_cluster_size != AUTO:
         return None
-    neighbors = MIN_SAMPLES if settings.min_samples is None else (settings.min_samples,)
-    grid = default_sizes(len(x)), neighbors
+    neighbours = MIN_SAMPLES if settings.min_samples is None else (settings.min_samples,)
+    grid = default_sizes(len(x)), neighbours
     return choose_density(x, target_noise=settings.target_noise, grid=grid, device=device)
 
 

@@ -132,13 +132,13 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.backend_ = f"torch {device}"
         self.n_neighbors_ = max(1, min(int(self.n_neighbors), n - 1, n // (2 * k)))
         points = Points(unit, Frame.of(unit), device=device)
-        neighbors = torch.from_numpy(nearest(points, points, self.n_neighbors_)[1]).to(device)
+        neighbours = torch.from_numpy(nearest(points, points, self.n_neighbors_)[1]).to(device)
         self._shift = x.mean(axis=0, dtype=np.float64)
         centred = x - self._shift
         self._scale = float(np.sqrt(np.einsum("nd,nd->", centred, centred) / x.size)) or 1.0
         rows = torch.from_numpy((centred / self._scale).astype(np.float32)).to(device)
-        teacher = self._train(rows, neighbors, torch.Generator().manual_seed(seed), on_epoch)
-        self._evaluate(teacher, rows, neighbors)
+        teacher = self._train(rows, neighbours, torch.Generator().manual_seed(seed), on_epoch)
+        self._evaluate(teacher, rows, neighbours)
         return self
 
     def predict(self, x: Any) -> NDArray[np.int64]:
@@ -211,7 +211,7 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     def _train(
         self,
         x: torch.Tensor,
-        neighbors: torch.Tensor,
+        neighbours: torch.Tensor,
         generator: torch.Generator,
         on_epoch: Callable[[], Any] | None,
     ) -> Heads:
@@ -234,13 +234,13 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         curve, step = [], 0
         for _ in range(epochs):
             order = torch.randperm(n, generator=generator)
-            partner = torch.randint(neighbors.shape[1], (n,), generator=generator).to(device)
+            partner = torch.randint(neighbours.shape[1], (n,), generator=generator).to(device)
             total = torch.zeros(int(self.n_heads), device=device)
             for i in torch.tensor_split(order.to(device), n_batches):
                 step += 1
                 for group in optimizer.param_groups:
                     group["lr"] = LEARNING_RATE * min(1.0, step / n_warmup)
-                pair = x[torch.cat([i, neighbors[i, partner[i]]])]
+                pair = x[torch.cat([i, neighbours[i, partner[i]]])]
                 with torch.no_grad():
                     t = teacher.log_probabilities(pair)
                     prior.lerp_(t.exp().mean(2, keepdim=True), 1 - PRIOR_MOMENTUM)
@@ -262,16 +262,16 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.loss_curve_ = torch.stack(curve).double().cpu().numpy()
         return teacher
 
-    def _evaluate(self, teacher: Heads, x: torch.Tensor, neighbors: torch.Tensor) -> None:
+    def _evaluate(self, teacher: Heads, x: torch.Tensor, neighbours: torch.Tensor) -> None:
         heads = [teacher.mapped(lambda t, i=i: t[i : i + 1]) for i in range(len(teacher.w1))]  # type: ignore[misc]
         # One head's probabilities at a time, twice: those of all would be H n k numbers.
-        labels, weight = [], torch.zeros(neighbors.shape, dtype=torch.float64, device=x.device)
+        labels, weight = [], torch.zeros(neighbours.shape, dtype=torch.float64, device=x.device)
         for head in heads:
             p = probabilities(head, x)
             labels.append(p.argmax(1).cpu().numpy())
-            weight += over_pairs(lambda a, b: (a * b).sum(-1), p, neighbors) / len(heads)
+            weight += over_pairs(lambda a, b: (a * b).sum(-1), p, neighbours) / len(heads)
         losses = [
-            head_loss(probabilities(head, x), neighbors, weight, beta=float(self.beta)) for head in heads
+            head_loss(probabilities(head, x), neighbours, weight, beta=float(self.beta)) for head in heads
         ]
         self.head_labels_, self.head_losses_ = np.stack(labels), np.array(losses)
         self.best_head_ = int(self.head_losses_.argmin())

@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import re
 import shlex
+import tokenize
 from dataclasses import fields
 from pathlib import Path
 
@@ -208,11 +209,28 @@ def test_measured_tables_stand_on_the_pages_of_results_alone():
         assert rows == [], name(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_one_spelling(page):
-    """British; the American words are those of released flags, steps and files."""
+# Released flags, steps and keys, and the parameters of scikit-learn and UMAP, keep the American word.
+AMERICAN = re.compile(
+    r"neighbor-whiten|NeighborWhiten|n[-_]neighbors|--neighbors|neighbors=|neighbor_agreement|sklearn\.neighbors"
+    r"|\w+\.neighbors|NearestNeighbors|['\"]neighbors['\"]"
+)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name)
+def test_pages_have_one_spelling(page):
     text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
     assert re.findall(r"\b\w*(?:neighbor|color)\w*", text, flags=re.I) == []
+
+
+def test_comments_and_messages_have_one_spelling():
+    words = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
+    for folder in ("embedkit", "clustering", "probes", "reports", "pretrain", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            with path.open("rb") as stream:
+                for token in tokenize.tokenize(stream.readline):
+                    said = AMERICAN.sub("", token.string) if token.type in words else ""
+                    said = re.sub(r"(?m)^\s*neighbors$", "", said)  # a parameter's line in a docstring
+                    assert not re.search(r"(?i)\bneighbor", said), f"{name(path)}:{token.start[0]}"
 
 
 def test_the_page_of_options_is_what_the_commands_say():

@@ -19,15 +19,15 @@ def check_labels(sample: Sample, *, collapsed: bool, seed: int) -> Finding:
     """Ask whether near rows share their label more often than by chance."""
     if sample.agreement is None:
         return Finding("labels", "not checked", {}, "Fewer than two classes have labelled rows.")
-    labels, rows, neighbors = sample.labels, sample.rows, sample.neighbors
-    own, near = labels[rows], labels[neighbors]
+    labels, rows, neighbours = sample.labels, sample.rows, sample.neighbours
+    own, near = labels[rows], labels[neighbours]
     accuracy = vote(own, near)
     rng = np.random.default_rng(seed)
     shuffled = np.empty_like(labels)
     null = np.empty(N_PERMUTATIONS)
     for i in range(N_PERMUTATIONS):
         shuffled[rows] = rng.permutation(own)
-        null[i] = vote(shuffled[rows], shuffled[neighbors])
+        null[i] = vote(shuffled[rows], shuffled[neighbours])
     low, high = np.quantile(null, [0.025, 0.975])
     evidence: dict[str, Any] = {
         "knn_accuracy": accuracy,
@@ -38,7 +38,7 @@ def check_labels(sample: Sample, *, collapsed: bool, seed: int) -> Finding:
         "n": len(rows),
     }
     said = (
-        f"a vote of the {neighbors.shape[1]} nearest rows names the class of {accuracy:.3f} of them, and "
+        f"a vote of the {neighbours.shape[1]} nearest rows names the class of {accuracy:.3f} of them, and "
         f"{null.mean():.3f} with permuted labels"
     )
     if sample.agreement >= CHANCE:
@@ -48,7 +48,7 @@ def check_labels(sample: Sample, *, collapsed: bool, seed: int) -> Finding:
         text = f"Neighbours say nothing of the class ({said}), as with {why} whatever the labels."
         return Finding("labels", "note", evidence, text)
     orders = {f"shifted by {s:+d}": np.roll(labels, s) for s in (-2, -1, 1, 2)} | {"reversed": labels[::-1]}
-    found = {order: label_agreement(other, rows, neighbors) for order, other in orders.items()}
+    found = {order: label_agreement(other, rows, neighbours) for order, other in orders.items()}
     best = max(found, key=lambda order: found[order])
     evidence |= {"other_orders": found}
     if found[best] > WEAK:
@@ -78,7 +78,7 @@ def check_structure(sample: Sample, labels: I64, clusters: I64, *, healthy: bool
     known = labels >= 0
     matching = match_clusters(labels[known], clusters[known])
     accuracy = matching.n_correct / matching.n
-    knn = vote(labels[sample.rows], labels[sample.neighbors])
+    knn = vote(labels[sample.rows], labels[sample.neighbours])
     kind = "weak" if agreement < WEAK else "strong" if agreement >= STRONG else "moderate"
     evidence = {
         "kind": kind,
@@ -89,7 +89,7 @@ def check_structure(sample: Sample, labels: I64, clusters: I64, *, healthy: bool
     }
     text = (
         f"What the features hold of the classes is {kind}: the agreement between neighbours, corrected for "
-        f"chance, is {agreement:.2f}. The {sample.neighbors.shape[1]} nearest rows name the class of "
+        f"chance, is {agreement:.2f}. The {sample.neighbours.shape[1]} nearest rows name the class of "
         f"{knn:.3f} of the rows, and the clusters of {accuracy:.3f}."
     )
     if healthy and kind == "weak":

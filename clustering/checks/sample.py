@@ -30,7 +30,7 @@ class Sample:
     x: F64  # (m, d)
     rows: I64  # (m,), places in the whole
     labels: I64  # (n,) of the whole, -1 without a label
-    neighbors: I64  # (m, 20), places in the whole
+    neighbours: I64  # (m, 20), places in the whole
     near: float  # distances to them in leading components over those in shuffled ones
     values: F64  # (r,) variances of the components
     scores: F64  # (m, r)
@@ -55,31 +55,31 @@ def take_sample(points: NDArray[Any], labels: I64, rng: np.random.Generator) -> 
     r = max(1, int((values > 1e-12 * max(values[0], np.finfo(float).tiny)).sum())) if values[0] > 0 else 1
     values, axes = np.maximum(values[:r], 0), axes[:, :r]
     scores = (x - mean) @ axes
-    neighbors, _ = _neighbors(scores)
+    neighbours, _ = _neighbours(scores)
     # Among all components, noise would hide what the leading ones show.
     leading = scores[:, :N_LEADING]
     shuffled = np.stack([rng.permutation(column) for column in leading.T], axis=1)
-    apart = float(_neighbors(shuffled)[1].mean())
-    near = float(_neighbors(leading)[1].mean()) / apart if apart > 0 else 1.0
+    apart = float(_neighbours(shuffled)[1].mean())
+    near = float(_neighbours(leading)[1].mean()) / apart if apart > 0 else 1.0
     agreement = whitened = None
     if (labels[rows] >= 0).all() and len(np.unique(labels[rows])) > 1:
-        agreement = label_agreement(labels, rows, rows[neighbors])
+        agreement = label_agreement(labels, rows, rows[neighbours])
         if values[0] > 0:
             kept = min(r, N_WHITENED)
             white = scores[:, :kept] / np.sqrt(values[:kept])
-            whitened = label_agreement(labels, rows, rows[_neighbors(white)[0]])
-    return Sample(x, rows, labels, rows[neighbors], near, values, scores, agreement, whitened)
+            whitened = label_agreement(labels, rows, rows[_neighbours(white)[0]])
+    return Sample(x, rows, labels, rows[neighbours], near, values, scores, agreement, whitened)
 
 
-def _neighbors(x: F64) -> tuple[I64, F64]:
+def _neighbours(x: F64) -> tuple[I64, F64]:
     points = Points(np.ascontiguousarray(x), Frame.of(x))
     distances, index = nearest(points, points, min(N_NEIGHBORS, len(x) - 1))
     return index, distances
 
 
-def label_agreement(labels: I64, rows: I64, neighbors: I64) -> float:
+def label_agreement(labels: I64, rows: I64, neighbours: I64) -> float:
     """How much more often neighbours share a label than rows at random: 0 for chance, 1 for always."""
-    own, theirs = labels[rows][:, np.newaxis], labels[neighbors]
+    own, theirs = labels[rows][:, np.newaxis], labels[neighbours]
     known = (own >= 0) & (theirs >= 0)
     shares = np.bincount(labels[labels >= 0]) / max(1, int((labels >= 0).sum()))
     expected = float(np.square(shares).sum())

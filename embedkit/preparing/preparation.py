@@ -217,7 +217,7 @@ def prepare(
     device
         For PCA: ``cpu``, ``cuda`` or ``auto``, see `PCA`.
     n_clusters
-        How many clusters will be looked for, from which neighbor whitening takes its directions.
+        How many clusters will be looked for, from which neighbour whitening takes its directions.
 
     Raises
     ------

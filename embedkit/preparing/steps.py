@@ -188,11 +188,11 @@ class ViewWhiten:
 
 @dataclass(frozen=True)
 class NeighborWhiten:
-    """Keep the directions in which images differ more than an image and its nearest neighbors do.
+    """Keep the directions in which images differ more than an image and its nearest neighbours do.
 
     As `ViewWhiten`, with the nearest rows by cosine in place of the views: near rows are mostly of one
     class, so what differs between them is what the classes don't differ by. It wants a space whose
-    neighbors mean something, so it stands after view whitening, whose coordinates it compares. The same
+    neighbours mean something, so it stands after view whitening, whose coordinates it compares. The same
     pairs train the heads of TEMI [1]_; here they give a covariance, and nothing is trained.
 
     Parameters
@@ -220,7 +220,7 @@ class NeighborWhiten:
         if self.directions is not None and self.directions < 1:
             raise UsageError(f"--prep neighbor-whiten: {self.directions} directions. Give at least 1.")
         if self.neighbors < 1:
-            raise UsageError(f"--prep neighbor-whiten: {self.neighbors} neighbors. Give at least 1.")
+            raise UsageError(f"--prep neighbor-whiten: {self.neighbors} neighbours. Give at least 1.")
         for name, value in (("shrinkage", self.shrinkage), ("power", self.power)):
             if not 0 <= value <= 1:
                 raise UsageError(f"--prep neighbor-whiten: {name} {value:g} is not between 0 and 1.")
@@ -372,7 +372,7 @@ class FittedStep:
             )
         if s["step"] == "neighbor-whiten":
             return (
-                f"Neighbor whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
+                f"Neighbour whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
                 f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as an image and its "
                 f"{s['neighbors']} nearest; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
             )

@@ -1,4 +1,4 @@
-"""Whitening by nuisance: what differs between the views of one image, or between near neighbors."""
+"""Whitening by nuisance: what differs between the views of one image, or between near neighbours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedkit.preparing.matrix import CONSTANT
 from embedkit.preparing.pca import RANK_TOLERANCE, Moments
 from embedkit.preparing.steps import FittedStep, NeighborWhiten, ViewWhiten
 
-# Rows whose neighbors are looked at: the pairs of 20,000 say all about a covariance of tens of dimensions.
+# Rows whose neighbours are looked at: the pairs of 20,000 say all about a covariance of tens of dimensions.
 MAX_NEIGHBOR_ROWS = 20_000
 
 Blocks = Callable[[], Iterator[NDArray[np.float32]]]
@@ -100,21 +100,21 @@ def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | 
         moments.add(block)
     if moments is None or moments.n <= step.neighbors:
         n = 0 if moments is None else moments.n
-        raise DataError(f"{n} rows; {step.neighbors} neighbors of each need at least {step.neighbors + 1}.")
+        raise DataError(f"{n} rows; {step.neighbors} neighbours of each need at least {step.neighbors + 1}.")
     mean, total = moments.mean_and_covariance()
     d = len(mean)
     if np.trace(total) <= 1e-28 * float(mean @ mean):
         raise DataError(CONSTANT.format(n=moments.n))
     if directions > min(d, moments.n - 1):
         raise DataError(
-            f"neighbor whitening to {directions} directions of {d}. Ask for at most "
+            f"neighbour whitening to {directions} directions of {d}. Ask for at most "
             f"{min(d, moments.n - 1)}, or keep more before it."
         )
     rows = _spread_rows(blocks, moments.n) - mean.astype(np.float32)
     within = _neighbor_covariance(rows, step.neighbors)
     if float(np.trace(within)) <= 0:
         raise DataError(
-            f"the {step.neighbors} nearest neighbors of every row equal it: these are copies of few images. "
+            f"the {step.neighbors} nearest neighbours of every row equal it: these are copies of few images. "
             "Leave duplicates out, or take view-whiten alone."
         )
     values, vectors = _directions(total, within, step.shrinkage)

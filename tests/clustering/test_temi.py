@@ -60,15 +60,15 @@ def test_no_gradient_reaches_the_teachers():
 
 def test_the_loss_over_all_pairs_is_that_of_single_pairs():
     (p, log_p), k = distributions(1, 9, 3, 0), 3
-    neighbors = np.random.default_rng(1).integers(9, size=(9, 4))
+    neighbours = np.random.default_rng(1).integers(9, size=(9, 4))
     weight = np.random.default_rng(2).random((9, 4))
     prior = torch.log(torch.from_numpy(p[0].mean(0)))[None, :, None]
     expected = 0.0
     for i in range(9):
-        for j, other in enumerate(neighbors[i]):
+        for j, other in enumerate(neighbours[i]):
             joint = sum((p[0, i, c] * p[0, other, c]) ** 0.6 / prior[0, c, 0].exp().item() for c in range(k))
-            expected -= weight[i, j] * np.log(joint) / neighbors.size
-    loss = head_loss(torch.from_numpy(p[0]), torch.from_numpy(neighbors), torch.from_numpy(weight), beta=0.6)
+            expected -= weight[i, j] * np.log(joint) / neighbours.size
+    loss = head_loss(torch.from_numpy(p[0]), torch.from_numpy(neighbours), torch.from_numpy(weight), beta=0.6)
     assert loss == pytest.approx(expected, rel=1e-12)
     assert log_p.shape == (1, k, 9)
 

@@ -237,7 +237,7 @@ def test_neighbor_whitening_takes_its_directions_from_the_number_of_clusters():
         prepare(x, "neighbor-whiten")
     with pytest.raises(DataError, match="8 directions of 4. Ask for at most 4"):
         prepare(x[:, :4], "neighbor-whiten:8")
-    with pytest.raises(DataError, match="20 neighbors of each need at least 21"):
+    with pytest.raises(DataError, match="20 neighbours of each need at least 21"):
         prepare(x[:10], "neighbor-whiten:2")
     with pytest.raises(DataError, match="are copies of few images"):
         prepare(np.repeat(x[:3], 30, axis=0), "neighbor-whiten:2")
