@@ -152,42 +152,15 @@ def choose_k(
     DataError
         NaN, or fewer (distinct) rows than clusters.
     """
-    grid = sorted({int(k) for k in ks})
-    if not grid or grid[0] < 2:
-        raise UsageError(f"numbers of clusters {grid}: give some, each at least 2.")
-    points = np.asarray(x)
-    if points.ndim != 2 or grid[-1] >= len(points):
-        raise DataError(
-            f"features of shape {points.shape} can't make {grid[-1]} clusters: fewer, or more rows."
-        )
-    check_finite(points)
-    if labels is not None and np.shape(labels) != (len(points),):
-        raise DataError(f"labels of shape {np.shape(labels)} don't fit {len(points)} rows.")
+    points, grid = np.asarray(x), sorted({int(k) for k in ks})
+    _check(points, grid, labels)
     rng = np.random.default_rng(seed)
     rows = np.arange(len(points))
     if len(rows) > N_ROWS:
         rows = np.sort(rng.choice(rows, N_ROWS, replace=False))
     z = np.ascontiguousarray(points[rows], dtype=np.float32)
     reduced = PCA(min(N_REDUCED, *z.shape)).fit_transform(z).astype(np.float64)
-    single = _bic(reduced, 1, None, seed)
-
-    clusters = np.empty((len(grid), len(rows)), dtype=np.int64)
-    curves: dict[str, list[float]] = {"silhouette": [], "bic_gain": [], "stability": []}
-    for i, k in enumerate(grid):
-        clusters[i] = _kmeans(z, k, seed)
-        curves["silhouette"].append(float(silhouette_score(reduced, clusters[i])))
-        curves["bic_gain"].append((single - _bic(reduced, k, clusters[i], seed)) / (2 * len(rows)))
-        stability = cluster_stability(
-            z,
-            lambda sample, number, k=k: _kmeans(sample, k, number),  # type: ignore[misc]
-            clusters=clusters[i],
-            n_resamples=n_resamples,
-            seed=seed,
-        )
-        curves["stability"].append(stability.ari)
-        if on_step is not None:
-            on_step()
-    evidence = {name: np.array(curve) for name, curve in curves.items()}
+    clusters, evidence = _evidence(z, reduced, grid, n_resamples=n_resamples, on_step=on_step, seed=seed)
     mean_rank = np.mean([rankdata(-np.round(curve, 12)) for curve in evidence.values()], axis=0)
     best = int(np.argmin(np.round(mean_rank, 9)))
     rule = (
@@ -213,6 +186,48 @@ def choose_k(
         n_reduced=reduced.shape[1],
         tracking=tracking,
     )
+
+
+def _check(points: NDArray[Any], grid: Sequence[int], labels: I64 | None) -> None:
+    if not grid or grid[0] < 2:
+        raise UsageError(f"numbers of clusters {grid}: give some, each at least 2.")
+    if points.ndim != 2 or grid[-1] >= len(points):
+        raise DataError(
+            f"features of shape {points.shape} can't make {grid[-1]} clusters: fewer, or more rows."
+        )
+    check_finite(points)
+    if labels is not None and np.shape(labels) != (len(points),):
+        raise DataError(f"labels of shape {np.shape(labels)} don't fit {len(points)} rows.")
+
+
+def _evidence(
+    z: NDArray[np.float32],
+    reduced: F64,
+    grid: Sequence[int],
+    *,
+    n_resamples: int,
+    on_step: Callable[[], Any] | None,
+    seed: int,
+) -> tuple[I64, dict[str, F64]]:
+    """Return the clusters (m, rows) at each k, and the curves (m,) of each kind of evidence."""
+    single = _bic(reduced, 1, None, seed)
+    clusters = np.empty((len(grid), len(z)), dtype=np.int64)
+    curves: dict[str, list[float]] = {"silhouette": [], "bic_gain": [], "stability": []}
+    for i, k in enumerate(grid):
+        clusters[i] = _kmeans(z, k, seed)
+        curves["silhouette"].append(float(silhouette_score(reduced, clusters[i])))
+        curves["bic_gain"].append((single - _bic(reduced, k, clusters[i], seed)) / (2 * len(z)))
+        stability = cluster_stability(
+            z,
+            lambda sample, number, k=k: _kmeans(sample, k, number),  # type: ignore[misc]
+            clusters=clusters[i],
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+        curves["stability"].append(stability.ari)
+        if on_step is not None:
+            on_step()
+    return clusters, {name: np.array(curve) for name, curve in curves.items()}
 
 
 def find_cliffs(name: str, ks: Sequence[int], curve: F64) -> tuple[Cliff, ...]:

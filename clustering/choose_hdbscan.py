@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from clustering.density.exact_hdbscan import exact_hdbscan
 from clustering.matching import I64
@@ -123,40 +123,9 @@ def choose_density(
         NaN, fewer than ten rows, or all rows equal.
     """
     points = np.asarray(x)
-    if points.ndim != 2 or len(points) < 10:
-        raise DataError(
-            f"features of shape {points.shape}; a choice of density needs at least 10 rows of (n, d)."
-        )
-    check_finite(points)
-    n = len(points)
-    if (points == points[0]).all():
-        raise DataError(f"all {n} rows are equal: there is no density to choose.")
-    if target_noise is not None and not 0 <= target_noise < 1:
-        raise UsageError(f"--target-noise {target_noise}: give a share from 0 to less than 1, as in 0.2.")
-    sizes, neighbours = grid or (default_sizes(n), MIN_SAMPLES)
-    sizes = sorted({min(int(size), n) for size in sizes})
-    neighbours = sorted({min(int(k), n - 1) for k in neighbours})
-    if not sizes or not neighbours or sizes[0] < 2 or neighbours[0] < 1:
-        raise UsageError(
-            f"grid {sizes} x {neighbours}: give minimum cluster sizes of at least 2 and at least 1 neighbour."
-        )
-    shape = (len(sizes), len(neighbours))
-    validity, noise = np.full(shape, np.nan), np.ones(shape)
-    counts = np.zeros(shape, dtype=np.int64)
-    clusters = np.empty((*shape, n), dtype=np.int64)
-    for j, k in enumerate(neighbours):
-        tree = None
-        for i, size in enumerate(sizes):
-            model = exact_hdbscan(points, min_cluster_size=size, min_samples=k, device=device, tree=tree)
-            tree = model.spanning_tree_
-            clusters[i, j] = model.labels_
-            noise[i, j] = float((model.labels_ < 0).mean())
-            counts[i, j] = int(model.labels_.max()) + 1
-            if counts[i, j] >= 2:
-                validity[i, j] = _validity(model)
-        if on_step is not None:
-            on_step()
-
+    _check(points, target_noise)
+    sizes, neighbours = _grid(len(points), grid)
+    validity, noise, counts, clusters = _try_all(points, sizes, neighbours, device=device, on_step=on_step)
     several = counts >= 2
     candidates = np.flatnonzero((several if several.any() else np.ones_like(several)).ravel())
     value = _value(validity)
@@ -185,6 +154,58 @@ def choose_density(
         target_noise=target_noise,
         rule=rule,
     )
+
+
+def _check(points: NDArray[Any], target_noise: float | None) -> None:
+    if points.ndim != 2 or len(points) < 10:
+        raise DataError(
+            f"features of shape {points.shape}; a choice of density needs at least 10 rows of (n, d)."
+        )
+    check_finite(points)
+    if (points == points[0]).all():
+        raise DataError(f"all {len(points)} rows are equal: there is no density to choose.")
+    if target_noise is not None and not 0 <= target_noise < 1:
+        raise UsageError(f"--target-noise {target_noise}: give a share from 0 to less than 1, as in 0.2.")
+
+
+def _grid(n: int, grid: tuple[Sequence[int], Sequence[int]] | None) -> tuple[list[int], list[int]]:
+    """Return the minimum cluster sizes and the numbers of neighbours to try, rising."""
+    given_sizes, given_neighbours = grid or (default_sizes(n), MIN_SAMPLES)
+    sizes = sorted({min(int(size), n) for size in given_sizes})
+    neighbours = sorted({min(int(k), n - 1) for k in given_neighbours})
+    if not sizes or not neighbours or sizes[0] < 2 or neighbours[0] < 1:
+        raise UsageError(
+            f"grid {sizes} x {neighbours}: give minimum cluster sizes of at least 2 and at least 1 neighbour."
+        )
+    return sizes, neighbours
+
+
+def _try_all(
+    points: NDArray[Any],
+    sizes: Sequence[int],
+    neighbours: Sequence[int],
+    *,
+    device: str,
+    on_step: Callable[[], Any] | None,
+) -> tuple[F64, F64, I64, I64]:
+    """Return validity, share of noise, number of clusters (sizes, neighbours) and the clusters (.., n)."""
+    shape = (len(sizes), len(neighbours))
+    validity, noise = np.full(shape, np.nan), np.ones(shape)
+    counts = np.zeros(shape, dtype=np.int64)
+    clusters = np.empty((*shape, len(points)), dtype=np.int64)
+    for j, k in enumerate(neighbours):
+        tree = None
+        for i, size in enumerate(sizes):
+            model = exact_hdbscan(points, min_cluster_size=size, min_samples=k, device=device, tree=tree)
+            tree = model.spanning_tree_
+            clusters[i, j] = model.labels_
+            noise[i, j] = float((model.labels_ < 0).mean())
+            counts[i, j] = int(model.labels_.max()) + 1
+            if counts[i, j] >= 2:
+                validity[i, j] = _validity(model)
+        if on_step is not None:
+            on_step()
+    return validity, noise, counts, clusters
 
 
 def default_sizes(n: int) -> list[int]:
