@@ -15,16 +15,20 @@ from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
 from clustering.output import write_assignments
 from clustering.run import ClusterRun, readable_rows
-from clustering.scores import NO_SOFT, internal_scores, labelled_scores
+from clustering.scores import (
+    N_BOOTSTRAP,
+    N_PERMUTATIONS,
+    NO_SOFT,
+    internal_scores,
+    labelled_scores,
+    resampled,
+)
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.identity import check_alike
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.scoring.class_scores import roc_auc
-from embedkit.scoring.metrics import estimate
 
-N_BOOTSTRAP = 1000
-N_PERMUTATIONS = 200
 # Agreement of the partitions, which no matching enters.
 UNMATCHED = ("nmi", "ari", "ami", "coverage")
 
@@ -173,8 +177,7 @@ def mapped_scores(
 
     metrics = {}
     for key, score in (("accuracy", accuracy), ("balanced_accuracy", balanced)):
-        low, high = np.quantile(score(draws), [0.025, 0.975])
-        metrics[key] = estimate(key, score(table[np.newaxis])[0], low, high, "classes as fitted")
+        metrics[key] = resampled(key, score(table[np.newaxis])[0], score(draws), "classes as fitted")
     free = labelled_scores(truth, assigned.labels, n_classes=c, seed=seed).metrics
     metrics |= {name: free[name] for name in UNMATCHED if name in free}
     inside = assigned.labels >= 0
@@ -188,14 +191,8 @@ def mapped_scores(
                 soft[:, place[name]] = assigned.soft[:, cluster]
         metrics["roc_auc"] = roc_auc(truth, soft)
     permuted = np.array([(rng.permutation(truth) == predicted).mean() for _ in range(N_PERMUTATIONS)])
-    low, high = np.quantile(permuted, [0.025, 0.975])
-    metrics["null_accuracy"] = estimate(
-        "null_accuracy",
-        permuted.mean(),
-        low,
-        high,
-        f"the same classes on {N_PERMUTATIONS} permutations of the labels",
-    )
+    note = f"the same classes on {N_PERMUTATIONS} permutations of the labels"
+    metrics["null_accuracy"] = resampled("null_accuracy", permuted.mean(), permuted, note)
     metrics["majority_accuracy"] = free["majority_accuracy"]
     some = table[:, c].any()
     outcomes = {

@@ -269,9 +269,9 @@ def _choose_k(x: NDArray[np.float32], labels: NDArray[np.int64] | None, seed: in
 
 def _over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
     """Mean and standard deviation over seeds of the scores that a clustering is judged by."""
-    from clustering.scores import spread_over_seeds
+    from embedkit.scoring.spread import spread_over
 
-    spread = spread_over_seeds(runs)
+    spread = spread_over(runs)
     found: dict[str, Metric] = {}
     for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "silhouette"):
         if name in spread:

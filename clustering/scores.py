@@ -7,14 +7,12 @@ labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import random_table
-from scipy.stats import t as student
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
 
@@ -161,71 +159,9 @@ def null_accuracies(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUT
     tables = tables.astype(np.int64)
     note = f"the same clusters on {n_permutations} permutations of the labels, each matched anew"
 
-    def metric(name: str, right: F64) -> Metric:
-        low, high = np.quantile(right / table.sum(), [0.025, 0.975])
-        return estimate(name, (right / table.sum()).mean(), low, high, note)
-
-    return {
-        "null_accuracy": metric("null_accuracy", _matched(tables)[0]),
-        "null_many_to_one_accuracy": metric("null_many_to_one_accuracy", _commonest(tables)),
-    }
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """How one score differs between seeds.
-
-    Parameters
-    ----------
-    name
-        Of the score.
-    mean, std, lowest, highest
-        Of the seeds' values; `std` with n - 1 degrees of freedom, NaN for one seed.
-    n
-        Seeds whose score is defined.
-    """
-
-    name: str
-    mean: float
-    std: float
-    lowest: float
-    highest: float
-    n: int
-
-    @property
-    def metric(self) -> Metric:
-        """The mean with Student's 95 % interval of the mean, which is over seeds, not over images."""
-        note = f"mean of {self.n} seeds, standard deviation {self.std:.4f}"
-        if self.n < 2:
-            return Metric(self.mean, note="one seed")
-        half = float(student.ppf(0.975, self.n - 1)) * self.std / np.sqrt(self.n)
-        return estimate(self.name, self.mean, self.mean - half, self.mean + half, note)
-
-
-def spread_over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, SeedSpread]:
-    """Return mean and spread of every score that all runs have; those defined in none are left out.
-
-    Parameters
-    ----------
-    runs
-        The metrics of one method on the same rows, one mapping a seed.
-
-    Raises
-    ------
-    DataError
-        No runs.
-    """
-    if not runs:
-        raise DataError("no runs to take the spread of.")
-    spread: dict[str, SeedSpread] = {}
-    for name in runs[0]:
-        found = [run[name].value for run in runs if name in run]
-        values = np.array([value for value in found if value is not None])
-        if len(found) == len(runs) and len(values):
-            std = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-            low, high = float(values.min()), float(values.max())
-            spread[name] = SeedSpread(name, float(values.mean()), std, low, high, len(values))
-    return spread
+    right = {"null_accuracy": _matched(tables)[0], "null_many_to_one_accuracy": _commonest(tables)}
+    shares = {name: rows / table.sum() for name, rows in right.items()}
+    return {name: resampled(name, share.mean(), share, note) for name, share in shares.items()}
 
 
 def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) -> dict[str, Metric]:
@@ -342,6 +278,12 @@ def _ratio(numerator: F64, denominator: F64) -> F64:
     """Quotient that is 1 where both partitions are trivial and equal, as scikit-learn has it."""
     tiny = np.abs(denominator) < 1e-12
     return np.where(tiny, 1.0, numerator / np.where(tiny, 1, denominator))
+
+
+def resampled(name: str, value: float, draws: F64, note: str | None = None) -> Metric:
+    """Return a metric whose interval is from 2.5 to 97.5 % of its draws (b,)."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return estimate(name, value, low, high, note)
 
 
 def _with_interval(name: str, value: float, draws: F64) -> Metric:

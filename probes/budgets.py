@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
+from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
-from embedkit.scoring.metrics import estimate
 from embedkit.scoring.splits import Split
+from embedkit.scoring.spread import over_draws
 from probes.division import Dealt, Labelled, deal_rows, settle_rows
 from probes.few_labels import Budget, fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
@@ -252,25 +252,6 @@ def _record(one: Drawn) -> dict[str, Any]:
     scores = {candidate_name(name): score for name, score in one.model.validation_scores_.items()}
     metrics = {name: metric.value for name, metric in one.scored.metrics.items()}
     return {"n_labels": len(one.rows), **one.model.chosen_, "scores": scores, "metrics": metrics}
-
-
-def over_draws(draws: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
-    """Return the mean of each metric over draws, with the 95 % interval of the mean by Student's t."""
-    from scipy.stats import t
-
-    found = {}
-    for name in draws[0]:
-        values = np.array([m.value for draw in draws if (m := draw[name]).value is not None], np.float64)
-        if not len(values):
-            found[name] = draws[0][name]
-            continue
-        mean, n = float(values.mean()), len(values)
-        if n == 1:
-            found[name] = Metric(mean, note="one draw")
-            continue
-        half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-        found[name] = estimate(name, mean, mean - half, mean + half, f"mean of {n} draws")
-    return found
 
 
 def _write(

@@ -10,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
-from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile
-from embedkit.scoring.split_file import read_splits
-from embedkit.scoring.splits import FRACTIONS, Split, file_split, folds, group_split, stratified_split
+from embedkit.scoring.asked_split import draw_splits
+from embedkit.scoring.splits import Split
 from probes.options import ProbeOptions
 
 if TYPE_CHECKING:
     from probes.leaks.leaks import Leaks
-
-# Targets have no classes to keep in proportion: two interleaved halves stand for them.
-HALVES = ("even rows", "odd rows")
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,21 @@ def deal_rows(file: FeatureFile, options: ProbeOptions) -> Dealt:
     """
     notes: list[str] = []
     labelled = read_labels(file, options, notes)
-    return Dealt(labelled, draw_splits(file.rows, labelled.labels, options, notes), tuple(notes))
+    return Dealt(labelled, asked_splits(file, labelled.labels, options, notes), tuple(notes))
+
+
+def asked_splits(
+    file: FeatureFile, labels: NDArray[np.int64], options: ProbeOptions, notes: list[str]
+) -> tuple[Split, ...]:
+    """Divide the rows with a label (at least 0) as the options ask; `notes` takes what was decided."""
+    return draw_splits(
+        file.rows,
+        labels,
+        options.split,
+        fractions=options.fractions,
+        seed=options.seed,
+        notes=notes,
+    )
 
 
 def settle_rows(file: FeatureFile, dealt: Dealt, options: ProbeOptions) -> Dealt:
@@ -187,54 +197,3 @@ def usable_targets(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int6
     halves = np.full(file.n, -1, dtype=np.int64)
     halves[use] = np.arange(len(use)) % 2
     return halves, left_out
-
-
-def draw_splits(
-    rows: Rows, labels: NDArray[np.int64], options: ProbeOptions, notes: list[str]
-) -> tuple[Split, ...]:
-    """Divide the rows with a label (at least 0) as asked; `notes` takes what was decided."""
-    how = options.split
-    if how.endswith(".json"):
-        return _saved_splits(how, rows, labels, notes)
-    if how == "auto":
-        if rows.split is not None and (rows.split != "").any():
-            how = "file"
-        else:
-            how = "group" if rows.group is not None else "stratified"
-        notes.append(f"Split: {_SAID[how]}.")
-    fractions = options.fractions or FRACTIONS
-    drawn: dict[str, Any] = {"seed": options.seed, "class_names": rows.class_names or HALVES}
-    held: dict[str, Any] = {"groups": rows.group, "validation": fractions[1] / (fractions[0] + fractions[1])}
-    if how == "file":
-        if rows.split is None:
-            raise DataError("no split column stored. Use --split stratified, or extract again with one.")
-        return (file_split(rows.split, labels, **held, **drawn),)
-    if how.startswith("kfold:"):
-        if rows.group is not None:
-            notes.append("The file's groups are kept together: each is in one fold.")
-        return folds(labels, int(how.removeprefix("kfold:")), **held, **drawn)
-    if how == "group":
-        if rows.group is None:
-            raise DataError("no group column stored. Use --split stratified, or extract again with one.")
-        return (group_split(rows.group, labels, fractions=fractions, **drawn),)
-    if rows.group is not None:
-        notes.append("The file's groups are ignored; --split group keeps each on one side.")
-    return (stratified_split(labels, fractions=fractions, **drawn),)
-
-
-_SAID = {
-    "file": "the file's own",
-    "group": "drawn by group, since the file has groups",
-    "stratified": "drawn at random from --seed, every class in proportion",
-}
-
-
-def _saved_splits(path: str, rows: Rows, labels: NDArray[np.int64], notes: list[str]) -> tuple[Split, ...]:
-    saved = read_splits(path, rows.ids)
-    kept = tuple(
-        Split(s.name, *(part[labels[part] >= 0] for part in (s.train, s.validation, s.test))) for s in saved
-    )
-    n_lost = sum(sum(s.counts.values()) - sum(t.counts.values()) for s, t in zip(saved, kept, strict=True))
-    if n_lost:
-        notes.append(f"{path}: {n_lost:,} of its entries are rows without features or label here.")
-    return kept

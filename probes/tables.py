@@ -17,6 +17,7 @@ from embedkit.files.results import Metric, Result
 from embedkit.files.rows import Rows
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
+from embedkit.scoring.spread import spread_over
 from embedkit.scoring.target_scores import RegressionScores
 from probes.report import Predictions, ProbeReport
 
@@ -156,12 +157,8 @@ def print_budgets(results: Sequence[Result]) -> None:
 
 def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
-    found = {}
-    for name in results[0].metrics:
-        values = [m.value for r in results if (m := r.metrics.get(name)) and m.value is not None]
-        if len(values) == len(results):
-            found[name] = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
-    return found
+    found = spread_over([result.metrics for result in results])
+    return {name: {"mean": of.mean, "std": of.std} for name, of in found.items() if of.n == len(results)}
 
 
 def print_seeds(results: Sequence[Result]) -> None:

@@ -108,7 +108,7 @@ def errors_by_chance(
 def fit_temperature(probabilities: NDArray[np.float64], y: NDArray[Any]) -> float:
     """Return the temperature that minimises the log loss of (n, c) probabilities of classes y (n,).
 
-    Dividing logits by it makes a probe more (below 1) or less (above 1) confident and changes no prediction.
+    Dividing logits by it makes a model more (below 1) or less (above 1) confident and changes no prediction.
     It is looked for between 0.01 and 100. Rows that are all right have no best one, and get one far below 1.
 
     Raises

@@ -76,7 +76,7 @@ def score_predictions(
     class_names: Sequence[str],
     fold: NDArray[np.int64] | None = None,
 ) -> Scores:
-    """Score the probabilities that one probe, or one probe a fold, gave to test rows.
+    """Score the probabilities that one model, or one model a fold, gave to test rows.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def score_predictions(
     Returns
     -------
     Scores
-        Intervals are about the test rows, given the fitted probes: Wilson's for accuracy, precision and
+        Intervals are about the test rows, given the fitted models: Wilson's for accuracy, precision and
         recall; for balanced accuracy the classes' Wilson intervals combined (MOVER); for ROC AUC the
         structural components of DeLong, on the logit scale.
 

@@ -25,7 +25,7 @@ class Split:
     name
         How it was made, such as ``stratified 70/15/15``.
     train : (n_train,) int64
-        Rows that a probe, and the standardisation before it, is fitted on.
+        Rows that a model, and all that comes before it, is fitted on.
     validation : (n_validation,) int64
         Rows that choose between settings.
     test : (n_test,) int64
@@ -280,7 +280,7 @@ def _check_fractions(fractions: Sequence[float]) -> None:
 
 def _single_class(label: Any, class_names: Sequence[str]) -> str:
     return (
-        f"every labelled row is of one class, {_name(label, class_names)}; a probe tells classes apart. "
+        f"every labelled row is of one class, {_name(label, class_names)}; there is nothing to tell apart. "
         "Give at least two classes."
     )
 

@@ -51,7 +51,7 @@ def score_targets(
 ) -> RegressionScores:
     """Score (n, t) predictions of (n, t) targets against each row's (n, t) training means.
 
-    Intervals are about the test rows, given the fitted probe: the mean over rows of a row's mean squared
+    Intervals are about the test rows, given the fitted model: the mean over rows of a row's mean squared
     error is taken to be normal, and its limits' roots are the interval's.
     """
     if y.shape != predicted.shape or y.shape != mean.shape or not len(y):

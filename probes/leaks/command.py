@@ -91,7 +91,7 @@ def describe(leaks: Leaks, splits: Sequence[Split], n: int) -> dict[str, Any]:
 
 
 def _splits(file: FeatureFile, options: ProbeOptions) -> tuple[Split, ...]:
-    from probes.division import draw_splits, usable_labels
+    from probes.division import asked_splits, usable_labels
 
     labels = file.rows.labels
     if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
@@ -99,7 +99,7 @@ def _splits(file: FeatureFile, options: ProbeOptions) -> tuple[Split, ...]:
         return ()
     notes: list[str] = []
     usable, _ = usable_labels(file, notes)
-    splits = draw_splits(file.rows, usable, options, notes)
+    splits = asked_splits(file, usable, options, notes)
     for line in notes:
         note(line)
     return splits

@@ -10,10 +10,8 @@ from clustering.scores import (
     internal_scores,
     labelled_scores,
     null_accuracy,
-    spread_over_seeds,
 )
 from embedkit.errors import DataError
-from embedkit.files.results import Metric
 from embedkit.scoring.class_scores import roc_auc, score_predictions
 from embedkit.scoring.metrics import measure
 
@@ -146,22 +144,6 @@ def test_what_over_clustering_gets_for_nothing_is_in_its_null():
     assert divided["accuracy"].value < 0.7
     assert divided["homogeneity"].value == pytest.approx(1)
     assert divided["completeness"].value < 0.8
-
-
-def test_spread_over_seeds():
-    runs = [{"accuracy": Metric(v), "roc_auc": Metric(None, note="none")} for v in (0.5, 0.6, 0.7)]
-    spread = spread_over_seeds(runs)
-    assert list(spread) == ["accuracy"]
-    found = spread["accuracy"]
-    assert (found.mean, found.std) == pytest.approx((0.6, 0.1))
-    assert (found.lowest, found.highest, found.n) == (0.5, 0.7, 3)
-    # Student's t of 2 degrees of freedom: 4.3027.
-    assert found.metric.high - found.metric.value == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    assert "3 seeds, standard deviation 0.1000" in found.metric.note
-    one = spread_over_seeds(runs[:1])["accuracy"].metric
-    assert (one.low, one.note) == (None, "one seed")
-    with pytest.raises(DataError, match="no runs"):
-        spread_over_seeds([])
 
 
 def test_unrelated_clusters_are_not_above_their_null():

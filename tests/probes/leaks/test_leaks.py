@@ -194,9 +194,9 @@ def test_the_rows_of_a_seed_are_dealt_out_once(copied, tmp_path, monkeypatch, op
     dealt = []
     draw = division.draw_splits
 
-    def count(*arguments):
-        dealt.append(arguments)
-        return draw(*arguments)
+    def count(*arguments, **options):
+        dealt.append(options)
+        return draw(*arguments, **options)
 
     monkeypatch.setattr(division, "draw_splits", count)
     command = ["probe", str(copied), "--split", "stratified", "--dedupe", "group", "-o", str(tmp_path)]
