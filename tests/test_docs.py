@@ -1,6 +1,7 @@
 """What the pages say is what the code does."""
 
 import argparse
+import doctest
 import importlib.util
 import re
 import shlex
@@ -265,6 +266,15 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     names = {}
     for code in blocks(DOCS / page, "python"):
         exec(compile(code, page, "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_python_page_print_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(blocks(DOCS / "reference" / "python.md", "pycon"))
+    examples = doctest.DocTestParser().get_doctest(code, {}, "python.md", None, 0)
+    assert len(re.findall(r"^>>> from .* import ", code, flags=re.M)) >= 20
+    assert doctest.DocTestRunner().run(examples).failed == 0
 
 
 @pytest.mark.slow
