@@ -235,7 +235,7 @@ def _thumbnails(
     provenance: Mapping[str, Any], ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
 ) -> tuple[Any, list[str]]:
     from embedkit.datasets.source_images import find_dataset
-    from reports.map.page import central_rows
+    from reports.map.sections.clusters import central_rows
     from reports.map.thumbnails import choose_rows, read_thumbnails
 
     central = [

@@ -26,5 +26,7 @@ const embedkit = (() => {
     wanted.addEventListener("change", () => { setTheme(wanted.matches); redraw(); });
     $("theme").addEventListener("click", () => { setTheme(!dark()); redraw(); });
   };
-  return { data, $, make, dark, onTheme };
+  // Name of a section of a page -> function that draws it.
+  const sections = {};
+  return { data, $, make, dark, onTheme, sections };
 })();

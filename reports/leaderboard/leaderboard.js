@@ -50,13 +50,21 @@
     const first = matchMedia("(max-width: 600px)").matches
       ? group.header.indexOf("features") + 1
       : group.number.findIndex((isNumber, j) => isNumber && group.header[j] !== "rank");
+    const kind = (j) => (group.number[j] ? "number" : group.header[j]);
+    const content = (cell, j, row) => {
+      if (group.number[j]) return [cell];
+      if (group.header[j] === "settings") return cell.split(" ").flatMap((word) => [make("span", { class: "setting", text: word }), " "]);
+      if (group.header[j] !== "features") return breakable(cell);
+      // In a narrow window this stands in place of the columns of the same words.
+      const method = ["method", "settings"].map((name) => row.cells[group.header.indexOf(name)] ?? "").join(" ").trim();
+      return [...breakable(cell), make("span", { class: "narrow", text: method })];
+    };
     const beside = (cells, drawn) => (drawn ? [...cells.slice(0, first), drawn, ...cells.slice(first)] : cells);
     const body = make("tbody");
     const none = make("tr", { class: "none" }, make("td", { colspan: group.header.length + 1, text: "No row matches." }));
     const rows = group.rows.map((row, i) => {
       const tr = make("tr", { class: row.control ? "control" : "" },
-        ...beside(row.cells.map((cell, j) => make("td", { class: group.number[j] ? "number" : group.header[j] === "features" ? "name" : "" }, ...(group.number[j] ? [cell] : breakable(cell)))),
-          axis && plot(axis, group, row)));
+        ...beside(row.cells.map((cell, j) => make("td", { class: kind(j) }, ...content(cell, j, row))), axis && plot(axis, group, row)));
       tr.addEventListener("mouseenter", () => { for (const j of row.apart) rows[j].tr.classList.add("apart"); });
       tr.addEventListener("mouseleave", () => { for (const j of row.apart) rows[j].tr.classList.remove("apart"); });
       const words = [group.dataset, group.task, ...row.cells.filter((_, j) => !group.number[j])].join(" ").toLowerCase();
@@ -64,7 +72,7 @@
     });
 
     let by = null, rising = true, order = rows;
-    const heads = group.header.map((name, j) => make("th", { class: group.number[j] ? "number" : "", scope: "col" },
+    const heads = group.header.map((name, j) => make("th", { class: kind(j), scope: "col" },
       make("button", { type: "button", text: name, onclick: () => sort(j) })));
     const sort = (j) => {
       // Words and ranks begin with the first, other numbers with the largest; a second click turns them round.

@@ -283,79 +283,20 @@
     if (event.key === "Enter" && !$("found").hidden) choose(Number(items[current].dataset.row));
   });
 
-  // ---- what stands below the map ------------------------------------------------------------------------
-  const results = () => {
-    if (!data.results.length) return;
-    const section = $("results");
-    section.hidden = false;
-    for (const group of data.results) {
-      const body = group.rows.map((row) => make("tr", {}, ...row.map((cell, j) => make("td", { class: group.number[j] ? "number" : "wrap", text: cell }))));
-      section.append(make("h3", { class: "group-title", text: group.title }), make("div", { class: "scroll" }, make("table", {},
-        make("thead", {}, make("tr", {}, ...group.header.map((name, j) => make("th", { class: group.number[j] ? "number" : "", text: name })))), make("tbody", {}, ...body))));
-    }
-  };
-  const confusions = () => {
-    if (!data.confusions.length) return;
-    const section = $("confusions");
-    section.hidden = false;
-    const box = make("div", { class: "matrices" });
-    for (const matrix of data.confusions) {
-      const rows = matrix.counts.map((counts, i) => {
-        const total = counts.reduce((a, b) => a + b, 0) || 1;
-        return make("tr", {}, make("th", { class: "row", text: matrix.row_names[i], title: matrix.row_names[i] }), ...counts.map((count, j) => {
-          const share = count / total;
-          const cell = make("td", { class: share > 0.55 ? "strong" : "", text: whole(count), title: `${matrix.row_names[i]} as ${matrix.column_names[j]}: ${whole(count)} of ${whole(total)} (${percent(count / total)})` });
-          cell.style.background = `rgba(var(--heat), ${(0.04 + 0.9 * share).toFixed(3)})`;
-          return cell;
-        }));
-      });
-      box.append(make("div", { class: "matrix" }, make("h3", { text: matrix.title }), make("div", { class: "scroll" }, make("table", {},
-        make("thead", {}, make("tr", {}, make("th"), ...matrix.column_names.map((name) => make("th", { class: "column", title: name }, make("span", { text: name }))))),
-        make("tbody", {}, ...rows))), make("p", { class: "axis", text: "True class down, prediction across; shaded by the share of the row." })));
-    }
-    section.append(box);
-  };
-  const galleries = () => {
-    if (!data.galleries.length) return;
-    const section = $("galleries");
-    section.hidden = false;
-    const grid = make("div", { class: "clusters" });
-    const select = make("select", { "aria-label": "Clustering" }, ...data.galleries.map((gallery, i) => make("option", { value: i, text: gallery.title })));
-    const text = make("p", { class: "hint" });
-    const more = make("button", { type: "button" });
-    const show = (all) => {
-      const gallery = data.galleries[select.value];
-      const list = all ? gallery.clusters : gallery.clusters.slice(0, 24);
-      text.textContent = gallery.order;
-      more.hidden = list.length === gallery.clusters.length;
-      more.textContent = `show all ${gallery.clusters.length} clusters`;
-      grid.replaceChildren(...list.map((cluster) => make("div", { class: "cluster" },
-        make("div", { class: "cluster-head" }, make("h3", { text: cluster.name }), make("p", { text: [`${whole(cluster.size)} images`, ...cluster.classes.map(([name, share]) => `${name} ${percent(share)}`)].join(" · ") })),
-        make("div", { class: "strip" }, ...cluster.members.map(tile)))));
-    };
-    select.addEventListener("change", () => show(false));
-    more.addEventListener("click", () => show(true));
-    section.append(make("div", { class: "gallery-controls" }, data.galleries.length > 1 ? select : make("h3", { text: data.galleries[0].title }), text), grid, more);
-    show(false);
-  };
   const header = () => {
     $("title").textContent = data.title;
     $("facts").textContent = data.facts.join(" · ");
     $("map-text").textContent = data.map.text;
     for (const note of data.notes) $("notes").append(make("p", { class: "note", text: note }));
-    $("provenance").append(make("dl", {}, ...data.about.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", { text: value })])),
-      make("details", {}, make("summary", { text: "the feature file's own record" }), make("pre", { text: JSON.stringify(data.provenance, null, 2) })));
-    for (const id of ["map-section", "results", "galleries", "confusions", "provenance"]) {
-      const section = $(id);
-      if (!section.hidden) $("nav").append(make("a", { href: `#${id}`, text: { "map-section": "Map", results: "Results", galleries: "Clusters", confusions: "Confusion", provenance: "Provenance" }[id] }));
-    }
+    $("nav").append(make("a", { href: "#map-section", text: "Map" }), ...data.sections.map(({ name, link }) => make("a", { href: `#${name}`, text: link })));
   };
 
   // ---- start --------------------------------------------------------------------------------------------
   onTheme(() => { drawLegend(); draw(); });
 
   fillColors();
-  results(); confusions(); galleries(); header();
+  header();
+  for (const section of data.sections) embedkit.sections[section.name](section.data, $(section.name), { make, tile, whole, percent });
   drawPins();
   if (!gl) $("notes").append(make("p", { class: "note", text: "This browser offers no WebGL, so the map is drawn as SVG, which is slow for many points." }));
   Promise.resolve(setColor(data.color)).then(() => {

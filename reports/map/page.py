@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.pages.template import fill, script_json
-from reports.leaderboard.cells import TEXT_COLUMNS, cells
 from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Category, Column
 from reports.map.evidence import Clustering, Confusion
 from reports.map.layout import Map
+from reports.map.section import Section
+from reports.map.sections import clusters, confusions, provenance, results
 from reports.map.thumbnails import Thumbnails
 
 TEMPLATE = Path(__file__).parent / "page.html"
@@ -36,7 +37,8 @@ RAMP = (
     (0.875, "#aadc32"),
     (1.0, "#fde725"),
 )
-GALLERY_SIZE = 12
+# Below the map, in this order. Each has a module and a script in `sections`.
+SECTIONS = (results.section, clusters.section, confusions.section, provenance.section)
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,24 @@ def render(page: Page) -> str:
     """Return the page as one HTML text."""
     import plotly.offline
 
+    sections = [found for make in SECTIONS if (found := make(page)) is not None]
     parts = {
         "title": html.escape(page.title),
         "version": html.escape(page.version),
         "plotly": plotly.offline.get_plotlyjs().replace("</script", "<\\/script"),
-        "data": script_json(_data(page)),
+        "data": script_json(_data(page, sections)),
+        "sections": "\n".join(section.element for section in sections),
+        "sections.js": "\n".join(section.script for section in sections),
     }
     return fill(TEMPLATE, parts)
 
 
-def _data(page: Page) -> dict[str, Any]:
+def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
     thumbnails = page.thumbnails
     return {
         "title": page.title,
         "file_stem": page.file_stem,
         "facts": list(page.facts),
-        "about": [list(pair) for pair in page.about],
-        "provenance": page.provenance,
         "notes": list(page.notes),
         "ids": [str(name) for name in page.ids],
         "map": {"x": _pack(page.map.xy[:, 0]), "y": _pack(page.map.xy[:, 1]), "text": page.map.describe()},
@@ -135,34 +138,8 @@ def _data(page: Page) -> dict[str, Any]:
             "type": thumbnails.media_type,
             "pictures": [thumbnails.pictures.get(row) for row in range(len(page.ids))],
         },
-        "results": [
-            {
-                "title": task,
-                "header": header,
-                "number": [name not in TEXT_COLUMNS for name in header],
-                "rows": rows,
-            }
-            for (_, task), entries in page.board.groups()
-            for header, rows in [_without_features(*cells(entries))]
-        ],
-        "confusions": [
-            {
-                "title": confusion.title,
-                "counts": confusion.counts.tolist(),
-                "row_names": confusion.row_names,
-                "column_names": confusion.column_names,
-            }
-            for confusion in page.confusions
-        ],
-        "galleries": [_gallery(clustering, page) for clustering in page.clusterings],
+        "sections": [section.record for section in sections],
     }
-
-
-def _without_features(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    if "features" not in header:
-        return header, rows
-    at = header.index("features")
-    return [*header[:at], *header[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -176,45 +153,6 @@ def _column(column: Column) -> dict[str, Any]:
             "missing": column.missing,
         }
     return shared | {"kind": "number", "values": _pack(column.values)}
-
-
-def central_rows(clustering: Clustering) -> dict[int, list[int]]:
-    """Return the rows of each cluster that are nearest to its centre, nearest first, 12 at most.
-
-    Without distances the most probable come first, else the first in the file's order.
-    """
-    key = np.zeros(len(clustering.cluster), np.float32)
-    if clustering.distance is not None:
-        key = np.nan_to_num(clustering.distance, nan=np.inf)
-    elif clustering.probability is not None:
-        key = np.nan_to_num(-clustering.probability, nan=np.inf)
-    found = {}
-    for number in np.unique(clustering.cluster[clustering.cluster >= -1]):
-        rows = np.flatnonzero(clustering.cluster == number)
-        found[int(number)] = [int(row) for row in rows[np.argsort(key[rows], kind="stable")][:GALLERY_SIZE]]
-    return found
-
-
-def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
-    label = next((c for c in page.columns if c.key == "label" and isinstance(c, Category)), None)
-    clusters = []
-    for number, members in central_rows(clustering).items():
-        inside = clustering.cluster == number
-        classes: list[tuple[str, float]] = []
-        if label is not None:
-            codes = label.codes[inside]
-            counts = np.bincount(codes[codes >= 0], minlength=len(label.names))
-            largest = np.argsort(-counts, kind="stable")[:3]
-            classes = [(label.names[c], counts[c] / inside.sum()) for c in largest if counts[c]]
-        name = clustering.name(number)
-        clusters.append({"name": name, "size": int(inside.sum()), "classes": classes, "members": members})
-    clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -int(str(cluster["size"]))))
-    order = "The largest first; in each, the images nearest to its centre."
-    if clustering.distance is None:
-        order = "The largest first; in each, the images that most surely belong to it."
-        if clustering.probability is None:
-            order = "The largest first; in each, the first images of the file."
-    return {"title": clustering.title, "clusters": clusters, "order": order}
 
 
 def _pack(values: NDArray[Any]) -> dict[str, str]:

@@ -161,7 +161,7 @@ def test_search_finds_an_id(visit):
 
 def test_gallery_click_pins(visit):
     n_pins = visit.page.locator("#pins .card").count()
-    visit.page.locator("#galleries .tile").nth(3).click()
+    visit.page.locator("#clusters .tile").nth(3).click()
     assert visit.page.locator("#pins .card").count() == n_pins + 1
     visit.page.evaluate("window.scrollTo(0, 0)")
 

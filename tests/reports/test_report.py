@@ -26,6 +26,10 @@ def column(data, key):
     return next(c for c in data["columns"] if c["key"] == key)
 
 
+def section(data, name):
+    return next(one["data"] for one in data["sections"] if one["name"] == name)
+
+
 @pytest.fixture(scope="module")
 def written(world):
     return report(world.features, runs=world.runs)
@@ -77,7 +81,7 @@ def test_neighbours_share_the_label_in_separate_groups(data):
 
 
 def test_gallery_holds_the_images_nearest_to_each_centre(world, data):
-    (gallery,) = data["galleries"]
+    (gallery,) = section(data, "clusters")
     assert [cluster["name"] for cluster in gallery["clusters"]][-1] == "noise"
     assert sum(cluster["size"] for cluster in gallery["clusters"]) == world.n
     distance = unpack(column(data, "distance:kmeans")["values"])
@@ -90,15 +94,23 @@ def test_gallery_holds_the_images_nearest_to_each_centre(world, data):
 
 
 def test_results_and_confusion_of_this_file(data):
-    (table,) = data["results"]
+    (table,) = section(data, "results")
     assert table["title"] == "cluster"
     row = dict(zip(table["header"], table["rows"][0], strict=True))
     assert row["accuracy"] == "0.900 [0.850, 0.950]"
     assert row["chance"] == "0.370"
-    (confusion,) = data["confusions"]
+    (confusion,) = section(data, "confusions")
     assert confusion["counts"][1] == [0, 17, 1, 2]
     assert confusion["row_names"] == ["blue", "green", "red"]
     assert confusion["column_names"] == ["blue", "green", "red", "(none)"]
+
+
+def test_every_section_has_a_place_a_link_and_a_script(written, data):
+    names = [one["name"] for one in data["sections"]]
+    assert names == ["results", "clusters", "confusions", "provenance"]
+    text = written.path.read_text(encoding="utf-8")
+    assert re.findall(r'<section id="([^"]*)"', text) == ["map-section", *names]
+    assert re.findall(r"embedkit\.sections\.(\w+) = ", text) == names
 
 
 class Loads(HTMLParser):
@@ -119,7 +131,7 @@ def test_page_asks_the_network_for_nothing(written):
     page = Loads()
     page.feed(text)
     assert page.urls == []
-    assert page.scripts == 4
+    assert page.scripts == 5
     assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
     style = re.search(r"<style>(.*?)</style>", text, re.S).group(1)
     assert "url(" not in style
@@ -145,7 +157,7 @@ def test_ids_and_classes_are_never_markup(plain_file):
     text = written.path.read_text(encoding="utf-8")
     page = Loads()
     page.feed(text)
-    assert page.scripts == 4
+    assert page.scripts == 5
     assert page.urls == []
     assert "img" not in page.tags
     data = page_data(written.path)
@@ -159,7 +171,7 @@ def test_title_is_escaped(tmp_path):
     path = write_features(tmp_path / "f.h5", x, Rows(ids=np.array(list("abc"))), provenance=provenance)
     written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert "<title>&lt;/title&gt;&lt;script&gt; · a&lt;b</title>" in written.path.read_text(encoding="utf-8")
-    assert page_data(written.path)["provenance"]["odd"] is None
+    assert section(page_data(written.path), "provenance")["record"]["odd"] is None
 
 
 def test_all_annotations_can_be_coloured_by(plain_file):
@@ -201,6 +213,9 @@ def test_features_alone_are_enough(plain_file, tmp_path):
     written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert written.columns == ("row",)
     assert written.n_results == 0
+    data = page_data(written.path)
+    assert [one["name"] for one in data["sections"]] == ["provenance"]
+    assert re.findall(r'<section id="([^"]*)"', written.path.read_text()) == ["map-section", "provenance"]
 
 
 def test_failed_rows_are_left_out(world, tmp_path):
@@ -239,7 +254,7 @@ def test_pictures_are_capped_with_the_galleries_first(world, tmp_path):
     data = page_data(written.path)
     kept = {i for i, picture in enumerate(data["thumbnails"]["pictures"]) if picture}
     assert len(kept) == written.n_thumbnails == 45
-    assert {i for c in data["galleries"][0]["clusters"] for i in c["members"]} <= kept
+    assert {i for c in section(data, "clusters")[0]["clusters"] for i in c["members"]} <= kept
     assert any("Pictures of 45 of 60 images are kept" in note for note in data["notes"])
 
 
@@ -278,7 +293,7 @@ def test_results_already_read_and_an_open_file_give_the_same_page(world, written
         assert file.read([0]).shape == (1, 24)  # the caller's file stays open
     pages = [page_data(path) for path in (written.path, again.path)]
     for data in pages:
-        del data["about"]
+        del section(data, "provenance")["about"]
     assert pages[0] == pages[1]
 
 
@@ -370,7 +385,8 @@ def test_same_seed_same_page(world, tmp_path):
             thumbnails=False,
         )
         data = page_data(written.path)
-        data["about"] = [pair for pair in data["about"] if pair[0] != "report"]
+        about = section(data, "provenance")["about"]
+        about[:] = [pair for pair in about if pair[0] != "report"]
         pages.append(data)
     assert pages[0] == pages[1]
 

@@ -1,0 +1,20 @@
+embedkit.sections.clusters = (galleries, section, { make, tile, whole, percent }) => {
+  const grid = make("div", { class: "clusters" });
+  const select = make("select", { "aria-label": "Clustering" }, ...galleries.map((gallery, i) => make("option", { value: i, text: gallery.title })));
+  const text = make("p", { class: "hint" });
+  const more = make("button", { type: "button" });
+  const show = (all) => {
+    const gallery = galleries[select.value];
+    const list = all ? gallery.clusters : gallery.clusters.slice(0, 24);
+    text.textContent = gallery.order;
+    more.hidden = list.length === gallery.clusters.length;
+    more.textContent = `show all ${gallery.clusters.length} clusters`;
+    grid.replaceChildren(...list.map((cluster) => make("div", { class: "cluster" },
+      make("div", { class: "cluster-head" }, make("h3", { text: cluster.name }), make("p", { text: [`${whole(cluster.size)} images`, ...cluster.classes.map(([name, share]) => `${name} ${percent(share)}`)].join(" · ") })),
+      make("div", { class: "strip" }, ...cluster.members.map(tile)))));
+  };
+  select.addEventListener("change", () => show(false));
+  more.addEventListener("click", () => show(true));
+  section.append(make("div", { class: "section-controls" }, galleries.length > 1 ? select : make("h3", { text: galleries[0].title }), text), grid, more);
+  show(false);
+};
