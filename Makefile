@@ -21,8 +21,8 @@ format: setup  ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: setup  ## rewrite docs/cli.md from the commands
-	$(BIN)/python docs/write_cli.py
+docs: setup  ## rewrite the pages that are tables of what the code has
+	$(BIN)/python docs/write_pages.py
 
 setup: $(READY)
 

@@ -1,19 +1,19 @@
-"""Write docs/cli.md, the table of every option, from the parsers of the verbs themselves.
+"""Write the pages that are tables of what the code has: every option, and every metric.
 
-`make docs` runs it; a test compares the page with what it would write.
+`make docs` runs it; a test compares the pages with what it would write.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
+from embedkit.scoring.metrics import METRICS, NONE, Measure
 from embedkit.verbs import VERBS, target
 
-PAGE = Path(__file__).with_name("cli.md")
-
-HEAD = """# Every option of every command
+OPTIONS = """# Every option of every command
 
 This page is written from the commands themselves by `make docs`; don't edit it by hand. `embedkit VERB
 --help` shows the same. For what to do with a command, see the [index](README.md). Exit codes: 0 done, 1
@@ -21,6 +21,20 @@ failed, 2 bad usage, 130 interrupted.
 
 | command | |
 |---|---|
+"""
+
+MEASURES = """# Metrics
+
+This page is written from the registry, `embedkit.scoring.metrics.METRICS`, by `make docs`; don't edit it by
+hand. A line of [`results.jsonl`](results-file.md) has the names; tables and pages show the titles. Intervals
+are 95 %; of label budgets every metric has Student's interval of the mean over draws instead. An interval is
+cut to what its score can be.
+
+What the numbers mean is said for [clusterings](clustering.md#what-the-numbers-mean),
+[probes](probes.md#what-the-numbers-mean) and [label-free criteria](quality.md).
+
+| name | title | better | possible values | interval |
+|---|---|---|---|---|
 """
 
 # The help of an option ends with its default where that is not the value that argparse holds.
@@ -34,10 +48,10 @@ def parser(verb: str) -> argparse.ArgumentParser:
     return made
 
 
-def page() -> str:
-    """Return the whole page as Markdown."""
+def options() -> str:
+    """Return the page of every option, from the parsers of the verbs."""
     index = "".join(f"| [`{verb}`](#embedkit-{verb}) | {_cell(VERBS[verb].summary)} |\n" for verb in VERBS)
-    return HEAD + index + "".join(_section(verb) for verb in VERBS)
+    return OPTIONS + index + "".join(_section(verb) for verb in VERBS)
 
 
 def _section(verb: str) -> str:
@@ -99,6 +113,24 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
+def measures() -> str:
+    """Return the page of every metric, from the registry."""
+    return MEASURES + "".join(_measure(name, one) for name, one in METRICS.items())
+
+
+def _measure(name: str, one: Measure) -> str:
+    low, high = (f"{limit:g}" if math.isfinite(limit) else "" for limit in one.limits)
+    values = (
+        f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else "any"
+    )
+    cells = (f"`{name}`", one.title, "" if one.better == NONE else one.better, values, one.interval)
+    return "| " + " | ".join(map(_cell, cells)) + " |\n"
+
+
+# Page, from this folder, to what writes it.
+PAGES = {"cli.md": options, "reference/metrics.md": measures}
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    for place, text in PAGES.items():
+        (Path(__file__).parent / place).write_text(text(), encoding="utf-8")
+        print(f"docs/{place}")
