@@ -16,7 +16,7 @@ from pretrain.curves import draw_curves
 
 WIDTH = 900
 STYLE = "body{font:15px/1.5 sans-serif;max-width:920px;margin:2em auto;padding:0 1em;color:#222}"
-STYLE += "img,svg{max-width:100%}pre{background:#f4f4f4;padding:1em;overflow:auto}"
+STYLE += "img,svg{max-width:100%;height:auto}pre{background:#f4f4f4;padding:1em;overflow:auto}"
 JUDGE = """embedkit extract DATASET --backbone {name} -o before.h5
 embedkit extract DATASET --backbone {name} {after} -o after.h5
 embedkit compare before.h5 after.h5"""
