@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.files.aside import aside
 from embedkit.files.results import Result
+from embedkit.files.showing import data_frame
 from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, measure, ranking_metric, value_of
 from embedkit.scoring.outcomes import TrueClasses, read_outcomes
 from reports.leaderboard.controls import control_notes
@@ -104,6 +106,17 @@ class Leaderboard:
         text = written(self, places.style)
         with aside(Path(path)) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row each: every metric with its interval, unrounded."""
+        from reports.leaderboard.text import flat_rows
+
+        return data_frame(flat_rows(self))
+
+    def _repr_html_(self) -> str:
+        from reports.leaderboard.text import html_tables
+
+        return html_tables(self)
 
     def __str__(self) -> str:
         from reports.leaderboard.text import terminal_text

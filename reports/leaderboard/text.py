@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit.console import table_text
 from embedkit.files.results import Metric
+from embedkit.files.showing import html_table
 from embedkit.scoring.metrics import all_metrics
 from embedkit.strict_json import strict
 from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
@@ -74,7 +75,20 @@ def markdown(board: Leaderboard) -> str:
 
 
 def csv_text(board: Leaderboard) -> str:
-    """Return one table with a header: every metric with its interval, unrounded."""
+    """Return `flat_rows` with a header."""
+    rows = flat_rows(board)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def flat_rows(board: Leaderboard) -> list[dict[str, Any]]:
+    """Return a row each, in order: every metric with its interval, unrounded; nothing where it is missing.
+
+    Columns that are empty throughout are left out.
+    """
     metrics = all_metrics(entry.result for entry in board.entries)
     fixed = ["dataset", "task", "features", "method", "split", "n", "seconds"]
     columns = ["dataset", "task", "features", "method", "settings", "split", "seeds", "n", "seconds"]
@@ -92,12 +106,18 @@ def csv_text(board: Leaderboard) -> str:
             metric = result.metrics.get(name, Metric(None))
             row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
         rows.append(row)
-    columns = [name for name in columns if any(row[name] not in (None, "") for row in rows)]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    kept = [name for name in columns if any(row[name] not in (None, "") for row in rows)]
+    return [{name: row[name] for name in kept} for row in rows]
+
+
+def html_tables(board: Leaderboard) -> str:
+    """Return the tables and their notes for a notebook."""
+    parts = []
+    for key, entries in board.groups():
+        header, lines = cells(entries, board.sort)
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        parts.append(html_table(": ".join(key), rows, board.notes(key)))
+    return "".join(parts)
 
 
 def as_json(board: Leaderboard) -> str:

@@ -1,6 +1,7 @@
 """`embedkit.leaderboard`: from a folder or from results as they are, ranked once, written in every form."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from report_world import page_data
@@ -81,6 +82,23 @@ def test_every_form_is_of_one_ranking(runs, tmp_path, monkeypatch):
     assert len(json.loads((out / "b.json").read_text())["results"]) == 4
     with pytest.raises(UsageError, match="give --format"):
         board.write(out / "b.txt")
+
+
+def test_it_shows_itself_in_a_notebook(runs):
+    board = embedkit.leaderboard(runs)
+    text = board._repr_html_()
+    assert text.count("<table>") == 4
+    assert "<strong>gz: probe 5 per class</strong>" in text
+    assert "Control missing" in text
+    nasty = replace(budget("", 0.1), features="<b>vit</b>")
+    assert "&lt;b&gt;vit&lt;/b&gt;" in embedkit.leaderboard([nasty])._repr_html_()
+
+
+def test_its_rows_are_a_data_frame(runs):
+    pytest.importorskip("pandas")
+    frame = embedkit.leaderboard(runs).to_pandas()
+    assert frame["accuracy"].tolist() == [0.5, 0.6, 0.4, 0.7]
+    assert frame["task"].tolist()[:2] == ["probe 10 %", "probe 20 images"]
 
 
 def test_true_classes_are_read_once_or_taken_from_a_file_that_is_open(world, monkeypatch):

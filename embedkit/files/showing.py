@@ -1,0 +1,74 @@
+"""How records show themselves: as a pandas DataFrame, and as a small table in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from embedkit.errors import EmbedkitError
+
+if TYPE_CHECKING:
+    from embedkit.files.results import Metric
+
+_STYLE = "text-align: left"
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Any:
+    """Return rows, or columns by name, as a pandas DataFrame.
+
+    Raises
+    ------
+    EmbedkitError
+        pandas is not installed.
+    """
+    try:
+        pandas = import_module("pandas")
+    except ImportError as error:
+        raise EmbedkitError(
+            "to_pandas() needs pandas, which is not installed. Install it, as with `pip install pandas`."
+        ) from error
+    return pandas.DataFrame(rows)
+
+
+def metric_cells(metrics: Mapping[str, Metric]) -> list[dict[str, str]]:
+    """Return a row of text for each metric: its value, 95 % interval and note."""
+    return [
+        {
+            "metric": name,
+            "value": _number(metric.value),
+            "95 % interval": ""
+            if metric.low is None or metric.high is None
+            else f"{_number(metric.low)} to {_number(metric.high)}",
+            "note": metric.note or "",
+        }
+        for name, metric in metrics.items()
+    ]
+
+
+def html_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> str:
+    """Return rows of the same names as HTML; whatever they hold is text in it, never markup.
+
+    Parameters
+    ----------
+    title
+        Above the table.
+    rows
+        Name of the column to text.
+    notes
+        Below it, a line each.
+    """
+    names = list(rows[0]) if rows else []
+    header = "".join(f'<th style="{_STYLE}">{escape(name)}</th>' for name in names)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_STYLE}">{escape(row[name])}</td>' for name in names) + "</tr>"
+        for row in rows
+    )
+    below = "".join(f"<div>{escape(note)}</div>" for note in notes)
+    table = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
+    return f"<div><strong>{escape(title)}</strong>{table}{below}</div>"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,46 @@
+"""A flag means one thing, whichever verb has it."""
+
+from itertools import combinations
+
+import pytest
+
+from embedkit.options import declared
+from embedkit.verbs import VERBS, target
+
+# Verb and flag -> why it says something else there.
+OTHERWISE = {
+    ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
+}
+
+
+def options(verb):
+    """Flag to option, of a verb whose options are declared."""
+    found = [one for name in VERBS[verb].options for one in declared(target(name)).values()]
+    return {("--output" if one.name == "output" else one.flag): one for one in found}
+
+
+BY_VERB = {verb: options(verb) for verb in VERBS if VERBS[verb].options}
+
+
+def meaning(one, flag):
+    """What a person reads of it: what -o writes differs."""
+    told = None if flag == "--output" else (one.option.metavar, one.option.help)
+    return one.type, one.many, told
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(BY_VERB, 2)))
+def test_a_flag_of_two_verbs_is_one_flag(first, second):
+    for flag, one in BY_VERB[first].items():
+        other = BY_VERB[second].get(flag)
+        if other is None or (first, flag) in OTHERWISE or (second, flag) in OTHERWISE:
+            continue
+        assert meaning(one, flag) == meaning(other, flag), (first, second, flag)
+        choices = [set(how.option.choices) for how in (one, other) if how.option.choices]
+        assert len(choices) != 1, f"{flag}: {first} or {second} takes any word"
+        assert not choices or choices[0] <= choices[1] or choices[1] <= choices[0], (first, second, flag)
+
+
+def test_exceptions_are_of_flags_that_exist():
+    for (verb, flag), reason in OTHERWISE.items():
+        assert flag in BY_VERB[verb]
+        assert reason
