@@ -52,8 +52,22 @@ VERBS = {
         "clustering.calls:cluster",
         ("clustering.options:ClusterOptions", "clustering.options:ClusterPlaces"),
     ),
-    "probe": Verb("measure what labels can read out of a feature file", "probes.command:configure"),
-    "leaks": Verb("find copies of one image across a split", "probes.leaks.command:configure"),
+    "probe": Verb(
+        "measure what labels can read out of a feature file",
+        "probes.command:configure",
+        "probes.calls:probe",
+        (
+            "probes.options:ProbeOptions",
+            "probes.options:ProbeProtocol",
+            "probes.options:ProbePlaces",
+        ),
+    ),
+    "leaks": Verb(
+        "find copies of one image across a split",
+        "probes.leaks.command:configure",
+        "probes.leaks.run:leaks",
+        ("probes.leaks.options:LeaksOptions", "probes.leaks.options:LeaksPlaces"),
+    ),
     "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Applied:
         With each class's or target's; None without labels.
     notes
         What a reader must know.
+    predictions_path
+        The CSV, where it was written.
     """
 
     saved: SavedProbe
@@ -52,6 +54,7 @@ class Applied:
     metrics: dict[str, Metric]
     scores: Scores | RegressionScores | None
     notes: tuple[str, ...]
+    predictions_path: Path | None = None
 
     @property
     def predicted(self) -> NDArray[np.str_]:
@@ -60,7 +63,12 @@ class Applied:
         return named
 
 
-def apply(model: str | os.PathLike[str], path: str | os.PathLike[str]) -> Applied:
+def apply(
+    model: str | os.PathLike[str],
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    output: str | os.PathLike[str] | None = None,
+) -> Applied:
     """Predict every row of a feature file with a saved probe; fits nothing.
 
     Classes and targets are compared by name.
@@ -69,8 +77,10 @@ def apply(model: str | os.PathLike[str], path: str | os.PathLike[str]) -> Applie
     ----------
     model
         What ``embedkit probe --save-model`` wrote.
-    path
-        A feature file made as the fitted one was.
+    features
+        A feature file made as the fitted one was; or its path.
+    output
+        Folder for the predictions, or their own FILE.csv; nothing is written without it.
 
     Raises
     ------
@@ -78,11 +88,18 @@ def apply(model: str | os.PathLike[str], path: str | os.PathLike[str]) -> Applie
         A file that can't be read, or features that were made otherwise: the message names the difference.
     """
     saved = load_probe(model)
-    with FeatureFile(path) as file:
+    with FeatureFile.opened(features) as file:
         try:
-            return _apply(saved, file)
+            applied = _apply(saved, file)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
+    if output is None:
+        return applied
+    target = Path(output)
+    if target.suffix != ".csv":
+        target = target / f"{file.path.stem}-by-{Path(model).stem}.csv"
+    write_applied(target, applied)
+    return replace(applied, predictions_path=target)
 
 
 def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:

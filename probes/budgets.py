@@ -19,18 +19,17 @@ from embedkit.files.store import FeatureFile
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
+from embedkit.scoring.budget import Budget
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import over_draws
 from probes.division import Dealt, Labelled, deal_rows, settle_rows
-from probes.few_labels import Budget, fit_within, shuffled_classes, take
+from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
-from probes.options import ProbeOptions
+from probes.options import DRAWS, ProbeOptions, check_budgets
 from probes.report import Predictions
 from probes.run import candidate_name, predictions_path
 from probes.scored import Scored, score_classes, score_regression
 from probes.tables import write_predictions
-
-DRAWS = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Drawn:
 
 
 def probe_budgets(
-    path: str | os.PathLike[str],
+    features: str | os.PathLike[str] | FeatureFile,
     options: ProbeOptions,
     budgets: Sequence[Budget],
     *,
@@ -73,8 +72,8 @@ def probe_budgets(
 
     Parameters
     ----------
-    path
-        A feature file with labels, or with targets for a regression.
+    features
+        A feature file with labels, or with targets for a regression; or its path.
     options
         Kind, split and settings.
     budgets
@@ -103,12 +102,9 @@ def probe_budgets(
     """
     if draws < 1:
         raise UsageError(f"--draws {draws}: at least 1.")
-    if options.split.startswith("kfold"):
-        raise UsageError("--budget needs one set of test rows. Give --split stratified, group or file.")
-    if options.refit:
-        raise UsageError("--refit has no say with --budget, which uses no validation rows. Leave it out.")
+    check_budgets(options)
     notes: list[str] = []
-    with FeatureFile(path) as file:
+    with FeatureFile.opened(features) as file:
         try:
             dealt = settle_rows(file, dealt or deal_rows(file, options), options)
             labelled, splits = dealt.labelled, dealt.splits

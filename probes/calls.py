@@ -2,209 +2,160 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from embedkit.console import note, print_json
-from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.files.results import RESULTS_FILE
+from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.split_file import write_splits
-from embedkit.scoring.target_scores import RegressionScores
-from probes.apply import apply, write_applied
-from probes.budgets import DRAWS, probe_budgets
+from probes.apply import Applied, apply
+from probes.budgets import probe_budgets
 from probes.division import Dealt, deal_rows, settle_rows
-from probes.few_labels import Budget
-from probes.leaks.command import describe, print_leaks
+from probes.leaks.run import LeaksReport
 from probes.leaks.search import find
-from probes.options import ProbeOptions
+from probes.options import DRAWS, ProbeOptions, ProbePlaces, ProbeProtocol
 from probes.pictures import learning_curve_svg, reliability_svg
-from probes.report import ProbeReport
-from probes.run import probe
-from probes.tables import (
-    print_applied,
-    print_before_and_after,
-    print_budgets,
-    print_report,
-    print_seeds,
-    print_seeds_before_and_after,
-    spread,
-)
+from probes.report import BudgetsReport, ProbeReport, SeedsReport
+from probes.run import probe as probe_once
 
 
-def run(args: argparse.Namespace, options: ProbeOptions) -> None:
-    """Fit and score as asked, copies first."""
-    dealt, document = _leaks(args, options) if args.leaks or options.dedupe else (None, {})
-    if args.budget:
-        _budgets(args, options, dealt, document)
-    elif args.seeds is not None:
-        _seeds(args, options, dealt, document)
-    else:
-        _single(args, options, dealt, document)
+def probe(
+    features: str | os.PathLike[str] | FeatureFile,
+    options: ProbeOptions,
+    protocol: ProbeProtocol,
+    places: ProbePlaces,
+) -> ProbeReport | SeedsReport | BudgetsReport | Applied:
+    """Measure what a probe reads out of a feature file.
+
+    Parameters
+    ----------
+    features
+        A feature file with labels, or with targets for a regression; or its path.
+    options
+        Kind, split and settings.
+    protocol
+        Seeds, label budgets, and whether copies are looked for first.
+    places
+        What is written where, and the saved probe that is applied, if any.
+
+    Returns
+    -------
+    ProbeReport, SeedsReport, BudgetsReport or Applied
+        The second with several ``seeds``, the third with a ``budget``, the last with ``apply``.
+
+    Raises
+    ------
+    UsageError
+        Options that don't go together.
+    EmbedkitError
+        A file that can't be read or probed; the message says what to do.
+    """
+    places.check(options, protocol)
+    if places.apply is not None:
+        return apply(places.apply, features, output=places.output)
+    with FeatureFile.opened(features) as file:
+        try:
+            leaks = _copies(file, options) if protocol.leaks or options.dedupe else None
+            if protocol.budget:
+                return _budgets(file, options, protocol, places, leaks)
+            if protocol.seeds > 1:
+                return _seeds(file, options, protocol, places, leaks)
+            return _single(file, options, places, leaks)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
 
 
-def run_apply(args: argparse.Namespace, given: Sequence[str]) -> None:
-    """Predict with a saved probe."""
-    for name in given:
-        if name not in ("features", "apply", "output", "json"):
-            raise UsageError(f"--apply fits nothing, so --{name.replace('_', '-')} has no say. Leave it out.")
-    applied = apply(args.apply, args.features)
-    path = Path(args.output)
-    if path.suffix != ".csv":
-        path = path / f"{Path(args.features).stem}-by-{Path(args.apply).stem}.csv"
-    write_applied(path, applied)
-    for line in applied.notes:
-        note(line)
-    if args.json:
-        document: dict[str, Any] = {"model": args.apply, "kind": applied.saved.kind, "n": len(applied.ids)}
-        document |= {"predictions": str(path), "notes": applied.notes}
-        if applied.scores is not None:
-            document |= asdict(applied.scores)
-        print_json(document | {"metrics": {name: asdict(m) for name, m in applied.metrics.items()}})
-    else:
-        print_applied(applied)
-    note(f"Predictions in {path}.")
+@dataclass(frozen=True)
+class _Copies:
+    """Copies that were looked for, and the rows dealt out once for the scores with them and without."""
+
+    report: LeaksReport
+    dealt: Dealt
+
+    def at(self, file: FeatureFile, options: ProbeOptions, first: int) -> Dealt:
+        """Return the rows as they are dealt out with the options' seed; the copies are the same."""
+        return (
+            self.dealt if options.seed == first else replace(deal_rows(file, options), leaks=self.dealt.leaks)
+        )
+
+
+def _copies(file: FeatureFile, options: ProbeOptions) -> _Copies:
+    notes: list[str] = []
+    dealt = deal_rows(file, options)
+    settle_rows(file, dealt, replace(options, dedupe=None))  # refused before the images are read
+    found = find(file, notes)
+    report = LeaksReport(found, file.rows.ids, dealt.splits, tuple(notes))
+    return _Copies(report, replace(dealt, leaks=found))
 
 
 def _single(
-    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
-) -> None:
-    before = _probe(args, replace(options, dedupe=None), dealt) if options.dedupe else None
-    report = _probe(args, options, dealt, save_model=args.save_model)
-    if args.save_split:
-        with FeatureFile(args.features) as file:
-            write_splits(args.save_split, report.splits, file.rows.ids)
-        note(f"Split kept in {args.save_split}.")
-    if args.plot:
-        _draw(args.plot, reliability_svg(report.result))
-    if args.json:
-        print_json(document | ({"before": _document(before)} if before else {}) | _document(report))
-        return
-    print_report(report)
-    if before:
-        print()
-        print_before_and_after(before.result, report.result)
+    file: FeatureFile, options: ProbeOptions, places: ProbePlaces, copies: _Copies | None
+) -> ProbeReport:
+    dealt, leaks = (copies.dealt, copies.report) if copies else (None, None)
+    output = places.output
+    before = None
+    if options.dedupe:
+        before = probe_once(file, replace(options, dedupe=None), output=output, dealt=dealt)
+    report = probe_once(file, options, output=output, save_model=places.save_model, dealt=dealt)
+    if places.save_split is not None:
+        write_splits(places.save_split, report.splits, file.rows.ids)
+    if places.plot is not None:
+        _draw(places.plot, reliability_svg(report.result))
+    return replace(report, before=before, leaks=leaks)
 
 
 def _seeds(
-    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
-) -> None:
-    each = [replace(options, seed=options.seed + i) for i in range(args.seeds)]
-    # Each seed's rows are dealt out once, for the runs with copies and without.
-    deals = [dealt, *(dealt and _deal(args, one, dealt) for one in each[1:])]
-    pairs = list(zip(each, deals, strict=True))
-    before = [_probe(args, replace(one, dedupe=None), deal) for one, deal in pairs] if options.dedupe else []
-    reports = [_probe(args, one, deal) for one, deal in pairs]
-    results = [report.result for report in reports]
-    if all(result.metrics == results[0].metrics for result in results):
-        note(f"--kind {options.kind} draws nothing and the split is given: every seed says the same.")
-    if args.json:
-        print_json(document | ({"before": _over_seeds(before)} if before else {}) | _over_seeds(reports))
-        return
-    print_seeds(results)
-    if before:
-        print()
-        print_seeds_before_and_after([report.result for report in before], results)
+    file: FeatureFile,
+    options: ProbeOptions,
+    protocol: ProbeProtocol,
+    places: ProbePlaces,
+    copies: _Copies | None,
+) -> SeedsReport:
+    each = [replace(options, seed=options.seed + i) for i in range(protocol.seeds)]
+    notes = []
+    if copies is not None:
+        notes.append(f"Test rows are those of seed {options.seed}; other seeds divide the rows anew.")
+    deals = [copies.at(file, one, options.seed) if copies else None for one in each]
+
+    def fit(*, dedupe: str | None) -> tuple[ProbeReport, ...]:
+        return tuple(
+            probe_once(file, replace(one, dedupe=dedupe), output=places.output, dealt=dealt)
+            for one, dealt in zip(each, deals, strict=True)
+        )
+
+    before = fit(dedupe=None) if options.dedupe else ()
+    reports = fit(dedupe=options.dedupe)
+    if all(report.result.metrics == reports[0].result.metrics for report in reports):
+        notes.append(f"--kind {options.kind} draws nothing and the split is given: every seed says the same.")
+    return SeedsReport(reports, before, copies.report if copies else None, tuple(notes))
 
 
 def _budgets(
-    args: argparse.Namespace, options: ProbeOptions, dealt: Dealt | None, document: dict[str, Any]
-) -> None:
-    budgets = [Budget.parse(text.strip()) for text in args.budget.split(",")]
-    draws = DRAWS if args.draws is None else args.draws
-    found = []
-    for dedupe in dict.fromkeys((None, options.dedupe)):  # copies left in first
-        results, notes = probe_budgets(
-            args.features,
-            replace(options, dedupe=dedupe),
-            budgets,
-            draws=draws,
-            output=args.output,
-            dealt=dealt,
-        )
-        for line in notes:
-            note(line)
-        found.append(results)
-    *before, after = found
-    if args.plot:
-        _draw(args.plot, learning_curve_svg(after))
-    if args.json:
-        documents = [{"budgets": [json.loads(r.to_json()) for r in results]} for results in found]
-        print_json(document | ({"before": documents[0]} if before else {}) | documents[-1])
-    else:
-        for results in before:
-            print_budgets(results)
-            print()
-        print_budgets(after)
-    note(f"{sum(map(len, found))} results in {Path(args.output) / RESULTS_FILE}.")
-
-
-def _leaks(args: argparse.Namespace, options: ProbeOptions) -> tuple[Dealt, dict[str, Any]]:
-    """Look for copies, and show them before anything is scored."""
-    notes: list[str] = []
-    with FeatureFile(args.features) as file:
-        try:
-            dealt = deal_rows(file, options)
-            settle_rows(file, dealt, replace(options, dedupe=None))  # refused before the images are read
-        except DataError as error:
-            raise EmbedkitError(f"{file.path}: {error}") from error
-        leaks = find(file, notes)
-        found = describe(leaks, dealt.splits, file.n)
-    for line in notes:
-        note(line)
-    if args.seeds is not None:
-        note(f"Test rows are those of seed {options.seed}; other seeds divide the rows anew.")
-    if not args.json:
-        print_leaks(found)
-        print()
-    return replace(dealt, leaks=leaks), {"leaks": found}
-
-
-def _deal(args: argparse.Namespace, options: ProbeOptions, like: Dealt) -> Dealt:
-    """Deal the rows out with another seed; the copies are the same."""
-    with FeatureFile(args.features) as file:
-        try:
-            return replace(deal_rows(file, options), leaks=like.leaks)
-        except DataError as error:
-            raise EmbedkitError(f"{file.path}: {error}") from error
-
-
-def _probe(
-    args: argparse.Namespace,
+    file: FeatureFile,
     options: ProbeOptions,
-    dealt: Dealt | None = None,
-    *,
-    save_model: str | None = None,
-) -> ProbeReport:
-    report = probe(args.features, options, output=args.output, save_model=save_model, dealt=dealt)
-    for line in report.notes:
-        note(line)
-    note(f"Result in {Path(args.output) / RESULTS_FILE}, predictions in {report.predictions_path}.")
-    if save_model:
-        note(f"Probe kept in {save_model}.")
-    return report
+    protocol: ProbeProtocol,
+    places: ProbePlaces,
+    copies: _Copies | None,
+) -> BudgetsReport:
+    def fit(*, dedupe: str | None) -> BudgetsReport:
+        results, notes = probe_budgets(
+            file,
+            replace(options, dedupe=dedupe),
+            protocol.budgets,
+            draws=protocol.draws or DRAWS,
+            output=places.output,
+            dealt=copies.dealt if copies else None,
+        )
+        return BudgetsReport(results, notes)
+
+    before = fit(dedupe=None) if options.dedupe else None
+    report = fit(dedupe=options.dedupe)
+    if places.plot is not None:
+        _draw(places.plot, learning_curve_svg(report.results))
+    return replace(report, before=before, leaks=copies.report if copies else None)
 
 
-def _draw(path: str, svg: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(svg, encoding="utf-8")
-    note(f"Picture in {path}.")
-
-
-def _over_seeds(reports: Sequence[ProbeReport]) -> dict[str, Any]:
-    return {
-        "runs": [_document(report) for report in reports],
-        "over_seeds": spread([report.result for report in reports]),
-    }
-
-
-def _document(report: ProbeReport) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(report.result.to_json())
-    if not isinstance(report.scores, RegressionScores):
-        document["classes"] = [asdict(scores) for scores in report.scores.classes]
-    document["notes"] = list(report.notes)
-    return document
+def _draw(path: Path, svg: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(svg, encoding="utf-8")

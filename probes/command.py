@@ -1,176 +1,166 @@
-"""The options of `embedkit probe`, and which of them go together."""
+"""`embedkit probe`: its options, and what it says."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from embedkit.errors import UsageError
-from embedkit.options import DEVICES
-from probes.kinds.registry import PROBES
-from probes.kinds.selection import SELECT
-from probes.options import DEDUPE, SPLIT_NAMES, ProbeOptions
+from embedkit.console import note, print_json
+from embedkit.options import add_flags, add_json_flag, from_flags
+from probes.kinds.settings import NAMES, Settings
+from probes.leaks.command import print_leaks
+from probes.options import ProbeOptions, ProbePlaces, ProbeProtocol
 
-OUTPUT = "runs"
-# Options that don't go together: with the first, none of the others, and why.
-ALONE = {
-    "budget": (
-        ("seeds", "save_model", "save_split", "refit"),
-        "which fits many probes, without validation rows",
-    ),
-    "seeds": (("save_model", "save_split", "plot"), "which fits a probe a seed"),
-}
+if TYPE_CHECKING:
+    from probes.apply import Applied
+    from probes.leaks.run import LeaksReport
+    from probes.report import BudgetsReport, ProbeReport, SeedsReport
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit probe``."""
-    parser.add_argument("features", help="a feature file with labels, from `embedkit extract`")
-    parser.add_argument("--kind", choices=tuple(PROBES), default="linear", help="which probe")
-    parser.add_argument(
-        "--split",
-        default="auto",
-        metavar="HOW",
-        help=f"{', '.join(SPLIT_NAMES)}; auto takes the file's own, else by group, else stratified",
-    )
-    parser.add_argument(
-        "--prep",
-        default="none",
-        metavar="STEPS",
-        help="prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +; fitted "
-        "on the training rows",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the split, and of the probe")
-    parser.add_argument(
-        "--fractions",
-        type=float,
-        nargs=3,
-        metavar=("TRAIN", "VALIDATION", "TEST"),
-        help="of the rows (default: 0.7 0.15 0.15); with a given test set, the first two divide the rest",
-    )
-    parser.add_argument(
-        "--select",
-        choices=tuple(SELECT),
-        help="what validation rows choose settings by (default: accuracy; RMSE of targets)",
-    )
-    parser.add_argument(
-        "--refit", action="store_true", help="after the choice, fit on training and validation rows together"
-    )
-    parser.add_argument(
-        "--class-weight",
-        choices=("balanced",),
-        help="weigh rows so that every class counts the same (default: every row does)",
-    )
-    parser.add_argument(
-        "--device", choices=DEVICES, help="where to compute (default: cpu; auto takes a GPU if there is one)"
-    )
-    _add_settings(parser)
-    _add_protocol(parser)
-    parser.add_argument("--save-model", metavar="FILE", help="keep the fitted probe, for --apply FILE")
-    parser.add_argument(
-        "--apply",
-        metavar="MODEL",
-        help="fit nothing: predict every row with a probe of --save-model; -o FILE.csv names the predictions",
-    )
-    parser.add_argument(
-        "--plot", metavar="FILE.svg", help="draw the reliability curve or, with --budget, the learning curve"
-    )
-    parser.add_argument("--save-split", metavar="FILE.json", help="keep the split, for --split FILE.json")
-    parser.add_argument("-o", "--output", default=OUTPUT, help="folder for results.jsonl and predictions")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-
-    def handle(args: argparse.Namespace) -> None:
-        from probes import calls  # with h5py and SciPy, on use
-
-        given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
-        if args.apply:
-            calls.run_apply(args, given)
-            return
-        _check(args, given)
-        calls.run(args, read_options(args))
-
-    return handle
+    parser.add_argument("features", help="a feature file from `embedkit extract`, with labels")
+    add_flags(parser, ProbeOptions, ProbeProtocol, ProbePlaces, without=NAMES)
+    add_flags(parser, Settings, title="settings of some probes")
+    add_json_flag(parser)
+    return _run
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add every probe's own options, one flag for those of the same name."""
-    group = parser.add_argument_group("settings of one probe")
-    by_name: dict[str, list[tuple[str, Any]]] = {}
-    for kind, entry in PROBES.items():
-        for option in entry.options:
-            by_name.setdefault(option.name, []).append((kind, option))
-    for name, found in by_name.items():
-        option = found[0][1]
-        help_ = "; ".join(f"{kind}: {o.help}" for kind, o in found)
-        flag = f"--{name.replace('_', '-')}"
-        if option.flag:
-            group.add_argument(flag, action="store_true", default=None, help=help_)
-        else:
-            several: dict[str, Any] = {"nargs": "+"} if option.many else {}
-            group.add_argument(flag, type=option.type, choices=option.choices, help=help_, **several)
+def _run(args: argparse.Namespace) -> None:
+    options, protocol = from_flags(ProbeOptions, args), from_flags(ProbeProtocol, args)
+    places = from_flags(ProbePlaces, args)
+    places.check(options, protocol)
+    from probes.apply import Applied  # with h5py and SciPy, on use
+    from probes.calls import probe
+    from probes.report import BudgetsReport, SeedsReport
+
+    found = probe(args.features, options, protocol, places)
+    if isinstance(found, Applied):
+        _show_applied(found, places, as_json=args.json)
+        return
+    document = _begin(found.leaks, as_json=args.json)
+    if isinstance(found, BudgetsReport):
+        document |= _show_budgets(found, places, as_json=args.json)
+    elif isinstance(found, SeedsReport):
+        document |= _show_seeds(found, places, as_json=args.json)
+    else:
+        document |= _show_report(found, places, as_json=args.json)
+    if args.json:
+        print_json(document)
+    if places.plot is not None:
+        note(f"Picture in {places.plot}.")
 
 
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("protocol")
-    group.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        help="repeat with N seeds from --seed on: a result each, and their mean and spread",
-    )
-    group.add_argument(
-        "--budget",
-        metavar="N,P%,...",
-        help="few labels: numbers of training images a class (1,5,10) and percentages of them (1%%,100%%); "
-        "settings are chosen by cross-validation among them",
-    )
-    group.add_argument("--draws", type=int, help="random draws of each budget (default: 5)")
-    group.add_argument(
-        "--leaks", action="store_true", help="before any score, say which test images are trained on as well"
-    )
-    group.add_argument(
-        "--dedupe",
-        choices=DEDUPE,
-        help="drop: leave copies of later parts out of training and validation; group: move copies to where "
-        "the first is; with the score before and after",
-    )
+def _begin(leaks: LeaksReport | None, *, as_json: bool) -> dict[str, Any]:
+    """Show copies, which come before any score."""
+    if leaks is None:
+        return {}
+    for line in leaks.notes:
+        note(line)
+    if not as_json:
+        print_leaks(leaks)
+        print()
+    return {"leaks": leaks.document()}
 
 
-def _check(args: argparse.Namespace, given: Sequence[str]) -> None:
-    """Refuse options that have no say in this call."""
-    for name, (others, why) in ALONE.items():
-        for other in others:
-            if name in given and other in given:
-                raise UsageError(f"{_flag(other)} is not for {_flag(name)}, {why}. Leave it out.")
-    if "draws" in given and "budget" not in given:
-        raise UsageError("--draws says how often a --budget is drawn, and none is given. Leave it out.")
-    if "seeds" in given and args.seeds < 2:
-        raise UsageError(f"--seeds {args.seeds}: at least 2, or --seed for one.")
-    if "plot" in given and PROBES[args.kind].regression and "budget" not in given:
-        raise UsageError(
-            f"--plot draws a reliability curve of classes, and --kind {args.kind} gives targets. Leave it "
-            "out, or give --budget for a learning curve."
-        )
+def _show_report(report: ProbeReport, places: ProbePlaces, *, as_json: bool) -> dict[str, Any]:
+    before = report.before
+    _note(*([before] if before else []), report, places=places)
+    if places.save_model is not None:
+        note(f"Probe kept in {places.save_model}.")
+    if places.save_split is not None:
+        note(f"Split kept in {places.save_split}.")
+    if as_json:
+        return ({"before": _document(before)} if before else {}) | _document(report)
+    from probes.tables import print_before_and_after, print_report
+
+    print_report(report)
+    if before:
+        print()
+        print_before_and_after(before.result, report.result)
+    return {}
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _show_seeds(found: SeedsReport, places: ProbePlaces, *, as_json: bool) -> dict[str, Any]:
+    for line in found.notes:
+        note(line)
+    _note(*found.before, *found.reports, places=places)
+    if as_json:
+        return ({"before": _over_seeds(found.before)} if found.before else {}) | _over_seeds(found.reports)
+    from probes.tables import print_seeds, print_seeds_before_and_after
+
+    results = [report.result for report in found.reports]
+    print_seeds(results)
+    if found.before:
+        print()
+        print_seeds_before_and_after([report.result for report in found.before], results)
+    return {}
 
 
-def read_options(args: argparse.Namespace) -> ProbeOptions:
-    """Make of the parsed flags what `probe` takes."""
-    names = {option.name for entry in PROBES.values() for option in entry.options}
-    given = {name: getattr(args, name) for name in sorted(names) if getattr(args, name) is not None}
-    return ProbeOptions(
-        kind=args.kind,
-        split=args.split,
-        seed=args.seed,
-        fractions=None if args.fractions is None else tuple(args.fractions),
-        select=args.select,
-        refit=args.refit,
-        settings={name: tuple(v) if isinstance(v, list) else v for name, v in given.items()},
-        prep=args.prep,
-        class_weight=args.class_weight,
-        device=args.device,
-        dedupe=args.dedupe,
-    )
+def _show_budgets(found: BudgetsReport, places: ProbePlaces, *, as_json: bool) -> dict[str, Any]:
+    reports = [found.before, found] if found.before else [found]
+    for line in dict.fromkeys(line for report in reports for line in report.notes):
+        note(line)
+    note(f"{sum(len(report.results) for report in reports)} results in {places.results}.")
+    if as_json:
+        before, after = _budgets(found.before), _budgets(found)
+        return ({"before": before} if found.before else {}) | after
+    from probes.tables import print_budgets
+
+    for i, report in enumerate(reports):
+        if i:
+            print()
+        print_budgets(report.results)
+    return {}
+
+
+def _show_applied(applied: Applied, places: ProbePlaces, *, as_json: bool) -> None:
+    for line in applied.notes:
+        note(line)
+    if as_json:
+        document: dict[str, Any] = {
+            "model": str(places.apply),
+            "kind": applied.saved.kind,
+            "n": len(applied.ids),
+            "predictions": str(applied.predictions_path),
+            "notes": applied.notes,
+        }
+        if applied.scores is not None:
+            document |= asdict(applied.scores)
+        print_json(document | {"metrics": {name: asdict(m) for name, m in applied.metrics.items()}})
+    else:
+        from probes.tables import print_applied
+
+        print_applied(applied)
+    note(f"Predictions in {applied.predictions_path}.")
+
+
+def _note(*reports: ProbeReport, places: ProbePlaces) -> None:
+    """Say what a reader must know of the reports, each once, and where they are."""
+    for line in dict.fromkeys(line for report in reports for line in report.notes):
+        note(line)
+    for report in reports:
+        note(f"Result in {places.results}, predictions in {report.predictions_path}.")
+
+
+def _over_seeds(reports: Sequence[ProbeReport]) -> dict[str, Any]:
+    from probes.tables import spread
+
+    over = spread([report.result for report in reports])
+    return {"runs": [_document(report) for report in reports], "over_seeds": over}
+
+
+def _budgets(report: BudgetsReport | None) -> dict[str, Any]:
+    return {"budgets": [json.loads(r.to_json()) for r in report.results] if report else []}
+
+
+def _document(report: ProbeReport) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(report.result.to_json())
+    classes = getattr(report.scores, "classes", None)
+    if classes is not None:
+        document["classes"] = [asdict(scores) for scores in classes]
+    document["notes"] = list(report.notes)
+    return document

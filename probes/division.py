@@ -64,7 +64,7 @@ def _check_fractions(
     outside = used[:, None] & ((targets < 0) | (targets > 1))
     if outside.any():
         row, column = np.argwhere(outside)[0]
-        way = "Leave --clip out" if options.settings.get("clip") else "Use --kind ridge"
+        way = "Leave --clip out" if options.clip else "Use --kind ridge"
         n = int(outside.any(axis=1).sum())
         raise DataError(
             f"{n:,} of {int(used.sum()):,} rows have targets outside [0, 1], such "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import UsageError
+from embedkit.scoring.budget import Budget
 from embedkit.scoring.dividing import deal
 from probes.kinds.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
@@ -20,57 +20,6 @@ MOST_FOLDS = 5
 KS = (1, 3, 5, 10, 20, 100, 200)
 # Of an MLP that has no rows to stop by.
 EPOCHS = 50
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A number of labels to learn from.
-
-    Parameters
-    ----------
-    per_class
-        Training rows of each class; of targets, rows in all.
-    percent
-        Or a percentage of the training rows of each class.
-    """
-
-    per_class: int | None = None
-    percent: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """Read ``5`` or ``10%``.
-
-        Raises
-        ------
-        UsageError
-            Neither, or nothing to learn from.
-        """
-        try:
-            if text.endswith("%"):
-                percent = float(text[:-1])
-                if 0 < percent <= 100:
-                    return cls(percent=percent)
-            elif int(text) > 0:
-                return cls(per_class=int(text))
-        except ValueError:
-            pass
-        raise UsageError(
-            f"--budget {text!r}: give numbers of images a class and percentages of the training rows, such "
-            "as 1,5,10,1%,100%."
-        )
-
-    def name(self, *, regression: bool = False) -> str:
-        """Say it: ``5 per class``, ``5 images`` of targets, or ``10 %``."""
-        if self.percent is not None:
-            return f"{self.percent:g} %"
-        return f"{self.per_class} images" if regression else f"{self.per_class} per class"
-
-    def n_of(self, n: int) -> int:
-        """Return how many of a class's n training rows it takes: at least one, at most all."""
-        if self.percent is None:
-            return min(self.per_class or 1, n)
-        return max(1, round(n * self.percent / 100))
 
 
 def shuffled_classes(
@@ -136,8 +85,8 @@ def fit_within(
     folds = held_out(labels, np.random.default_rng(seed))
     if options.kind == "knn":
         n = len(x) - max((len(fold) for fold in folds), default=0)
-        ks = tuple(k for k in options.settings.get("k", KS) if k <= n) or (1,)
-        options = replace(options, settings={**options.settings, "k": ks})
+        ks = tuple(k for k in options.n_neighbors or KS if k <= n) or (1,)
+        options = replace(options, n_neighbors=ks)
     scores, fitted = _cross_validate(x, y, folds, options, drawn)
     if scores:
         pick = min if kind.regression else max

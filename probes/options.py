@@ -1,24 +1,39 @@
-"""How to probe: kind, split and settings, checked before anything is read."""
+"""What `embedkit probe` can be asked for, checked before anything is read; imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.options import DEVICES
-from probes.kinds.interface import Kind, one_of
+from embedkit.options import (
+    RUNS,
+    asked,
+    check,
+    check_split,
+    declared,
+    device_option,
+    option,
+    output_option,
+    prep_option,
+    seed_option,
+    seeds_option,
+    split_option,
+)
+from embedkit.scoring.budget import Budget
+from probes.kinds.interface import Kind
 from probes.kinds.registry import PROBES
 from probes.kinds.selection import SELECT
+from probes.kinds.settings import NAMES, Settings, argument
 
 DEDUPE = ("drop", "group")
-SPLIT_NAMES = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
+DRAWS = 5
 
 
 @dataclass(frozen=True)
-class ProbeOptions:
-    """How to probe; what is None takes the default of its kind.
+class ProbeOptions(Settings):
+    """How to probe: the `Settings` of the kind, which are None unless they are given, and all around it.
 
     Parameters
     ----------
@@ -27,6 +42,9 @@ class ProbeOptions:
     split
         ``auto`` (the file's own, else by group, else stratified), ``file``, ``stratified``, ``group``,
         ``kfold:5``, or the path of a saved split, ending in .json.
+    prep
+        What happens to the features first, in the words of
+        `embedkit.preparing.preparation.Preparation.parse`; fitted on the training rows of each split.
     seed
         Of the split, and of the probe where it draws anything.
     fractions
@@ -37,11 +55,6 @@ class ProbeOptions:
         settings by. Regression always chooses by RMSE.
     refit
         Fit once more on training and validation rows together after the choice.
-    settings
-        Settings of the kind itself, such as ``{"k": (10, 20)}``: see its class.
-    prep
-        What happens to the features first, in the words of
-        `embedkit.preparing.preparation.Preparation.parse`; fitted on the training rows of each split.
     class_weight
         ``balanced``, or None for every row alike.
     device
@@ -56,56 +69,62 @@ class ProbeOptions:
         An unknown kind, split, select or preparation, or an option of another kind.
     """
 
-    kind: str = "linear"
-    split: str = "auto"
-    seed: int = 0
-    fractions: tuple[float, float, float] | None = None
-    select: str | None = None
-    refit: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    prep: str = "none"
-    class_weight: str | None = None
-    device: str | None = None
-    dedupe: str | None = None
+    kind: str = option("linear", "which probe", choices=tuple(PROBES))
+    split: str = split_option()
+    prep: str = prep_option("none")
+    seed: int = seed_option()
+    fractions: tuple[float, float, float] | None = option(
+        None,
+        "of the rows; with a given test set, the first two divide the rest",
+        metavar="TRAIN VALIDATION TEST",
+        unset="0.7 0.15 0.15",
+    )
+    select: str | None = option(
+        None,
+        "what validation rows choose settings by",
+        choices=tuple(SELECT),
+        unset="accuracy; RMSE of targets",
+    )
+    refit: bool = option(False, "after the choice, fit on training and validation rows together")
+    class_weight: str | None = option(
+        None,
+        "weigh rows so that every class counts the same",
+        choices=("balanced",),
+        unset="every row counts the same",
+    )
+    device: str | None = device_option(None, unset="cpu; auto takes a GPU if there is one")
+    dedupe: str | None = option(
+        None,
+        "drop: leave copies of later parts out of training and validation; group: move copies to where the "
+        "first is; with the score before and after",
+        choices=DEDUPE,
+        group="protocol",
+    )
 
     def __post_init__(self) -> None:
-        one_of(self.kind, tuple(PROBES), "--kind")
-        kind = self.probe
-        own = {option.name: option for option in kind.options}
-        for name, value in self.settings.items():
-            if name not in own:
-                raise UsageError(f"{_flag(name)} is for --kind {_kinds_with(name)}. Leave it out.")
-            own[name].check(value)
-        for name, flag in (("refit", "--refit"), ("class_weight", "--class-weight"), ("device", "--device")):
-            if getattr(self, name) and name not in kind.arguments:
-                raise UsageError(f"{flag} is not for --kind {self.kind}. Leave it out.")
-        if self.select is not None:
-            one_of(self.select, tuple(SELECT), "--select")
-            if kind.regression:
-                raise UsageError(
-                    f"--select is not for --kind {self.kind}, which chooses by RMSE. Leave it out."
-                )
-            if self.select == "log_loss" and self.kind == "knn":
-                raise UsageError("--select log_loss is not for --kind knn: votes can be 0. Leave it out.")
-        if self.device is not None:
-            one_of(self.device, DEVICES, "--device")
-        if self.dedupe is not None:
-            one_of(self.dedupe, DEDUPE, "--dedupe")
-        self._check_split()
+        super().__post_init__()
+        self._check_kind()
+        check_split(self.split)
+        if self.fractions is not None and self.split.endswith(".json"):
+            raise UsageError("--fractions says nothing about a saved split. Leave it out.")
         if self.prep != "none":
             # On use: `--help` waits for no scikit-learn.
             from embedkit.preparing.steps import Preparation
 
             Preparation.parse(self.prep)
 
-    def _check_split(self) -> None:
-        if self.fractions is not None and self.split.endswith(".json"):
-            raise UsageError("--fractions says nothing about a saved split. Leave it out.")
-        known = self.split in ("auto", "file", "stratified", "group") or self.split.endswith(".json")
-        if not known:
-            name, _, k = self.split.partition(":")
-            if name != "kfold" or not k.isdigit():
-                raise UsageError(f"--split {self.split}: unknown. Give one of {', '.join(SPLIT_NAMES)}.")
+    def _check_kind(self) -> None:
+        known = declared(type(self))
+        for name in (*NAMES, "refit", "class_weight", "device"):
+            owners = [kind for kind, probe in PROBES.items() if argument(name) in probe.arguments]
+            if getattr(self, name) not in (None, False) and self.kind not in owners:
+                raise UsageError(
+                    f"{known[name].flag} is for --kind {' or '.join(owners)}, not {self.kind}. Leave it out."
+                )
+        if self.select is not None and self.probe.regression:
+            raise UsageError(f"--select is not for --kind {self.kind}, which chooses by RMSE. Leave it out.")
+        if self.select == "log_loss" and self.kind == "knn":
+            raise UsageError("--select log_loss is not for --kind knn: votes can be 0. Leave it out.")
 
     @property
     def probe(self) -> Kind:
@@ -115,7 +134,7 @@ class ProbeOptions:
     @property
     def fractions_only(self) -> bool:
         """Whether targets must lie in [0, 1]."""
-        return self.kind == "sigmoid" or bool(self.settings.get("clip"))
+        return self.kind == "sigmoid" or bool(self.clip)
 
     @property
     def selected_by(self) -> str:
@@ -136,10 +155,130 @@ class ProbeOptions:
         return self.probe.make(**{**given, **self.settings, **settings})
 
 
+@dataclass(frozen=True)
+class ProbeProtocol:
+    """How often a probe is fitted, with how many labels, and what is looked at before.
+
+    Parameters
+    ----------
+    seeds
+        Fit with so many seeds in a row, `ProbeOptions.seed` the first of them: a result each.
+    budget
+        Numbers of training rows a class (``5``) and percentages of them (``10%``): a result each, with
+        settings chosen by cross-validation among the budget's rows.
+    draws
+        Random draws of each budget; 5 by default.
+    leaks
+        Look for copies of one image across the split first.
+
+    Raises
+    ------
+    UsageError
+        A budget that can't be read, or draws of none.
+    """
+
+    seeds: int = seeds_option()
+    budget: tuple[str, ...] = option(
+        (),
+        "few labels: numbers of training images a class and percentages of them, as in 1,5,10,1%,100%; "
+        "settings are chosen by cross-validation among them",
+        metavar="N|P%",
+        group="protocol",
+    )
+    draws: int | None = option(
+        None, "random draws of each budget", least=1, metavar="N", unset=f"{DRAWS}", group="protocol"
+    )
+    leaks: bool = option(
+        False, "before any score, say which test images are trained on as well", group="protocol"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        budget = tuple(word.strip() for text in self.budget for word in text.split(","))
+        object.__setattr__(self, "budget", budget)
+        if self.draws is not None and not budget:
+            raise UsageError("--draws says how often a --budget is drawn, and none is given. Leave it out.")
+        _ = self.budgets
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets, read."""
+        return tuple(map(Budget.parse, self.budget))
+
+
+@dataclass(frozen=True)
+class ProbePlaces:
+    """Where a probe reads and writes what is no feature file.
+
+    Parameters
+    ----------
+    output
+        Folder for results.jsonl and the predictions, or with `apply` the predictions' own FILE.csv; from
+        Python, None writes nothing.
+    save_model
+        File for the fitted probe.
+    save_split
+        File for the split, by ids.
+    plot
+        File for the reliability curve as SVG; with budgets, for the learning curve.
+    apply
+        A saved probe to predict with, instead of fitting anything.
+    """
+
+    output: Path | None = output_option(
+        RUNS, "folder for results.jsonl and predictions; with --apply, or a FILE.csv for these"
+    )
+    save_model: Path | None = option(None, "keep the fitted probe, for --apply FILE", metavar="FILE")
+    save_split: Path | None = option(None, "keep the split, for --split FILE.json", metavar="FILE.json")
+    plot: Path | None = option(
+        None, "draw the reliability curve or, with --budget, the learning curve", metavar="FILE.svg"
+    )
+    apply: Path | None = option(
+        None, "fit nothing: predict every row with a probe of --save-model", metavar="MODEL"
+    )
+
+    @property
+    def results(self) -> Path | None:
+        """The file that results are added to."""
+        return None if self.output is None else self.output / "results.jsonl"
+
+    def check(self, options: ProbeOptions, protocol: ProbeProtocol) -> None:
+        """Refuse what does not go together; raises `UsageError`."""
+        given = set(asked(options, protocol, self))
+        if self.apply is not None:
+            for name in (name for name in asked(options, protocol, self) if name not in ("apply", "output")):
+                raise UsageError(f"--apply fits nothing, so {_flag(name)} has no say. Leave it out.")
+        for name, (others, why) in ALONE.items():
+            for other in others:
+                if name in given and other in given:
+                    raise UsageError(f"{_flag(other)} is not for {_flag(name)}, {why}. Leave it out.")
+        if protocol.budget:
+            check_budgets(options)
+        elif self.plot is not None and options.probe.regression:
+            raise UsageError(
+                f"--plot draws a reliability curve of classes, and --kind {options.kind} gives targets. "
+                "Leave it out, or give --budget for a learning curve."
+            )
+
+
+# Options that don't go together: with the first, none of the others, and why.
+ALONE = {
+    "budget": (
+        ("seeds", "save_model", "save_split", "refit"),
+        "which fits many probes, without validation rows",
+    ),
+    "seeds": (("save_model", "save_split", "plot"), "which fits a probe a seed"),
+}
+
+
+def check_budgets(options: ProbeOptions) -> None:
+    """Refuse what has no say with label budgets; raises `UsageError`."""
+    if options.split.startswith("kfold"):
+        raise UsageError("--budget needs one set of test rows. Give --split stratified, group or file.")
+    if options.refit:
+        raise UsageError("--refit has no say with --budget, which uses no validation rows. Leave it out.")
+
+
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _kinds_with(name: str) -> str:
-    kinds = [kind for kind, probe in PROBES.items() if any(option.name == name for option in probe.options)]
-    return " or ".join(kinds) or "no probe"
+    known = (declared(cls) for cls in (ProbeOptions, ProbeProtocol, ProbePlaces))
+    return next(one[name].flag for one in known if name in one)

@@ -1,10 +1,10 @@
-"""What a probe of one feature file gives: the result, the predictions, and what a reader must know."""
+"""What probes of one feature file give: results, predictions, and what a reader must know."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores
 from probes.fitting import Fitted
+
+if TYPE_CHECKING:
+    from probes.leaks.run import LeaksReport
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class ProbeReport:
         The fitted probe of each split, with its preparation and temperature.
     predictions_path
         The CSV, where an output folder was given.
+    before
+        The same with copies left where they are, where they were dealt with.
+    leaks
+        Copies of one image, where they were looked for.
     """
 
     result: Result
@@ -74,3 +81,54 @@ class ProbeReport:
     notes: tuple[str, ...]
     fits: tuple[Fitted, ...]
     predictions_path: Path | None = None
+    before: ProbeReport | None = None
+    leaks: LeaksReport | None = None
+
+
+@dataclass(frozen=True)
+class SeedsReport:
+    """One probe of one feature file at several seeds.
+
+    Parameters
+    ----------
+    reports
+        One a seed.
+    before
+        The same with copies left where they are, where they were dealt with; or empty.
+    leaks
+        Copies of one image, where they were looked for.
+    notes
+        What a reader must know of all of them.
+    """
+
+    reports: tuple[ProbeReport, ...]
+    before: tuple[ProbeReport, ...] = ()
+    leaks: LeaksReport | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The lines of results.jsonl, one a seed."""
+        return tuple(report.result for report in self.reports)
+
+
+@dataclass(frozen=True)
+class BudgetsReport:
+    """One probe of one feature file, fitted with several budgets of labels.
+
+    Parameters
+    ----------
+    results
+        The lines of results.jsonl, one a budget: every metric is the mean over the draws.
+    notes
+        What a reader must know.
+    before
+        The same with copies left where they are, where they were dealt with.
+    leaks
+        Copies of one image, where they were looked for.
+    """
+
+    results: tuple[Result, ...]
+    notes: tuple[str, ...]
+    before: BudgetsReport | None = None
+    leaks: LeaksReport | None = None

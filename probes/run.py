@@ -1,4 +1,4 @@
-"""`embedkit probe` as a function: feature file in, one Result line and a table of predictions out."""
+"""One probe of one feature file: one Result line and a table of predictions."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ from probes.report import ProbeReport
 from probes.scored import score_classes, score_regression
 from probes.tables import write_predictions
 
-OUTPUT = "runs"
 DEFAULTS = ProbeOptions()
 
 
 def probe(
-    path: str | os.PathLike[str],
+    features: str | os.PathLike[str] | FeatureFile,
     options: ProbeOptions = DEFAULTS,
     *,
     output: str | os.PathLike[str] | None = None,
     save_model: str | os.PathLike[str] | None = None,
     dealt: Dealt | None = None,
 ) -> ProbeReport:
-    """Measure what a probe reads out of a feature file: ``embedkit probe`` as a function.
+    """Measure what one probe reads out of a feature file.
 
     Parameters
     ----------
-    path
-        A feature file with labels, or with targets for a regression.
+    features
+        A feature file with labels, or with targets for a regression; or its path.
     options
         Kind, split and settings.
     output
@@ -55,7 +54,7 @@ def probe(
     EmbedkitError
         A file that can't be read or probed; the message says what to do.
     """
-    with FeatureFile(path) as file:
+    with FeatureFile.opened(features) as file:
         try:
             report = _probe(file, options, dealt, single=save_model is not None)
         except DataError as error:

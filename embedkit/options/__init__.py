@@ -21,22 +21,27 @@ from embedkit.options.keywords import keywords
 from embedkit.options.shared import (
     DEVICES,
     RUNS,
+    SPLITS,
+    check_split,
     device_option,
     output_option,
     prep_option,
     seed_option,
     seeds_option,
+    split_option,
 )
 
 __all__ = [
     "DEVICES",
     "RUNS",
+    "SPLITS",
     "add_flags",
     "add_json_flag",
     "as_in",
     "as_words",
     "asked",
     "check",
+    "check_split",
     "declared",
     "device_option",
     "flag_of",
@@ -50,5 +55,6 @@ __all__ = [
     "prep_option",
     "seed_option",
     "seeds_option",
+    "split_option",
     "typed",
 ]

@@ -43,7 +43,7 @@ def measures(n_labels: int, n_draws: int) -> tuple[Measure, ...]:
     """Return what files are compared by; the last with few labels of each class, drawn several times."""
     few = ("--budget", str(n_labels), "--draws", str(n_draws))
     return (
-        Measure("20-NN", ("probe", "--kind", "knn", "--k", "20")),
+        Measure("20-NN", ("probe", "--kind", "knn", "--n-neighbors", "20")),
         Measure("linear", ("probe", "--kind", "linear")),
         Measure("k-means", ("cluster", "--method", "kmeans")),
         Measure(f"{n_labels}-labels-a-class", ("probe", "--kind", "linear", *few)),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
-from probes.kinds.interface import Classifier, Option, State, Validation, one_of
+from probes.kinds.interface import Classifier, State, Validation, one_of
 from probes.kinds.selection import check_varies, choose, class_index
 from probes.neighbours.search import normalise
 
@@ -136,6 +136,3 @@ class NearestCentroidProbe(Classifier):
             within = float(((rows - means[label]) ** 2).mean())
             # With one row a class there is no spread within: then the spread between the means.
             self.scale_ = within if within > 0 else float(means.var(axis=0).mean())
-
-
-OPTIONS = (Option("metric", "to choose from (default: both)", type=str, many=True, choices=METRICS),)

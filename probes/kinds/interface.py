@@ -1,4 +1,4 @@
-"""What every probe can do, and how one describes its own options to the command."""
+"""What every probe can do, and what the registry says of one."""
 
 from __future__ import annotations
 
@@ -69,37 +69,6 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Option:
-    """A setting of one probe: an argument of its constructor, and with dashes a flag of the command.
-
-    Parameters
-    ----------
-    name
-        Of the argument.
-    help
-        For ``--help``.
-    type
-        Of one value.
-    many
-        Whether several values are given, to choose from on validation rows.
-    choices
-        The values there are, where they have names.
-    flag
-        Whether it is given without a value.
-    check
-        Raises `UsageError` for values that can't be.
-    """
-
-    name: str
-    help: str
-    type: Callable[[str], Any] = float
-    many: bool = False
-    choices: tuple[str, ...] | None = None
-    flag: bool = False
-    check: Callable[[Any], object] = lambda value: None  # noqa: ARG005
-
-
-@dataclass(frozen=True)
 class Kind:
     """An entry of the registry.
 
@@ -107,8 +76,6 @@ class Kind:
     ----------
     make
         The class.
-    options
-        Its own settings.
     regression
         Whether it predicts targets instead of labels.
     unchosen
@@ -117,7 +84,6 @@ class Kind:
     """
 
     make: type[Any]
-    options: tuple[Option, ...] = ()
     regression: bool = False
     unchosen: Mapping[str, Any] = field(default_factory=dict)
 

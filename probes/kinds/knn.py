@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.computing.driver import torch_device
 from embedkit.errors import UsageError
 from embedkit.preparing.matrix import features
-from probes.kinds.interface import Classifier, Option, State, Validation
+from probes.kinds.interface import Classifier, State, Validation
 from probes.kinds.selection import check_varies, choose, class_index
 from probes.neighbours.search import Neighbours, check_k, nearest, normalise
 
@@ -193,21 +193,3 @@ class KNNProbe(Classifier):
         probe.k_, probe.ks_ = int(state["k"]), (int(state["k"]),)
         probe._device = None
         return probe
-
-
-def check_ks(ks: Sequence[int]) -> None:
-    """Refuse a k below 1."""
-    for k in ks:
-        check_k(k, k)
-
-
-def check_temperature(value: float) -> None:
-    """Refuse a temperature that is not above 0."""
-    if not value > 0:
-        raise UsageError(f"--temperature {value:g}: give a number above 0.")
-
-
-OPTIONS = (
-    Option("k", "k to choose from (default: 10 20 100 200)", type=int, many=True, check=check_ks),
-    Option("temperature", "of the vote (default: 0.07)", check=check_temperature),
-)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import UsageError
 from embedkit.preparing.matrix import features
-from probes.kinds.interface import Classifier, Option, State, Validation
+from probes.kinds.interface import Classifier, State, Validation
 from probes.kinds.logistic import ConvergenceWarning, Logistic, LogisticFit, ahead, probability
 from probes.kinds.selection import choose, class_index, class_weights
 from probes.kinds.standardise import Standardiser
@@ -245,6 +245,3 @@ def check_c_grid(c_grid: float | Sequence[float]) -> tuple[float, ...]:
             f"C grid {' '.join(f'{c:g}' for c in grid)}: every C must be above 0, such as 0.001 0.01 0.1."
         )
     return tuple(sorted({float(c) for c in grid}))
-
-
-OPTIONS = (Option("c_grid", "C to choose from (default: 13, 1e-5 to 10)", many=True, check=check_c_grid),)

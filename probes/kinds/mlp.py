@@ -14,7 +14,7 @@ from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
-from probes.kinds.interface import Classifier, Option, State, Validation
+from probes.kinds.interface import Classifier, State, Validation
 from probes.kinds.selection import choose, class_index
 from probes.kinds.standardise import Standardiser
 
@@ -250,11 +250,3 @@ def check_decays(values: Sequence[float]) -> None:
     for value in values:
         if not value >= 0:
             raise UsageError(f"--weight-decay {value:g}: give numbers of at least 0.")
-
-
-OPTIONS = (
-    Option("hidden", "widths to choose from (default: 256 256x256)", type=str, many=True, check=check_hidden),
-    Option(
-        "weight_decay", "of AdamW, to choose from (default: 0.01 1 3 10 30)", many=True, check=check_decays
-    ),
-)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
 from embedkit.preparing.matrix import features
-from probes.kinds.interface import Option, State, Validation
+from probes.kinds.interface import State, Validation
 from probes.kinds.logistic import Logistic, LogisticFit, ahead, sigmoid
 from probes.kinds.standardise import Standardiser
 
@@ -267,12 +267,3 @@ def check_penalties(grid: Sequence[float]) -> tuple[float, ...]:
             f"grid {' '.join(f'{a:g}' for a in grid)}: every penalty must be above 0, such as 1 10 100."
         )
     return tuple(sorted({float(a) for a in grid}))
-
-
-RIDGE_OPTIONS = (
-    Option("alphas", "penalties to choose from (default: 15, 0.1 to 1e6)", many=True, check=check_penalties),
-    Option("clip", "cut predictions to [0, 1]", flag=True),
-)
-SIGMOID_OPTIONS = (
-    Option("c_grid", "C to choose from (default: 11, 1e-5 to 1)", many=True, check=check_penalties),
-)

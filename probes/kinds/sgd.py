@@ -12,7 +12,7 @@ from embedkit.computing.driver import backend, torch_device
 from embedkit.errors import DataError, UsageError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
-from probes.kinds.interface import Classifier, Option, State, Validation
+from probes.kinds.interface import Classifier, State, Validation
 from probes.kinds.selection import check_varies, choose, class_index
 
 LEARNING_RATES = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4, 0, 9))
@@ -175,13 +175,3 @@ def check_rates(values: Sequence[float]) -> None:
     for value in values:
         if not value > 0:
             raise UsageError(f"--learning-rates {value:g}: give numbers above 0.")
-
-
-OPTIONS = (
-    Option(
-        "learning_rates",
-        "to choose from, for a batch of 256 (default: 9, 1e-4 to 1)",
-        many=True,
-        check=check_rates,
-    ),
-)

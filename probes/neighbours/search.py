@@ -103,7 +103,7 @@ def check_k(k: int, n: int) -> None:
     if k < 1:
         raise UsageError(f"k = {k}: at least 1 neighbour is needed.")
     if k > n:
-        raise DataError(f"k = {k} neighbours are asked of {n} training rows. Give --k at most {n}.")
+        raise DataError(f"k = {k} neighbours are asked of {n} training rows. Give --n-neighbors at most {n}.")
 
 
 def _search_on(

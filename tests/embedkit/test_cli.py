@@ -307,7 +307,7 @@ MISTAKES = {
     "probe labelled.h5 --kind forest": (2, "forest"),
     "probe labelled.h5 --split file": (1, "split"),
     "probe labelled.h5 --split kfold:x": (2, "kfold:x"),
-    "probe labelled.h5 --kind knn --k 0": (2, "0"),
+    "probe labelled.h5 --kind knn --n-neighbors 0": (2, "0"),
     "report": (2, "the following arguments are required: features"),
     "report nowhere.h5": (1, "nowhere.h5: no such file"),
     "report images.h5": (1, "not a feature file"),

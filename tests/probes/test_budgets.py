@@ -14,10 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from embedkit.cli import main
 from embedkit.files.results import read_results
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.budget import Budget
 from embedkit.scoring.outcomes import read_outcomes
 from embedkit.scoring.split_file import write_splits
 from probes.budgets import probe_budgets
-from probes.few_labels import Budget, fit_within, held_out, shuffled_classes, take
+from probes.few_labels import fit_within, held_out, shuffled_classes, take
 from probes.kinds.linear import LinearProbe
 from probes.kinds.registry import PROBES
 from probes.options import ProbeOptions
@@ -65,7 +66,7 @@ def test_the_choice_is_that_of_scikit_learns_cross_validation():
     y = np.repeat([0, 1, 2], 8)
     x = (np.eye(3, 10)[y] + random.normal(size=(24, 10))).astype(np.float32)
     grid = (1e-4, 1e-2, 1.0)
-    options = ProbeOptions(settings={"c_grid": grid})
+    options = ProbeOptions(c_grid=grid)
     model = fit_within(x, y, y, options, seed=3)
     folds = held_out(y, np.random.default_rng(3))
     pairs = [(np.setdiff1d(np.arange(24), fold), fold) for fold in folds]
@@ -140,7 +141,7 @@ def test_every_probe_learns_from_few_labels(make_file, kind):
     targets = random.uniform(size=(300, 2))
     path = make_file(features=lambda x: np.hstack([x, 3 * targets]), targets=targets, target_names=("p", "q"))
     weight = "balanced" if "class_weight" in PROBES[kind].arguments else None
-    options = ProbeOptions(kind=kind, settings=QUICK.get(kind, {}), class_weight=weight)
+    options = ProbeOptions(kind=kind, **QUICK.get(kind, {}), class_weight=weight)
     budgets = [Budget(per_class=2 if PROBES[kind].regression else 1), Budget(per_class=20)]
     draws = 1 if kind in QUICK else 2
     (few, more), _ = probe_budgets(path, options, budgets, draws=draws)
@@ -162,7 +163,7 @@ def test_every_probe_learns_from_few_labels(make_file, kind):
         (["--budget", "0"], "--budget '0': give numbers of images a class and percentages"),
         (["--budget", "5,ten"], "--budget 'ten': give numbers"),
         (["--budget", "150%"], "--budget '150%': give numbers"),
-        (["--budget", "5", "--draws", "0"], "--draws 0: at least 1"),
+        (["--budget", "5", "--draws", "0"], "--draws 0: give an integer of at least 1"),
         (["--draws", "3"], "--draws says how often a --budget is drawn"),
         (["--budget", "5", "--split", "kfold:5"], "--budget needs one set of test rows"),
         (["--budget", "5", "--refit"], "--refit is not for --budget, which fits many probes"),

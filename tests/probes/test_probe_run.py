@@ -169,7 +169,7 @@ def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
         x[:, 3:5] = 0.25
         return x
 
-    report = probe(make_file(features=pad), ProbeOptions(settings={"c_grid": (1e-6, 1e-5)}))
+    report = probe(make_file(features=pad), ProbeOptions(c_grid=(1e-6, 1e-5)))
     assert "Left out 2 features that are constant on the training rows." in report.notes
     assert any("edge of the grid" in line for line in report.notes)
 
@@ -180,7 +180,7 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
     assert report.result.params["choice"]["grid"] == [10, 20]
     assert any("Left out k above the" in line for line in report.notes)
     with pytest.raises(EmbedkitError, match=r"k = 200 neighbours are asked of 4\d training rows"):
-        probe(path, ProbeOptions(kind="knn", settings={"k": (10, 200)}))
+        probe(path, ProbeOptions(kind="knn", n_neighbors=(10, 200)))
     tiny = probe(make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5"), ProbeOptions(kind="knn"))
     assert tiny.result.params["choice"]["grid"] == [1, 5]
 
@@ -215,22 +215,34 @@ def test_bad_files_are_refused_with_what_to_do(make_file, capsys, tmp_path, wron
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "linear", "--k", "5"], "--k is for --kind knn. Leave it out"),
+        (
+            ["--kind", "linear", "--n-neighbors", "5"],
+            "--n-neighbors is for --kind knn, not linear. Leave it out",
+        ),
         (["--kind", "linear", "--temperature", "0.1"], "--temperature is for --kind knn"),
-        (["--kind", "knn", "--c-grid", "1"], "--c-grid is for --kind linear or sigmoid. Leave it out"),
+        (
+            ["--kind", "knn", "--c-grid", "1"],
+            "--c-grid is for --kind linear or sigmoid, not knn. Leave it out",
+        ),
         (
             ["--kind", "knn", "--select", "log_loss"],
             "--select log_loss is not for --kind knn: votes can be 0",
         ),
-        (["--kind", "knn", "--refit", "--class-weight", "balanced"], "--class-weight is not for --kind knn"),
+        (
+            ["--kind", "knn", "--refit", "--class-weight", "balanced"],
+            "--class-weight is for --kind linear or linear-sgd or mlp, not knn",
+        ),
         (
             ["--kind", "ridge", "--select", "accuracy"],
             "--select is not for --kind ridge, which chooses by RMSE",
         ),
-        (["--kind", "ridge", "--device", "cuda"], "--device is not for --kind ridge"),
-        (["--kind", "knn", "--k", "0"], "k = 0: at least 1"),
+        (
+            ["--kind", "ridge", "--device", "cuda"],
+            "--device is for --kind linear or linear-sgd or mlp or knn or sigmoid, not ridge",
+        ),
+        (["--kind", "knn", "--n-neighbors", "0"], "--n-neighbors 0: give an integer of at least 1"),
         (["--kind", "knn", "--temperature", "0"], "--temperature 0: give a number above 0"),
-        (["--c-grid", "-1"], "every C must be above 0"),
+        (["--c-grid", "-1"], "--c-grid -1: give a number above 0"),
         (["--split", "random"], "--split random: unknown. Give one of auto"),
         (["--split", "kfold:x"], "--split kfold:x: unknown"),
         (["--split", "kfold:1"], "at least 2 folds"),
@@ -331,13 +343,13 @@ def test_seeds_are_several_results_and_their_spread(make_file, tmp_path, capsys)
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in capsys.readouterr().out
 
 
-def test_seeds_that_change_nothing_are_said_and_one_is_refused(make_file, tmp_path, capsys):
+def test_seeds_that_change_nothing_are_said_and_none_is_refused(make_file, tmp_path, capsys):
     column = np.array(["train", "train", "validation", "test"] * 75)
     path, runs = str(make_file(split=column)), str(tmp_path / "runs")
     assert main(["probe", path, "--kind", "knn", "--seeds", "2", "-o", runs]) == 0
     assert "draws nothing and the split is given: every seed says the same" in capsys.readouterr().err
     for more, message in (
-        (["--seeds", "1"], "--seeds 1: at least 2, or --seed for one"),
+        (["--seeds", "0"], "--seeds 0: give an integer of at least 1"),
         (["--seeds", "2", "--save-model", "m"], "--save-model is not for --seeds, which fits a probe a seed"),
         (["--seeds", "2", "--budget", "1"], "--seeds is not for --budget"),
     ):

@@ -47,7 +47,7 @@ def write(path, *, n=240, d=12, seed=0, names=("a", "b", "c"), provenance=None, 
 @pytest.mark.parametrize("kind", PROBES)
 def test_a_saved_probe_predicts_as_the_fitted_one(tmp_path, kind):
     path, new = write(tmp_path / "f.h5"), write(tmp_path / "new.h5", seed=1)
-    options = ProbeOptions(kind=kind, prep="l2+pca6", settings=QUICK.get(kind, {}))
+    options = ProbeOptions(kind=kind, prep="l2+pca6", **QUICK.get(kind, {}))
     report = probe(path, options, save_model=tmp_path / "probe.model")
     saved, fit = load_probe(tmp_path / "probe.model"), report.fits[0]
     with FeatureFile(new) as file:

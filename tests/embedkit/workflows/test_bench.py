@@ -21,7 +21,7 @@ from embedkit.workflows.bench_file import Backbone, make_plan
 from embedkit.workflows.bench_journal import Journal
 
 SMALL = """
-probes = ["knn --k 3"]
+probes = ["knn --n-neighbors 3"]
 clusterings = ["kmeans -k 4 --n-init 2"]
 split = "kfold:2"
 reports = false
@@ -118,7 +118,7 @@ def test_features_that_are_there_are_found_without_loading_a_model(tmp_path, mon
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), EmbedkitError("planted")])
 def test_what_was_finished_is_not_done_again(how, features, tmp_path, ran, capsys):
     verbs, stop_at = ran
-    command = ["bench", "--features", str(features[0]), "--probes", "knn --k 3", "--no-reports"]
+    command = ["bench", "--features", str(features[0]), "--probes", "knn --n-neighbors 3", "--no-reports"]
     command += ["-o", str(tmp_path / "out")]
     stop_at["probe", 1] = how
     assert main(command) == (130 if isinstance(how, KeyboardInterrupt) else 1)

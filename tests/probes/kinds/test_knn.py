@@ -173,7 +173,7 @@ def test_classes_keep_their_names_and_probabilities_add_up():
 def test_what_is_refused():
     x, y = data(50)
     with pytest.raises(
-        DataError, match="k = 60 neighbours are asked of 50 training rows. Give --k at most 50"
+        DataError, match="k = 60 neighbours are asked of 50 training rows. Give --n-neighbors at most 50"
     ):
         KNNProbe(k=60).fit(x, y)
     with pytest.raises(DataError, match="no validation rows to choose by"):
