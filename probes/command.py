@@ -147,7 +147,7 @@ def _note(*reports: ProbeReport, places: ProbePlaces) -> None:
 
 
 def _over_seeds(reports: Sequence[ProbeReport]) -> dict[str, Any]:
-    from probes.tables import spread
+    from probes.report import spread
 
     over = spread([report.result for report in reports])
     return {"runs": [_document(report) for report in reports], "over_seeds": over}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from embedkit.files.results import Result
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.splits import Split
+from embedkit.scoring.spread import spread_over
 from embedkit.scoring.target_scores import RegressionScores
 from probes.fitting import Fitted
 
@@ -110,6 +112,17 @@ class SeedsReport:
     def results(self) -> tuple[Result, ...]:
         """The lines of results.jsonl, one a seed."""
         return tuple(report.result for report in self.reports)
+
+    @property
+    def over_seeds(self) -> dict[str, dict[str, float]]:
+        """``mean`` and ``std`` (n - 1) of each metric that all of them have."""
+        return spread(self.results)
+
+
+def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
+    found = spread_over([result.metrics for result in results])
+    return {name: {"mean": of.mean, "std": of.std} for name, of in found.items() if of.n == len(results)}
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from embedkit.files.results import Metric, Result
 from embedkit.files.rows import Rows
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
-from embedkit.scoring.spread import spread_over
 from embedkit.scoring.target_scores import RegressionScores
-from probes.report import Predictions, ProbeReport
+from probes.report import Predictions, ProbeReport, spread
 
 if TYPE_CHECKING:
     from probes.apply import Applied
@@ -153,12 +152,6 @@ def print_budgets(results: Sequence[Result]) -> None:
         cells = [" ".join(_cells(result.metrics[name])) for name in names]
         table.add_row(budget["asked"], f"{budget['n_labels']:,}", f"{budget['n_draws']}", *cells)
     print_table(table)
-
-
-def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
-    found = spread_over([result.metrics for result in results])
-    return {name: {"mean": of.mean, "std": of.std} for name, of in found.items() if of.n == len(results)}
 
 
 def print_seeds(results: Sequence[Result]) -> None:
