@@ -146,7 +146,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
         **unset,
     )
     group = parser.add_argument_group(
-        "measuring (lists with commas; a method may have options: 'knn --n-neighbors 20')"
+        "measuring (lists with commas; a method may have options: 'kmeans -k 8')"
     )
     group.add_argument("--probes", type=_list, metavar="A,B", help="or none (default: linear,knn)", **unset)
     group.add_argument("--clusterings", type=_list, metavar="A,B", help="or none (default: kmeans)", **unset)
