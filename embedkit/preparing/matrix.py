@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import validate_data
 
 from embedkit.errors import DataError
 
@@ -44,6 +43,8 @@ def as_matrix(
     DataError
         Not a matrix, sparse, too few rows, another d, or NaN or infinite values.
     """
+    from sklearn.utils.validation import validate_data  # on use: --help of a verb waits for no scikit-learn
+
     try:
         matrix: NDArray[Any] = validate_data(
             estimator,
