@@ -10,6 +10,9 @@ from embedkit.verbs import VERBS, target
 # Verb and flag -> why it says something else there.
 OTHERWISE = {
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
+    ("leaks", "--save-split"): "what is written is the split without copies",
+    ("probe", "--budget"): "several, each fitted; elsewhere one of them",
+    ("probe", "--n-neighbors"): "those that vote in kNN, several to choose from; elsewhere those of UMAP",
 }
 
 
