@@ -53,7 +53,7 @@
     const kind = (j) => (group.number[j] ? "number" : group.header[j]);
     const content = (cell, j, row) => {
       if (group.number[j]) return [cell];
-      if (group.header[j] === "settings") return cell.split(" ").flatMap((word) => [make("span", { class: "setting", text: word }), " "]);
+      if (group.header[j] === "settings") return cell.split(/ (?!\()/).flatMap((word) => [make("span", { class: "setting", text: word }), " "]);
       if (group.header[j] !== "features") return breakable(cell);
       // In a narrow window this stands in place of the columns of the same words.
       const method = ["method", "settings"].map((name) => row.cells[group.header.indexOf(name)] ?? "").join(" ").trim();

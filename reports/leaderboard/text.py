@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from reports.leaderboard.controls import control
 from reports.leaderboard.table import Leaderboard
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.table import Table
 
 
@@ -53,12 +55,18 @@ def tables(board: Leaderboard) -> list[Table]:
     for (dataset, task), entries in board.groups():
         table = Table(title=Text(f"{dataset}: {task}", style="bold"), title_justify="left", box=SIMPLE_HEAD)
         header, lines = cells(entries, board.sort)
-        for name in header:
-            table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
+        for name, column in zip(header, zip(*lines, strict=True), strict=True):
+            justify: JustifyMethod = "left" if name in TEXT_COLUMNS else "right"
+            table.add_column(Text(_heading(name, max(map(len, column)))), justify=justify)
         for line in lines:
             table.add_row(*(Text(cell) for cell in line))
         found.append(table)
     return found
+
+
+def _heading(name: str, width: int) -> str:
+    """Break a heading that is wider than everything below it at its spaces."""
+    return "\n".join(textwrap.wrap(name, max(width, *map(len, name.split()))))
 
 
 def markdown(board: Leaderboard) -> str:

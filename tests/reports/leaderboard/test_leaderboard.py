@@ -257,6 +257,13 @@ def test_terminal_table_has_no_markup_from_data():
     assert "[bold]m" in console.file.getvalue()
 
 
+def test_a_heading_that_is_wider_than_its_column_breaks_at_its_spaces():
+    metrics = {"accuracy": Metric(0.5), "balanced_accuracy": Metric(0.4)}
+    (table,) = tables(leaderboard([result(metrics=metrics)]))
+    headings = [str(column.header) for column in table.columns]
+    assert headings == ["features", "method", "settings", "n", "accuracy", "balanced\naccuracy"]
+
+
 def test_unknown_task_and_metric():
     with pytest.raises(UsageError, match=r"--task prob: no such result. There are: cluster"):
         leaderboard([result()], task="prob")
