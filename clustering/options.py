@@ -234,13 +234,12 @@ class ClusterPlaces:
 
     output: Path | None = output_option(RUNS, "folder for results.jsonl, assignments and models")
     save_model: Path | None = option(
-        None, "where the model goes", metavar="FILE|DIR", unset="beside the assignments"
-    )
-    apply: Path | None = option(
         None,
-        "assign the rows to the clusters of a saved model instead; nothing is fitted",
-        metavar="MODEL",
+        "where the fitted model is kept, for --apply",
+        metavar="FILE",
+        unset="beside the assignments",
     )
+    apply: Path | None = option(None, "fit nothing: put a saved model to use on every row", metavar="MODEL")
 
     @property
     def results(self) -> Path | None:

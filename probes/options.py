@@ -228,14 +228,12 @@ class ProbePlaces:
     output: Path | None = output_option(
         RUNS, "folder for results.jsonl and predictions; with --apply, or a FILE.csv for these"
     )
-    save_model: Path | None = option(None, "keep the fitted probe, for --apply FILE", metavar="FILE")
+    save_model: Path | None = option(None, "where the fitted model is kept, for --apply", metavar="FILE")
     save_split: Path | None = option(None, "keep the split, for --split FILE.json", metavar="FILE.json")
     plot: Path | None = option(
         None, "draw the reliability curve or, with --budget, the learning curve", metavar="FILE.svg"
     )
-    apply: Path | None = option(
-        None, "fit nothing: predict every row with a probe of --save-model", metavar="MODEL"
-    )
+    apply: Path | None = option(None, "fit nothing: put a saved model to use on every row", metavar="MODEL")
 
     @property
     def results(self) -> Path | None:
