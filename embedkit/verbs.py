@@ -68,7 +68,15 @@ VERBS = {
         "probes.leaks.run:leaks",
         ("probes.leaks.options:LeaksOptions", "probes.leaks.options:LeaksPlaces"),
     ),
-    "quality": Verb("judge feature files without labels", "embedkit.scoring.quality_command:configure"),
+    "quality": Verb(
+        "judge feature files without labels",
+        "embedkit.scoring.quality_command:configure",
+        "embedkit.scoring.quality:quality",
+        (
+            "embedkit.scoring.quality_options:QualityOptions",
+            "embedkit.scoring.quality_options:QualityPlaces",
+        ),
+    ),
     "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
     "report": Verb(
         "make an interactive map of a feature file",

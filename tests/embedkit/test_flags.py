@@ -11,6 +11,8 @@ from embedkit.verbs import VERBS, target
 OTHERWISE = {
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
     ("leaks", "--save-split"): "what is written is the split without copies",
+    ("quality", "--runs"): "results to compare with; elsewhere those to show",
+    ("quality", "--n-rows"): "rows that the criteria see; in verify those extracted again",
     ("probe", "--budget"): "several, each fitted; elsewhere one of them",
     ("probe", "--n-neighbors"): "those that vote in kNN, several to choose from; elsewhere those of UMAP",
 }

@@ -4,11 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import embedkit
 from embedkit.cli import main
-from embedkit.errors import DataError
+from embedkit.errors import DataError, UsageError
 from embedkit.files.results import Metric, Result, append_result, read_results
 from embedkit.files.rows import Rows
-from embedkit.files.store import Views, file_sha256, write_features
+from embedkit.files.store import FeatureFile, Views, file_sha256, write_features
 from embedkit.scoring.label_free import (
     Quality,
     alpha_req,
@@ -19,7 +20,7 @@ from embedkit.scoring.label_free import (
     umap_silhouette,
     uniformity,
 )
-from embedkit.scoring.quality_command import agreement
+from embedkit.scoring.quality import agreement
 
 
 def test_rank_me_and_effective_rank():
@@ -117,7 +118,7 @@ def test_the_command_prints_writes_and_compares(tmp_path, capsys):
         paths.append(str(write_features(tmp_path / f"{d}.h5", x, rows, provenance={}, views=views)))
         append_result(tmp_path / "runs/results.jsonl", probed(file_sha256(paths[-1]), 0.1 * i))
     runs = str(tmp_path / "runs")
-    assert main(["quality", *paths, "--runs", runs, "-o", runs, "--rows", "50", "--json"]) == 0
+    assert main(["quality", *paths, "--runs", runs, "-o", runs, "--n-rows", "50", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [file["n"] for file in document["files"]] == [50] * 3
     assert [file["lidar"] is None for file in document["files"]] == [False, True, True]
@@ -133,4 +134,28 @@ def test_the_command_prints_writes_and_compares(tmp_path, capsys):
     assert "LiDAR" in table
     assert "UMAP" not in table  # not asked for, as alpha-ReQ has too few components: no empty columns
     assert main(["leaderboard", runs, "--format", "json"]) == 0
-    assert main(["quality", paths[0], "--rows", "2"]) == 2
+    assert main(["quality", paths[0], "--n-rows", "2"]) == 2
+    assert "--n-rows 2: give an integer of at least 3" in capsys.readouterr().err
+
+
+def test_the_function_is_the_command(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    paths = []
+    for n in (60, 80):
+        rows = Rows(ids=np.arange(n).astype(str))
+        x = rng.normal(size=(n, 12)).astype(np.float32)
+        paths.append(write_features(tmp_path / f"{n}.h5", x, rows, provenance={}))
+    report = embedkit.quality(paths, seed=1, output=None)
+    assert capsys.readouterr().out == ""
+    assert [(one.path, one.quality.n) for one in report.files] == [(paths[0], 60), (paths[1], 80)]
+    assert "Compare at one, with --n-rows" in report.notes[0]
+    assert main(["quality", *map(str, paths), "--seed", "1", "-o", str(tmp_path / "runs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(report.document()))
+    with FeatureFile(paths[0]) as file:
+        one = embedkit.quality(file, n_rows=50, output=tmp_path / "one", runs=tmp_path / "runs")
+    assert (one.files[0].quality.n, one.agreements) == (50, ())
+    assert "fewer than three of these files" in one.notes[0]
+    [written] = read_results(tmp_path / "one")
+    assert written == one.files[0].result
+    with pytest.raises(UsageError, match="--n-rows 2"):
+        embedkit.quality("nowhere.h5", n_rows=2)
