@@ -12,6 +12,7 @@ import numpy as np
 from clustering.options import ALL, SETTINGS, ClusterOptions
 from clustering.run import ClusterRun, cluster
 from embedkit.errors import EmbedkitError
+from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Comparison:
 
     runs: tuple[ClusterRun, ...]
     failures: Mapping[str, str]
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The lines of results.jsonl, the best first."""
+        return tuple(run.result for run in self.runs)
 
 
 def compare(

@@ -70,6 +70,11 @@ class ClusterRun:
     model_path: Path | None = None
 
     @property
+    def results(self) -> tuple[Result, ...]:
+        """The line of results.jsonl."""
+        return (self.result,)
+
+    @property
     def density_choice(self) -> DensityChoice | None:
         """How HDBSCAN's sizes were chosen, if that was asked."""
         return getattr(self.clusters, "choice", None)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
 
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,17 +91,7 @@ def _exit_code(job: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        return _fail(_os_message(error), EXIT_FAILED)
-
-
-def _os_message(error: OSError) -> str:
-    place = error.filename or "a file"
-    if error.errno in DISK_FULL:
-        return (
-            f"{place}: no room left on the disk. Free some space, or write elsewhere with -o; what was "
-            "finished is kept."
-        )
-    return f"{place}: {error.strerror or error}."
+        return _fail(message_of(error), EXIT_FAILED)
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class EmbedkitError(Exception):
     """A job failed for a reason that the message explains; the command exits with code 1."""
@@ -29,3 +31,19 @@ class DataError(EmbedkitError, ValueError):
 def first_line(error: BaseException) -> str:
     """What an error of another library says, cut to one line; its type where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def message_of(error: EmbedkitError | OSError) -> str:
+    """Return what a user is told of an error: of the system's, the file and the fact."""
+    if not isinstance(error, OSError):
+        return str(error)
+    place = error.filename or "a file"
+    if error.errno in DISK_FULL:
+        return (
+            f"{place}: no room left on the disk. Free some space, or write elsewhere with -o; what was "
+            "finished is kept."
+        )
+    return f"{place}: {error.strerror or error}."

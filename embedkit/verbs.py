@@ -92,7 +92,13 @@ VERBS = {
         ("reports.leaderboard.options:LeaderboardOptions", "reports.leaderboard.options:LeaderboardPlaces"),
     ),
     "compare": Verb(
-        "say which of two feature files is better, and at what", "embedkit.workflows.compare:configure"
+        "say which of two feature files is better, and at what",
+        "embedkit.workflows.compare_command:configure",
+        "embedkit.workflows.compare:compare",
+        (
+            "embedkit.workflows.compare_options:CompareOptions",
+            "embedkit.workflows.compare_options:ComparePlaces",
+        ),
     ),
     "bench": Verb(
         "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"

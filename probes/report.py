@@ -86,6 +86,11 @@ class ProbeReport:
     before: ProbeReport | None = None
     leaks: LeaksReport | None = None
 
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The line of results.jsonl."""
+        return (self.result,)
+
 
 @dataclass(frozen=True)
 class SeedsReport:

@@ -113,6 +113,8 @@ def report(
     with FeatureFile.opened(features) as file:
         target = places.output or places.folder / f"{file.path.stem}.html"
         if results is None:
+            if places.runs is not None and not places.runs.is_dir():
+                raise UsageError(f"--runs {places.runs}: no such folder.")
             results = _results(places.folder)
         page = _page(file, options, results, where=places.folder)
     n_bytes = _write(target, render(page))

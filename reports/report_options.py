@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.errors import UsageError
 from embedkit.options import RUNS, check, option, output_option, prep_option, seed_option
 
 UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
@@ -90,8 +89,6 @@ class ReportPlaces:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.runs is not None and not self.runs.is_dir():
-            raise UsageError(f"--runs {self.runs}: no such folder.")
 
     @property
     def folder(self) -> Path:

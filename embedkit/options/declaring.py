@@ -182,6 +182,8 @@ def typed(one: Declared, value: Any) -> Any:
 
 
 def _typed(one: Declared, value: Any) -> Any:
+    if one.option.tables and isinstance(value, Mapping):
+        return value
     # A file's reader, a number read as text: what the command line would make of the same word.
     if value is None or (
         one.option.read is None and isinstance(value, one.type) and not _is_bool(value, one)

@@ -9,6 +9,7 @@ from embedkit.verbs import VERBS, target
 
 # Verb and flag -> why it says something else there.
 OTHERWISE = {
+    ("compare", "--budget"): "the one of the measure with few labels",
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
     ("leaks", "--save-split"): "what is written is the split without copies",
     ("quality", "--runs"): "results to compare with; elsewhere those to show",

@@ -229,8 +229,10 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys
 
 
 def test_the_files_on_the_page_are_plans():
-    page = Path(__file__).parents[3] / "docs" / "leaderboard.md"
-    texts = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    docs = Path(__file__).parents[3] / "docs"
+    pages = (docs / "reference" / "bench-file.md", docs / "results" / "two-backbones-on-two-datasets.md")
+    read = "".join(page.read_text(encoding="utf-8") for page in pages)
+    texts = re.findall(r"```toml\n(.*?)```", read, flags=re.S)
     plan, tables = (make_plan(tomllib.loads(text)) for text in texts)
     assert plan.dataset == ("galaxies.csv", "--root", "images", "--center-crop", "212")
     assert [backbone.has_views for backbone in plan.backbones] == [True, False]

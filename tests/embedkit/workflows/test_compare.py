@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
+import embedkit
 from embedkit.cli import main
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 from embedkit.scoring.paired import Difference
-from embedkit.workflows.compare import Compared, sentence, verdict
+from embedkit.workflows.verdict import Compared, sentence, verdict
 
 
 def write(path, strength, keep=slice(None), order=None):
@@ -99,3 +100,22 @@ def test_running_again_reads_its_own_results(tmp_path, capsys):
     back = measures(b, a)  # into the same folder, where the other file's lines still stand
     assert [m["difference"]["value"] for m in back] == [-m["difference"]["value"] for m in forth]
     assert measures(a, b) == forth
+
+
+def test_each_file_is_opened_once(tmp_path, monkeypatch):
+    a, b = write(tmp_path / "a.h5", 0.5), write(tmp_path / "b.h5", 2.0)
+    opened, real = [], FeatureFile.__init__
+    monkeypatch.setattr(
+        FeatureFile, "__init__", lambda self, path: (opened.append(path), real(self, path))[1]
+    )
+    found = embedkit.compare(a, b, split="kfold:3", budget="20%", draws=2, output=tmp_path / "o")
+    assert opened == [a, b]
+    assert [one.name for one in found.measures][-1] == "20%-of-the-labels"
+    assert found.verdict.startswith("b is better than a by ")
+    assert list(found.to_pandas()["accuracy"]) == [one.name for one in found.measures]
+    assert "20-NN" in found._repr_html_()
+
+
+def test_more_than_one_budget_is_refused(tmp_path, capsys):
+    assert main(["compare", "a.h5", "b.h5", "--budget", "1,5"]) == 2
+    assert "--budget 1,5: give one" in capsys.readouterr().err

@@ -4,9 +4,9 @@ import sys
 import pytest
 import torch
 
-from embedkit import doctor
 from embedkit.backbones import hub
 from embedkit.cli import main
+from embedkit.workflows import doctor
 
 
 @pytest.fixture(autouse=True)
