@@ -22,11 +22,12 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from embedkit.backbones.load import BackboneSpec
+from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.extraction.extract import extract
-from embedkit.extraction.job import ExtractOptions, Job, model_in
+from embedkit.extraction.job import Job, model_in
+from embedkit.extraction.options import ExtractOptions
 
 
 class Images(torch.utils.data.Dataset):

@@ -18,9 +18,10 @@ from statistics import median
 
 import torch
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import choose_device, describe_device
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
 

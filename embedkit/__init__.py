@@ -35,7 +35,11 @@ __all__ = sorted([*_THINGS, *(name for name, verb in VERBS.items() if verb.funct
 def __getattr__(name: str) -> Any:
     from embedkit.verbs import function, target
 
-    if name in _THINGS:
+    if name == "__version__":
+        from embedkit.versions import own_version
+
+        found: Any = own_version()
+    elif name in _THINGS:
         found = target(_THINGS[name])
     elif name in VERBS and VERBS[name].function:
         found = function(name)

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from embedkit.errors import EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
+from embedkit.versions import own_version
 
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Image features: extract, cluster, probe and look at them, with few labels or none.",
         epilog="`embedkit VERB --help` shows the options of a verb.",
     )
-    parser.add_argument("--version", action="version", version=f"embedkit {_version()}")
+    parser.add_argument("--version", action="version", version=f"embedkit {own_version()}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
         verbs.add_parser(name, help=verb.summary, add_help=False)
@@ -97,13 +97,6 @@ def _exit_code(job: Callable[[], int | None]) -> int:
 def _fail(message: str, code: int) -> int:
     print(f"embedkit: error: {message}", file=sys.stderr)
     return code
-
-
-def _version() -> str:
-    try:
-        return version("embedkit")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 if __name__ == "__main__":

@@ -40,11 +40,26 @@ class Verb(NamedTuple):
     options: tuple[str, ...] = ()
 
 
+# Of a verb that takes images through a backbone.
+IMAGES = (
+    "embedkit.datasets.options:DatasetOptions",
+    "embedkit.backbones.options:BackboneSpec",
+    "embedkit.images.options:Overrides",
+)
+
 VERBS = {
     "datasets": Verb("list the datasets that are known by name", "embedkit.datasets.command:configure"),
-    "extract": Verb("turn images into a feature file", "embedkit.extraction.command:configure"),
+    "extract": Verb(
+        "turn images into a feature file",
+        "embedkit.extraction.command:configure",
+        "embedkit.extraction.calls:extract",
+        (*IMAGES, "embedkit.extraction.options:ExtractCall"),
+    ),
     "verify": Verb(
-        "check a feature file against its schema and its images", "embedkit.extraction.verify:configure"
+        "check a feature file against its schema and its images",
+        "embedkit.extraction.verify_command:configure",
+        "embedkit.extraction.verify:verify",
+        ("embedkit.extraction.verify_options:VerifyOptions",),
     ),
     "cluster": Verb(
         "find structure in a feature file without labels",
@@ -77,14 +92,24 @@ VERBS = {
             "embedkit.scoring.quality_options:QualityPlaces",
         ),
     ),
-    "pretrain": Verb("adapt or train a backbone without labels", "pretrain.run:configure"),
+    "pretrain": Verb(
+        "adapt or train a backbone without labels",
+        "pretrain.command:configure",
+        "pretrain.run:pretrain",
+        (*IMAGES, "pretrain.options:PretrainCall"),
+    ),
     "report": Verb(
         "make an interactive map of a feature file",
         "reports.report_command:configure",
         "reports.report:report",
         ("reports.report_options:ReportOptions", "reports.report_options:ReportPlaces"),
     ),
-    "attention": Verb("draw where a vision transformer looks", "reports.attention_command:configure"),
+    "attention": Verb(
+        "draw where a vision transformer looks",
+        "reports.attention_command:configure",
+        "reports.attention_run:attention",
+        (*IMAGES, "reports.attention_options:AttentionOptions"),
+    ),
     "leaderboard": Verb(
         "rank the results of a folder",
         "reports.leaderboard.command:configure",
@@ -104,7 +129,11 @@ VERBS = {
         "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"
     ),
     "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
-    "doctor": Verb("show versions, device and what is missing", "embedkit.workflows.doctor:configure"),
+    "doctor": Verb(
+        "show versions, device and what is missing",
+        "embedkit.workflows.doctor:configure",
+        "embedkit.workflows.doctor:doctor",
+    ),
 }
 
 

@@ -6,13 +6,34 @@ import contextlib
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
-VERSIONED = ("embedkit", "torch", "faiss-gpu", "faiss-cpu", "scikit-learn", "scipy", "numpy", "hdbscan")
+# Of the package index, where another project is called embedkit.
+DISTRIBUTION = "embedkit-images"
+# What `first-radio` is read from; the extra "sample" asks for the same.
+SAMPLE = "firstgalaxydata==0.2.1"
+GET_SAMPLE = f"pip install {SAMPLE}"
+
+# Name in a record to name on the package index.
+VERSIONED = {
+    "embedkit": DISTRIBUTION,
+    **{
+        name: name
+        for name in ("torch", "faiss-gpu", "faiss-cpu", "scikit-learn", "scipy", "numpy", "hdbscan")
+    },
+}
+
+
+def own_version() -> str:
+    """Return embedkit's version, or ``unknown (not installed)``."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown (not installed)"
 
 
 def versions() -> dict[str, str]:
     """Return the version of Python and of each installed package that numbers can depend on."""
     found = {"python": python_version()}
-    for package in VERSIONED:
+    for name, distribution in VERSIONED.items():
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
+            found[name] = version(distribution)
     return found

@@ -27,19 +27,19 @@ def add_lora(model: Any, lora: LoRA, *, name: str, in_full: Sequence[str] = ()) 
     if blocks is None or not hasattr(blocks[0].attn, "qkv"):
         raise UsageError(f"{name} has no attention blocks for LoRA. Give --method dino or vicreg.")
     n = len(blocks)
-    if (lora.blocks or n) > n:
-        raise UsageError(f"--lora-blocks {lora.blocks}: {name} has {n}.")
+    if (lora.lora_blocks or n) > n:
+        raise UsageError(f"--lora-blocks {lora.lora_blocks}: {name} has {n}.")
     targets = [
         f"blocks.{i}.{layer}"
-        for i in range(n - (lora.blocks or n), n)
+        for i in range(n - (lora.lora_blocks or n), n)
         for layer in _layers(blocks[i], lora)
         if f"blocks.{i}" not in in_full
     ]
     if not targets:
         raise UsageError("--unfreeze-blocks leaves LoRA no block. Give --method dino, or fewer blocks.")
     config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
+        r=lora.lora_rank,
+        lora_alpha=lora.lora_alpha,
         target_modules=targets,
         # PEFT takes every name that ends like one of these; further norms that "norm" meets have no weights.
         modules_to_save=list(in_full) or None,
@@ -50,7 +50,7 @@ def add_lora(model: Any, lora: LoRA, *, name: str, in_full: Sequence[str] = ()) 
 
 
 def _layers(block: nn.Module, lora: LoRA) -> list[str]:
-    if lora.targets == "all":
+    if lora.lora_targets == "all":
         return [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
     return ["attn.qkv"]
 

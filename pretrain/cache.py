@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from embedkit import console
-from embedkit.datasets import Dataset
+from embedkit.datasets.dataset import Dataset
 from embedkit.images.decode import center, decode
 from embedkit.images.preprocess import Preprocessing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
 
 CHECKPOINT = "checkpoint.pt"
+_RENAMED = {"views": "view_preset", "clip": "clip_grad", "shard": "fsdp"}
 
 
 def describe(options: PretrainOptions) -> dict[str, Any]:
     """Return what fixes the numbers of a run: its options without where they are computed."""
-    return asdict(replace(options, device="", shard=False))
+    named = {one.name: getattr(options, one.name) for one in fields(PretrainOptions)}
+    return named | {"device": "", "fsdp": False}
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
@@ -44,11 +46,17 @@ def read_checkpoint(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | Non
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     # An option that is younger than the checkpoint had its default then.
-    begun = describe(PretrainOptions()) | state["asked"]
-    begun["lora"] = describe(PretrainOptions())["lora"] | begun["lora"]
+    begun = describe(PretrainOptions()) | _today(state["asked"])
     if begun != asked:
         raise EmbedkitError(f"{path}: was begun with other options. Give another -o.")
     return state
+
+
+def _today(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return recorded options under the names that they have today."""
+    asked = dict(asked)
+    lora = {f"lora_{name}": value for name, value in asked.pop("lora", {}).items()}
+    return lora | {_RENAMED.get(name, name): value for name, value in asked.items()}
 
 
 def write_log(folder: Path, log: Sequence[dict[str, float]]) -> None:

@@ -71,7 +71,7 @@ def check_collapse(seen: dict[str, float], start: dict[str, float]) -> None:
     `start` is what was seen before the first epoch.
     """
     if not all(math.isfinite(value) for value in seen.values()):
-        raise EmbedkitError("collapse: NaN or infinity in the features. Lower --lr or --clip.")
+        raise EmbedkitError("collapse: NaN or infinity in the features. Lower --lr or --clip-grad.")
     if seen["feature_std"] < COLLAPSED_STD:
         raise EmbedkitError(
             f"complete collapse: all images have one feature vector (feature_std {seen['feature_std']:.3g}). "

@@ -1,52 +1,59 @@
-"""What fixes a training run."""
+"""What fixes a training run; imports nothing heavy, for `--help`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
+from embedkit.options import batch_size_option, check, device_option, option, output_option, seed_option
 
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
+OUTPUT = Path("runs/pretrain")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoRA:
     """Low-rank updates of the linear layers of a ViT.
 
     Parameters
     ----------
-    rank, alpha
+    lora_rank, lora_alpha
         The update is scaled by alpha / rank, which must be at least 1.
-    blocks
+    lora_blocks
         Adapt this many last blocks; None for all.
-    targets
+    lora_targets
         ``qv`` (queries and values), ``qkv``, or ``all`` linear layers of a block.
     """
 
-    rank: int = 16
-    alpha: int = 32
-    blocks: int | None = None
-    targets: str = "qv"
+    lora_rank: int = option(16, "LoRA: rank of the update", least=1, metavar="N", group="LoRA")
+    lora_alpha: int = option(
+        32, "LoRA: the update is scaled by this over the rank; at least the rank", metavar="N", group="LoRA"
+    )
+    lora_blocks: int | None = option(
+        None, "LoRA: adapt the last N blocks only", least=1, metavar="N", unset="all", group="LoRA"
+    )
+    lora_targets: str = option(
+        "qv", "LoRA: which linear layers of a block", choices=LORA_TARGETS, group="LoRA"
+    )
 
     def __post_init__(self) -> None:
-        if self.targets not in LORA_TARGETS:
-            raise UsageError(f"--lora-targets {self.targets}: unknown. Known: {', '.join(LORA_TARGETS)}.")
-        if self.rank < 1 or (self.blocks is not None and self.blocks < 1):
-            raise UsageError("--lora-rank and --lora-blocks must be 1 or more.")
-        if self.alpha < self.rank:
+        check(self)
+        if self.lora_alpha < self.lora_rank:
             raise UsageError(
-                f"--lora-alpha {self.alpha} is below --lora-rank {self.rank}: the update would be scaled by "
-                f"{self.alpha / self.rank:.3g} and hardly move the features. Give --lora-alpha {self.rank} "
-                "or more."
+                f"--lora-alpha {self.lora_alpha} is below --lora-rank {self.lora_rank}: the update would be "
+                f"scaled by {self.lora_alpha / self.lora_rank:.3g} and hardly move the features. Give "
+                f"--lora-alpha {self.lora_rank} or more."
             )
 
 
-@dataclass(frozen=True)
-class PretrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(LoRA):
     """How a backbone is trained without labels.
 
     Parameters
@@ -54,7 +61,7 @@ class PretrainOptions:
     method
         The objective, ``dino`` or ``vicreg`` (which has no teacher), with ``-lora`` for low-rank updates
         instead of all weights.
-    views
+    view_preset
         ``galaxy``, ``galaxy-strong`` or ``natural``.
     noise
         ``gaussian``, as strong as the image's own background, or ``sky``, drawn from that background.
@@ -76,6 +83,8 @@ class PretrainOptions:
         Of DINO's teacher after the first third of the steps; it begins at 0.04.
     koleo
         Weight of the KoLeo regulariser.
+    clip_grad
+        Largest norm of the gradient.
     held_out
         Images that are not trained on, for the monitors.
     monitor_every
@@ -89,46 +98,42 @@ class PretrainOptions:
         them. None for no such choice.
     seed
         Of everything random.
-    device, shard
+    device, fsdp
         Where it is computed, and whether the weights are spread over the processes.
     """
 
-    method: str = "dino-lora"
-    views: str = "galaxy"
-    noise: str = "gaussian"
-    epochs: int = 10
-    batch_size: int = 64
-    accumulate: int = 1
-    local_views: int = 2
-    local_size: int = 64
-    lr: float | None = None
-    weight_decay: float = 0.04
-    momentum: float | None = None
-    prototypes: int = 1024
-    centering: str = "mean"
-    teacher_temperature: float = 0.07
-    koleo: float = 0.0
-    clip: float = 3.0
-    held_out: int = 256
-    monitor_every: int = 1
-    patience: int | None = None
-    train_norms: bool = False
-    unfreeze_blocks: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    shard: bool = False
-    lora: LoRA = LoRA()
+    method: str = option("dino-lora", "what trains, and by which objective", choices=METHODS)
+    view_preset: str = option("galaxy", "which random views", choices=PRESETS)
+    noise: str = option("gaussian", "of galaxy views", choices=NOISES)
+    epochs: int = option(10, "passes over the images", least=1, metavar="N")
+    batch_size: int = batch_size_option(64, least=2)
+    accumulate: int = option(1, "parts of a batch, to save memory", least=1, metavar="N")
+    local_views: int = option(2, "DINO: small crops", least=0, metavar="N")
+    local_size: int = option(64, "DINO: side of the small crops", least=1, metavar="PX")
+    lr: float | None = option(None, "peak learning rate", above=0, unset="1e-3 with LoRA, else 5e-4")
+    weight_decay: float = option(0.04, "of AdamW", least=0)
+    momentum: float | None = option(
+        None, "DINO: of the teacher", least=0, most=1, unset="fits the number of steps"
+    )
+    prototypes: int = option(1024, "DINO: outputs of the head", least=1, metavar="N")
+    centering: str = option("mean", "DINO: how prototypes are kept in use", choices=CENTERINGS)
+    teacher_temperature: float = option(0.07, "DINO: the final one", above=0)
+    koleo: float = option(0.0, "weight of KoLeo", least=0)
+    clip_grad: float = option(3.0, "largest norm of the gradient", above=0)
+    held_out: int = option(256, "images for the monitors", least=2, metavar="N")
+    monitor_every: int = option(1, "epochs between looks", least=1, metavar="N")
+    patience: int | None = option(None, "stop after N looks without a better epoch", least=1, metavar="N")
+    train_norms: bool = option(False, "normalisations too, beside LoRA or last blocks")
+    unfreeze_blocks: int | None = option(
+        None, "train the last N blocks in full (alone, or beside LoRA)", least=1, metavar="N"
+    )
+    seed: int = seed_option()
+    device: str = device_option()
+    fsdp: bool = option(False, "torchrun: spread the weights over the processes")
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("--method", self.method, METHODS),
-            ("--view-preset", self.views, PRESETS),
-            ("--noise", self.noise, NOISES),
-            ("--centering", self.centering, CENTERINGS),
-        ):
-            if value not in known:
-                raise UsageError(f"{name} {value}: unknown. Known: {', '.join(known)}.")
-        if self.accumulate < 1 or self.batch_size % self.accumulate:
+        super().__post_init__()
+        if self.batch_size % self.accumulate:
             raise UsageError(
                 f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size} into "
                 "equal parts."
@@ -139,22 +144,8 @@ class PretrainOptions:
                 f"--accumulate with {which}: it compares the images of a whole batch, so parts would train "
                 "something else. Leave one of them out."
             )
-        if self.monitor_every < 1 or (self.patience is not None and self.patience < 1):
-            raise UsageError("--monitor-every and --patience must be 1 or more.")
-        if min(self.epochs, self.prototypes) < 1 or min(self.batch_size, self.held_out) < 2:
-            raise UsageError(
-                "--epochs and --prototypes must be 1 or more, --batch-size and --held-out 2 or more."
-            )
-        if not (self.peak_lr > 0 and self.weight_decay >= 0 and self.koleo >= 0 and self.clip > 0):
-            raise UsageError("--lr and --clip must be positive, --weight-decay and --koleo not negative.")
-        if self.unfreeze_blocks is not None and self.unfreeze_blocks < 1:
-            raise UsageError("--unfreeze-blocks must be 1 or more.")
         if self.train_norms and not self.low_rank and self.unfreeze_blocks is None:
             raise UsageError(f"--train-norms: --method {self.method} trains all weights already.")
-        if self.teacher_temperature <= 0:
-            raise UsageError("--teacher-temperature must be positive.")
-        if self.momentum is not None and not 0 <= self.momentum <= 1:
-            raise UsageError(f"--momentum {self.momentum:g} is not between 0 and 1.")
 
     @property
     def low_rank(self) -> bool:
@@ -172,3 +163,44 @@ class PretrainOptions:
     def distils(self) -> bool:
         """Whether there is a teacher."""
         return self.method.startswith("dino")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainCall(PretrainOptions):
+    """One call of ``pretrain``: the options of the run, and what is written of it.
+
+    Parameters
+    ----------
+    merge
+        Write a plain checkpoint too where low-rank updates trained.
+    show_views
+        Write ``views.png`` and train nothing.
+    """
+
+    merge: bool = option(False, "low-rank methods: write a plain checkpoint too")
+    show_views: bool = option(False, "write views.png and train nothing")
+
+    def check(self, spec: BackboneSpec) -> None:
+        """Refuse a backbone that these options can't train; raises `UsageError`."""
+        if self.low_rank and spec.random_init is not None:
+            raise UsageError(
+                f"--random-init with {self.method}: low-rank updates of random weights learn nothing. Give "
+                "trained weights, or --method dino or vicreg to train them all."
+            )
+        if self.merge and not self.low_rank:
+            raise UsageError("--merge is for low-rank methods; others write a plain checkpoint already.")
+        if spec.adapter is not None:
+            raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainPlaces:
+    """Where training writes.
+
+    Parameters
+    ----------
+    output
+        The folder to make.
+    """
+
+    output: Path = output_option(OUTPUT, "folder to make")

@@ -26,7 +26,7 @@ def choose_weights(model: Any, options: PretrainOptions, name: str) -> Any:
     if options.train_norms:
         inside = tuple(f"{block}." for block in in_full)
         in_full += [norm for norm in norms(model) if not norm.startswith(inside)]
-    return add_lora(model, options.lora, name=name, in_full=in_full)
+    return add_lora(model, options, name=name, in_full=in_full)
 
 
 def unfreeze_last(model: Any, n: int, *, name: str) -> None:

@@ -90,9 +90,9 @@ class Run:
         self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
         self.steps = self.batches.steps_per_epoch * options.epochs
         self.objective = build_objective(backbone, options, device, steps=self.steps)
-        if options.shard:
+        if options.fsdp:
             self.objective.shard()
-        self.keys = key_masks(self.objective.student) if options.lora.targets == "qv" else []
+        self.keys = key_masks(self.objective.student) if options.lora_targets == "qv" else []
         self.parameters = [
             p
             for module in (self.objective.student, self.objective.head)
@@ -153,7 +153,7 @@ class Run:
             loss = objective.loss(Batch(own, small), answers) / options.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        if not options.shard:  # sharded gradients are means already
+        if not options.fsdp:  # sharded gradients are means already
             ranks.average([p.grad for p in self.parameters if p.grad is not None])
         ranks.average([total])
         if not torch.isfinite(total):
@@ -161,7 +161,7 @@ class Run:
         objective.adjust(self.step)
         for parameter, mask in self.keys:
             parameter.grad *= mask  # type: ignore[operator]
-        torch.nn.utils.clip_grad_norm_(self.parameters, options.clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, options.clip_grad)
         self.optimiser.step()
         objective.end(self.step)
         return float(total)
@@ -227,8 +227,8 @@ class Run:
 
 def _check_processes(options: PretrainOptions) -> None:
     n = ranks.world()
-    if options.shard and n == 1:
-        raise UsageError("--shard spreads a model over processes. Start several with torchrun.")
+    if options.fsdp and n == 1:
+        raise UsageError("--fsdp spreads a model over processes. Start several with torchrun.")
     if options.batch_size % (n * options.accumulate):
         raise UsageError(
             f"--batch-size {options.batch_size} does not divide into equal parts for {n} processes and "

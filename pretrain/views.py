@@ -53,7 +53,7 @@ LOCAL_ZOOM = 2.0
 
 def preset_of(options: PretrainOptions) -> Preset:
     """Return the preset that the options name, with their noise."""
-    return replace(PRESET[options.views], own_noise=options.noise == "sky")
+    return replace(PRESET[options.view_preset], own_noise=options.noise == "sky")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.aside import aside
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.store import FeatureFile
+from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _page(
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
         board=evidence.board,
-        version=_version(),
+        version=own_version(),
     )
 
 
@@ -335,17 +336,8 @@ def _about(file: Any, options: ReportOptions) -> list[tuple[str, str]]:
     except (TypeError, FeatureFileError):
         about.append(("labelled", "no labels stored"))
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    about.append(("report", f"embedkit {_version()}, {made}, seed {options.seed}"))
+    about.append(("report", f"embedkit {own_version()}, {made}, seed {options.seed}"))
     return about
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("embedkit")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 def _write(path: Path, text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import RUNS, check, option, output_option, prep_option, seed_option
+from embedkit.options import RUNS, check, option, output_option, path_option, prep_option, seed_option
 
 UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
 NONE = "none"
@@ -51,7 +51,7 @@ class ReportOptions:
     umap_metric: str = option("cosine", "umap: what near means", choices=UMAP_METRICS)
     max_points: int = option(50_000, "points on the map at most", least=1, metavar="N")
     thumbnails: bool = option(True, "don't read the images")
-    path: str | None = option(None, "where the images are: of a registered dataset, or now", metavar="PATH")
+    path: str | None = path_option()
     thumbnail_size: int = option(96, "side of a picture", least=16, most=256, metavar="PIXELS")
     max_thumbnails: int = option(5_000, "pictures at most", least=0, metavar="N")
 

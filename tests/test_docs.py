@@ -135,7 +135,7 @@ def test_the_results_page_lists_every_field_of_a_line():
 def image_provenance(tmp_path):
     from PIL import Image
 
-    from embedkit.backbones.load import BackboneSpec
+    from embedkit.backbones.options import BackboneSpec
     from embedkit.extraction.extract import extract
     from embedkit.files.store import FeatureFile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,14 @@ from torch import nn
 
 from embedkit.backbones.checkpoints import load_weights, sizeless_sha256, state_sha256
 from embedkit.backbones.hub import hub_or_cache
+from embedkit.backbones.options import PIXELS, BackboneSpec
 from embedkit.backbones.shipped import SHIPPED
 from embedkit.errors import EmbedkitError, UsageError, first_line
-from embedkit.images.preprocess import Overrides, Preprocessing, from_timm
-
-DEFAULT_BACKBONE = "vit_small_patch16_224.dino"
+from embedkit.images.preprocess import Preprocessing, from_timm
 
 # DINO evaluates with a resize to 256 and a crop of 224 (eval_knn.py of facebookresearch/dino); timm's
 # configuration of the same weights carries its default of 0.9 instead.
 CROP_RATIO = {".dino": 0.875}
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """Which backbone to load.
-
-    Parameters
-    ----------
-    name
-        A timm name, ``embedkit-galaxy`` (comes with embedkit), ``hf-hub:owner/name``, ``local-dir:folder``,
-        or ``pixels:32`` (the image itself at 32 x 32 pixels, a control).
-    weights
-        A checkpoint file to load instead of the published weights (.safetensors, .pth, .pt, .bin).
-    adapter
-        A folder with a PEFT adapter, as ``save_pretrained`` writes it.
-    random_init
-        Seed for random weights instead of the published ones, a control.
-    preprocessing
-        Changes to the backbone's own preprocessing.
-    """
-
-    name: str = DEFAULT_BACKBONE
-    weights: str | Path | None = None
-    adapter: str | Path | None = None
-    random_init: int | None = None
-    preprocessing: Overrides = field(default_factory=Overrides)
 
 
 @dataclass(frozen=True)
@@ -115,38 +88,31 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     Raises
     ------
     UsageError
-        Options that exclude each other, an unknown name.
+        An unknown name.
     EmbedkitError
         Weights that can't be had or don't fit; the message names the ways out.
     """
-    chosen = [
-        option
-        for option, value in (("--weights", spec.weights), ("--random-init", spec.random_init))
-        if value is not None
-    ]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)} exclude each other: one says where the weights come from.")
-    if spec.name.startswith("pixels:"):
-        return _pixels(spec, chosen)
+    if spec.backbone.startswith(PIXELS):
+        return _pixels(spec)
     model, source = _load_model(spec)
-    preprocessing = spec.preprocessing.apply(_own_preprocessing(spec.name, model))
-    _set_image_size(model, preprocessing.image_size, spec.name)
+    preprocessing = spec.preprocessing.apply(_own_preprocessing(spec.backbone, model))
+    _set_image_size(model, preprocessing.image_size, spec.backbone)
     if spec.weights is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
-        load_weights(model, Path(spec.weights))
+        load_weights(model, spec.weights)
     elif source == "embedkit":
-        load_weights(model, SHIPPED[spec.name].path)
+        load_weights(model, SHIPPED[spec.backbone].path)
     weights_sha256 = state_sha256(model.state_dict())
     adapter_sha256 = None
     if spec.adapter is not None:
-        model, adapter_sha256 = _load_adapter(model, Path(spec.adapter), spec.name)
+        model, adapter_sha256 = _load_adapter(model, spec.adapter, spec.backbone)
     model.eval().requires_grad_(False)
     if spec.preprocessing.image_size is not None:
-        _try_input(model, preprocessing.image_size, spec.name)
+        _try_input(model, preprocessing.image_size, spec.backbone)
     n_prefix = int(getattr(model, "num_prefix_tokens", 0))
     is_vit = hasattr(model, "blocks") and hasattr(model, "num_prefix_tokens")
     return Backbone(
-        name=spec.name,
+        name=spec.backbone,
         model=model,
         preprocessing=preprocessing,
         n_blocks=_n_blocks(model, is_vit),
@@ -159,15 +125,11 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     )
 
 
-def _pixels(spec: BackboneSpec, chosen: list[str]) -> Backbone:
-    if chosen or spec.adapter is not None:
-        raise UsageError(f"{spec.name} has no weights: leave out --weights, --adapter and --random-init.")
-    side = spec.name.removeprefix("pixels:")
-    if not side.isdigit() or int(side) < 1:
-        raise UsageError(f"--backbone {spec.name}: give pixels:N with N pixels a side, such as pixels:32.")
+def _pixels(spec: BackboneSpec) -> Backbone:
+    side = spec.backbone.removeprefix(PIXELS)
     own = Preprocessing(image_size=int(side), resize=int(side), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return Backbone(
-        name=spec.name,
+        name=spec.backbone,
         model=Pixels().eval(),
         preprocessing=spec.preprocessing.apply(own),
         n_blocks=1,
@@ -182,19 +144,19 @@ def _pixels(spec: BackboneSpec, chosen: list[str]) -> Backbone:
 def _load_model(spec: BackboneSpec) -> tuple[nn.Module, str]:
     import timm
 
-    _check_name(spec.name)
-    shipped = SHIPPED.get(spec.name)
-    name = shipped.architecture if shipped else spec.name
+    _check_name(spec.backbone)
+    shipped = SHIPPED.get(spec.backbone)
+    name = shipped.architecture if shipped else spec.backbone
     if spec.random_init is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.random_init)
             return timm.create_model(name, pretrained=False, num_classes=0), f"random {spec.random_init}"
     if spec.weights is not None:
-        return timm.create_model(name, pretrained=False, num_classes=0), Path(spec.weights).name
+        return timm.create_model(name, pretrained=False, num_classes=0), spec.weights.name
     if shipped:
         return timm.create_model(name, pretrained=False, num_classes=0), "embedkit"
-    with hub_or_cache(spec.name):
-        return timm.create_model(spec.name, pretrained=True, num_classes=0), "hub"
+    with hub_or_cache(spec.backbone):
+        return timm.create_model(spec.backbone, pretrained=True, num_classes=0), "hub"
 
 
 def _check_name(name: str) -> None:

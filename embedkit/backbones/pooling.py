@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from embedkit.backbones.load import Backbone
+from embedkit.backbones.options import POOLS, parse_layers
 from embedkit.errors import UsageError
-
-POOLS = {
-    "cls": "the CLS token",
-    "patch": "the mean of the patch tokens",
-    "cls+patch": "both, concatenated",
-    "avg": "global average pooling of a feature map",
-    "model": "the model's own pooling before its classifier",
-}
 
 
 @dataclass(frozen=True)
@@ -113,21 +105,12 @@ class Pooling:
 
 
 def _parse_layers(text: str, n_blocks: int, name: str) -> tuple[int, ...]:
-    if re.fullmatch(r"\d+", text):
-        count = int(text)
-        if not 1 <= count <= n_blocks:
+    asked = parse_layers(text)
+    if isinstance(asked, int):
+        if not 1 <= asked <= n_blocks:
             raise UsageError(f"--layers {text}: {name} has {n_blocks} blocks.")
-        return tuple(range(n_blocks - count, n_blocks))
-    layers: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"b(\d+)(?:-b?(\d+))?", part.strip())
-        if not match:
-            raise UsageError(
-                f"--layers {text}: give a number for the last blocks (4), or blocks counted from 0 "
-                "(b8, b5-b8, b3,b7,b11)."
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        layers += range(first, last + 1)
+        return tuple(range(n_blocks - asked, n_blocks))
+    layers = [layer for first, last in asked for layer in range(first, last + 1)]
     if not layers or layers != sorted(set(layers)) or layers[-1] >= n_blocks:
         raise UsageError(f"--layers {text}: name blocks 0 to {n_blocks - 1} of {name} once each, in order.")
     return tuple(layers)

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.files.rows import Rows
+from embedkit.files.rows import SPLITS, Rows
+from embedkit.files.showing import html_table, named_cells
 
+_FIRST = 3
 _SAYS_NOTHING = frozenset(
     (
         "images",
@@ -52,8 +54,8 @@ class Dataset:
         SHA-256 over what identifies the content (names, sizes, annotations, source version), without
         reading every image: two datasets with the same fingerprint give the same feature file.
     origin
-        The keyword arguments of `load_dataset` that give this dataset again; kept in the provenance, so
-        that ``verify`` and ``report`` find the images.
+        What `embedkit.datasets.load.load_again` opens this dataset from; kept in the provenance, so that
+        ``verify`` and ``report`` find the images.
     """
 
     name: str
@@ -65,6 +67,31 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it holds, as JSON values; no image is read."""
+        rows = self.rows
+        summary: dict[str, Any] = {"name": self.name, "n": len(rows), "fingerprint": self.fingerprint}
+        if rows.labels is not None:
+            counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.class_names))
+            summary["classes"] = {name: int(n) for name, n in zip(rows.class_names, counts, strict=True)}
+            summary["unlabelled"] = int((rows.labels < 0).sum())
+        else:
+            summary["unlabelled"] = len(rows)
+        if rows.split is not None:
+            summary["split"] = {name: int((rows.split == name).sum()) for name in SPLITS}
+            summary["in no split"] = int((rows.split == "").sum())
+        if rows.group is not None:
+            summary["groups"] = len(np.unique(rows.group[rows.group != ""]))
+        if rows.coordinates is not None:
+            summary["with position"] = int(np.isfinite(rows.coordinates).all(axis=1).sum())
+        summary["targets"] = list(rows.target_names)
+        summary["first"] = [str(name) for name in rows.ids[:_FIRST]]
+        summary["origin"] = dict(self.origin)
+        return summary
+
+    def _repr_html_(self) -> str:
+        return html_table(self.name, named_cells(self.describe()))
 
 
 def short_name(path: Path) -> str:

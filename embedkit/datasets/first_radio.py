@@ -15,6 +15,7 @@ from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import SPLIT_NAMES
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.rows import Rows
+from embedkit.versions import GET_SAMPLE, SAMPLE
 
 CLASS_NAMES = ("FRI", "FRII", "Compact", "Bent")
 ARCHIVE = "galaxy_data.zip"
@@ -48,7 +49,7 @@ class ZipImages:
         except (OSError, zipfile.BadZipFile) as error:
             raise ImageError(
                 f"{self.where(row)}: cannot be read ({error}). Install it again: "
-                "pip install --force-reinstall 'embedkit[sample]'."
+                f"pip install --force-reinstall {SAMPLE}."
             ) from error
 
 
@@ -72,8 +73,8 @@ def load_first_radio(*, path: str | None = None) -> Dataset:
             members = {info.filename: info.CRC for info in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as error:
         raise EmbedkitError(
-            f"{place}: cannot be read ({error}). Install it again: pip install --force-reinstall "
-            "'embedkit[sample]', or give galaxy_data.zip with --path."
+            f"{place}: cannot be read ({error}). Install it again: pip install --force-reinstall {SAMPLE}, "
+            "or give galaxy_data.zip with --path."
         ) from error
     # galaxy_data/<split>/<class>/<ra>_<dec>_<label>_<catalogue>.png; `all` repeats the three splits.
     chosen = []
@@ -93,7 +94,7 @@ def load_first_radio(*, path: str | None = None) -> Dataset:
     if found != PUBLISHED:
         raise EmbedkitError(
             f"{place}: {len(chosen):,} images where 2,158 are published. Install the right version: "
-            "pip install --force-reinstall 'embedkit[sample]'."
+            f"pip install --force-reinstall {SAMPLE}."
         )
     rows = Rows(
         ids=np.array([f"{ra:.3f}{dec:+.3f}" for ra, dec, *_ in chosen]),
@@ -118,6 +119,6 @@ def _installed() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbedkitError(
             "first-radio: its images come with the package firstgalaxydata, which is not installed. "
-            "Install it: pip install 'embedkit[sample]'."
+            f"Install it: {GET_SAMPLE}."
         )
     return Path(spec.submodule_search_locations[0])

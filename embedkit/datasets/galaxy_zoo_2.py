@@ -79,7 +79,7 @@ def load_galaxy_zoo_2(
     Raises
     ------
     UsageError
-        No path, an unknown subset, or a threshold outside its range or on test images.
+        No path, or a threshold outside its range or on test images.
     EmbedkitError
         A part of the layout is missing, or the table names images that don't exist.
     """
@@ -88,8 +88,6 @@ def load_galaxy_zoo_2(
             "galaxy-zoo-2: needs --path, the folder with the unpacked files of the Kaggle challenge "
             f"galaxy-zoo-the-galaxy-challenge ({TRAINING_IMAGES}, {SOLUTIONS})."
         )
-    if subset not in (None, "training", "test"):
-        raise UsageError(f"galaxy-zoo-2: no subset {subset!r}. Known are training and test.")
     if threshold is not None and not 0.5 < threshold <= 1:
         raise UsageError(
             f"galaxy-zoo-2: threshold {threshold:g} is outside 0.5 to 1. At half of the votes or less an "

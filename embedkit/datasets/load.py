@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,11 @@ from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
 from embedkit.datasets.galaxy10 import load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
+from embedkit.datasets.options import DatasetOptions
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import UsageError
+from embedkit.options import asked, by_keywords, declared, nearest
+from embedkit.versions import GET_SAMPLE
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ DATASETS = {
         images="2,158, 300 x 300, grey",
         labels="FRI, FRII, Compact, Bent",
         load=load_first_radio,
-        origin="the package firstgalaxydata: pip install 'embedkit[sample]'",
+        origin=f"the package firstgalaxydata: {GET_SAMPLE}",
         citation="Griese et al. 2023, Data in Brief 47, 108974; Becker et al. 1995, ApJ 450, 559",
         licence="MIT (package); images: scholarly, educational and private non-commercial use",
     ),
@@ -99,41 +101,8 @@ DATASETS = {
 }
 
 
-@dataclass(frozen=True)
-class Option:
-    """A command-line option of some sources."""
-
-    flag: str
-    metavar: str
-    help: str
-    type: Callable[[str], Any] = str
-
-
-OPTIONS = {
-    "path": Option("--path", "PATH", "where the files of a registered dataset lie"),
-    "root": Option("--root", "DIR", "CSV: folder that file names are relative to; by default the CSV's own"),
-    "file_column": Option("--file-column", "NAME", "CSV: column of file names; by default file"),
-    "label_column": Option("--label-column", "NAME", "CSV: column of labels; by default label"),
-    "split_column": Option(
-        "--split-column", "NAME", "CSV: column of train, validation, test; by default split"
-    ),
-    "group_column": Option("--group-column", "NAME", "CSV: column of groups that no split divides"),
-    "id_column": Option("--id-column", "NAME", "CSV: column of ids; by default the file names"),
-    "target_columns": Option("--target-columns", "A,B,...", "CSV: columns of numbers to predict"),
-    "images_key": Option("--images-key", "NAME", "npz, h5: array of images; by default images"),
-    "labels_key": Option("--labels-key", "NAME", "npz, h5: array of labels; by default labels"),
-    "subset": Option("--subset", "NAME", "galaxy-zoo-2: training (default) or test"),
-    "threshold": Option(
-        "--threshold",
-        "SHARE",
-        "galaxy-zoo-2: keep images with at least this share of votes, as classes",
-        float,
-    ),
-    "n": Option("--n", "N", "simulated: number of images; by default 1000", int),
-    "size": Option("--size", "PIXELS", "simulated: pixels a side; by default 128", int),
-    # Not --seed, which commands that draw at random themselves have for their own.
-    "seed": Option("--dataset-seed", "SEED", "simulated: seed of the drawing; by default 0", int),
-}
+# The seed of a source is not that of a verb which draws at random itself.
+_SEED, _ITS_SEED = {"seed": "dataset_seed"}, {"dataset_seed": "seed"}
 
 _BY_ENDING: dict[str, Callable[..., Dataset]] = {
     ".csv": load_csv,
@@ -145,18 +114,38 @@ _BY_ENDING: dict[str, Callable[..., Dataset]] = {
 }
 
 
-def load_dataset(source: str, *, path: str | None = None, **options: Any) -> Dataset:
+def open_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptions) -> Dataset:
+    """Open a dataset that options describe; see `load_dataset`."""
+    given = {name: getattr(options, name) for name in asked(options)}
+    if isinstance(source, Dataset):
+        if given:
+            raise UsageError(f"{_flag(next(iter(given)))} does not apply to a dataset that is open already.")
+        return source
+    source = os.fspath(source)
+    load, what = _loader(source)
+    applies = [_SEED.get(name, name) for name in inspect.signature(load).parameters if name != "source"]
+    for name in given:
+        if name not in applies:
+            known = ", ".join(map(_flag, applies))
+            raise UsageError(
+                f"{_flag(name)} does not apply to {what}. "
+                + (f"Its options are {known}." if known else "It has no options.")
+            )
+    words = {_ITS_SEED.get(name, name): value for name, value in given.items()}
+    return load(**words) if source in DATASETS else load(source, **words)
+
+
+@by_keywords(DatasetOptions)
+def load_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptions) -> Dataset:
     """Open a dataset; images are read later, one at a time.
 
     Parameters
     ----------
     source
         A folder, a .csv, .npy, .npz or .h5 file, or a name in `DATASETS`. A folder that bears such a name
-        is meant with ``./name``.
-    path
-        Where the files of a registered dataset lie.
-    **options
-        Options of the source, as ``embedkit extract --help`` lists them (``root``, ``label_column``, ...).
+        is meant with ``./name``. A `Dataset` is returned as it is.
+    options
+        What applies to the source, as ``embedkit extract --help`` lists it (``root``, ``label_column``, ...).
 
     Raises
     ------
@@ -165,18 +154,17 @@ def load_dataset(source: str, *, path: str | None = None, **options: Any) -> Dat
     EmbedkitError
         Its files are missing or damaged; the message says which and what to do.
     """
-    given = {name: value for name, value in {"path": path, **options}.items() if value is not None}
-    load, what = _loader(source)
-    applies = [name for name in inspect.signature(load).parameters if name != "source"]
-    for name in given:
-        if name not in applies:
-            flag = OPTIONS[name].flag if name in OPTIONS else name
-            known = ", ".join(OPTIONS[option].flag for option in applies)
-            raise UsageError(
-                f"{flag} does not apply to {what}. "
-                + (f"Its options are {known}." if known else "It has no options.")
-            )
-    return load(**given) if source in DATASETS else load(source, **given)
+    return open_dataset(source, options)
+
+
+def load_again(origin: Mapping[str, Any]) -> Dataset:
+    """Open the dataset that an ``origin`` describes, as `Dataset.origin` or a feature file has it."""
+    words = {_SEED.get(name, name): value for name, value in origin.items()}
+    return load_dataset(**words)
+
+
+def _flag(name: str) -> str:
+    return declared(DatasetOptions)[name].flag
 
 
 def _loader(source: str) -> tuple[Callable[..., Dataset], str]:
@@ -193,37 +181,7 @@ def _loader(source: str) -> tuple[Callable[..., Dataset], str]:
                 f"{' '.join(_BY_ENDING)}, or a name that `embedkit datasets` lists."
             )
         return load, f"the file {source}"
-    close = difflib.get_close_matches(source, DATASETS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UsageError(
-        f"{source}: no such file or folder, and no dataset of that name.{hint} Known by name: "
-        f"{', '.join(DATASETS)}."
+        f"{source}: no such file or folder, and no dataset of that name.{nearest(source, DATASETS)} Known by "
+        f"name: {', '.join(DATASETS)}."
     )
-
-
-def add_dataset_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add DATASET and the options of all sources; `dataset_from_args` reads them."""
-    group = parser.add_argument_group("dataset")
-    group.add_argument(
-        "dataset",
-        metavar="DATASET",
-        nargs="?" if optional else None,
-        default=None if optional else argparse.SUPPRESS,
-        help="a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists",
-    )
-    for name, option in OPTIONS.items():
-        # No default here: whether an option was given decides whether it must apply to the source.
-        group.add_argument(
-            option.flag,
-            dest=f"dataset_{name}",
-            metavar=option.metavar,
-            type=option.type,
-            default=argparse.SUPPRESS,
-            help=option.help,
-        )
-
-
-def dataset_from_args(args: argparse.Namespace) -> Dataset:
-    """Open the dataset that the options of `add_dataset_arguments` name."""
-    given = {name: getattr(args, f"dataset_{name}", None) for name in OPTIONS}
-    return load_dataset(args.dataset, **given)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.galaxy10 import DECALS
-from embedkit.errors import UsageError
 from embedkit.files.rows import Rows
 
 CLASS_NAMES = DECALS.class_names
@@ -19,7 +18,6 @@ CLASS_NAMES = DECALS.class_names
 # Part of the fingerprint: raise it when the same (seed, row) gives other pixels.
 DRAWING_VERSION = 1
 
-MIN_SIZE, MAX_SIZE = 16, 1024
 
 _PATCHES = 40
 
@@ -43,21 +41,10 @@ class SimulatedImages:
 
 
 def load_simulated(*, n: int | None = None, size: int | None = None, seed: int | None = None) -> Dataset:
-    """Draw `n` (1,000) galaxies of `size` (128) pixels a side; the ten kinds take turns.
-
-    Raises
-    ------
-    UsageError
-        n below 1, a size outside 16 to 1024, or a negative seed.
-    """
+    """Draw `n` (1,000) galaxies of `size` (128) pixels a side; the ten kinds take turns."""
     n = 1000 if n is None else n
     size = 128 if size is None else size
     seed = 0 if seed is None else seed
-    if n < 1 or seed < 0 or not MIN_SIZE <= size <= MAX_SIZE:
-        raise UsageError(
-            f"simulated: n {n}, size {size}, seed {seed}; n must be at least 1, the size {MIN_SIZE} to "
-            f"{MAX_SIZE} pixels, and the seed at least 0."
-        )
     rows = Rows(
         ids=np.array([f"{seed}-{row}" for row in range(n)]),
         labels=np.arange(n) % len(CLASS_NAMES),

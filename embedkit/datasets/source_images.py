@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.datasets import DATASETS, Dataset, load_dataset
+from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.load import DATASETS, load_again
 from embedkit.errors import EmbedkitError
 from embedkit.files.store import FeatureFile
 from embedkit.images.decode import crop, decode
@@ -43,7 +44,7 @@ def find_dataset(
         origin["source"] = images
     if "source" not in origin:
         raise EmbedkitError(f"{where}: it doesn't record its dataset.")
-    return load_dataset(**origin)
+    return load_again(origin)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ import torch.nn.functional as F  # noqa: N812 (the name that every torch reader 
 from numpy.typing import NDArray
 
 from embedkit import console
-from embedkit.backbones.load import BackboneSpec
+from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.processes import Ranks, share_work
-from embedkit.datasets import Dataset, load_dataset
+from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
-from embedkit.extraction.job import STORAGE, ExtractOptions, Job, forward, load_image, model_in
+from embedkit.extraction.job import STORAGE, Job, forward, load_image, model_in
+from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Part, Parts
 from embedkit.extraction.precision import choose_precision
+from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile, file_sha256
-
-__all__ = ["ExtractOptions", "Extraction", "extract"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Extraction:
     done: str
     images_per_second: float | None
     precision: str
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame of one row."""
+        return data_frame([asdict(self)])
+
+    def _repr_html_(self) -> str:
+        found = {"n": self.n, "d": self.d, "n_failed": self.n_failed, "precision": self.precision}
+        return html_table(f"{self.path}: {self.done}", named_cells(found))
 
 
 def extract(

@@ -12,85 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedkit.backbones.load import Backbone, BackboneSpec, load_backbone
+from embedkit.backbones.load import Backbone, load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
-from embedkit.datasets import Dataset
+from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
+from embedkit.extraction.options import ExtractOptions
 from embedkit.images.decode import decode
-from embedkit.images.views import ViewSet, make_views
+from embedkit.images.options import ViewSet
+from embedkit.images.views import make_views
 from embedkit.versions import versions
 
 STORAGE = {"float32": np.float32, "float16": np.float16}
-ON_ERROR = ("fail", "skip")
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """How features are computed and kept.
-
-    Parameters
-    ----------
-    pool, layers
-        See `Pooling.choose`.
-    views
-        ``1``, ``rot4``, ``d4`` or ``galaxy:N``; the features of the views are averaged.
-    seed
-        Seed of random views.
-    precision
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-    storage
-        ``float32`` or ``float16`` on disk.
-    batch_size
-        Model inputs at a time; an image with v views counts v times.
-    workers
-        Threads that read and decode; by default one a core, at most 16.
-    device
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    limit
-        Take this many images, spread evenly over the dataset.
-    on_error
-        ``fail`` at an unreadable image, or ``skip`` it: its row stays, marked, with the reason.
-    overwrite
-        Replace a file that was made in another way.
-    shard
-        (i, n): compute only the i-th of n shares (from 0) of the parts, for independent cluster tasks.
-    """
-
-    pool: str = "auto"
-    layers: str | None = None
-    views: str = "1"
-    seed: int = 0
-    precision: str = "auto"
-    storage: str = "float32"
-    batch_size: int = 32
-    workers: int | None = None
-    device: str = "auto"
-    limit: int | None = None
-    on_error: str = "fail"
-    overwrite: bool = False
-    shard: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        known = (
-            ("--precision", self.precision, ("auto", *PRECISIONS)),
-            ("--storage", self.storage, tuple(STORAGE)),
-            ("--on-error", self.on_error, ON_ERROR),
-        )
-        for option, value, values in known:
-            if value not in values:
-                raise UsageError(f"{option} {value}: unknown. Known: {', '.join(values)}.")
-        positive = (("--batch-size", self.batch_size), ("--limit", self.limit), ("--workers", self.workers))
-        for option, number in positive:
-            if number is not None and number < 1:
-                raise UsageError(f"{option} {number}: give 1 or more.")
-        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
-            raise UsageError(f"--shard {self.shard[0]}/{self.shard[1]}: the first number counts from 0.")
-        if self.shard is not None and self.overwrite:
-            raise UsageError(
-                "--overwrite with --shard would let one task delete another's parts. "
-                "Delete the old file first."
-            )
 
 
 @dataclass(frozen=True)
@@ -151,8 +85,8 @@ class Job:
         asked = deepcopy(dict(self.asked))
         asked["dataset"]["origin"] = dict(self.dataset.origin)
         asked["backbone"]["origin"] = {
-            "weights": str(Path(spec.weights).resolve()) if spec.weights else None,
-            "adapter": str(Path(spec.adapter).resolve()) if spec.adapter else None,
+            "weights": str(spec.weights.resolve()) if spec.weights else None,
+            "adapter": str(spec.adapter.resolve()) if spec.adapter else None,
             "random_init": spec.random_init,
         }
         return asked | {

@@ -1,8 +1,7 @@
-"""`embedkit verify`: is a feature file sound, and do its images still give its features?"""
+"""Is a feature file sound, and do its images still give its features?"""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit import console
-from embedkit.cli import Handler
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError
+from embedkit.extraction.verify_options import VerifyOptions
+from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
 
 # The same weights and pixels in the same precision agree closer than this on any processor.
@@ -50,54 +49,35 @@ class Verification:
     lowest_cosine: float | None
     not_compared: str
 
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
 
-def configure(parser: argparse.ArgumentParser) -> Handler:
-    """Add the options of `embedkit verify`."""
-    parser.add_argument("features", type=Path, help="feature file")
-    parser.add_argument(
-        "--rows", type=int, default=8, help="images to extract again; 0 checks the file alone"
-    )
-    parser.add_argument("--path", type=Path, help="where the dataset lies now, if it was moved")
-    parser.add_argument("--weights", type=Path, help="where the weights file lies now, if it was moved")
-    parser.add_argument("--adapter", type=Path, help="where the adapter lies now, if it was moved")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    return run
+    def to_pandas(self) -> Any:
+        """Return a DataFrame of one row."""
+        return data_frame([asdict(self)])
 
-
-def run(args: argparse.Namespace) -> int:
-    """Run `embedkit verify`."""
-    if args.rows < 0:
-        raise UsageError(f"--rows {args.rows}: give 0 or more.")
-    moved = {"path": args.path, "weights": args.weights, "adapter": args.adapter}
-    found = verify(args.features, rows=args.rows, moved={k: v for k, v in moved.items() if v is not None})
-    if args.json:
-        console.print_json(asdict(found))
-    else:
-        for problem in found.problems:
-            print(f"{found.path}: {problem}")
-        if found.not_compared:
-            console.note(f"No image was extracted again: {found.not_compared}")
-        if not found.problems:
-            print(f"{found.path}: {found.n} x {found.d}, every invariant holds.")
-            if found.lowest_cosine is not None:
-                agree = f"{found.n_compared} rows extracted again agree"
-                print(f"{found.path}: {agree} (cosine at least {found.lowest_cosine:.5f}).")
-    return 1 if found.problems else 0
+    def _repr_html_(self) -> str:
+        found: dict[str, Any] = {"n": self.n, "d": self.d, "rows extracted again": self.n_compared}
+        if self.lowest_cosine is not None:
+            found["lowest cosine"] = round(self.lowest_cosine, 5)
+        notes = [*self.problems, *([self.not_compared] if self.not_compared else [])]
+        state = "sound" if self.sound else "not sound"
+        return html_table(f"{self.path}: {state}", named_cells(found), notes)
 
 
 def verify(
-    path: str | os.PathLike[str], *, rows: int = 8, moved: dict[str, Path] | None = None
+    features: str | os.PathLike[str] | FeatureFile, options: VerifyOptions | None = None
 ) -> Verification:
     """Check every invariant of the schema, then extract some rows again and compare.
 
     Parameters
     ----------
-    path
-        A feature file.
-    rows
-        How many readable rows to extract again, spread evenly; 0 for none.
-    moved
-        New places of what has moved since: ``path`` (the dataset), ``weights``, ``adapter``.
+    features
+        A feature file, or its path.
+    options
+        How many rows to extract again, and where the dataset, the weights and the adapter are now.
 
     Raises
     ------
@@ -106,12 +86,13 @@ def verify(
     EmbedkitError
         The dataset or the weights are there, but are not those that the file was made from.
     """
-    with FeatureFile(path) as file:
+    options = options or VerifyOptions()
+    with FeatureFile.opened(features) as file:
         problems = file.problems()
         compared, lowest, why_not = 0, None, ""
-        if rows > 0 and not problems:
+        if options.n_rows > 0 and not problems:
             try:
-                cosines, changed = _extract_again(file, rows, moved or {})
+                cosines, changed = _extract_again(file, options.n_rows, options.moved)
             except _NotThereError as error:
                 why_not = str(error)
             else:
@@ -121,7 +102,7 @@ def verify(
                     "has changed: extract again."
                     for name, cosine in changed.items()
                 ]
-        return Verification(Path(path), file.n, file.d, problems, compared, lowest, why_not)
+        return Verification(file.path, file.n, file.d, problems, compared, lowest, why_not)
 
 
 class _NotThereError(Exception):
@@ -129,7 +110,7 @@ class _NotThereError(Exception):
 
 
 def _extract_again(
-    file: FeatureFile, rows: int, moved: dict[str, Path]
+    file: FeatureFile, rows: int, moved: dict[str, str | Path]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Cosine between stored and fresh features of a few rows, by id: of all, and of those that differ."""
     import torch
@@ -166,14 +147,15 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(a @ b) / norms if norms else 0.0
 
 
-def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
+def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str]:
     """Rebuild the extraction that made the file, from its provenance."""
     from dataclasses import replace
 
-    from embedkit.backbones.load import BackboneSpec
-    from embedkit.datasets import load_dataset
-    from embedkit.extraction.job import ExtractOptions, Job, model_in
-    from embedkit.images.preprocess import Overrides
+    from embedkit.backbones.options import BackboneSpec
+    from embedkit.datasets.load import load_again
+    from embedkit.extraction.job import Job, model_in
+    from embedkit.extraction.options import ExtractOptions
+    from embedkit.images.options import Overrides
 
     provenance = file.provenance
     if "backbone" not in provenance or "origin" not in provenance.get("dataset", {}):
@@ -189,7 +171,7 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
                 raise EmbedkitError(f"--{kind} {place}: no such file or folder.")
             raise _NotThereError(f"its {kind} {place} are gone. Give --{kind}.")
     try:
-        dataset = load_dataset(**origin)
+        dataset = load_again(origin)
     except EmbedkitError as error:
         if "path" in moved:
             raise
@@ -203,9 +185,9 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
     if own["center_crop"] is not None:
         own = own | {"resize": None}
     spec = BackboneSpec(
-        name=provenance["backbone"]["name"],
-        weights=weights,
-        adapter=adapter,
+        provenance["backbone"]["name"],
+        weights=None if weights is None else Path(weights),
+        adapter=None if adapter is None else Path(adapter),
         random_init=provenance["backbone"]["origin"]["random_init"],
         preprocessing=Overrides(**own | {"mean": tuple(own["mean"]), "std": tuple(own["std"])}),
     )
@@ -221,7 +203,7 @@ def _same_job(file: FeatureFile, moved: dict[str, Path]) -> tuple[Any, str]:
     job = Job.plan(dataset, spec, options)
     if job.backbone.weights_sha256 != provenance["backbone"]["weights_sha256"]:
         raise EmbedkitError(
-            f"{file.path}: the weights of {spec.name} are not the ones it was made with. Name them with "
+            f"{file.path}: the weights of {spec.backbone} are not the ones it was made with. Name them with "
             "--weights."
         )
     return replace(job, backbone=model_in(job.backbone, precision, job.device)), precision

@@ -47,6 +47,20 @@ def metric_cells(metrics: Mapping[str, Metric]) -> list[dict[str, str]]:
     ]
 
 
+def named_cells(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a row of text for each named value."""
+    return [{"": name, "value": text(value)} for name, value in values.items()]
+
+
+def text(value: Any) -> str:
+    """Return a value as words: a mapping as ``name value, ...``, nothing as ``none``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(text, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
 def html_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> str:
     """Return rows of the same names as HTML; whatever they hold is text in it, never markup.
 

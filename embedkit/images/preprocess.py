@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,7 @@ from PIL import Image
 
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
-
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
+from embedkit.images.options import INTERPOLATIONS
 
 # What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
 # and an image of 8192 x 1 pixels doesn't become one of 400 million.
@@ -43,7 +36,7 @@ class Preprocessing:
     center_crop
         Side of the central square of source pixels that is kept, or None.
     interpolation
-        One of `INTERPOLATIONS`; always antialiased.
+        One of `embedkit.images.options.INTERPOLATIONS`; always antialiased.
     mean, std
         Per channel, of pixels in [0, 1].
     """
@@ -94,7 +87,9 @@ class Preprocessing:
         # Rounded down, as torchvision does.
         size = (pixels.shape[1] * target // source, pixels.shape[0] * target // source)
         image = Image.fromarray(pixels)
-        return image if size == image.size else image.resize(size, INTERPOLATIONS[self.interpolation])
+        return (
+            image if size == image.size else image.resize(size, Image.Resampling[self.interpolation.upper()])
+        )
 
     def __call__(self, pixels: NDArray[np.uint8], where: str = "image") -> NDArray[np.uint8]:
         """Return the model input before normalisation, as (s, s, 3) uint8."""
@@ -111,27 +106,6 @@ class Preprocessing:
     def record(self) -> dict[str, Any]:
         """Return what the provenance keeps."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What to change in a backbone's own preprocessing; None keeps the backbone's value."""
-
-    image_size: int | None = None
-    resize: int | None = None
-    center_crop: int | None = None
-    interpolation: str | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-
-    def apply(self, own: Preprocessing) -> Preprocessing:
-        """Return `own` with these changes; the crop ratio is kept when only the input size changes."""
-        changes: dict[str, Any] = {key: value for key, value in asdict(self).items() if value is not None}
-        if self.image_size is not None and self.resize is None:
-            changes["resize"] = max(round(own.resize * self.image_size / own.image_size), self.image_size)
-        if self.center_crop is not None and self.resize is not None:
-            raise UsageError("--resize and --center-crop exclude each other: the crop fixes the scale.")
-        return replace(own, **changes)
 
 
 def from_timm(config: Mapping[str, Any], *, crop_ratio: float | None = None) -> Preprocessing:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedkit.errors import UsageError
 from embedkit.images.decode import center
+from embedkit.images.options import ViewSet
 from embedkit.images.preprocess import Preprocessing
 
 # The ranges of a random galaxy view: what cannot change a galaxy's class, at 224 px input.
@@ -21,39 +19,6 @@ SCALE = (0.8, 1.2)
 BRIGHTNESS = (0.85, 1.15)
 BLUR_SIGMA_PX = 1.0
 NOISE_STD = 3.0  # of 255
-
-
-@dataclass(frozen=True)
-class ViewSet:
-    """Which views are made of each image.
-
-    Parameters
-    ----------
-    kind
-        ``1`` (the image as it is), ``rot4`` (four quarter turns), ``d4`` (the eight symmetries of the
-        square) or ``galaxy`` (random views).
-    n
-        Views an image.
-    """
-
-    kind: str
-    n: int
-
-    @classmethod
-    def parse(cls, text: str) -> ViewSet:
-        """Read ``1``, ``rot4``, ``d4`` or ``galaxy:N``."""
-        exact = {"1": cls("1", 1), "rot4": cls("rot4", 4), "d4": cls("d4", 8)}
-        if text in exact:
-            return exact[text]
-        match = re.fullmatch(r"galaxy:(\d+)", text)
-        if match and int(match[1]) >= 2:
-            return cls("galaxy", int(match[1]))
-        raise UsageError(f"--views {text}: give 1, rot4, d4 or galaxy:N with N at least 2.")
-
-    @property
-    def name(self) -> str:
-        """The text that `parse` reads."""
-        return f"galaxy:{self.n}" if self.kind == "galaxy" else self.kind
 
 
 def make_views(

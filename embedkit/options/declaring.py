@@ -39,6 +39,8 @@ class Option:
     read
         Text of the command line to value, where the type does not say enough; raises ``ValueError`` with
         what to give instead.
+    separator
+        What stands between several values where the command line takes them as one word.
     unset
         What None stands for, in words.
     tables
@@ -57,6 +59,7 @@ class Option:
     below: float | None = None
     words: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
+    separator: str = ""
     unset: str | None = None
     tables: bool = False
     group: str = ""
@@ -177,7 +180,14 @@ def typed(one: Declared, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         if one.many is None:
             raise UsageError(f"{one.name} = {value!r}: {_wanted(one)}, not a list.")
+        if one.many not in ("+", len(value)):
+            raise UsageError(f"{one.name} = {value!r}: give {one.many} values.")
         return tuple(_typed(one, item) for item in value)
+    if one.option.separator and isinstance(value, str):
+        try:
+            return read_values(one, value)
+        except ValueError as error:
+            raise UsageError(f"{one.name} = {value!r}: {error}.") from None
     return (_typed(one, value),) if one.many == "+" and value is not None else _typed(one, value)
 
 
@@ -215,6 +225,14 @@ def read_value(one: Declared, text: str) -> Any:
     return one.type(text)
 
 
+def read_values(one: Declared, text: str) -> tuple[Any, ...]:
+    """Return the values that one word stands for, between separators; raises ``ValueError``."""
+    words = [word.strip() for word in text.split(one.option.separator)]
+    if "" in words or one.many not in ("+", len(words)):
+        raise ValueError(_wanted(one))
+    return tuple(read_value(one, word) for word in words)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'k'?`` for the known word that is nearest, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
@@ -241,6 +259,11 @@ def _check(one: Declared, value: Any) -> None:
     if how.choices is not None and value not in how.choices:
         close = nearest(str(value), how.choices)
         raise UsageError(f"{one.flag} {value}: unknown.{close} Give one of {', '.join(how.choices)}.")
+    if how.read is not None and isinstance(value, str):
+        try:
+            how.read(value)
+        except ValueError as error:
+            raise UsageError(f"{one.flag} {value}: {error}.") from None
     if one.type not in (int, float) or value in how.words:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -263,6 +286,8 @@ def _wanted(one: Declared) -> str:
     how = one.option
     if one.type is bool:
         return "give true or false"
+    if how.separator:
+        return f"give {how.metavar}"
     kind = {int: "an integer", float: "a number", Path: "a path"}.get(one.type, "a word")
     bounds = [
         f"{words} {bound:g}"

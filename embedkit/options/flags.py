@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from embedkit.options.declaring import Declared, declared, flag_of, read_value
+from embedkit.options.declaring import Declared, declared, flag_of, read_value, read_values
 
 T = TypeVar("T")
 _OUTPUT = ("-o", "--output")
@@ -57,13 +57,14 @@ def _add_flag(group: Any, one: Declared) -> None:
             how["metavar"] = metavar
         # The type's own name stands in argparse's message for a value that it can't read.
         flags = _OUTPUT if one.name == "output" else (one.flag,)
-        group.add_argument(*flags, nargs=one.many, type=_reader(one), choices=one.option.choices, **how)
+        nargs = None if one.option.separator else one.many
+        group.add_argument(*flags, nargs=nargs, type=_reader(one), choices=one.option.choices, **how)
 
 
 def _reader(one: Declared) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            return read_value(one, text)
+            return read_values(one, text) if one.option.separator else read_value(one, text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
@@ -80,7 +81,9 @@ def help_text(one: Declared) -> str:
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value}"
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value))
+    return f"{value}".removesuffix(".0") if isinstance(value, float) else f"{value}"
 
 
 def from_flags(cls: type[T], args: argparse.Namespace) -> T:
@@ -98,10 +101,9 @@ def as_words(*options: Any) -> list[str]:
         if one.type is bool:
             words.append(flag_of(f"no_{one.name}") if one.off else one.flag)
         else:
-            words += [
-                _OUTPUT[0] if one.name == "output" else one.flag,
-                *map(str, value if isinstance(value, tuple) else (value,)),
-            ]
+            texts = [_shown(item) for item in (value if isinstance(value, tuple) else (value,))]
+            words.append(_OUTPUT[0] if one.name == "output" else one.flag)
+            words += [one.option.separator.join(texts)] if one.option.separator else texts
     return words
 
 

@@ -62,3 +62,8 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
     text = inspect.getdoc(function) or ""
     call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])
     return call
+
+
+def by_keywords(*classes: type) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Decorate a function with `keywords`."""
+    return lambda function: keywords(function, *classes)

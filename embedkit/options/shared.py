@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from embedkit.errors import UsageError
 from embedkit.options.declaring import option
 
 RUNS = Path("runs")
+# Where kernels of our own compute.
 DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 
 
 def seed_option() -> Any:
@@ -45,8 +48,36 @@ def check_split(split: str) -> None:
 
 
 def device_option(value: str | None = "auto", *, unset: str | None = None) -> Any:
-    """Declare ``--device`` of what computes on the CPU or on one GPU."""
-    return option(value, "where it computes", choices=DEVICES, unset=unset)
+    """Declare ``--device``; a verb that can't compute on one of them says so."""
+    return option(value, "where it computes", read=_device, metavar="auto|cpu|cuda|cuda:N|mps", unset=unset)
+
+
+def _device(text: str) -> str:
+    if _DEVICE.fullmatch(text) is None:
+        raise ValueError("give auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+def limit_option(*, group: str = "") -> Any:
+    """Declare ``--limit``."""
+    what = "take this many images, spread evenly over the dataset"
+    return option(None, what, least=1, metavar="N", unset="all", group=group)
+
+
+def batch_size_option(value: int, *, least: int = 1, group: str = "") -> Any:
+    """Declare ``--batch-size`` of what computes on images."""
+    return option(value, "images, or views of them, at a time", least=least, metavar="N", group=group)
+
+
+def dry_run_option() -> Any:
+    """Declare ``--dry-run``."""
+    return option(False, "show what would be done, and stop")
+
+
+def path_option(*, group: str = "") -> Any:
+    """Declare ``--path``."""
+    what = "where the images are: of a registered dataset, or now"
+    return option(None, what, metavar="PATH", group=group)
 
 
 def output_option(value: Path | None, what: str, *, metavar: str = "DIR", unset: str | None = None) -> Any:

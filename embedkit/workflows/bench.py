@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedkit import cli, console
+from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import Handler
-from embedkit.datasets import add_dataset_arguments, dataset_from_args
-from embedkit.datasets.load import OPTIONS
+from embedkit.datasets.load import open_dataset
+from embedkit.datasets.options import DatasetOptions, add_dataset_flags
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.results import RESULTS_FILE, read_results
+from embedkit.options import declared, from_flags
 from embedkit.workflows.bench_file import Plan, make_plan, read_plan
 from embedkit.workflows.bench_journal import Journal
 
@@ -122,7 +124,7 @@ def boards(output: Path) -> list[tuple[str, ...]]:
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
     """Add the options of `embedkit bench`."""
-    add_dataset_arguments(parser, optional=True)
+    add_dataset_flags(parser, optional=True)
     parser.description = (
         "Extract, cluster, probe and rank. Give DATASET and flags, or one TOML file in its place; started "
         "again, the same command goes on where it was stopped."
@@ -185,10 +187,12 @@ def plan_from_args(args: argparse.Namespace) -> Plan:
     given = {k: v for k, v in vars(args).items() if k not in ("dataset", "output", "dry_run", "json")}
     if args.dataset is not None and args.dataset.endswith(".toml"):
         if given:
-            name = next(iter(given)).removeprefix("dataset_")
+            name = next(iter(given))
             raise UsageError(f"{args.dataset} says what to do: write {name} there, not as a flag.")
         return read_plan(Path(args.dataset))
-    of_dataset = {name: given.pop(f"dataset_{name}") for name in OPTIONS if f"dataset_{name}" in given}
+    of_dataset = {name: given.pop(name) for name in declared(DatasetOptions) if name in given}
+    if "target_columns" in of_dataset:
+        of_dataset["target_columns"] = ",".join(of_dataset["target_columns"])
     of_dataset |= {name: given.pop(name) for name in ("center_crop", "limit") if name in given}
     if args.dataset is not None:
         given["dataset"] = {"source": args.dataset, **of_dataset}
@@ -319,9 +323,12 @@ class Bench:
         args = cli.check(command)
         words = tuple(command[1 : command.index("--backbone")])
         if words not in self._fingerprints:
-            self._fingerprints[words] = dataset_from_args(args).fingerprint
-        adapter = sorted(args.adapter.rglob("*")) if args.adapter else []
-        files = [path for path in (args.weights, *adapter) if path is not None and path.is_file()]
+            self._fingerprints[words] = open_dataset(
+                args.dataset, from_flags(DatasetOptions, args)
+            ).fingerprint
+        spec = from_flags(BackboneSpec, args)
+        adapter = sorted(spec.adapter.rglob("*")) if spec.adapter else []
+        files = [path for path in (spec.weights, *adapter) if path is not None and path.is_file()]
         return [self._fingerprints[words], *(file_sha256(path) for path in files)]
 
     def measure(self, command: tuple[str, ...], features: Path) -> None:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedkit.datasets.load import OPTIONS
+from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.options import declared
 
 PIXELS = "pixels:32"
 PROBES, CLUSTERINGS = ("linear", "knn"), ("kmeans",)
 
 # Options of `embedkit extract`, by the names that they have in a bench's file.
-DATASET_FLAGS = {name: option.flag for name, option in OPTIONS.items()} | {
+DATASET_FLAGS = {name: one.flag for name, one in declared(DatasetOptions).items()} | {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "center_crop",
@@ -180,7 +181,7 @@ def make_plan(document: Mapping[str, Any]) -> Plan:
     _check_keys("the bench", document, kinds)
     given = {key: kinds[key](key, value) for key, value in document.items()}
     if given.get("dataset") and "backbones" not in given:
-        from embedkit.backbones.load import DEFAULT_BACKBONE  # on use, because it imports torch
+        from embedkit.backbones.options import DEFAULT_BACKBONE
 
         given["backbones"] = (Backbone(DEFAULT_BACKBONE),)
     return Plan(**given)

@@ -77,7 +77,7 @@ def _weights(fallback: str) -> Sequence[str]:
     import huggingface_hub.constants as hub
 
     from embedkit.backbones.hub import hub_reachable, in_cache
-    from embedkit.backbones.load import DEFAULT_BACKBONE
+    from embedkit.backbones.options import DEFAULT_BACKBONE
 
     if in_cache(DEFAULT_BACKBONE) or (not hub.HF_HUB_OFFLINE and hub_reachable()):
         return []

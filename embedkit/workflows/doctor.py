@@ -12,9 +12,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from embedkit import console
-from embedkit.cli import Handler
+from embedkit.files.showing import data_frame, html_table
+from embedkit.options import add_json_flag
+from embedkit.versions import GET_SAMPLE
 
 # Import name and distribution name of what embedkit cannot do without.
 REQUIRED = {
@@ -55,17 +58,43 @@ class Finding:
     serious: bool = False
 
 
-def configure(parser: argparse.ArgumentParser) -> Handler:
-    """Add the options of `embedkit doctor`."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+@dataclass(frozen=True)
+class Examination:
+    """What `doctor` found.
+
+    Parameters
+    ----------
+    findings
+        What was looked at, in its order.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def works(self) -> bool:
+        """Whether embedkit can work here."""
+        return not any(finding.serious for finding in self.findings)
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame with a row for each finding."""
+        return data_frame([asdict(finding) for finding in self.findings])
+
+    def _repr_html_(self) -> str:
+        rows = [{"what": one.what, "found": one.found, "to do": one.fix} for one in self.findings]
+        return html_table("embedkit doctor", rows)
+
+
+def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
+    """Add the options of ``embedkit doctor``."""
+    add_json_flag(parser)
     return run
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `embedkit doctor`: 0 if embedkit can work here, 1 if something serious is missing."""
-    findings = examine()
+    """Run ``embedkit doctor``: 0 if embedkit can work here, 1 if something serious is missing."""
+    examined = doctor()
     if args.json:
-        console.print_json([asdict(finding) for finding in findings])
+        console.print_json([asdict(finding) for finding in examined.findings])
     else:
         from rich.table import Table
         from rich.text import Text
@@ -73,22 +102,23 @@ def run(args: argparse.Namespace) -> int:
         table = Table(title="embedkit doctor")
         for column in ("what", "found", "to do"):
             table.add_column(column, overflow="fold")
-        for finding in findings:
+        for finding in examined.findings:
             style = "bold red" if finding.serious else "yellow" if finding.fix else ""
             table.add_row(finding.what, Text(finding.found, style=style), Text(finding.fix))
         console.print_table(table)
-    return 1 if any(finding.serious for finding in findings) else 0
+    return 0 if examined.works else 1
 
 
-def examine() -> list[Finding]:
-    """Look at everything that embedkit's results or speed depend on."""
-    findings = [
+def doctor() -> Examination:
+    """Look at everything that embedkit's results or speed depend on: versions, device, hub, disk."""
+    findings = (
         Finding("python", f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}"),
         Finding("cores", str(os.cpu_count())),
         *[_package(module, name) for module, name in REQUIRED.items()],
-    ]
-    # What is missing above must not keep the rest from being looked at.
-    return [*findings, *[_guarded(what, look) for what, look in LOOKS.items()]]
+        # What is missing above must not keep the rest from being looked at.
+        *[_guarded(what, look) for what, look in LOOKS.items()],
+    )
+    return Examination(findings)
 
 
 def _package(module: str, name: str) -> Finding:
@@ -150,7 +180,7 @@ def _hub() -> Finding:
     import huggingface_hub.constants as hub
 
     from embedkit.backbones.hub import hub_reachable, in_cache
-    from embedkit.backbones.load import DEFAULT_BACKBONE
+    from embedkit.backbones.options import DEFAULT_BACKBONE
 
     cached = in_cache(DEFAULT_BACKBONE)
     where = f"{hub.ENDPOINT}; cache {hub.HF_HUB_CACHE}"
@@ -172,7 +202,7 @@ def _sample() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("firstgalaxydata") is None:
-        return Finding("sample dataset", "first-radio is not installed", "pip install 'embedkit[sample]'")
+        return Finding("sample dataset", "first-radio is not installed", GET_SAMPLE)
     return Finding("sample dataset", "first-radio is installed")
 
 

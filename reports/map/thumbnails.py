@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import progress
-from embedkit.datasets import Dataset
+from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError
 from embedkit.images.decode import THUMBNAIL_TYPE, crop, decode, thumbnail
 

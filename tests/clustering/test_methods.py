@@ -22,7 +22,7 @@ from clustering.mixture import GMM
 from clustering.options import ClusterOptions, Settings
 from clustering.run import cluster
 from embedkit.cli import main
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import read_results
 from embedkit.files.store import write_features

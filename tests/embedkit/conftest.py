@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedkit.backbones.load import BackboneSpec
-from embedkit.images.preprocess import Overrides
+from embedkit.backbones.options import BackboneSpec
+from embedkit.images.options import Overrides
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_help_costs_under_a_third_of_a_second_more_than_python_itself():
 
 def test_version(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"embedkit {version('embedkit')}\n"
+    assert capsys.readouterr().out == f"embedkit {version('embedkit-images')}\n"
 
 
 def test_no_verb_shows_the_help_and_is_bad_usage(capsys):
@@ -94,7 +94,7 @@ def test_the_installed_command_is_this_one():
     if not scripts.exists():
         pytest.skip("embedkit is not installed beside this Python")
     done = subprocess.run([scripts, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"embedkit {version('embedkit')}\n"
+    assert done.stdout == f"embedkit {version('embedkit-images')}\n"
 
 
 # --- exit codes ------------------------------------------------------------------------------------
@@ -225,9 +225,9 @@ MISTAKES = {
     "datasets notes.txt": (2, "not a dataset by its ending"),
     "datasets empty": (1, "empty"),
     "datasets table.csv": (1, "nowhere.jpg"),
-    "datasets simulated --n many": (2, "invalid int value"),
-    "datasets simulated --n -3": (2, "n must be at least 1"),
-    "datasets empty --threshold 0.5": (2, "--threshold does not apply"),
+    "datasets simulated --n many": (2, "'many': give an integer of at least 1"),
+    "datasets simulated --n -3": (2, "--n -3: give an integer of at least 1"),
+    "datasets empty --threshold 0.8": (2, "--threshold does not apply"),
     "datasets galaxy-zoo-2 --path nowhere": (1, "nowhere"),
     "datasets labelled.h5": (2, "a feature file, not a dataset of images"),
     "datasets cut.h5": (1, "cut.h5"),
@@ -252,23 +252,23 @@ MISTAKES = {
         "can't take input of 33 pixels",
     ),
     "extract images.h5 --backbone test_resnet --random-init 0 --pool cls": (2, "has no CLS token"),
-    f"extract images.h5 {PIXELS} --pool max": (2, "--pool max: unknown"),
+    f"extract images.h5 {PIXELS} --pool max": (2, "--pool: invalid choice: 'max'"),
     f"extract images.h5 {PIXELS} --views galaxy": (2, "--views galaxy"),
-    f"extract images.h5 {PIXELS} --precision fp8": (2, "--precision fp8: unknown"),
-    f"extract images.h5 {PIXELS} --storage float64": (2, "--storage float64: unknown"),
+    f"extract images.h5 {PIXELS} --precision fp8": (2, "--precision: invalid choice: 'fp8'"),
+    f"extract images.h5 {PIXELS} --storage float64": (2, "--storage: invalid choice: 'float64'"),
     f"extract images.h5 {PIXELS} --device cuda:99": (2, "--device cuda:99"),
     f"extract images.h5 {PIXELS} --batch-size 0": (2, "--batch-size 0"),
-    f"extract images.h5 {PIXELS} --batch-size many": (2, "invalid int value: 'many'"),
+    f"extract images.h5 {PIXELS} --batch-size many": (2, "'many': give an integer of at least 1"),
     f"extract images.h5 {PIXELS} --workers 0": (2, "--workers 0"),
     f"extract images.h5 {PIXELS} --limit 0": (2, "--limit 0"),
-    f"extract images.h5 {PIXELS} --on-error ignore": (2, "--on-error ignore: unknown"),
-    f"extract images.h5 {PIXELS} --shard 3": (2, "--shard 3: give I/N"),
-    f"extract images.h5 {PIXELS} --shard 3/3": (2, "--shard 3/3: the first number counts from 0"),
+    f"extract images.h5 {PIXELS} --on-error ignore": (2, "--on-error: invalid choice: 'ignore'"),
+    f"extract images.h5 {PIXELS} --shard 3": (2, "--shard: '3': give I/N"),
+    f"extract images.h5 {PIXELS} --shard 3/3": (2, "--shard 3/3: give I/N, such as 0/8"),
     f"extract images.h5 {PIXELS} --center-crop 99": (1, "smaller than the centre crop of 99"),
     f"extract images.h5 {PIXELS} --center-crop 0": (2, "--center-crop 0"),
     f"extract images.h5 {PIXELS} --resize 2": (2, "resize 2 is smaller than the model input of 4"),
-    f"extract images.h5 {PIXELS} --interpolation cubic": (2, "unknown interpolation 'cubic'"),
-    f"extract images.h5 {PIXELS} --std 0 0 0": (2, "must be positive"),
+    f"extract images.h5 {PIXELS} --interpolation cubic": (2, "--interpolation: invalid choice: 'cubic'"),
+    f"extract images.h5 {PIXELS} --std 0 0 0": (2, "--std 0: give a number above 0"),
     f"extract images.h5 {PIXELS} --mean 0.5": (2, "expected 3 arguments"),
     f"extract images.h5 {PIXELS} -o empty": (2, "empty: is a folder"),
     f"extract images.h5 {PIXELS} -o text.h5": (1, "text.h5: not a readable HDF5 file"),
@@ -281,7 +281,7 @@ MISTAKES = {
     "verify images.h5": (1, "images.h5: an HDF5 file, but not a feature file"),
     "verify none.h5": (1, "none.h5: no rows."),
     "verify nan.h5": (1, "rows marked ok hold NaN"),
-    "verify plain.h5 --rows some": (2, "invalid int value: 'some'"),
+    "verify plain.h5 --n-rows some": (2, "--n-rows: 'some': give an integer of at least 0"),
     "cluster": (2, "the following arguments are required: features"),
     "cluster nowhere.h5": (1, "nowhere.h5: no such file"),
     "cluster cut.h5": (1, "cut.h5: not a readable HDF5 file"),

@@ -43,6 +43,41 @@ def test_a_verb_shows_its_options_as_keywords(verb):
         assert name in getattr(embedkit, verb).__doc__
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "extract x --views galaxy",
+        "extract x --layers last",
+        "extract x --device toaster",
+        "extract x --shard 2/2",
+        "extract x --weights w --random-init 0",
+        "extract x --backbone pixels:none",
+        "extract x --resize 9 --center-crop 9",
+        "datasets x --size 8",
+        "verify x.h5 --n-rows -1",
+        "pretrain x --lora-alpha 1",
+        "pretrain x --random-init 0",
+        "pretrain x --batch-size 9 --accumulate 2",
+        "attention x --before w",
+    ],
+)
+def test_a_wrong_call_is_refused_before_anything_heavy_is_imported(words):
+    code = (
+        "import sys; from embedkit.cli import main; code = main(sys.argv[1:]); "
+        "print(code, *({'torch', 'h5py', 'scipy', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), "Traceback" in done.stderr) == ("2", False), done.stderr
+
+
+def test_the_version_is_that_of_the_installed_distribution():
+    from importlib.metadata import version
+
+    assert embedkit.__version__ == version("embedkit-images")
+
+
 @pytest.mark.parametrize("place", ["clustering.py", "clustering/__init__.py", "clustering/notes.txt"])
 def test_another_clustering_that_python_finds_first_is_named(tmp_path, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)

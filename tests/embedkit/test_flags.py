@@ -10,11 +10,14 @@ from embedkit.verbs import VERBS, target
 # Verb and flag -> why it says something else there.
 OTHERWISE = {
     ("compare", "--budget"): "the one of the measure with few labels",
+    ("cluster", "--epochs"): "of TEMI, over rows; elsewhere over images",
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
     ("leaks", "--save-split"): "what is written is the split without copies",
     ("quality", "--runs"): "results to compare with; elsewhere those to show",
     ("quality", "--n-rows"): "rows that the criteria see; in verify those extracted again",
     ("probe", "--budget"): "several, each fitted; elsewhere one of them",
+    ("pretrain", "--method"): "what trains; elsewhere how rows are clustered",
+    ("probe", "--weight-decay"): "several, to choose from; elsewhere the one of AdamW",
     ("probe", "--n-neighbors"): "those that vote in kNN, several to choose from; elsewhere those of UMAP",
 }
 

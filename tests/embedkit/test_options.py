@@ -13,6 +13,7 @@ from embedkit.options import (
     as_words,
     asked,
     check,
+    device_option,
     from_flags,
     from_mapping,
     keywords,
@@ -29,10 +30,13 @@ class Plan:
     kind: str = option("round", "which shape", choices=("round", "square"))
     sizes: tuple[int, ...] = option((), "widths to choose from", least=1)
     mean: tuple[float, float, float] | None = option(None, "of a pixel", metavar="R G B")
+    share_of: tuple[int, int] | None = option(None, "of the work", metavar="I/N", separator="/", least=0)
+    columns: tuple[str, ...] = option((), "by name", metavar="A,B,...", separator=",")
     reports: bool = option(True, "make no reports")
     deep: bool = option(False, "look deeper")
     seed: int = seed_option()
     output: Path = output_option(Path("runs"), "where it goes")
+    where: str = device_option()
     not_an_option: int = 3
 
     def __post_init__(self):
@@ -52,13 +56,15 @@ def test_nothing_given_is_the_defaults():
 
 
 EVERYTHING = (
-    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1.0 2.0 3.5 --no-reports --deep --seed 7 -o out"
+    "-k auto --share 0.25 --kind square --sizes 3 4 --mean 1 2 3.5 --share-of 0/8 --columns a,b "
+    "--no-reports --deep --seed 7 -o out"
 )
 
 
 def test_flags_are_read_as_their_types():
     found = parse(*EVERYTHING.split())
-    assert found == Plan("auto", 0.25, "square", (3, 4), (1.0, 2.0, 3.5), False, True, 7, Path("out"))
+    words = ("auto", 0.25, "square", (3, 4), (1.0, 2.0, 3.5), (0, 8), ("a", "b"))
+    assert found == Plan(*words, False, True, 7, Path("out"))
     assert parse("-k", "3", "-o", "x").k == 3
 
 
@@ -75,6 +81,8 @@ def test_a_table_says_the_same_as_the_flags():
         "kind": "square",
         "sizes": [3, 4],
         "mean": [1, 2, 3.5],
+        "share_of": "0/8",
+        "columns": ["a", "b"],
         "reports": False,
         "deep": True,
         "seed": 7,
@@ -96,6 +104,11 @@ def test_a_table_says_the_same_as_the_flags():
         ({"deep": 1}, "deep = 1: give true or false"),
         ({"share": 1}, "--share 1: give a number of at least 0 and below 1"),
         ({"kind": "rund"}, "--kind rund: unknown. Did you mean 'round'"),
+        ({"mean": [1, 2]}, "mean = .1, 2.: give 3 values"),
+        ({"share_of": "0/8/2"}, "share_of = '0/8/2': give I/N"),
+        ({"share_of": [0, -1]}, "--share-of -1: give I/N"),
+        ({"columns": "a,,b"}, "columns = 'a,,b': give A,B,..."),
+        ({"where": "toaster"}, "where = 'toaster': give auto, cpu, cuda, cuda:N or mps"),
         ({"sizes": [1, 0]}, "--sizes 0: give an integer of at least 1"),
     ],
 )
@@ -104,10 +117,10 @@ def test_a_table_that_is_wrong_is_refused_by_name(table, message):
         from_mapping(Plan, table, "[plan]")
 
 
-@pytest.mark.parametrize("words", [["-k", "x"], ["--share", "x"], ["--kind", "x"], ["--mean", "1"]])
+@pytest.mark.parametrize("words", ["-k x", "--share x", "--share-of 3", "--where x", "--kind x", "--mean 1"])
 def test_a_flag_that_is_wrong_is_refused(words):
     with pytest.raises((argparse.ArgumentError, SystemExit)):
-        parse(*words)
+        parse(*words.split())
 
 
 def test_the_help_says_meaning_and_default():

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 import pretrain.objective
-from embedkit.backbones.load import BackboneSpec, load_backbone
-from embedkit.images.preprocess import Overrides
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
+from embedkit.images.options import Overrides
 from pretrain import ranks
-from pretrain.options import LoRA, PretrainOptions
+from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
 
 SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
@@ -22,8 +23,10 @@ RUNS = {
     "vicreg": replace(BASE, method="vicreg"),
     "sinkhorn": replace(BASE, centering="sinkhorn", train_norms=True),
     "mean": replace(BASE, koleo=0.0, accumulate=2, lr=5e-5),
-    "sharded": replace(BASE, method="dino", lr=1e-4, centering="sinkhorn", shard=True),
-    "sharded-lora": replace(BASE, unfreeze_blocks=1, lora=LoRA(4, 8), centering="sinkhorn", shard=True),
+    "sharded": replace(BASE, method="dino", lr=1e-4, centering="sinkhorn", fsdp=True),
+    "sharded-lora": replace(
+        BASE, unfreeze_blocks=1, lora_rank=4, lora_alpha=8, centering="sinkhorn", fsdp=True
+    ),
 }
 
 
@@ -34,7 +37,7 @@ class KilledError(Exception):
 def train(name: str, folder: Path) -> None:
     """Run one of `RUNS`, broken off in its second epoch and gone on with."""
     pretrain.objective.native_bf16 = lambda _: False  # rounding would hide what differs
-    options = replace(RUNS[name], shard=RUNS[name].shard and ranks.world() > 1)
+    options = replace(RUNS[name], fsdp=RUNS[name].fsdp and ranks.world() > 1)
     torch.set_num_threads(1)
     first = Run(load_backbone(SPEC), PIXELS, options, folder / name)
     update = first.update

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.batches import Batches
 from pretrain.noise import background, sky_noise
 from pretrain.options import PretrainOptions
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 
 def make(preset, noise="gaussian", **more):
     preprocessing = load_backbone(SPEC).preprocessing
-    options = PretrainOptions(batch_size=8, views=preset, noise=noise, local_views=1, local_size=16)
+    options = PretrainOptions(batch_size=8, view_preset=preset, noise=noise, local_views=1, local_size=16)
     return Batches(Frames.measure(PIXELS, 32), torch.arange(24), options, preprocessing, device=CPU, **more)
 
 

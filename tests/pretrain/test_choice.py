@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.choice import agreement, best, criterion, out_of_patience, sentence, verdict
 from pretrain.monitors import feature_monitors, knn_accuracy
 from pretrain.options import PretrainOptions
@@ -115,5 +116,5 @@ def test_monitors_look_where_they_are_asked_to_and_at_the_end(tmp_path, monkeypa
     assert [row["epoch"] for row in trained.log if "criterion" in row] == [0, 3, 4]
     assert "knn accuracy" in (tmp_path / "curves.svg").read_text()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
-    with pytest.raises(UsageError, match="--monitor-every and --patience must be 1 or more"):
+    with pytest.raises(UsageError, match="--patience 0: give an integer of at least 1"):
         PretrainOptions(patience=0)

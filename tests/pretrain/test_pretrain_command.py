@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 from embedkit.backbones.checkpoints import sizeless_sha256
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA
@@ -75,12 +76,12 @@ def test_lora_begins_as_the_frozen_backbone_bit_for_bit(tmp_path):
     x = torch.randn(3, 3, 32, 32)
     with torch.inference_mode():
         before = backbone.model(x)
-        adapted = add_lora(backbone.model, LoRA(4, 4), name="test_vit").eval()
+        adapted = add_lora(backbone.model, LoRA(lora_rank=4, lora_alpha=4), name="test_vit").eval()
         assert torch.equal(adapted(x), before)
 
 
 def test_only_queries_and_values_move_and_merging_changes_nothing(tmp_path):
-    adapted = add_lora(load_backbone(SPEC).model, LoRA(4, 8), name="test_vit").eval()
+    adapted = add_lora(load_backbone(SPEC).model, LoRA(lora_rank=4, lora_alpha=8), name="test_vit").eval()
     moving = [p for p in adapted.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(moving, lr=0.05)
     x = torch.randn(3, 3, 32, 32)
@@ -237,3 +238,34 @@ def test_show_views_writes_a_sheet(images, weights, tmp_path):
         assert main(command(images, weights, out, "--show-views", "--view-preset", preset)) == 0
         with Image.open(out / "views.png") as sheet:
             assert sheet.size == (6 * 32, 8 * 32)
+
+
+def test_the_call_says_what_it_made_and_shows_itself(images, weights, tmp_path, capsys):
+    import embedkit
+
+    how = {"backbone": "test_vit", "weights": weights, "image_size": 32, "resize": 32, "device": "cpu"}
+    how |= {"batch_size": 8, "held_out": 8, "local_size": 32, "prototypes": 16}
+    sheet = embedkit.pretrain(images, tmp_path / "run", **how, show_views=True).sheet
+    assert sheet == tmp_path / "run" / "views.png"
+    made = embedkit.pretrain(images, tmp_path / "run", **how, epochs=1, lora_rank=4, lora_alpha=8, merge=True)
+    assert capsys.readouterr().out == ""
+    assert made.adapter == tmp_path / "run" / "adapter"
+    assert made.model.is_file()
+    assert made.page.is_file()
+    assert [row["epoch"] for row in made.log] == [0, 1]
+    assert made.chosen["epoch"] == 1
+    assert "<svg" in made._repr_html_()
+    assert "Kept epoch 1 of 1" in made._repr_html_()
+
+
+def test_a_checkpoint_under_the_names_of_before_is_gone_on_with(tmp_path):
+    from pretrain.journal import describe, read_checkpoint, write_checkpoint
+    from pretrain.options import PretrainCall
+
+    asked = describe(PretrainCall(merge=True))
+    assert {"merge", "show_views"}.isdisjoint(asked)
+    old = {name: value for name, value in asked.items() if not name.startswith("lora_")}
+    old["lora"] = {"rank": 16, "alpha": 32, "blocks": None, "targets": "qv"}
+    old |= {"views": old.pop("view_preset"), "clip": old.pop("clip_grad"), "shard": old.pop("fsdp")}
+    write_checkpoint(tmp_path, {"asked": old})
+    assert read_checkpoint(tmp_path, asked) == {"asked": old}

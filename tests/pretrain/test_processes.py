@@ -9,7 +9,8 @@ import pytest
 import torch
 from joint_batch import RUNS, SPEC, train
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
 from pretrain import ranks
 from pretrain.options import PretrainOptions
@@ -56,8 +57,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(name, two, tmp_path):
 def test_what_processes_can_not_share_is_refused(monkeypatch):
     pixels = torch.zeros(32, 3, 40, 40, dtype=torch.uint8)
     options = {"batch_size": 8, "held_out": 8, "epochs": 2, "local_views": 0, "device": "cpu"}
-    with pytest.raises(UsageError, match="--shard spreads a model over processes. Start several with"):
-        Run(load_backbone(SPEC), pixels, PretrainOptions(**options, shard=True), None)
+    with pytest.raises(UsageError, match="--fsdp spreads a model over processes. Start several with"):
+        Run(load_backbone(SPEC), pixels, PretrainOptions(**options, fsdp=True), None)
     monkeypatch.setattr(ranks, "world", lambda: 3)
     with pytest.raises(UsageError, match="--batch-size 8 does not divide into equal parts for 3 processes"):
         Run(load_backbone(SPEC), pixels, PretrainOptions(**options), None)

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA, PretrainOptions
 from pretrain.trainable import choose_weights, set_training
@@ -25,12 +26,21 @@ def moved(before, model):
     ("more", "trains"),
     [
         ({"train_norms": True}, ["norm", "attn.qkv"]),
-        ({"unfreeze_blocks": 2, "lora": LoRA(4, 8, 3)}, ["blocks.5.", "blocks.4.", "blocks.3.attn.qkv"]),
         (
-            {"unfreeze_blocks": 1, "train_norms": True, "lora": LoRA(2, 2, targets="all")},
+            {"unfreeze_blocks": 2, "lora_rank": 4, "lora_alpha": 8, "lora_blocks": 3},
+            ["blocks.5.", "blocks.4.", "blocks.3.attn.qkv"],
+        ),
+        (
+            {
+                "unfreeze_blocks": 1,
+                "train_norms": True,
+                "lora_rank": 2,
+                "lora_alpha": 2,
+                "lora_targets": "all",
+            },
             ["norm", "blocks.5.", "attn.", "mlp."],
         ),
-        ({"lora": LoRA(2, 2, targets="qkv")}, ["attn.qkv"]),
+        ({"lora_rank": 2, "lora_alpha": 2, "lora_targets": "qkv"}, ["attn.qkv"]),
         ({"method": "vicreg-lora"}, ["attn.qkv"]),
     ],
 )
@@ -89,4 +99,4 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(UsageError, match="--method vicreg trains all weights already"):
         PretrainOptions(method="vicreg", train_norms=True)
     with pytest.raises(UsageError, match="--lora-targets v: unknown"):
-        LoRA(targets="v")
+        LoRA(lora_targets="v")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from report_world import COLOURS, World, write_clustering
 
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 

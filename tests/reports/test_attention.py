@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 from reports.attention import attention_entropy, attention_maps, attention_sheet
 
 PRE = Overrides(image_size=64, resize=64)
@@ -77,3 +78,19 @@ def test_the_command_draws_before_and_after(tmp_path, capsys):
         assert sheet.height == 22 + 4 * 132
     assert main([*line, "--random-init", "0", "--before", str(tmp_path / "old.pth")]) == 2
     assert "--before is compared with --weights" in capsys.readouterr().err
+
+
+def test_the_call_gives_maps_entropies_and_the_picture(tmp_path, capsys):
+    import embedkit
+
+    how = {"n": 12, "size": 32, "backbone": "vit_tiny_patch16_224", "random_init": 0, "image_size": 32}
+    found = embedkit.attention("simulated", tmp_path / "a.png", **how, n_images=2)
+    assert capsys.readouterr().out == ""
+    assert found.maps[""].shape == (2, 3, 2, 2)
+    assert found.entropy[""].shape == (3,)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == found.image.size
+    assert found._repr_png_().startswith(b"\x89PNG")
+    assert embedkit.attention("simulated", **how, n_images=1).path is None
+    with pytest.raises(UsageError, match="--before is compared with --weights"):
+        embedkit.attention("simulated", **how, before="w.safetensors")

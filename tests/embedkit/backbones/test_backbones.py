@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from embedkit.backbones.checkpoints import load_weights, state_sha256
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 
 TINY = "test_vit"  # timm's own miniature: 6 blocks of 64 dimensions, 160 px
 SMALL_INPUT = Overrides(image_size=32, resize=32)

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from embedkit.datasets import load_dataset
 from embedkit.datasets.arrays import ArrayImages
+from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.files.rows import Rows
 from embedkit.files.store import write_features

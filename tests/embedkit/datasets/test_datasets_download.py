@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from embedkit.datasets import download as module
-from embedkit.datasets import load_dataset
 from embedkit.datasets.download import Published, cache_folder, download
 from embedkit.datasets.galaxy10 import DECALS, SDSS
+from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError
 
 DATA = np.random.default_rng(0).bytes(3_000_000)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedkit.datasets import DATASETS, load_dataset
 from embedkit.datasets.first_radio import CLASS_NAMES as RADIO_CLASSES
 from embedkit.datasets.galaxy_zoo_2 import ANSWERS
+from embedkit.datasets.load import DATASETS, load_again, load_dataset
 from embedkit.datasets.simulated import CLASS_NAMES as KINDS
 from embedkit.datasets.simulated import draw
 from embedkit.errors import EmbedkitError, UsageError
@@ -175,7 +175,7 @@ def test_galaxy_zoo_2_threshold_outside_its_range(challenge: Path, threshold: fl
 def test_galaxy_zoo_2_wrong_use(challenge: Path) -> None:
     with pytest.raises(UsageError, match="needs --path"):
         load_dataset("galaxy-zoo-2")
-    with pytest.raises(UsageError, match="no subset 'valid'. Known are training and test"):
+    with pytest.raises(UsageError, match="--subset valid: unknown. Give one of training, test"):
         load_dataset("galaxy-zoo-2", path=str(challenge), subset="valid")
     with pytest.raises(UsageError, match="have no votes, so --threshold does not apply"):
         load_dataset("galaxy-zoo-2", path=str(challenge), subset="test", threshold=0.6)
@@ -248,7 +248,9 @@ def test_first_radio_labels_agree_with_the_names_of_the_files() -> None:
 
 def test_first_radio_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EmbedkitError, match=r"not installed\. Install it: pip install 'embedkit\[sample\]'"):
+    with pytest.raises(
+        EmbedkitError, match=r"not installed\. Install it: pip install firstgalaxydata==0\.2\.1"
+    ):
         load_dataset("first-radio")
 
 
@@ -268,14 +270,14 @@ def test_first_radio_of_another_version(tmp_path: Path) -> None:
 
 
 def test_simulated_is_reproducible_and_differs_by_seed_and_row() -> None:
-    one, other = load_dataset("simulated", n=20), load_dataset("simulated", n=20, seed=1)
+    one, other = load_dataset("simulated", n=20), load_dataset("simulated", n=20, dataset_seed=1)
     again = pickle.loads(pickle.dumps(one.read))
     for row in (0, 7, 19):
         np.testing.assert_array_equal(one.read(row), again(row))
         assert (one.read(row) != other.read(row)).any()
     assert (one.read(3) != one.read(13)).any()
     assert one.fingerprint != other.fingerprint
-    assert one.fingerprint == load_dataset(**one.origin).fingerprint
+    assert one.fingerprint == load_again(one.origin).fingerprint
     assert set(one.rows.ids).isdisjoint(other.rows.ids)
     assert np.bincount(one.rows.labels).tolist() == [2] * 10
     assert one.rows.class_names == KINDS
@@ -340,8 +342,13 @@ def test_simulated_is_drawn_without_warnings_at_many_seeds() -> None:
 
 
 def test_simulated_outside_its_range() -> None:
-    for wrong in ({"n": 0}, {"size": 8}, {"size": 5000}, {"seed": -1}):
-        with pytest.raises(UsageError, match=r"n must be at least 1, the size 16 to 1024 pixels"):
+    for wrong, message in (
+        ({"n": 0}, "--n 0: give an integer of at least 1"),
+        ({"size": 8}, "--size 8: give an integer of at least 16 and of at most 1024"),
+        ({"size": 5000}, "--size 5000"),
+        ({"dataset_seed": -1}, "--dataset-seed -1"),
+    ):
+        with pytest.raises(UsageError, match=message):
             load_dataset("simulated", **wrong)
 
 

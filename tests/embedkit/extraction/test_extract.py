@@ -15,19 +15,21 @@ import pytest
 import torch
 from PIL import Image
 
-from embedkit.backbones.load import BackboneSpec, load_backbone
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
 from embedkit.cli import main
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction import extract as extraction
 from embedkit.extraction import parts as parts_module
 from embedkit.extraction import precision as precision_module
 from embedkit.extraction.extract import extract
-from embedkit.extraction.job import ExtractOptions, Job, load_image
+from embedkit.extraction.job import Job, load_image
+from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.verify import verify
 from embedkit.files.store import FeatureFile
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 
 CLI = ["--backbone", "test_vit", "--random-init", "0", "--image-size", "32", "--resize", "32"]
 FP32 = ExtractOptions(precision="fp32", batch_size=4)
@@ -216,10 +218,13 @@ def test_auto_takes_bf16_only_where_it_is_native_and_agrees(
 
 def test_options_that_do_not_exist(image_folder, tmp_path):
     for wrong, message in [
-        ({"precision": "fp8"}, "--precision fp8: unknown. Known: auto, fp32"),
+        ({"precision": "fp8"}, "--precision fp8: unknown.* Give one of auto, fp32"),
         ({"storage": "float64"}, "--storage"),
         ({"on_error": "ignore"}, "--on-error"),
         ({"batch_size": 0}, "--batch-size 0"),
+        ({"views": "galaxy:1"}, "--views galaxy:1"),
+        ({"layers": "last"}, "--layers last"),
+        ({"device": "toaster"}, "--device toaster: give auto, cpu, cuda, cuda:N or mps"),
         ({"limit": -1}, "--limit -1"),
         ({"shard": (2, 2)}, "--shard 2/2"),
         ({"shard": (0, 2), "overwrite": True}, "--overwrite with --shard"),
@@ -228,9 +233,7 @@ def test_options_that_do_not_exist(image_folder, tmp_path):
             ExtractOptions(**wrong)
     folder = image_folder(2)
     for options, message in [
-        (ExtractOptions(views="galaxy:1"), "--views galaxy:1"),
         (ExtractOptions(device="cuda:7"), "CUDA devices here"),
-        (ExtractOptions(device="toaster"), "--device toaster"),
         (ExtractOptions(device="cpu", precision="fp16"), "needs a GPU"),
     ]:
         with pytest.raises(UsageError, match=message):

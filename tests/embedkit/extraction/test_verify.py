@@ -10,14 +10,15 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from embedkit.backbones.load import BackboneSpec
+from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.extract import extract
-from embedkit.extraction.job import ExtractOptions
+from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.verify import verify
+from embedkit.extraction.verify_options import VerifyOptions
 from embedkit.files.store import FeatureFile
-from embedkit.images.preprocess import Overrides
+from embedkit.images.options import Overrides
 
 SMALL = Overrides(image_size=32, resize=32)
 FP32 = ExtractOptions(precision="fp32")
@@ -41,7 +42,7 @@ def test_a_sound_file(made, capsys):
 
 def test_json(made, capsys):
     _, path = made
-    assert main(["verify", str(path), "--rows", "3", "--json"]) == 0
+    assert main(["verify", str(path), "--n-rows", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.pop("lowest_cosine") > 0.99999
     assert found == {
@@ -57,7 +58,7 @@ def test_json(made, capsys):
 def test_no_rows_checks_the_file_alone(made, capsys):
     folder, path = made
     shutil.rmtree(folder)
-    assert main(["verify", str(path), "--rows", "0"]) == 0
+    assert main(["verify", str(path), "--n-rows", "0"]) == 0
     said = capsys.readouterr()
     assert "every invariant holds" in said.out
     assert "extracted again" not in said.out + said.err
@@ -101,7 +102,7 @@ def test_permuted_rows_are_found(backbone, image_folder, tiny, tmp_path, capsys)
     extract(str(image_folder(12)), tmp_path / "f.h5", backbone=spec, options=FP32)
     with h5py.File(tmp_path / "f.h5", "a") as file:
         file["features"][...] = np.roll(file["features"][...], 1, axis=0)
-    assert main(["verify", str(tmp_path / "f.h5"), "--rows", "12"]) == 1
+    assert main(["verify", str(tmp_path / "f.h5"), "--n-rows", "12"]) == 1
     said = capsys.readouterr().out
     assert said.count("gives other features now") == 12
     assert "f.h5: '0000.jpg' gives other features now" in said
@@ -117,10 +118,10 @@ def test_permuted_rows_are_found_where_all_features_point_the_same_way(tmp_path)
         Image.fromarray(pixels).save(folder / f"{i:02d}.png")
     spec = BackboneSpec("pixels:8")
     extract(str(folder), tmp_path / "f.h5", backbone=spec, options=ExtractOptions(precision="bf16"))
-    assert verify(tmp_path / "f.h5", rows=12).problems == []
+    assert verify(tmp_path / "f.h5", VerifyOptions(n_rows=12)).problems == []
     with h5py.File(tmp_path / "f.h5", "a") as file:
         file["features"][...] = file["features"][...][::-1]
-    found = verify(tmp_path / "f.h5", rows=12)
+    found = verify(tmp_path / "f.h5", VerifyOptions(n_rows=12))
     assert found.lowest_cosine > 0.999
     assert len(found.problems) == 12
 
@@ -134,7 +135,7 @@ def test_a_replaced_image_of_the_same_size_is_found(made, tmp_path, capsys):
         target, other = folder / "class1" / "0004.jpg", target.read_bytes()
         size = target.stat().st_size
     target.write_bytes(other + bytes(size - len(other)))
-    assert main(["verify", str(path), "--rows", "12"]) == 1
+    assert main(["verify", str(path), "--n-rows", "12"]) == 1
     said = capsys.readouterr().out
     assert said.count("gives other features now") == 1
     assert f"'{target.parent.name}/{target.name}' gives other features now" in said
@@ -244,11 +245,11 @@ def test_not_a_feature_file_at_all(tmp_path, capsys):
     (tmp_path / "x.h5").write_text("hello")
     assert main(["verify", str(tmp_path / "x.h5")]) == 1
     assert main(["verify", str(tmp_path / "nowhere.h5")]) == 1
-    assert main(["verify", str(tmp_path / "x.h5"), "--rows", "-1"]) == 2
+    assert main(["verify", str(tmp_path / "x.h5"), "--n-rows", "-1"]) == 2
     said = capsys.readouterr().err
     assert "x.h5: not a readable HDF5 file" in said
     assert "nowhere.h5: no such file" in said
-    assert "--rows -1: give 0 or more" in said
+    assert "--n-rows -1: give an integer of at least 0" in said
 
 
 def test_verify_in_python_raises_for_another_dataset(made):

@@ -4,8 +4,9 @@ from scipy import ndimage
 
 from embedkit.errors import UsageError
 from embedkit.images import views as module
+from embedkit.images.options import ViewSet
 from embedkit.images.preprocess import Preprocessing
-from embedkit.images.views import ViewSet, make_views
+from embedkit.images.views import make_views
 
 PLAIN = Preprocessing(image_size=64, resize=64)
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -94,7 +94,7 @@ def _demo(name, argv):
 @pytest.mark.slow
 def test_the_whole_demo_runs(tmp_path, monkeypatch, capsys):
     if importlib.util.find_spec("firstgalaxydata") is None:
-        pytest.skip("firstgalaxydata is not installed: pip install 'embedkit[sample]'")
+        pytest.skip("firstgalaxydata is not installed: pip install firstgalaxydata==0.2.1")
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--limit", "60"]) == 0
     said = capsys.readouterr()

@@ -20,7 +20,7 @@ def no_network(monkeypatch):
 def look(monkeypatch):
     """Findings by what was looked at; only a few packages, as importing all takes a while."""
     monkeypatch.setattr(doctor, "REQUIRED", {"torch": "torch", "faiss": "faiss-gpu", "PIL": "pillow"})
-    return lambda: {finding.what: finding for finding in doctor.examine()}
+    return lambda: {finding.what: finding for finding in doctor.doctor().findings}
 
 
 def test_a_whole_installation_is_fine(look, capsys):
@@ -113,4 +113,4 @@ def test_little_disk_is_said(look, monkeypatch):
 
 def test_the_sample_dataset_says_how_to_get_it(look, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert look()["sample dataset"].fix == "pip install 'embedkit[sample]'"
+    assert look()["sample dataset"].fix == "pip install firstgalaxydata==0.2.1"

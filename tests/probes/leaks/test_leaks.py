@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from embedkit.cli import main
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from embedkit.files.rows import Rows
 from embedkit.files.store import write_features
 from embedkit.scoring.split_file import read_splits

@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from embedkit.datasets import load_dataset
+from embedkit.datasets.load import load_dataset
 from reports.map.thumbnails import read_thumbnails
 
 

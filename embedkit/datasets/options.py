@@ -1,0 +1,103 @@
+"""What a source of images can be asked for; imports nothing heavy, for `--help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embedkit.options import add_flags, check, option, path_option
+
+if TYPE_CHECKING:
+    import argparse
+
+GROUP = "dataset"
+CSV = "CSV: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """Options of the sources of images; each source has some of them, see `embedkit.datasets.load`.
+
+    None is not given: what is given must apply to the source.
+
+    Parameters
+    ----------
+    path
+        Where the files of a registered dataset lie.
+    root
+        Of a table: the folder that file names are relative to.
+    file_column, label_column, split_column, group_column, id_column, target_columns
+        Of a table: names of its columns.
+    images_key, labels_key
+        Of an .npz or .h5 file: names of its arrays.
+    subset, threshold
+        Of galaxy-zoo-2, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2`.
+    n, size, dataset_seed
+        Of simulated: how many images, pixels a side, and the seed that they are drawn from, which is not the
+        ``seed`` of a verb that draws at random itself.
+    """
+
+    path: str | None = path_option(group=GROUP)
+    root: str | None = option(
+        None,
+        CSV + "folder that file names are relative to",
+        metavar="DIR",
+        unset="the CSV's own",
+        group=GROUP,
+    )
+    file_column: str | None = option(
+        None, CSV + "column of file names", metavar="NAME", unset="file", group=GROUP
+    )
+    label_column: str | None = option(
+        None, CSV + "column of labels", metavar="NAME", unset="label", group=GROUP
+    )
+    split_column: str | None = option(
+        None, CSV + "column of train, validation, test", metavar="NAME", unset="split", group=GROUP
+    )
+    group_column: str | None = option(
+        None, CSV + "column of groups that no split divides", metavar="NAME", unset="group", group=GROUP
+    )
+    id_column: str | None = option(
+        None, CSV + "column of ids", metavar="NAME", unset="the file names", group=GROUP
+    )
+    target_columns: tuple[str, ...] | None = option(
+        None, CSV + "columns of numbers to predict", metavar="A,B,...", separator=",", group=GROUP
+    )
+    images_key: str | None = option(
+        None, "npz, h5: array of images", metavar="NAME", unset="images", group=GROUP
+    )
+    labels_key: str | None = option(
+        None, "npz, h5: array of labels", metavar="NAME", unset="labels", group=GROUP
+    )
+    subset: str | None = option(
+        None, "galaxy-zoo-2: which images", choices=("training", "test"), unset="training", group=GROUP
+    )
+    threshold: float | None = option(
+        None,
+        "galaxy-zoo-2: keep images with at least this share of votes, as classes",
+        metavar="SHARE",
+        group=GROUP,
+    )
+    n: int | None = option(
+        None, "simulated: number of images", flag="--n", least=1, metavar="N", unset="1000", group=GROUP
+    )
+    size: int | None = option(
+        None, "simulated: pixels a side", least=16, most=1024, metavar="PIXELS", unset="128", group=GROUP
+    )
+    dataset_seed: int | None = option(
+        None, "simulated: seed of the drawing", least=0, metavar="SEED", unset="0", group=GROUP
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add DATASET and the options of all sources."""
+    parser.add_argument(
+        "dataset",
+        metavar="DATASET",
+        nargs="?" if optional else None,
+        help="a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists",
+    )
+    add_flags(parser, DatasetOptions)

@@ -1,0 +1,64 @@
+"""What one call of `embedkit extract` does: features, or what it would take to compute them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from embedkit.backbones.options import BackboneSpec
+from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.load import open_dataset
+from embedkit.datasets.options import DatasetOptions
+from embedkit.extraction import extract as extraction
+from embedkit.extraction.extract import Extraction
+from embedkit.extraction.options import ExtractCall
+from embedkit.extraction.plan import ExtractionPlan, plan
+from embedkit.images.options import Overrides
+from embedkit.options import RUNS
+
+
+def extract(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    data: DatasetOptions = DatasetOptions(),
+    backbone: BackboneSpec = BackboneSpec(),
+    preprocessing: Overrides = Overrides(),
+    options: ExtractCall = ExtractCall(),
+) -> Extraction | ExtractionPlan:
+    """Compute features of every image and write them to one feature file.
+
+    The same call again finds the finished file and does nothing; after an interruption it goes on from the
+    last finished part.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The feature file to make; ``runs/DATASET.h5`` by default.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        What computes, and what its input is.
+    options
+        Which features, and how they are computed and kept.
+
+    Returns
+    -------
+    Extraction or ExtractionPlan
+        The latter with ``dry_run=True``.
+
+    Raises
+    ------
+    UsageError
+        Options that exclude each other or name something unknown.
+    EmbedkitError
+        The output exists with other contents, an unreadable image, weights that can't be had, a full disk.
+    """
+    images = open_dataset(dataset, data)
+    place = RUNS / f"{images.name}.h5" if output is None else Path(output)
+    spec = replace(backbone, preprocessing=preprocessing)
+    if options.dry_run:
+        return plan(images, place, spec, options)
+    return extraction.extract(images, place, backbone=spec, options=options)

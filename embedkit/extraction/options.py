@@ -1,0 +1,172 @@
+"""How features are computed and kept, as asked for; imports nothing heavy, for `--help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedkit.backbones.options import POOLS, parse_layers
+from embedkit.errors import UsageError
+from embedkit.images.options import ViewSet
+from embedkit.options import (
+    batch_size_option,
+    check,
+    device_option,
+    dry_run_option,
+    limit_option,
+    option,
+    output_option,
+    seed_option,
+)
+
+# What `embedkit.computing.device.PRECISIONS` has, and one that chooses.
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+STORAGES = ("float32", "float16")
+ON_ERROR = ("fail", "skip")
+FEATURES, COMPUTING = "features", "computing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """Which features are taken of an image.
+
+    Parameters
+    ----------
+    pool, layers
+        See `embedkit.backbones.pooling.Pooling.choose`.
+    views
+        ``1``, ``rot4``, ``d4`` or ``galaxy:N``; the features of the views are averaged.
+    seed
+        Seed of random views.
+    """
+
+    layers: str | None = option(
+        None,
+        "4: the last four blocks; b5-b8 or b3,b11: blocks counted from 0",
+        unset="4 for cls, else 1",
+        group=FEATURES,
+    )
+    pool: str = option("auto", "how tokens become one vector", choices=("auto", *POOLS), group=FEATURES)
+    views: str = option(
+        "1",
+        "1, rot4, d4 or galaxy:N; features are averaged over them",
+        metavar="1|rot4|d4|galaxy:N",
+        group=FEATURES,
+    )
+    seed: int = seed_option()
+
+    def __post_init__(self) -> None:
+        check(self)
+        ViewSet.parse(self.views)
+        if self.layers is not None:
+            parse_layers(self.layers)
+        if self.pool == "model" and self.layers not in (None, "1"):
+            raise UsageError("--pool model is the last layer's: leave out --layers.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """How they are computed and kept.
+
+    Parameters
+    ----------
+    storage
+        ``float32`` or ``float16`` on disk.
+    precision
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    batch_size
+        Model inputs at a time; an image with v views counts v times.
+    workers
+        Threads that read and decode; by default one a core, at most 16.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    limit
+        Take this many images, spread evenly over the dataset.
+    on_error
+        ``fail`` at an unreadable image, or ``skip`` it: its row stays, marked, with the reason.
+    """
+
+    storage: str = option("float32", "number format on disk", choices=STORAGES, group=FEATURES)
+    precision: str = option("auto", "what it computes in", choices=PRECISIONS, group=COMPUTING)
+    batch_size: int = batch_size_option(32, group=COMPUTING)
+    workers: int | None = option(
+        None,
+        "threads that read and decode",
+        least=1,
+        metavar="N",
+        unset="one a core, at most 16",
+        group=COMPUTING,
+    )
+    device: str = device_option()
+    limit: int | None = limit_option()
+    on_error: str = option(
+        "fail",
+        "fail at an unreadable image, or skip it and mark its row",
+        choices=ON_ERROR,
+        group=COMPUTING,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(FeatureOptions, ComputeOptions):
+    """How features are computed and kept, and how much of it by one process.
+
+    Parameters
+    ----------
+    overwrite
+        Replace a file that was made in another way.
+    shard
+        (i, n): compute only the i-th of n shares (from 0) of the parts, for independent cluster tasks.
+    """
+
+    overwrite: bool = option(False, "replace a file that was made in another way", group=COMPUTING)
+    shard: tuple[int, int] | None = option(
+        None,
+        "compute the I-th of N shares, counted from 0",
+        metavar="I/N",
+        separator="/",
+        least=0,
+        group=COMPUTING,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
+            raise UsageError(
+                f"--shard {self.shard[0]}/{self.shard[1]}: give I/N, such as 0/8 for the first of eight; the "
+                "first number counts from 0."
+            )
+        if self.shard is not None and self.overwrite:
+            raise UsageError(
+                "--overwrite with --shard would let one task delete another's parts. "
+                "Delete the old file first."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractCall(ExtractOptions):
+    """One call of ``extract``.
+
+    Parameters
+    ----------
+    dry_run
+        Show what would be done, and stop.
+    """
+
+    dry_run: bool = dry_run_option()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractPlaces:
+    """Where an extraction writes.
+
+    Parameters
+    ----------
+    output
+        The feature file to make.
+    """
+
+    output: Path | None = output_option(None, "feature file to make", metavar="FILE", unset="runs/DATASET.h5")

@@ -1,0 +1,114 @@
+"""What one call of `embedkit attention` does: maps of one or two networks, and their picture."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedkit.backbones.load import Backbone, load_backbone
+from embedkit.backbones.options import BackboneSpec
+from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.load import open_dataset
+from embedkit.datasets.options import DatasetOptions
+from embedkit.errors import EmbedkitError
+from embedkit.images.decode import decode
+from embedkit.images.options import Overrides
+from reports.attention import attention_entropy, attention_maps, attention_sheet
+from reports.attention_options import AttentionOptions
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where one or two networks look.
+
+    Parameters
+    ----------
+    image
+        The picture: a row of heads for each image and network.
+    maps : network to (n, heads, rows, columns) float32
+        ``before`` and ``after`` where two are compared; else one without a name.
+    entropy : network to (heads,) float64
+        Mean over the images, over its largest value; 1 is alike everywhere.
+    path
+        Where the picture was written, if anywhere.
+    """
+
+    image: Image.Image
+    maps: dict[str, NDArray[np.float32]]
+    entropy: dict[str, NDArray[np.float64]]
+    path: Path | None = None
+
+    def _repr_png_(self) -> Any:
+        """Return the picture, for a notebook."""
+        return self.image._repr_png_()
+
+
+def attention(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    data: DatasetOptions = DatasetOptions(),
+    backbone: BackboneSpec = BackboneSpec(),
+    preprocessing: Overrides = Overrides(),
+    options: AttentionOptions = AttentionOptions(),
+) -> Attention:
+    """Draw what the class token of a vision transformer looks at, head by head.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        Where the picture goes; from Python, None writes nothing.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        The network, and what its input is. With an adapter, the network without it is drawn too.
+    options
+        Of which images, and beside which other weights.
+
+    Raises
+    ------
+    UsageError
+        The backbone has no class token or no attention of timm's kind, or there is nothing to compare.
+    EmbedkitError
+        Images or weights that can't be read.
+    """
+    options.check(backbone)
+    spec = replace(backbone, preprocessing=preprocessing)
+    specs = {"": spec}
+    if spec.adapter is not None:
+        specs = {"before": replace(spec, adapter=None), "after": spec}
+    elif options.before is not None:
+        specs = {"before": replace(spec, weights=options.before), "after": spec}
+    images = open_dataset(dataset, data)
+    if not len(images):
+        raise EmbedkitError(f"{images.name}: no images. Check the path.")
+    maps, pixels = {}, np.empty(0, dtype=np.uint8)
+    for name, one in specs.items():
+        network = load_backbone(one)
+        pixels = _pixels(images, network, options.n_images)
+        maps[name] = attention_maps(network, pixels)
+    sheet = attention_sheet(pixels, list(maps.values()), list(maps))
+    path = None if output is None else Path(output)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    entropy = {name: attention_entropy(found) for name, found in maps.items()}
+    return Attention(sheet, maps, entropy, path)
+
+
+def _pixels(images: Dataset, backbone: Backbone, n: int) -> NDArray[np.uint8]:
+    """(n, s, s, 3): images spread evenly over the dataset, as the backbone's preprocessing gives them."""
+    rows = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(int)
+    return np.stack(
+        [
+            backbone.preprocessing(decode(images.read(row), images.where(row)), images.where(row))
+            for row in rows
+        ]
+    )

@@ -1,0 +1,78 @@
+"""`embedkit.extract` and `embedkit.verify`: the very calls of the commands."""
+
+import numpy as np
+import pytest
+
+import embedkit
+from embedkit.cli import main
+from embedkit.errors import UsageError
+
+SMALL = {"backbone": "test_vit", "random_init": 0, "image_size": 32, "resize": 32, "precision": "fp32"}
+FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+
+
+def test_keywords_and_flags_make_the_same_file(image_folder, tmp_path, capsys):
+    folder = image_folder(6)
+    made = embedkit.extract(folder, tmp_path / "a.h5", **SMALL, views="rot4", limit=4)
+    assert capsys.readouterr().out == ""
+    assert (made.n, made.d, made.n_failed, made.done) == (4, 256, 0, "extracted")
+    assert "a.h5: extracted" in made._repr_html_()
+    assert (
+        main(["extract", str(folder), "-o", str(tmp_path / "b.h5"), *FLAGS, "--views=rot4", "--limit=4"]) == 0
+    )
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    again = embedkit.extract(folder, tmp_path / "a.h5", **SMALL, views="rot4", limit=4)
+    assert again.done == "already there"
+
+
+def test_an_open_dataset_is_taken_as_it_is(image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = embedkit.load_dataset(image_folder(3, name="birds"))
+    assert "birds" in dataset._repr_html_()
+    assert str(embedkit.extract(dataset, backbone="pixels:4").path) == "runs/birds.h5"
+    with pytest.raises(UsageError, match="--label-column does not apply to a dataset that is open already"):
+        embedkit.extract(dataset, backbone="pixels:4", label_column="kind")
+
+
+def test_options_of_the_source_are_keywords(tmp_path):
+    path = tmp_path / "f.h5"
+    made = embedkit.extract(
+        "simulated", path, n=4, size=16, dataset_seed=3, backbone="pixels:4", center_crop=8
+    )
+    assert made.n == 4
+    with embedkit.FeatureFile(path) as file:
+        assert file.provenance["dataset"]["origin"] == {"source": "simulated", "n": 4, "size": 16, "seed": 3}
+        assert file.provenance["preprocessing"]["center_crop"] == 8
+    found = embedkit.verify(path, n_rows=2)
+    assert (found.sound, found.n_compared) == (True, 2)
+    assert "sound" in found._repr_html_()
+
+
+def test_a_list_of_columns_is_one(image_folder, tmp_path):
+    folder = image_folder(2)
+    names = sorted(path.name for path in folder.rglob("*.*"))
+    rows = "".join(f"{folder}/{name},{i},{2 * i}\n" for i, name in enumerate(names))
+    (tmp_path / "t.csv").write_text("file,a,b\n" + rows)
+    for columns in (["a", "b"], "a,b"):
+        dataset = embedkit.load_dataset(tmp_path / "t.csv", target_columns=columns)
+        np.testing.assert_array_equal(dataset.rows.targets, [[0, 0], [1, 2]])
+
+
+def test_a_dry_run_computes_nothing(image_folder, tmp_path):
+    plan = embedkit.extract(image_folder(3), tmp_path / "f.h5", **SMALL, dry_run=True)
+    assert (plan.n, plan.d, plan.path.exists()) == (3, 256, False)
+    assert plan.record()["weights"] == "random 0"
+    assert "forward passes" in plan._repr_html_()
+
+
+def test_what_is_asked_for_in_options_is_what_computes():
+    from embedkit.computing.device import PRECISIONS
+    from embedkit.extraction import job, options
+
+    assert ("auto", *PRECISIONS) == options.PRECISIONS
+    assert tuple(job.STORAGE) == options.STORAGES
+
+
+def test_an_unknown_option_names_the_nearest(image_folder):
+    with pytest.raises(TypeError, match="Did you mean 'center_crop'"):
+        embedkit.extract(image_folder(1), centre_crop=8)
