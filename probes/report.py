@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.files import showing
 from embedkit.files.results import Result
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.splits import Split
@@ -123,6 +124,19 @@ class SeedsReport:
         """``mean`` and ``std`` (n - 1) of each metric that all of them have."""
         return spread(self.results)
 
+    def to_pandas(self) -> Any:
+        """Return every metric at every seed as a pandas DataFrame, a row each."""
+        return showing.data_frame(_metric_rows("seed", [(result.seed, result) for result in self.results]))
+
+    def _repr_html_(self) -> str:
+        first, over = self.results[0], self.over_seeds
+        title = f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, "
+        cells = [
+            {"metric": name, "mean": f"{of['mean']:.4g}", "standard deviation": f"{of['std']:.2g}"}
+            for name, of in over.items()
+        ]
+        return showing.html_table(f"{title}{len(self.reports)} seeds", cells, self.notes)
+
 
 def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation (n - 1) over results of each metric that all of them have."""
@@ -150,3 +164,29 @@ class BudgetsReport:
     notes: tuple[str, ...]
     before: BudgetsReport | None = None
     leaks: LeaksReport | None = None
+
+    def to_pandas(self) -> Any:
+        """Return every metric of every budget as a pandas DataFrame, a row each."""
+        return showing.data_frame(_metric_rows("budget", [(_budget(one), one) for one in self.results]))
+
+    def _repr_html_(self) -> str:
+        first = self.results[0]
+        title = f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, "
+        cells = [
+            {"budget": _budget(result), **cell}
+            for result in self.results
+            for cell in showing.metric_cells(result.metrics)
+        ]
+        return showing.html_table(f"{title}{first.n:,} test rows", cells, self.notes)
+
+
+def _budget(result: Result) -> str:
+    return result.task.removeprefix("probe ")
+
+
+def _metric_rows(key: str, results: Sequence[tuple[Any, Result]]) -> list[dict[str, Any]]:
+    return [
+        {key: value, "metric": name, **asdict(metric)}
+        for value, result in results
+        for name, metric in result.metrics.items()
+    ]

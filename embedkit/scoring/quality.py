@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files import showing
 from embedkit.files.results import (
     RESULTS_FILE,
     Metric,
@@ -23,7 +24,7 @@ from embedkit.files.results import (
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.label_free import Quality
 from embedkit.scoring.label_free import quality as label_free_quality
-from embedkit.scoring.metrics import measure
+from embedkit.scoring.metrics import measure, title
 from embedkit.scoring.quality_options import QualityOptions, QualityPlaces
 
 CRITERIA = ("rank_me", "effective_rank", "alpha_req", "uniformity", "lidar", "umap_silhouette")
@@ -95,6 +96,26 @@ class QualityReport:
             "files": [{"file": str(one.path), **asdict(one.quality)} for one in self.files],
             "agreement": [asdict(one) for one in self.agreements],
         }
+
+    def to_pandas(self) -> Any:
+        """Return the criteria as a pandas DataFrame, a row a file."""
+        return showing.data_frame(self.document()["files"])
+
+    def _repr_html_(self) -> str:
+        cells = [
+            {
+                "file": one.path.name,
+                "n": f"{one.quality.n:,}",
+                "d": f"{one.quality.d:,}",
+                **{title(name): _shown(getattr(one.quality, name)) for name in CRITERIA},
+            }
+            for one in self.files
+        ]
+        return showing.html_table("Quality without labels", cells, self.notes)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def quality(

@@ -13,14 +13,6 @@ from probes.leaks.options import LeaksOptions, LeaksPlaces
 if TYPE_CHECKING:
     from probes.leaks.run import LeaksReport
 
-TITLES = {
-    "exact": "exact copies",
-    "near": "near copies",
-    "identical": "identical features",
-    "sky": "within an arcsecond",
-    "embedding": "close in the embedding",
-}
-
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit leaks``."""
@@ -47,6 +39,8 @@ def print_leaks(report: LeaksReport) -> None:
     """Print a line a kind, and on stderr why a kind was not looked for."""
     from rich.table import Table
     from rich.text import Text
+
+    from probes.leaks.run import TITLES
 
     table = Table(show_edge=False)
     for i, name in enumerate(("", "pairs", "test rows with one in training or validation")):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files import showing
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.asked_split import draw_splits
 from embedkit.scoring.split_file import write_splits
@@ -21,6 +22,14 @@ from probes.division import usable_labels
 from probes.leaks.leaks import Leaks, without_copies
 from probes.leaks.options import LeaksOptions, LeaksPlaces
 from probes.leaks.search import find
+
+TITLES = {
+    "exact": "exact copies",
+    "near": "near copies",
+    "identical": "identical features",
+    "sky": "within an arcsecond",
+    "embedding": "close in the embedding",
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,28 @@ class LeaksReport:
             "not_checked": dict(self.not_checked),
         }
 
+    def to_pandas(self) -> Any:
+        """Return the pairs as a pandas DataFrame: ``kind, id, other``, a row each."""
+        return showing.data_frame(self.columns())
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return ``kind``, ``id`` and ``other`` of every pair."""
+        rows = [(kind, a, b) for kind, pairs in self.leaks.pairs.items() for a, b in pairs]
+        return {
+            "kind": [kind for kind, _, _ in rows],
+            "id": [str(self.ids[a]) for _, a, _ in rows],
+            "other": [str(self.ids[b]) for _, _, b in rows],
+        }
+
+    def _repr_html_(self) -> str:
+        cells = []
+        for kind, title in TITLES.items():
+            found = self.found.get(kind)
+            across = "" if found is None else "-" if found.test_rows is None else f"{found.test_rows:,}"
+            pairs = "not checked" if found is None else f"{found.pairs:,}"
+            cells.append({"copies": title, "pairs": pairs, "test rows with one in training": across})
+        return showing.html_table(f"Copies among {len(self.ids):,} rows", cells, self.notes)
+
 
 def leaks(
     features: str | os.PathLike[str] | FeatureFile, options: LeaksOptions, places: LeaksPlaces
@@ -114,9 +145,10 @@ def leaks(
                 notes.append(_keep(places.save_split, splits, found, file))
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
-        if places.pairs is not None:
-            _write_pairs(places.pairs, found, file)
-        return LeaksReport(found, file.rows.ids, splits, tuple(notes))
+        report = LeaksReport(found, file.rows.ids, splits, tuple(notes))
+    if places.pairs is not None:
+        _write_pairs(places.pairs, report)
+    return report
 
 
 def _splits(file: FeatureFile, options: LeaksOptions, notes: list[str]) -> tuple[Split, ...]:
@@ -138,11 +170,10 @@ def _keep(path: Path, splits: Sequence[Split], found: Leaks, file: FeatureFile) 
     return f"Split without {lost:,} copies kept in {path}; the test rows are the same."
 
 
-def _write_pairs(path: Path, found: Leaks, file: FeatureFile) -> None:
+def _write_pairs(path: Path, report: LeaksReport) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    columns = report.columns()
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("kind", "id", "other"))
-        for kind, pairs in found.pairs.items():
-            for a, b in pairs:
-                writer.writerow((kind, file.rows.ids[a], file.rows.ids[b]))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))

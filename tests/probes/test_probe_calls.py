@@ -124,6 +124,9 @@ def test_several_seeds(make_file):
     accuracy = [values(result)["accuracy"] for result in found.results]
     assert found.over_seeds["accuracy"]["mean"] == pytest.approx(np.mean(accuracy))
     assert found.over_seeds["accuracy"]["std"] == pytest.approx(np.std(accuracy, ddof=1))
+    shown = found._repr_html_()
+    assert "3 seeds" in shown
+    assert f'<td style="text-align: left">{np.mean(accuracy):.4g}</td>' in shown
 
 
 def test_budgets_are_numbers_words_and_lists(make_file, tmp_path):
@@ -132,6 +135,7 @@ def test_budgets_are_numbers_words_and_lists(make_file, tmp_path):
     assert isinstance(found, BudgetsReport)
     assert [r.task for r in found.results] == ["probe 2 per class", "probe 4 per class", "probe 50 %"]
     assert plot.exists()
+    assert found._repr_html_().count(">50 %<") == len(found.results[-1].metrics)
     again = embedkit.probe(make_file(), **QUICK, budget=[2, "4,50%"], draws=2, output=None)
     assert [values(r) for r in again.results] == [values(r) for r in found.results]
     assert ProbeProtocol(budget=("1,5", "10%")).budget == ("1", "5", "10%")
@@ -168,6 +172,8 @@ def test_leaks_as_a_function(make_file, tmp_path, capsys):
     assert "exact" in report.not_checked
     assert any("copies kept in" in line for line in report.notes)
     assert len((tmp_path / "pairs.csv").read_text().splitlines()) > 100
+    assert report.columns()["kind"].count("identical") == 100
+    assert '<td style="text-align: left">identical features</td>' in report._repr_html_()
     assert capsys.readouterr().out == ""
     assert embedkit.probe(path, **QUICK, split=tmp_path / "s.json", output=None).result.n > 0
     with pytest.raises(UsageError, match="--split halves: unknown"):
@@ -177,3 +183,14 @@ def test_leaks_as_a_function(make_file, tmp_path, capsys):
 def test_places_and_protocol_have_no_option_of_the_probe():
     names = [set(declared(cls)) for cls in (ProbeOptions, ProbeProtocol, ProbePlaces)]
     assert len(set.union(*names)) == sum(map(len, names))
+
+
+def test_several_results_are_data_frames(make_file):
+    pytest.importorskip("pandas")
+    path = make_file()
+    seeds = embedkit.probe(path, **QUICK, seeds=2, output=None).to_pandas()
+    assert list(seeds.columns) == ["seed", "metric", "value", "low", "high", "note"]
+    assert set(seeds.seed) == {0, 1}
+    budgets = embedkit.probe(path, **QUICK, budget=2, draws=2, output=None).to_pandas()
+    assert set(budgets.budget) == {"2 per class"}
+    assert list(embedkit.leaks(path).to_pandas().columns) == ["kind", "id", "other"]

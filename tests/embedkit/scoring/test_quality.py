@@ -149,6 +149,7 @@ def test_the_function_is_the_command(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert [(one.path, one.quality.n) for one in report.files] == [(paths[0], 60), (paths[1], 80)]
     assert "Compare at one, with --n-rows" in report.notes[0]
+    assert '<td style="text-align: left">80.h5</td>' in report._repr_html_()
     assert main(["quality", *map(str, paths), "--seed", "1", "-o", str(tmp_path / "runs"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(report.document()))
     with FeatureFile(paths[0]) as file:
