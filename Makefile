@@ -21,8 +21,9 @@ format: setup  ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: setup  ## rewrite the pages that are tables of what the code has
+docs: setup  ## rewrite the pages and the type stub that are made of what the code has
 	$(BIN)/python docs/write_pages.py
+	$(BIN)/python docs/write_stub.py
 
 setup: $(READY)
 

@@ -1,8 +1,10 @@
 """What the pages say is what the code does."""
 
 import argparse
+import ast
 import doctest
 import importlib.util
+import inspect
 import re
 import shlex
 import tokenize
@@ -13,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+import embedkit
 from embedkit import verbs
 from embedkit.cli import main
 from embedkit.files.results import Result
@@ -234,10 +237,27 @@ def test_comments_and_messages_have_one_spelling():
                     assert not re.search(r"(?i)\bneighbor", said), f"{name(path)}:{token.start[0]}"
 
 
+def script(stem):
+    """A script of docs/ as a module."""
+    specification = importlib.util.spec_from_file_location(stem, DOCS / f"{stem}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_stub_of_the_face_is_what_it_has():
+    write_stub = script("write_stub")
+    written = write_stub.STUB.read_text(encoding="utf-8")
+    assert written == write_stub.stub(), "embedkit/__init__.pyi is behind: run `make docs`"
+    functions = {one.name: one for one in ast.parse(written).body if isinstance(one, ast.FunctionDef)}
+    assert set(functions) <= set(embedkit.__all__)
+    for function in functions.values():
+        arguments = [one.arg for one in (*function.args.args, *function.args.kwonlyargs)]
+        assert arguments == list(inspect.signature(getattr(embedkit, function.name)).parameters)
+
+
 def test_the_pages_made_of_the_code_are_what_it_has():
-    specification = importlib.util.spec_from_file_location("write_pages", DOCS / "write_pages.py")
-    write_pages = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(write_pages)
+    write_pages = script("write_pages")
     for page, text in write_pages.PAGES.items():
         written = (DOCS / page).read_text(encoding="utf-8")
         assert written == text(), f"docs/{page} is behind: run `make docs`, which is docs/write_pages.py"

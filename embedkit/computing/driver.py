@@ -26,12 +26,12 @@ def torch_device(name: str) -> str | None:
     Raises
     ------
     UsageError
-        An unknown name, or ``cuda`` where PyTorch sees no GPU.
+        A name that is none of `DEVICES`, or ``cuda`` where PyTorch sees no GPU.
     """
     if name.startswith("torch:"):  # torch's kernels on another device, for tests of that path
         return name.removeprefix("torch:")
     if name not in DEVICES:
-        raise UsageError(f"--device {name}: unknown. Give one of {', '.join(DEVICES)}.")
+        raise UsageError(f"--device {name}: not for this. Give one of {', '.join(DEVICES)}.")
     if name == "cpu" or (name == "auto" and not has_cuda_driver()):
         return None
     from embedkit.computing.device import choose_device

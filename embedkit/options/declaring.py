@@ -81,6 +81,8 @@ class Declared:
         None for one value, ``+`` for one or more, a number for that many.
     value
         The default.
+    optional
+        Whether None is a value.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Declared:
     type: type
     many: str | int | None
     value: Any
+    optional: bool = False
 
     @property
     def flag(self) -> str:
@@ -134,7 +137,8 @@ def _declare(cls: Any) -> dict[str, Declared]:
 
 def _resolve(one: Field[Any], hint: Any) -> Declared:
     found: Option = one.metadata[_KEY]
-    kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
+    every = _alternatives(hint)
+    kinds = [kind for kind in every if kind is not type(None)]
     many: str | int | None = None
     for kind in kinds:
         if typing.get_origin(kind) is tuple:
@@ -144,7 +148,8 @@ def _resolve(one: Field[Any], hint: Any) -> Declared:
             break
     # `int | str` is a number that some words may stand for.
     kind = next((kind for kind in (bool, int, float, Path, str) if kind in kinds), str)
-    return Declared(one.name, found, kind, many, None if one.default is MISSING else one.default)
+    value = None if one.default is MISSING else one.default
+    return Declared(one.name, found, kind, many, value, type(None) in every)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

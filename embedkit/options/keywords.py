@@ -57,7 +57,9 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.value)
         for one in known.values()
     ]
-    call.__signature__ = inspect.Signature([*positional, *extra, *parameters])  # type: ignore[attr-defined]
+    made: Any = call
+    made.__signature__ = inspect.Signature([*positional, *extra, *parameters])
+    made.__options__ = classes
     lines = [f"{one.name}\n    {help_text(one).replace('%%', '%')}" for one in known.values()]
     text = inspect.getdoc(function) or ""
     call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])

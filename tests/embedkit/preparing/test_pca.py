@@ -177,5 +177,5 @@ def test_refuses_a_device_that_is_not_there(monkeypatch):
     assert PCA().fit(matrix(100, 70)).backend_ == "numpy"
     with pytest.raises(UsageError, match="--device cuda: PyTorch sees 0 CUDA devices"):
         PCA(device="cuda").fit(matrix(10, 3))
-    with pytest.raises(UsageError, match="--device tpu: unknown. Give one of auto, cpu, cuda"):
+    with pytest.raises(UsageError, match="--device tpu: not for this. Give one of auto, cpu, cuda"):
         PCA(device="tpu").fit(matrix(10, 3))

@@ -149,7 +149,7 @@ def test_a_device_is_taken_and_named():
     model, other = KNNProbe(k=9).fit(x, y), KNNProbe(k=9, device="torch:cpu").fit(x, y)
     np.testing.assert_allclose(other.predict_proba(x), model.predict_proba(x), atol=1e-9)
     assert model.backend_ == other.backend_ == "torch-cpu"
-    with pytest.raises(UsageError, match="--device abacus: unknown"):
+    with pytest.raises(UsageError, match="--device abacus: not for this"):
         KNNProbe(k=9, device="abacus").fit(x, y)
 
 

@@ -1,0 +1,1132 @@
+"""Written by docs/write_stub.py from the options of every verb; don't edit it by hand."""
+
+from clustering.compare import Comparison
+from clustering.run import ClusterRun
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from embedkit.datasets.dataset import Dataset
+from embedkit.errors import EmbedkitError as EmbedkitError
+from embedkit.errors import UsageError as UsageError
+from embedkit.extraction.extract import Extraction
+from embedkit.extraction.plan import ExtractionPlan
+from embedkit.extraction.verify import Verification
+from embedkit.files.results import Result as Result
+from embedkit.files.results import read_results as read_results
+from embedkit.files.rows import Rows as Rows
+from embedkit.files.store import FeatureFile as FeatureFile
+from embedkit.files.store import write_features as write_features
+from embedkit.scoring.quality import QualityReport
+from embedkit.workflows.compare import ComparedFiles
+from embedkit.workflows.doctor import Examination
+from pathlib import Path
+from pretrain.run import Pretrained
+from probes.apply import Applied
+from probes.leaks.run import LeaksReport
+from probes.report import BudgetsReport
+from probes.report import ProbeReport
+from probes.report import SeedsReport
+from reports.attention_run import Attention
+from reports.leaderboard.calls import Located
+from reports.leaderboard.table import Leaderboard
+from reports.report import Report
+from typing import Any, Literal
+import os
+
+_Place = str | os.PathLike[str]
+__version__: str
+__all__ = [
+    "EmbedkitError",
+    "FeatureFile",
+    "Result",
+    "Rows",
+    "UsageError",
+    "attention",
+    "cluster",
+    "compare",
+    "doctor",
+    "extract",
+    "leaderboard",
+    "leaks",
+    "load_dataset",
+    "pretrain",
+    "probe",
+    "quality",
+    "read_results",
+    "report",
+    "verify",
+    "write_features",
+]
+
+def attention(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    subset: Literal["training", "test"] | None = None,
+    threshold: float | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    backbone: str = "vit_small_patch16_224.dino",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    random_init: int | None = None,
+    center_crop: int | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    n_images: int = 6,
+    before: _Place | None = None,
+) -> Attention:
+    """Draw what the class token of a vision transformer looks at, head by head.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        Where the picture goes; from Python, None writes nothing.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        The network, and what its input is. With an adapter, the network without it is drawn too.
+    options
+        Of which images, and beside which other weights.
+
+    Raises
+    ------
+    UsageError
+        The backbone has no class token or no attention of timm's kind, or there is nothing to compare.
+    EmbedkitError
+        Images or weights that can't be read.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    subset
+        galaxy-zoo-2: which images (default: training)
+    threshold
+        galaxy-zoo-2: keep images with at least this share of votes, as classes
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    backbone
+        timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    random_init
+        random weights, as a control
+    center_crop
+        keep the central PX source pixels
+    image_size
+        side of the model input
+    resize
+        shorter side before the final crop
+    interpolation
+        how it is resized
+    mean
+        of pixels in [0, 1]
+    std
+        of pixels in [0, 1]
+    n_images
+        draw this many images, spread evenly over the dataset (default: 6)
+    before
+        weights to compare --weights with
+    """
+
+def cluster(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    k: int | Literal["auto"] | None = None,
+    n_init: int | None = None,
+    spherical: bool | None = None,
+    min_cluster_size: int | Literal["auto"] | None = None,
+    min_samples: int | None = None,
+    target_noise: float | None = None,
+    linkage: Literal["ward", "average", "complete", "single"] | None = None,
+    covariance: Literal["full", "tied", "diag", "spherical"] | None = None,
+    n_components: int | None = None,
+    n_neighbors: int | None = None,
+    n_heads: int | None = None,
+    beta: float | None = None,
+    epochs: int | None = None,
+    device: str | None = None,
+    method: Literal["kmeans", "hdbscan", "agglomerative", "gmm", "umap+kmeans", "umap+hdbscan", "temi", "all"] = "kmeans",
+    prep: str = "pca95",
+    pca: str | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    stability: bool = False,
+    explain: bool = False,
+    output: _Place | None = ...,
+    save_model: _Place | None = None,
+    apply: _Place | None = None,
+) -> ClusterRun | Comparison:
+    """Cluster a feature file and score the clusters.
+
+    Parameters
+    ----------
+    features
+        A feature file of n rows, or its path. Rows without a label are clustered too and left out of the
+        scores against labels; rows whose image could not be read are left out of everything.
+    options
+        Method and settings; k-means after a PCA that keeps 95 % of the variance by default.
+    places
+        What is written where, and the saved model that is applied, if any.
+
+    Returns
+    -------
+    ClusterRun or Comparison
+        The latter with ``method="all"``.
+
+    Raises
+    ------
+    UsageError
+        Options that don't go together, or a number of clusters that is needed and not given.
+    EmbedkitError
+        A file that can't be read, or features that can't be clustered; the message says what to do.
+
+    Options
+    -------
+    k
+        clusters, or auto; not for hdbscan (default: the number of classes present)
+    n_init
+        kmeans, gmm: restarts (default: 10 for kmeans, 3 for gmm)
+    spherical
+        kmeans: cluster by direction (cosine)
+    min_cluster_size
+        hdbscan: fewest rows of a cluster; auto chooses without labels (default: 1 % of the rows)
+    min_samples
+        hdbscan: neighbours of a core point; more make more noise (default: the min cluster size)
+    target_noise
+        hdbscan: choose both of these so that about this share of the rows is noise, as in 0.2
+    linkage
+        agglomerative: what is merged next (default: ward)
+    covariance
+        gmm: shape of the components (default: full)
+    n_components
+        umap: dimensions (default: 5)
+    n_neighbors
+        umap: neighbours (default: 15)
+    n_heads
+        temi: heads trained (default: 16)
+    beta
+        temi: less makes cluster sizes more even (default: 0.6)
+    epochs
+        temi: passes over the rows (default: 100, few rows more)
+    device
+        where it computes (default: auto, a GPU if the method can use one)
+    method
+        which method, or all of them, compared (default: kmeans)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: pca95)
+    pca
+        short for --prep: PCA to a fraction of the variance, or to a number of components
+    seed
+        seed of everything that is random (default: 0)
+    seeds
+        repeat with N seeds, --seed the first of them (default: 1)
+    stability
+        how often each cluster comes back in bootstrap resamples
+    explain
+        say why the clustering scores as it does
+    output
+        folder for results.jsonl, assignments and models (default: runs)
+    save_model
+        where the fitted model is kept, for --apply (default: beside the assignments)
+    apply
+        fit nothing: put a saved model to use on every row
+    """
+
+def compare(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    prep: str | None = None,
+    prep_a: str | None = None,
+    prep_b: str | None = None,
+    split: str = "kfold:5",
+    seed: int = 0,
+    budget: str = "10",
+    draws: int = 5,
+    common: bool = False,
+    output: _Place = ...,
+) -> ComparedFiles:
+    """Score two feature files of the same images on the same splits, and test the differences.
+
+    Parameters
+    ----------
+    a, b
+        Feature files with labels, of the same images in whatever order.
+    options
+        What is done to them first, splits, few labels.
+    places
+        Folder for the results of both.
+
+    Raises
+    ------
+    EmbedkitError
+        Other images, no labels, or a file that can't be read.
+
+    Options
+    -------
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: each measure's own)
+    prep_a
+        prepare A so instead
+    prep_b
+        prepare B so instead
+    split
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: kfold:5)
+    seed
+        seed of everything that is random (default: 0)
+    budget
+        labels of the measure with few: a number a class, or a percentage (default: 10)
+    draws
+        random draws of each budget (default: 5)
+    common
+        take the images that are in both files
+    output
+        folder for what it computes (default: runs/compare)
+    """
+
+def doctor(
+) -> Examination:
+    """Look at everything that embedkit's results or speed depend on: versions, device, hub, disk.
+
+    Options
+    -------
+    """
+
+def extract(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    subset: Literal["training", "test"] | None = None,
+    threshold: float | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    backbone: str = "vit_small_patch16_224.dino",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    random_init: int | None = None,
+    center_crop: int | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    storage: Literal["float32", "float16"] = "float32",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    device: str = "auto",
+    limit: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    layers: str | None = None,
+    pool: Literal["auto", "cls", "patch", "cls+patch", "avg", "model"] = "auto",
+    views: str = "1",
+    seed: int = 0,
+    overwrite: bool = False,
+    shard: Sequence[int] | str | None = None,
+    dry_run: bool = False,
+) -> Extraction | ExtractionPlan:
+    """Compute features of every image and write them to one feature file.
+
+    The same call again finds the finished file and does nothing; after an interruption it goes on from the
+    last finished part.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The feature file to make; ``runs/DATASET.h5`` by default.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        What computes, and what its input is.
+    options
+        Which features, and how they are computed and kept.
+
+    Returns
+    -------
+    Extraction or ExtractionPlan
+        The latter with ``dry_run=True``.
+
+    Raises
+    ------
+    UsageError
+        Options that exclude each other or name something unknown.
+    EmbedkitError
+        The output exists with other contents, an unreadable image, weights that can't be had, a full disk.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    subset
+        galaxy-zoo-2: which images (default: training)
+    threshold
+        galaxy-zoo-2: keep images with at least this share of votes, as classes
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    backbone
+        timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    random_init
+        random weights, as a control
+    center_crop
+        keep the central PX source pixels
+    image_size
+        side of the model input
+    resize
+        shorter side before the final crop
+    interpolation
+        how it is resized
+    mean
+        of pixels in [0, 1]
+    std
+        of pixels in [0, 1]
+    storage
+        number format on disk (default: float32)
+    precision
+        what it computes in (default: auto)
+    batch_size
+        images, or views of them, at a time (default: 32)
+    workers
+        threads that read and decode (default: one a core, at most 16)
+    device
+        where it computes (default: auto)
+    limit
+        take this many images, spread evenly over the dataset (default: all)
+    on_error
+        fail at an unreadable image, or skip it and mark its row (default: fail)
+    layers
+        4: the last four blocks; b5-b8 or b3,b11: blocks counted from 0 (default: 4 for cls, else 1)
+    pool
+        how tokens become one vector (default: auto)
+    views
+        1, rot4, d4 or galaxy:N; features are averaged over them (default: 1)
+    seed
+        seed of everything that is random (default: 0)
+    overwrite
+        replace a file that was made in another way
+    shard
+        compute the I-th of N shares, counted from 0
+    dry_run
+        show what would be done, and stop
+    """
+
+def leaderboard(
+    runs: str | os.PathLike[str] | Iterable[Result | Located] = ...,
+    *,
+    files: Iterable[FeatureFile] = (),
+    task: str | None = None,
+    dataset: str | None = None,
+    method: str | None = None,
+    features: str | None = None,
+    budget: str | None = None,
+    sort: str | None = None,
+    output: _Place | None = None,
+    format: Literal["table", "markdown", "csv", "json", "html"] | None = None,
+    html: _Place | None = None,
+) -> Leaderboard:
+    """Rank results, one table a dataset and task, and say which differences are real.
+
+    Parameters
+    ----------
+    runs
+        A folder of results, or one results.jsonl. Or results themselves, each with the folder that its
+        predictions or assignments are in, as `embedkit.files.results.locate_results` reads them; those
+        without a folder are looked for in the working folder.
+    options
+        What is kept, and what ranks.
+    places
+        Where it is written, if anywhere.
+    files
+        Feature files that are open already: clusterings take their true classes from these.
+
+    Returns
+    -------
+    Leaderboard
+        It prints as tables, shows itself in a notebook, and ``to_pandas()`` gives its rows.
+
+    Raises
+    ------
+    UsageError
+        A dataset, task, method, feature set, budget or metric that no result has; the message lists those
+        that exist.
+    EmbedkitError
+        No results, or a line that is none.
+
+    Options
+    -------
+    task
+        only this task: cluster, probe, ...
+    dataset
+        only this dataset
+    method
+        only this method: linear, knn, kmeans, ...
+    features
+        only feature sets whose name holds this
+    budget
+        only this label budget: 5 or 5%, as in embedkit probe; all: no budget
+    sort
+        rank by this metric, by seconds or by n (default: accuracy; RMSE of targets)
+    output
+        write it there instead of on the terminal
+    format
+        how to write it (default: as the ending of -o says, else a table)
+    html
+        also write one sortable page with the intervals drawn
+    """
+
+def leaks(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    split: str = "auto",
+    seed: int = 0,
+    save_split: _Place | None = None,
+    pairs: _Place | None = None,
+) -> LeaksReport:
+    """Look for copies of one image in a feature file, and count those that lie across a split.
+
+    Parameters
+    ----------
+    features
+        A feature file of n rows, or its path. Its images are read where they can be found.
+    options
+        The split.
+    places
+        What is written where.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, or a split that can't be drawn; the message says what to do.
+
+    Options
+    -------
+    split
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: auto)
+    seed
+        seed of everything that is random (default: 0)
+    save_split
+        keep the split, without training and validation rows that have a copy in a later part, for embedkit probe --split FILE.json
+    pairs
+        write the pairs, to look at them
+    """
+
+def load_dataset(
+    source: str | os.PathLike[str] | Dataset,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    subset: Literal["training", "test"] | None = None,
+    threshold: float | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+) -> Dataset:
+    """Open a dataset; images are read later, one at a time.
+
+    Parameters
+    ----------
+    source
+        A folder, a .csv, .npy, .npz or .h5 file, or a name in `DATASETS`. A folder that bears such a name
+        is meant with ``./name``. A `Dataset` is returned as it is.
+    options
+        What applies to the source, as ``embedkit extract --help`` lists it (``root``, ``label_column``, ...).
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name, or an option that does not apply to it.
+    EmbedkitError
+        Its files are missing or damaged; the message says which and what to do.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    subset
+        galaxy-zoo-2: which images (default: training)
+    threshold
+        galaxy-zoo-2: keep images with at least this share of votes, as classes
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    """
+
+def pretrain(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] = ...,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    subset: Literal["training", "test"] | None = None,
+    threshold: float | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    backbone: str = "vit_small_patch16_224.dino",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    random_init: int | None = None,
+    center_crop: int | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    lora_rank: int = 16,
+    lora_alpha: int = 32,
+    lora_blocks: int | None = None,
+    lora_targets: Literal["qv", "qkv", "all"] = "qv",
+    method: Literal["dino-lora", "vicreg-lora", "dino", "vicreg"] = "dino-lora",
+    view_preset: Literal["galaxy", "galaxy-strong", "natural"] = "galaxy",
+    noise: Literal["gaussian", "sky"] = "gaussian",
+    epochs: int = 10,
+    batch_size: int = 64,
+    accumulate: int = 1,
+    local_views: int = 2,
+    local_size: int = 64,
+    lr: float | None = None,
+    weight_decay: float = 0.04,
+    momentum: float | None = None,
+    prototypes: int = 1024,
+    centering: Literal["mean", "sinkhorn"] = "mean",
+    teacher_temperature: float = 0.07,
+    koleo: float = 0.0,
+    clip_grad: float = 3.0,
+    held_out: int = 256,
+    monitor_every: int = 1,
+    patience: int | None = None,
+    train_norms: bool = False,
+    unfreeze_blocks: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    fsdp: bool = False,
+    merge: bool = False,
+    show_views: bool = False,
+) -> Pretrained:
+    """Adapt a backbone to images, or train one on them, without labels.
+
+    The same call again goes on from the last finished epoch.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The folder to make.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        What is trained, and what its input is.
+    options
+        How it is trained, and what is kept.
+
+    Returns
+    -------
+    Pretrained
+        Where everything is. Under torchrun, all but the first process return the folder alone.
+
+    Raises
+    ------
+    UsageError
+        Options that exclude each other, or that the backbone or the dataset can't do.
+    EmbedkitError
+        Weights that can't be had, a collapse, or a folder with a run of other options.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    subset
+        galaxy-zoo-2: which images (default: training)
+    threshold
+        galaxy-zoo-2: keep images with at least this share of votes, as classes
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    backbone
+        timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    random_init
+        random weights, as a control
+    center_crop
+        keep the central PX source pixels
+    image_size
+        side of the model input
+    resize
+        shorter side before the final crop
+    interpolation
+        how it is resized
+    mean
+        of pixels in [0, 1]
+    std
+        of pixels in [0, 1]
+    lora_rank
+        LoRA: rank of the update (default: 16)
+    lora_alpha
+        LoRA: the update is scaled by this over the rank; at least the rank (default: 32)
+    lora_blocks
+        LoRA: adapt the last N blocks only (default: all)
+    lora_targets
+        LoRA: which linear layers of a block (default: qv)
+    method
+        what trains, and by which objective (default: dino-lora)
+    view_preset
+        which random views (default: galaxy)
+    noise
+        of galaxy views (default: gaussian)
+    epochs
+        passes over the images (default: 10)
+    batch_size
+        images, or views of them, at a time (default: 64)
+    accumulate
+        parts of a batch, to save memory (default: 1)
+    local_views
+        DINO: small crops (default: 2)
+    local_size
+        DINO: side of the small crops (default: 64)
+    lr
+        peak learning rate (default: 1e-3 with LoRA, else 5e-4)
+    weight_decay
+        of AdamW (default: 0.04)
+    momentum
+        DINO: of the teacher (default: fits the number of steps)
+    prototypes
+        DINO: outputs of the head (default: 1024)
+    centering
+        DINO: how prototypes are kept in use (default: mean)
+    teacher_temperature
+        DINO: the final one (default: 0.07)
+    koleo
+        weight of KoLeo (default: 0)
+    clip_grad
+        largest norm of the gradient (default: 3)
+    held_out
+        images for the monitors (default: 256)
+    monitor_every
+        epochs between looks (default: 1)
+    patience
+        stop after N looks without a better epoch
+    train_norms
+        normalisations too, beside LoRA or last blocks
+    unfreeze_blocks
+        train the last N blocks in full (alone, or beside LoRA)
+    seed
+        seed of everything that is random (default: 0)
+    device
+        where it computes (default: auto)
+    fsdp
+        torchrun: spread the weights over the processes
+    merge
+        low-rank methods: write a plain checkpoint too
+    show_views
+        write views.png and train nothing
+    """
+
+def probe(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    c_grid: float | Sequence[float] | None = None,
+    learning_rates: float | Sequence[float] | None = None,
+    hidden: str | Sequence[str] | None = None,
+    weight_decay: float | Sequence[float] | None = None,
+    n_neighbors: int | Sequence[int] | None = None,
+    temperature: float | None = None,
+    metric: Literal["cosine", "euclidean"] | Sequence[Literal["cosine", "euclidean"]] | None = None,
+    alphas: float | Sequence[float] | None = None,
+    clip: bool | None = None,
+    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "ridge", "sigmoid"] = "linear",
+    split: str = "auto",
+    prep: str = "none",
+    seed: int = 0,
+    fractions: Sequence[float] | None = None,
+    select: Literal["accuracy", "balanced_accuracy", "log_loss"] | None = None,
+    refit: bool = False,
+    class_weight: Literal["balanced"] | None = None,
+    device: str | None = None,
+    dedupe: Literal["drop", "group"] | None = None,
+    seeds: int = 1,
+    budget: str | Sequence[str] = (),
+    draws: int | None = None,
+    leaks: bool = False,
+    output: _Place | None = ...,
+    save_model: _Place | None = None,
+    save_split: _Place | None = None,
+    plot: _Place | None = None,
+    apply: _Place | None = None,
+) -> ProbeReport | SeedsReport | BudgetsReport | Applied:
+    """Measure what a probe reads out of a feature file.
+
+    Parameters
+    ----------
+    features
+        A feature file with labels, or with targets for a regression; or its path.
+    options
+        Kind, split and settings.
+    protocol
+        Seeds, label budgets, and whether copies are looked for first.
+    places
+        What is written where, and the saved probe that is applied, if any.
+
+    Returns
+    -------
+    ProbeReport, SeedsReport, BudgetsReport or Applied
+        The second with several ``seeds``, the third with a ``budget``, the last with ``apply``.
+
+    Raises
+    ------
+    UsageError
+        Options that don't go together.
+    EmbedkitError
+        A file that can't be read or probed; the message says what to do.
+
+    Options
+    -------
+    c_grid
+        linear, sigmoid: C to choose from (default: linear 13, 1e-5 to 10; sigmoid 11, 1e-5 to 1)
+    learning_rates
+        linear-sgd: rates to choose from, for a batch of 256 (default: 9, 1e-4 to 1)
+    hidden
+        mlp: widths of one layer or two to choose from (default: 256 256x256)
+    weight_decay
+        mlp: decays of AdamW to choose from (default: 0.01 1 3 10 30)
+    n_neighbors
+        knn: numbers of neighbours to choose from (default: 10 20 100 200)
+    temperature
+        knn: of the vote (default: 0.07)
+    metric
+        nearest-centroid: distances to choose from (default: both)
+    alphas
+        ridge: penalties to choose from (default: 15, 0.1 to 1e6)
+    clip
+        ridge: cut predictions to [0, 1]
+    kind
+        which probe (default: linear)
+    split
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: auto)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+    seed
+        seed of everything that is random (default: 0)
+    fractions
+        of the rows; with a given test set, the first two divide the rest (default: 0.7 0.15 0.15)
+    select
+        what validation rows choose settings by (default: accuracy; RMSE of targets)
+    refit
+        after the choice, fit on training and validation rows together
+    class_weight
+        weigh rows so that every class counts the same (default: every row counts the same)
+    device
+        where it computes (default: cpu; auto takes a GPU if there is one)
+    dedupe
+        drop: leave copies of later parts out of training and validation; group: move copies to where the first is; with the score before and after
+    seeds
+        repeat with N seeds, --seed the first of them (default: 1)
+    budget
+        few labels: numbers of training images a class and percentages of them, as in 1,5,10,1%,100%; settings are chosen by cross-validation among them
+    draws
+        random draws of each budget (default: 5)
+    leaks
+        before any score, say which test images are trained on as well
+    output
+        folder for results.jsonl and predictions; with --apply, or a FILE.csv for these (default: runs)
+    save_model
+        where the fitted model is kept, for --apply
+    save_split
+        keep the split, for --split FILE.json
+    plot
+        draw the reliability curve or, with --budget, the learning curve
+    apply
+        fit nothing: put a saved model to use on every row
+    """
+
+def quality(
+    files: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
+    *,
+    n_rows: int = 5000,
+    seed: int = 0,
+    umap: bool = False,
+    runs: _Place | None = None,
+    output: _Place | None = ...,
+) -> QualityReport:
+    """Judge feature files by criteria that need no labels.
+
+    Parameters
+    ----------
+    files
+        Feature files, or their paths; or one.
+    options
+        How many rows, and which.
+    places
+        Where results go, and the probe results that are compared with, if any.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read or judged; the message says what to do.
+
+    Options
+    -------
+    n_rows
+        rows to look at, at most, drawn by --seed (default: 5000)
+    seed
+        seed of everything that is random (default: 0)
+    umap
+        the silhouette of ten clusters in a UMAP too: the slowest by far
+    runs
+        compare with the probe results of the same files there
+    output
+        folder for results.jsonl (default: runs)
+    """
+
+def report(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    results: Sequence[tuple[Path, Result]] | None = None,
+    color: str | None = None,
+    prep: str = "none",
+    seed: int = 0,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    umap_metric: Literal["cosine", "euclidean", "correlation", "manhattan"] = "cosine",
+    max_points: int = 50000,
+    thumbnails: bool = True,
+    path: _Place | None = None,
+    thumbnail_size: int = 96,
+    max_thumbnails: int = 5000,
+    output: _Place | None = None,
+    runs: _Place | None = None,
+    open: bool = False,
+) -> Report:
+    """Write an interactive map of a feature file as one HTML file that needs no network.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+    options
+        How it is made.
+    places
+        Where results are read, and where it is written.
+    results
+        Those already read, with the folder that each stands in, instead of those below ``runs``.
+
+    Returns
+    -------
+    Report
+        It names the file, and shows a link to it in a notebook.
+
+    Raises
+    ------
+    EmbedkitError
+        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+    UsageError
+        An option out of range, or a column that isn't there.
+
+    Options
+    -------
+    color
+        column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+    seed
+        seed of everything that is random (default: 0)
+    n_neighbors
+        umap: neighbours (default: 15)
+    min_dist
+        umap: how tightly points may pack (default: 0.1)
+    umap_metric
+        umap: what near means (default: cosine)
+    max_points
+        points on the map at most (default: 50000)
+    thumbnails
+        don't read the images
+    path
+        where the images are: of a registered dataset, or now
+    thumbnail_size
+        side of a picture (default: 96)
+    max_thumbnails
+        pictures at most (default: 5000)
+    output
+        the HTML file (default: RUNS/<name of the feature file>.html)
+    runs
+        folder of results to show (default: runs, if there is one)
+    open
+        open it in the browser
+    """
+
+def verify(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    n_rows: int = 8,
+    path: _Place | None = None,
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+) -> Verification:
+    """Check every invariant of the schema, then extract some rows again and compare.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+    options
+        How many rows to extract again, and where the dataset, the weights and the adapter are now.
+
+    Raises
+    ------
+    FeatureFileError
+        Not a feature file at all.
+    EmbedkitError
+        The dataset or the weights are there, but are not those that the file was made from.
+
+    Options
+    -------
+    n_rows
+        rows to look at, spread evenly; 0 checks the file alone (default: 8)
+    path
+        where the images are: of a registered dataset, or now
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    """
