@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
 from clustering.output import write_assignments
-from clustering.run import ClusterRun, readable_rows
+from clustering.report import ClusterRun
+from clustering.run import readable_rows
 from clustering.scores import (
     N_BOOTSTRAP,
     N_PERMUTATIONS,
@@ -115,16 +116,19 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> Clus
         coverage = Metric(float((assigned.labels >= 0).mean()), note="of all rows")
         metrics.setdefault("coverage", coverage)
     metrics |= internal_scores(x, assigned.labels, seed=seed)
-    digest = file_sha256(model)
+    digest, record = file_sha256(model), saved.prepared.record()
     result = Result(
         task="cluster",
         dataset=file.dataset_name,
         features=file.features_name,
         method=saved.method,
         params={
-            **saved.settings,
-            **saved.prepared.record(),
+            **{name: value for name, value in saved.settings.items() if name != "choice"},
+            "prep": record["prep"],
             "fitted_on": dict(saved.fitted_on),
+        },
+        outcomes={
+            "preparation": record["preparation"],
             "left_out": {"failed": file.n - len(index), "unlabelled": len(index) - len(labelled)},
             **outcomes,
         },

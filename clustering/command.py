@@ -14,7 +14,7 @@ from embedkit.options import add_flags, add_json_flag, from_flags
 
 if TYPE_CHECKING:
     from clustering.compare import Comparison
-    from clustering.run import ClusterRun
+    from clustering.report import ClusterRun
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clustering.options import ALL, SETTINGS, ClusterOptions
-from clustering.run import ClusterRun, cluster
+from clustering.report import ClusterRun
+from clustering.run import cluster
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clustering.checks.explain import explain
 from clustering.checks.image_statistics import ImageStatistics, image_statistics
-from clustering.run import ClusterRun
+from clustering.report import ClusterRun
 from embedkit.console import progress
 from embedkit.datasets.source_images import SourceImages
 from embedkit.errors import EmbedkitError
@@ -33,7 +33,7 @@ def diagnose(file: FeatureFile, run: ClusterRun, *, seed: int = 0) -> ClusterRun
         seed=seed,
     )
     found = [asdict(finding) for finding in diagnosis.findings]
-    result = replace(run.result, params={**run.result.params, "diagnosis": found})
+    result = replace(run.result, outcomes={**run.result.outcomes, "diagnosis": found})
     return replace(run, result=result, diagnosis=diagnosis, notes=(*run.notes, note))
 
 

@@ -18,7 +18,7 @@ from clustering.methods import Assigned, Clusters
 from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
-from clustering.run import ClusterRun
+from clustering.report import ClusterRun
 from embedkit.files.aside import aside
 from embedkit.files.identity import identity
 from embedkit.files.results import RESULTS_FILE, append_result
@@ -40,7 +40,7 @@ def write_run(
     target = Path(save_model or output or ".")
     if save_model is None or target.is_dir() or str(save_model).endswith("/"):
         target = target / f"{stem}.model.h5"
-    matching = run.result.params.get("matching", {})
+    matching = run.result.outcomes.get("matching", {})
     clusters = cast("Clusters", run.clusters)
     saved = SavedModel(
         method=options.method,

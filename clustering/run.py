@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.options import ALL, AUTO, SETTINGS, ClusterOptions
+from clustering.options import ALL, AUTO, SETTINGS, ClusterOptions, Settings
+from clustering.report import ClusterRun
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
@@ -20,10 +20,8 @@ from embedkit.files.store import FeatureFile
 from embedkit.scoring.metrics import estimate
 
 if TYPE_CHECKING:
-    from clustering.checks.findings import Diagnosis
     from clustering.choose import KChoice
-    from clustering.choose_hdbscan import DensityChoice
-    from clustering.methods import Assigned, Clusters
+    from clustering.methods import Clusters
     from clustering.scores import LabelledScores
     from embedkit.preparing.preparation import Prepared
 
@@ -33,51 +31,31 @@ N_RESAMPLES = 20
 
 
 @dataclass(frozen=True)
-class ClusterRun:
-    """One clustering of one feature file.
+class _Task:
+    """What is clustered how.
 
     Parameters
     ----------
-    result
-        The line of results.jsonl.
-    index : (n,) int64
-        Row in the feature file of each clustered row.
-    clusters
-        What the method found.
-    scores
-        Against the labels; None where the file has none.
+    file
+        Where the features are.
+    options
+        As asked.
+    index, labels : (n,) int64
+        Rows that have features, and the label of each, -1 where there is none.
     notes
-        What was chosen or left out, in words.
-    prepared
-        The fitted preparation.
-    diagnosis
-        Why it scores as it does, if that was asked.
-    k_choice
-        How the number of clusters was chosen, if that was asked.
-    assignments_path, model_path
-        The table of assignments and the fitted model, if they were written.
+        Takes what a reader must know.
     """
 
-    result: Result
+    file: FeatureFile
+    options: ClusterOptions
     index: NDArray[np.int64]
-    clusters: Assigned
-    scores: LabelledScores | None
-    notes: tuple[str, ...]
-    prepared: Prepared
-    diagnosis: Diagnosis | None = None
-    k_choice: KChoice | None = None
-    assignments_path: Path | None = None
-    model_path: Path | None = None
+    labels: NDArray[np.int64]
+    notes: list[str]
 
     @property
-    def results(self) -> tuple[Result, ...]:
-        """The line of results.jsonl."""
-        return (self.result,)
-
-    @property
-    def density_choice(self) -> DensityChoice | None:
-        """How HDBSCAN's sizes were chosen, if that was asked."""
-        return getattr(self.clusters, "choice", None)
+    def classes(self) -> NDArray[np.int64]:
+        """Labels that rows have (c,), rising."""
+        return np.unique(self.labels[self.labels >= 0])
 
 
 def cluster(
@@ -132,38 +110,25 @@ def cluster(
 
 def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | None) -> ClusterRun:
     from clustering.methods import METHODS
-    from clustering.scores import internal_scores, labelled_scores
-    from embedkit.preparing.preparation import prepare, view_whiten_hint
-    from embedkit.preparing.steps import Preparation
 
     notes: list[str] = []
-    index, labels = readable_rows(file, notes)
-    classes = np.unique(labels[labels >= 0])
-    method = METHODS[options.method]
-    settings, takes_k = options.settings, "k" in SETTINGS[options.method]
-    if takes_k and options.k is None:
-        settings = replace(settings, k=_k_from_labels(file, classes, notes))
+    task = _Task(file, options, *readable_rows(file, notes), notes)
+    method, settings = METHODS[options.method], options.settings
+    if "k" in SETTINGS[options.method] and settings.k is None:
+        settings = replace(settings, k=_k_from_labels(file, task.classes, notes))
+    asked = settings
 
     start = time.perf_counter()
-    preparation = Preparation.parse(options.prep)
-    prepared = prepare(
-        file,
-        preparation,
-        rows=index,
-        device=options.device or "auto",
-        n_clusters=settings.k if isinstance(settings.k, int) else None,
-    )
-    x = prepared.transform_file(file, index)
-    notes += [sentence for sentence in (prepared.describe(), view_whiten_hint(file, preparation)) if sentence]
-    outcomes: dict[str, Any] = {}
-    if takes_k and options.k == AUTO:
-        k_choice = k_choice or _choose_k(x, labels if len(classes) else None, options.seed)
-        outcomes["k_choice"] = k_choice.record()
+    prepared, x = _prepare(task, settings)
+    if settings.k == AUTO:
+        k_choice = k_choice or _choose_k(x, task.labels if len(task.classes) else None, options.seed)
         notes += k_choice.sentences()
         settings = replace(settings, k=k_choice.k)
     with progress(options.method, method.n_steps(settings, len(x)), unit="step") as advance:
         clusters = method.fit(x, settings, options.seed, advance)
     seconds = time.perf_counter() - start
+
+    params, outcomes = _told_apart(task, asked, clusters, k_choice)
     if clusters.choice is not None:
         # Other seeds and resamples take the sizes as they were chosen here.
         settings = replace(
@@ -172,84 +137,147 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
             min_samples=clusters.choice.min_samples,
             target_noise=None,
         )
-        notes.append(f"HDBSCAN's sizes were chosen by: {clusters.choice.rule}.")
-        if len(classes):
-            tracking = clusters.choice.tracking(labels)
-            notes.append(tracking.sentence("setting", "validity"))
-            outcomes["choice"] = {**clusters.choice.record(), **tracking.record()}
 
     def fit(rows: NDArray[Any], seed: int) -> Clusters:
         return method.fit(rows, settings, seed, lambda: None)
 
-    if clusters.backend.endswith("faiss-gpu"):
-        notes.append("k-means runs on the GPU; --device cpu keeps it off.")
-    if (clusters.labels < 0).all():
-        notes.append(
-            "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do "
-            "fewer dimensions, as with --prep pca10."
-        )
-
-    labelled = labels >= 0
-
-    def score(clusters: Clusters) -> tuple[dict[str, Metric], LabelledScores | None]:
-        found = None
-        if labelled.any():
-            found = labelled_scores(
-                np.searchsorted(classes, labels[labelled]),
-                clusters.labels[labelled],
-                n_classes=len(classes),
-                soft=None if clusters.soft is None else clusters.soft[labelled],
-                noise=clusters.noise,
-                seed=options.seed,
-            )
-        metrics = {} if found is None else dict(found.metrics)
-        if clusters.noise:
-            metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
-        return metrics | internal_scores(x, clusters.labels, seed=options.seed), found
-
-    metrics, scores = score(clusters)
-    outcomes["cluster_sizes"] = clusters.sizes.tolist()
-    if scores is not None:
-        class_names = [file.rows.class_names[c] for c in classes]
-        outcomes |= _confusion(scores, class_names)
-        if not labelled.all():
-            notes.append(
-                f"{int((~labelled).sum()):,} rows have no label: clustered, but left out of the scores "
-                "against labels."
-            )
-    else:
-        notes.append("No labels stored, so only scores that need none.")
+    _note_fit(task, clusters)
+    metrics, scores = _score(task, x, clusters)
+    outcomes |= _outcomes(task, clusters, scores)
     metrics |= clusters.metrics
     if options.seeds > 1 and not method.random:
         notes.append(f"{options.method} has no randomness: other seeds would change nothing.")
     elif options.seeds > 1:
-        runs = [metrics]
-        with progress("other seeds", options.seeds - 1, unit="seed") as advance:
-            for seed in range(options.seed + 1, options.seed + options.seeds):
-                runs.append(score(fit(x, seed))[0])
-                advance()
-        metrics |= _over_seeds(runs)
+        metrics |= _other_seeds(task, x, fit, metrics)
         outcomes["seeds"] = options.seeds
     if options.stability:
         stable, found = _stability(x, fit, clusters, options)
         metrics |= stable
         outcomes["stability"] = found
-    left_out = {"failed": file.n - len(index), "unlabelled": int((~labelled).sum())}
+    record = prepared.record()
     result = Result(
         task="cluster",
         dataset=file.dataset_name,
         features=file.features_name,
         method=options.method,
-        params={**clusters.settings, **prepared.record(), "left_out": left_out, **outcomes},
+        params={**params, "prep": record["prep"]},
+        outcomes={"preparation": record["preparation"], **outcomes},
         split="none",
         seed=options.seed,
         metrics=metrics,
-        n=int(labelled.sum()) if labelled.any() else len(index),
+        n=int((task.labels >= 0).sum()) or len(task.index),
         seconds=seconds,
         backend=clusters.backend,
         provenance=result_provenance(file),
     )
-    return ClusterRun(result, index, clusters, scores, tuple(notes), prepared, k_choice=k_choice)
+    return ClusterRun(result, task.index, clusters, scores, tuple(notes), prepared, k_choice=k_choice)
+
+
+def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.float32]]:
+    """Fit the preparation on the rows, and return it with the rows prepared (n, m)."""
+    from embedkit.preparing.preparation import prepare, view_whiten_hint
+    from embedkit.preparing.steps import Preparation
+
+    preparation = Preparation.parse(task.options.prep)
+    prepared = prepare(
+        task.file,
+        preparation,
+        rows=task.index,
+        device=task.options.device or "auto",
+        n_clusters=settings.k if isinstance(settings.k, int) else None,
+    )
+    x = prepared.transform_file(task.file, task.index)
+    said = (prepared.describe(), view_whiten_hint(task.file, preparation))
+    task.notes.extend(sentence for sentence in said if sentence)
+    return prepared, x
+
+
+def _told_apart(
+    task: _Task, asked: Settings, clusters: Clusters, k_choice: KChoice | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell the settings that were asked for, or taken by default, from those that evidence chose."""
+    params, outcomes = dict(clusters.settings), dict[str, Any]()
+    if asked.k == AUTO and k_choice is not None:
+        outcomes |= {"k": params["k"], "k_choice": k_choice.record()}
+        params["k"] = AUTO
+    choice = clusters.choice
+    if choice is not None:
+        outcomes["choice"] = dict(params.pop("choice"))
+        outcomes |= {name: params.pop(name) for name in ("min_cluster_size", "min_samples")}
+        params["min_cluster_size"] = AUTO
+        if asked.min_samples is not None:
+            params["min_samples"] = asked.min_samples
+        task.notes.append(f"HDBSCAN's sizes were chosen by: {choice.rule}.")
+        if len(task.classes):
+            tracking = choice.tracking(task.labels)
+            task.notes.append(tracking.sentence("setting", "validity"))
+            outcomes["choice"] |= tracking.record()
+    return params, outcomes
+
+
+def _note_fit(task: _Task, clusters: Clusters) -> None:
+    """Say where it was computed, and whether anything was found."""
+    if clusters.backend.endswith("faiss-gpu"):
+        task.notes.append("k-means runs on the GPU; --device cpu keeps it off.")
+    if (clusters.labels < 0).all():
+        task.notes.append(
+            "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do "
+            "fewer dimensions, as with --prep pca10."
+        )
+
+
+def _score(
+    task: _Task, x: NDArray[np.float32], clusters: Clusters
+) -> tuple[dict[str, Metric], LabelledScores | None]:
+    """Score clusters of the prepared rows (n, m) against the labels, if there are any, and without."""
+    from clustering.scores import internal_scores, labelled_scores
+
+    labelled, found = task.labels >= 0, None
+    if labelled.any():
+        found = labelled_scores(
+            np.searchsorted(task.classes, task.labels[labelled]),
+            clusters.labels[labelled],
+            n_classes=len(task.classes),
+            soft=None if clusters.soft is None else clusters.soft[labelled],
+            noise=clusters.noise,
+            seed=task.options.seed,
+        )
+    metrics = {} if found is None else dict(found.metrics)
+    if clusters.noise:
+        metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
+    return metrics | internal_scores(x, clusters.labels, seed=task.options.seed), found
+
+
+def _outcomes(task: _Task, clusters: Clusters, scores: LabelledScores | None) -> dict[str, Any]:
+    """Return sizes, rows left out and, with labels, what the clusters stand for."""
+    n_unlabelled = int((task.labels < 0).sum())
+    outcomes: dict[str, Any] = {
+        "left_out": {"failed": task.file.n - len(task.index), "unlabelled": n_unlabelled},
+        "cluster_sizes": clusters.sizes.tolist(),
+    }
+    if scores is None:
+        task.notes.append("No labels stored, so only scores that need none.")
+        return outcomes
+    if n_unlabelled:
+        task.notes.append(
+            f"{n_unlabelled:,} rows have no label: clustered, but left out of the scores against labels."
+        )
+    return outcomes | _confusion(scores, [task.file.rows.class_names[c] for c in task.classes])
+
+
+def _other_seeds(
+    task: _Task,
+    x: NDArray[np.float32],
+    fit: Callable[[NDArray[Any], int], Clusters],
+    first: Mapping[str, Metric],
+) -> dict[str, Metric]:
+    """Cluster with the seeds after the first, and return the spread of the scores."""
+    runs, options = [first], task.options
+    with progress("other seeds", options.seeds - 1, unit="seed") as advance:
+        for seed in range(options.seed + 1, options.seed + options.seeds):
+            runs.append(_score(task, x, fit(x, seed))[0])
+            advance()
+    return _over_seeds(runs)
 
 
 def readable_rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from clustering.choose_hdbscan import DensityChoice
 from clustering.compare import Comparison, beats_chance, score_name
-from clustering.run import ClusterRun
+from clustering.report import ClusterRun
 from embedkit.console import print_table
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import title as metric_title
@@ -36,13 +36,13 @@ def print_run(run: ClusterRun) -> None:
         table.add_row(Text(metric_title(name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
     print()
-    if "k_choice" in result.params:
-        print_table(_choice_table(result.params["k_choice"]))
+    if "k_choice" in result.outcomes:
+        print_table(_choice_table(result.outcomes["k_choice"]))
         print()
     if run.density_choice is not None:
         print_table(_sizes_choice_table(run.density_choice))
         print()
-    if "confusion" in result.params:
+    if "confusion" in result.outcomes:
         print_table(_confusion_table(run))
         print()
     print_table(_size_table(run))
@@ -81,17 +81,17 @@ def _sizes_choice_table(choice: DensityChoice) -> Table:
 
 
 def _confusion_table(run: ClusterRun) -> Table:
-    params = run.result.params
+    outcomes = run.result.outcomes
     table = Table(
         title=Text("Rows of each class by the class of their cluster", style="bold"),
         title_justify="left",
         show_edge=False,
     )
     table.add_column("true class")
-    for name in params["confusion_columns"]:
+    for name in outcomes["confusion_columns"]:
         table.add_column(Text(name), justify="right")
     table.add_column("recall", justify="right")
-    for i, (name, counts) in enumerate(zip(params["class_names"], params["confusion"], strict=True)):
+    for i, (name, counts) in enumerate(zip(outcomes["class_names"], outcomes["confusion"], strict=True)):
         cells = [Text(f"{count:,}", style="bold" if i == j else "") for j, count in enumerate(counts)]
         table.add_row(Text(name), *cells, f"{counts[i] / sum(counts):.3f}" if sum(counts) else "-")
     return table
@@ -106,11 +106,11 @@ def _size_table(run: ClusterRun) -> Table:
     table = Table(title=Text("Clusters", style="bold"), title_justify="left", show_edge=False)
     for name in ("cluster", "rows", "share"):
         table.add_column(name, justify="right")
-    matching = run.result.params.get("matching")
+    matching = run.result.outcomes.get("matching")
     if matching is not None:
         table.add_column("stands for")
 
-    stability = run.result.params.get("stability")
+    stability = run.result.outcomes.get("stability")
     if stability:
         table.add_column("comes back")
 
@@ -171,7 +171,7 @@ def comparison_table(compared: Comparison) -> Table:
         remarks = ["no better than permuted labels"] * (beats_chance(run) is False)
         if (mean := metrics.get(f"{score}_seed_mean")) is not None:
             deviation = metrics[f"{score}_seed_std"].value
-            remarks.append(f"{mean.value:.3f} +- {deviation:.3f} over {run.result.params['seeds']} seeds")
+            remarks.append(f"{mean.value:.3f} +- {deviation:.3f} over {run.result.outcomes['seeds']} seeds")
         table.add_row(*cells, Text("; ".join(remarks)))
     for name, reason in compared.failures.items():
         blanks = [""] * (len(table.columns) - 2)

@@ -17,7 +17,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.matrix import checked_rows
-from embedkit.preparing.preparation import Prepared, prepare
+from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.budget import Budget
 from embedkit.scoring.splits import Split
@@ -27,7 +27,7 @@ from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import DRAWS, ProbeOptions, check_budgets
 from probes.report import Predictions
-from probes.run import candidate_name, predictions_path
+from probes.run import asked, candidate_name, predictions_path
 from probes.scored import Scored, score_classes, score_regression
 from probes.tables import write_predictions
 
@@ -164,11 +164,14 @@ def _probe(
                 advance()
                 if len(rows) == len(split.train):
                     break
-            params = _params(options, prepared) | {
-                "division": {"asked": options.split, "folds": [{"name": split.name, **split.counts}]},
+            name = budget.name(regression=options.probe.regression)
+            params = {**_params(options), "budget": name, "n_draws": draws}
+            outcomes = {
+                **({"preparation": [prepared.record()["preparation"]]} if prepared.steps else {}),
+                "division": [{"name": split.name, **split.counts}],
                 "left_out": labelled.left_out,
             }
-            yield _result(file, budget, drawn, options, params), drawn
+            yield _result(file, drawn, options, params, outcomes), drawn
 
 
 def _fit(
@@ -201,13 +204,10 @@ def _note_size(
         notes.append(f"Budget {budget.name()}: fewer training rows than that of {named}; all are taken.")
 
 
-def _params(options: ProbeOptions, prepared: Prepared) -> dict[str, Any]:
+def _params(options: ProbeOptions) -> dict[str, Any]:
     params = {
         "choice": {"by": f"{options.selected_by} in cross-validation within the budget's rows"},
-        "prep": prepared.name if prepared.steps else None,
-        "preparation": [prepared.record()["preparation"]] if prepared.steps else None,
-        "class_weight": options.class_weight,
-        "dedupe": options.dedupe,
+        **asked(options),
         **options.settings,
     }
     return {name: value for name, value in params.items() if value is not None}
@@ -215,26 +215,25 @@ def _params(options: ProbeOptions, prepared: Prepared) -> dict[str, Any]:
 
 def _result(
     file: FeatureFile,
-    budget: Budget,
     drawn: Sequence[Drawn],
     options: ProbeOptions,
     params: Mapping[str, Any],
+    outcomes: Mapping[str, Any],
 ) -> Result:
-    name = budget.name(regression=options.probe.regression)
-    outcomes = drawn[0].scored.outcomes
-    named = {"class_names": outcomes["class_names"]} if "class_names" in outcomes else {}
+    scored = drawn[0].scored.outcomes
     return Result(
-        task=f"probe {name}",
+        task=f"probe {params['budget']}",
         dataset=file.dataset_name,
         features=file.features_name,
         method=options.kind,
-        params={
-            **params,
-            **named,
-            "budget": {"asked": name, "n_labels": len(drawn[0].rows), "n_draws": len(drawn)},
+        params=params,
+        outcomes={
+            **outcomes,
+            **{name: scored[name] for name in ("class_names",) if name in scored},
+            "n_labels": len(drawn[0].rows),
             "draws": [_record(one) for one in drawn],
         },
-        split=params["division"]["folds"][0]["name"],
+        split=outcomes["division"][0]["name"],
         seed=options.seed,
         metrics=over_draws([one.scored.metrics for one in drawn]),
         n=drawn[0].scored.scores.n,
@@ -266,7 +265,7 @@ def _write(
         np.concatenate(probabilities) if probabilities else None,
         number,
     )
-    path = predictions_path(file, options, output, result.params["budget"])
+    path = predictions_path(file, options, output, result.params["budget"], len(drawn))
     write_predictions(path, joined, file.rows)
     result = replace(result, provenance={**result.provenance, "predictions": path.name})
     append_result(output / RESULTS_FILE, result)

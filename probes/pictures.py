@@ -16,7 +16,7 @@ COLOURS = (BLUE, ORANGE)
 
 def reliability_svg(result: Result) -> str:
     """Draw accuracy against confidence, before and after temperature scaling; a dot's area is its rows'."""
-    record = result.params["calibration"]
+    record = result.outcomes["calibration"]
     ticks = [(v / 5, f"{v / 5:g}") for v in range(6)]
     frame = _frame((0, 1), (0, 1))
     parts = _headed(_title(result), ("confidence", "accuracy")) + frame.axes(ticks, ticks)
@@ -42,9 +42,9 @@ def reliability_svg(result: Result) -> str:
 def learning_curve_svg(results: Sequence[Result]) -> str:
     """Draw the first metric against the number of labels, each mean with its interval over draws."""
     name = next(name for name in ("accuracy", "rmse") if name in results[0].metrics)
-    ordered = sorted(results, key=lambda result: int(result.params["budget"]["n_labels"]))
+    ordered = sorted(results, key=lambda result: int(result.outcomes["n_labels"]))
     metrics = [result.metrics[name] for result in ordered]
-    labels = [int(result.params["budget"]["n_labels"]) for result in ordered]
+    labels = [int(result.outcomes["n_labels"]) for result in ordered]
     limits = [v for m in metrics for v in (m.value, m.low, m.high) if v is not None]
     top = 1.0 if name == "accuracy" else 1.1 * max(limits)
     y_ticks = [(top * v / 5, f"{top * v / 5:.3g}") for v in range(6)]
@@ -59,7 +59,7 @@ def learning_curve_svg(results: Sequence[Result]) -> str:
         parts.append(frame.across(chance.value))
         at = (WIDTH - RIGHT - 8, frame.y(chance.value) - 6)
         parts.append(text(*at, "without features", colour=GREY, anchor="end"))
-    of_all = [str(result.params["budget"]["asked"]).endswith("%") for result in ordered]
+    of_all = [str(result.params["budget"]).endswith("%") for result in ordered]
     # Numbers a class and percentages take other mixes of classes: two curves.
     for i, (share, words) in enumerate(((False, "a number a class"), (True, "a share of all"))):
         own = [point for point, is_share in zip(points, of_all, strict=True) if is_share == share]
@@ -70,7 +70,7 @@ def learning_curve_svg(results: Sequence[Result]) -> str:
         if metric.low is not None and metric.high is not None:
             spread = [(place[0], frame.y(end)) for end in (metric.low, metric.high)]
             parts.append(line(spread, COLOURS[share]))
-        words = f"{result.params['budget']['asked']}: {_value(metric)}"
+        words = f"{result.params['budget']}: {_value(metric)}"
         parts.append(dot(place, COLOURS[share], words, radius=4))
     return picture(WIDTH, HEIGHT, parts)
 

@@ -15,6 +15,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.steps import Preparation
 from probes.division import Dealt, deal_rows, settle_rows
 from probes.fitting import fit_splits
 from probes.model_file import SavedProbe, save_probe
@@ -88,22 +89,25 @@ def _probe(
         return values[0] if len(values) == 1 else values
 
     prepared = bool(steps[0].steps)
+    grid = list(models[0].validation_scores_)
+    used = {name: over_folds([m.chosen_[name] for m in models]) for name in models[0].chosen_}
+    given = models[0].chosen_ if len(grid) < 2 else {}  # one candidate was no choice
     params = {
-        **{name: over_folds([m.chosen_[name] for m in models]) for name in models[0].chosen_},
-        **{name: value for name, value in options.settings.items() if name not in models[0].chosen_},
+        **{name: value for name, value in options.settings.items() if name not in used},
+        **given,
+        **asked(options),
         "temperature": getattr(models[0], "temperature", None),
-        "prep": steps[0].name if prepared else None,
-        "preparation": [step.record()["preparation"] for step in steps] if prepared else None,
         "refit": options.refit,
-        "class_weight": options.class_weight,
-        "dedupe": options.dedupe,
+        "choice": {"by": f"validation {options.selected_by}", "grid": grid},
+    }
+    outcomes = {
+        **({} if given else used),
         "choice": {
-            "by": f"validation {options.selected_by}",
-            "of": list(models[0].chosen_),
-            "grid": list(models[0].validation_scores_),
+            "of": list(used),
             "scores": [{candidate_name(v): s for v, s in m.validation_scores_.items()} for m in models],
         },
-        "division": {"asked": options.split, "folds": [{"name": s.name, **s.counts} for s in splits]},
+        "preparation": [step.record()["preparation"] for step in steps] if prepared else None,
+        "division": [{"name": s.name, **s.counts} for s in splits],
         "left_out": labelled.left_out,
         **scored.outcomes,
     }
@@ -113,6 +117,7 @@ def _probe(
         features=file.features_name,
         method=options.kind,
         params={name: value for name, value in params.items() if value is not None},
+        outcomes={name: value for name, value in outcomes.items() if value is not None},
         split=splits[0].name.partition(" fold ")[0],
         seed=options.seed,
         metrics=scored.metrics,
@@ -127,6 +132,21 @@ def _probe(
     )
 
 
+def asked(options: ProbeOptions) -> dict[str, Any]:
+    """Return the settings that probes of all kinds and budgets share; None where there is nothing to say.
+
+    How rows were divided is in a result's split; of a saved one that names only what it once was.
+    """
+    preparation = Preparation.parse(options.prep)
+    return {
+        "prep": preparation.name if preparation.steps else None,
+        "class_weight": options.class_weight,
+        "dedupe": options.dedupe,
+        "split_file": options.split if options.split.endswith(".json") else None,
+        "fractions": options.fractions,
+    }
+
+
 def candidate_name(value: Any) -> str:
     """Write one candidate of a grid: a number, a word, or several settings at once."""
     if isinstance(value, tuple):
@@ -137,14 +157,18 @@ def candidate_name(value: Any) -> str:
 def _save(
     file: FeatureFile, report: ProbeReport, options: ProbeOptions, path: str | os.PathLike[str]
 ) -> None:
-    fit, params = report.fits[0], report.result.params
+    fit, params, outcomes = report.fits[0], report.result.params, report.result.outcomes
     train = report.splits[0].train
     if options.probe.regression:
         names, baseline = file.rows.target_names, np.asarray(file.rows.targets)[train].mean(axis=0)
     else:
-        names = tuple(params["class_names"])
+        names = tuple(outcomes["class_names"])
         baseline = np.unique(np.asarray(file.rows.labels)[train], return_counts=True)[1] / len(train)
-    settings = {name: params[name] for name in ("choice", "division", *fit.model.chosen_)}
+    settings: dict[str, Any] = {
+        "choice": {**params["choice"], **outcomes["choice"]},
+        "division": {"asked": options.split, "folds": outcomes["division"]},
+        **fit.model.chosen_,
+    }
     settings |= {"refit": options.refit, "class_weight": options.class_weight, "seed": options.seed}
     saved = SavedProbe(
         options.kind, fit.model, fit.prepared, names, baseline, fit.temperature, settings, identity(file)

@@ -60,7 +60,7 @@ def print_report(report: ProbeReport) -> None:
     """Print the metrics, then each class's or each target's."""
     result = report.result
     heading = f"{result.method} probe of {result.features} on {result.dataset}"
-    counts = result.params["division"]["folds"][0]
+    counts = result.outcomes["division"][0]
     rows = (
         f"{counts['train']:,} train, {counts['validation']:,} validation, {counts['test']:,} test"
         if len(report.splits) == 1
@@ -75,8 +75,7 @@ def print_report(report: ProbeReport) -> None:
     grid = len(result.params["choice"]["grid"])
     how = f"best {result.params['choice']['by']} of {grid}" if grid > 1 else "given"
     for setting in report.fits[0].model.chosen_:
-        chosen = result.params[setting]
-        values = chosen if len(report.splits) > 1 else [chosen]
+        values = [fit.model.chosen_[setting] for fit in report.fits]
         shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
         table.add_row(setting.upper() if setting == "c" else setting, Text(shown), "", Text(how))
     for name, metric in result.metrics.items():
@@ -148,9 +147,9 @@ def print_budgets(results: Sequence[Result]) -> None:
     for i, name in enumerate(("budget", "labels", "draws", *(title(name) for name in names))):
         table.add_column(name, justify="right" if i else "left")
     for result in results:
-        budget = result.params["budget"]
+        budget, n_draws = str(result.params["budget"]), len(result.outcomes["draws"])
         cells = [" ".join(_cells(result.metrics[name])) for name in names]
-        table.add_row(budget["asked"], f"{budget['n_labels']:,}", f"{budget['n_draws']}", *cells)
+        table.add_row(budget, f"{result.outcomes['n_labels']:,}", f"{n_draws}", *cells)
     print_table(table)
 
 

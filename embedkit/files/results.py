@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedkit.errors import EmbedkitError
+from embedkit.files import showing
 from embedkit.strict_json import strict
 from embedkit.versions import versions
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from embedkit.files.store import FeatureFile
 
 RESULTS_FILE = "results.jsonl"
+# 1 kept what was found among the params; see `_upgraded`.
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,12 @@ class Result:
     method
         ``kmeans``, ``hdbscan``, ``linear``, ``knn``, ...
     params
-        Every setting that the numbers depend on, the resolved ones included.
+        What was asked: every setting that the numbers depend on, with the defaults that were taken. What was
+        left to the data stands as it was asked, such as ``"k": "auto"``.
+    outcomes
+        What was found besides the metrics: the confusion matrix, which class a cluster stands for, settings
+        that evidence or validation rows chose, calibration, how the rows were divided, rows left out. Two
+        results that differ in these and in the seed only are of the same thing.
     split
         How rows were divided: ``none``, ``file`` or ``stratified 70/15/15``, ...
     seed
@@ -74,6 +82,7 @@ class Result:
     features: str
     method: str
     params: Mapping[str, Any]
+    outcomes: Mapping[str, Any]
     split: str
     seed: int
     metrics: Mapping[str, Metric]
@@ -84,16 +93,118 @@ class Result:
 
     def to_json(self) -> str:
         """One line of strict JSON; a NaN or infinity becomes null."""
-        return json.dumps(strict(asdict(self)), allow_nan=False, sort_keys=True)
+        return json.dumps(strict({"schema": SCHEMA, **asdict(self)}), allow_nan=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Result:
-        """Read a line that `to_json` wrote; raises ``ValueError`` or ``TypeError`` on any other."""
+        """Read a line that `to_json` wrote, or an older version of it.
+
+        Raises
+        ------
+        NewerSchemaError
+            A later version wrote it.
+        ValueError, TypeError, KeyError
+            It is no result.
+        """
         record = json.loads(line)
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")
-        record["metrics"] = {name: Metric(**metric) for name, metric in record["metrics"].items()}
+        schema = record.pop("schema", 1)
+        if not _is_number(schema, int) or schema < 1:
+            raise ValueError(f"schema {schema!r}")
+        if schema > SCHEMA:
+            raise NewerSchemaError(schema)
+        if schema == 1:
+            record = _upgraded(record)
+        record["metrics"] = {name: _metric(name, metric) for name, metric in record["metrics"].items()}
+        _check(record)
         return cls(**record)
+
+    def to_pandas(self) -> Any:
+        """Return the metrics as a pandas DataFrame, a row each: see `metric_rows`."""
+        return showing.data_frame(self.metric_rows())
+
+    def metric_rows(self) -> list[dict[str, Any]]:
+        """Return ``metric, value, low, high, note`` of each metric, and what it is of in every row."""
+        about = {name: getattr(self, name) for name in ("dataset", "task", "features", "method")}
+        about |= {"split": self.split, "seed": self.seed, "n": self.n}
+        return [{**about, "metric": name, **asdict(metric)} for name, metric in self.metrics.items()]
+
+    def _repr_html_(self) -> str:
+        title = f"{self.task}: {self.method} of {self.features} on {self.dataset}, n = {self.n:,}"
+        return showing.html_table(title, showing.metric_cells(self.metrics))
+
+
+class NewerSchemaError(ValueError):
+    """A line of results that a later version wrote."""
+
+    def __init__(self, schema: int) -> None:
+        super().__init__(f"schema {schema}, and this version reads up to {SCHEMA}")
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _metric(name: str, metric: Any) -> Metric:
+    made = Metric(**metric)
+    for value in (made.value, made.low, made.high):
+        if value is not None and not _is_number(value, int, float):
+            raise ValueError(f"metric {name}: {value!r} is no number")
+    return made
+
+
+def _check(record: Mapping[str, Any]) -> None:
+    """Refuse a line whose fields have other types than a result's."""
+    for name in ("task", "dataset", "features", "method", "split", "backend"):
+        if not isinstance(record[name], str):
+            raise ValueError(f"{name} {record[name]!r} is no text")
+    for name in ("params", "outcomes", "provenance"):
+        if not isinstance(record.get(name, {}), dict):
+            raise ValueError(f"{name} is no object")
+    for name, kinds in (("seed", (int,)), ("n", (int,)), ("seconds", (int, float))):
+        if not _is_number(record[name], *kinds):
+            raise ValueError(f"{name} {record[name]!r} is no number")
+
+
+# What stood among the params of schema 1 and was no setting.
+_FOUND = (
+    *("class_names", "confusion", "confusion_columns", "matching", "cluster_sizes", "k_choice", "stability"),
+    *("diagnosis", "seeds", "calibration", "draws", "targets", "preparation", "left_out", "n_views"),
+)
+
+
+def _upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell settings from outcomes in a record of schema 1, as the writers of schema 2 do."""
+    params = dict(record["params"])
+    found = {name: params.pop(name) for name in _FOUND if name in params}
+    if "k_choice" in found:
+        found["k"], params["k"] = params.get("k"), "auto"
+    choice = params.get("choice")
+    if isinstance(choice, dict) and "rule" in choice:  # of HDBSCAN's sizes
+        found["choice"] = params.pop("choice")
+        sizes = {name: params.pop(name, None) for name in ("min_cluster_size", "min_samples")}
+        found |= sizes
+        params["min_cluster_size"] = "auto"
+        if len(choice.get("min_samples_grid", ())) == 1:
+            params["min_samples"] = sizes["min_samples"]
+    elif isinstance(choice, dict):  # of a probe's settings
+        params["choice"] = {name: choice[name] for name in ("by", "grid") if name in choice}
+        found["choice"] = {name: choice[name] for name in ("of", "scores") if name in choice}
+        if len(choice.get("grid", ())) > 1:
+            found |= {name: params.pop(name) for name in choice.get("of", ()) if name in params}
+    division = params.pop("division", None)
+    if isinstance(division, dict):
+        asked = division.get("asked")
+        if isinstance(asked, str) and asked.endswith(".json"):
+            params["split_file"] = asked
+        found["division"] = division.get("folds", [])
+    budget = params.get("budget")
+    if isinstance(budget, dict):
+        params["budget"] = budget.get("asked")
+        found["n_labels"] = budget.get("n_labels")
+        params["n_draws"] = budget.get("n_draws")
+    return {**record, "params": params, "outcomes": found}
 
 
 def result_provenance(file: FeatureFile) -> dict[str, Any]:
@@ -144,7 +255,8 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
     Raises
     ------
     EmbedkitError
-        Nothing there, or a line that is no result: the message names the file and the line.
+        Nothing there, a line that is no result, or one of a later version: the message names the file and
+        the line.
     """
     path = Path(path)
     files: Sequence[Path] = sorted(path.rglob(RESULTS_FILE)) if path.is_dir() else [path]
@@ -160,6 +272,11 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
                 continue
             try:
                 results.append((file.parent, Result.from_json(line)))
+            except NewerSchemaError as error:
+                raise EmbedkitError(
+                    f"{file}:{number}: a newer embedkit wrote this result ({error}). Install that version, "
+                    "or name a folder without it."
+                ) from error
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise EmbedkitError(
                     f"{file}:{number}: not a result ({error}). Remove the line, or restore the file."

@@ -154,7 +154,7 @@ def read_outcomes(result: Result, folder: Path, classes: TrueClasses | None = No
     if "assignments" in result.provenance:
         lines = _lines(folder / str(result.provenance["assignments"]), ("id", "cluster"))
         true = (classes or TrueClasses()).of(result)
-        matching = result.params.get("matching", {})
+        matching = result.outcomes.get("matching", {})
         return _outcomes(
             [
                 (

@@ -98,7 +98,7 @@ def _kept(located: Sequence[Located], options: LeaderboardOptions) -> Sequence[L
 def _budget(result: Result) -> str:
     """Name a result's label budget as it is asked for: ``5``, ``5%``, or ``all`` where it has none."""
     budget = result.params.get("budget")
-    return _word(str(budget["asked"])) if isinstance(budget, Mapping) else ALL
+    return ALL if budget is None else _word(str(budget))
 
 
 def _word(budget: str) -> str:

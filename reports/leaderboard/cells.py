@@ -9,22 +9,29 @@ from embedkit.files.results import Metric, Result
 from embedkit.scoring.metrics import columns as metric_columns
 from embedkit.scoring.metrics import metric_text, ranking_metric, title, value_of
 from reports.leaderboard.controls import control
-from reports.leaderboard.entry import OUTCOMES, Entry
+from reports.leaderboard.entry import Entry
 
 TEXT_COLUMNS = ("features", "method", "settings", "split")
 # Settings that a table always shows; others where they differ between runs of one method.
-_KEY_SETTINGS = ("prep", "pca", "k", "c", "min_cluster_size", "class_weight")
+KEY_SETTINGS = ("prep", "pca", "k", "c", "min_cluster_size", "class_weight")
 
 
 def settings(result: Result) -> dict[str, str]:
-    """Return the settings that fit on a line, as text: ``{"k": "k=10", "refit": "refit"}``."""
+    """Return the settings that fit on a line, as text: ``{"k": "k=10", "refit": "refit"}``.
+
+    What was chosen stands among them as it was found, with what was asked where that is a word:
+    ``k=3 (auto)``.
+    """
     words = {}
-    for name, value in result.params.items():
-        if name in OUTCOMES or value is None or value is False or not isinstance(value, (str, int, float)):
+    chosen = {name: value for name, value in result.outcomes.items() if name in KEY_SETTINGS}
+    for name, value in {**result.params, **chosen}.items():
+        if value is None or value is False or not isinstance(value, (str, int, float)):
             continue
         text = (
             name if value is True else f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         )
+        if name in chosen and isinstance(asked := result.params.get(name), str):
+            text += f" ({asked})"
         if len(text) <= 32:
             words[name] = text
     return words
@@ -42,7 +49,7 @@ def telling_settings(result: Result, among: Sequence[Result]) -> str:
     return " ".join(
         text
         for name, text in own.items()
-        if name in _KEY_SETTINGS or any(other.get(name) != text for other in alike)
+        if name in KEY_SETTINGS or any(other.get(name) != text for other in alike)
     )
 
 

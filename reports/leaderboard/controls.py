@@ -31,7 +31,7 @@ def permuted_accuracy(result: Result) -> float | None:
     null = result.metrics.get("null_accuracy")
     if null is not None:
         return null.value
-    confusion = np.asarray(result.params.get("confusion", []), np.float64)
+    confusion = np.asarray(result.outcomes.get("confusion", []), np.float64)
     if result.task != "probe" or confusion.ndim != 2 or not confusion.sum():
         return None
     return float(confusion.sum(axis=1) @ confusion.sum(axis=0) / confusion.sum() ** 2)

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from embedkit.files.results import Metric, Result
 from embedkit.scoring.metrics import Z95, estimate, value_of
-
-# Settings that describe the outcome, not the method: two runs that differ in them only are identical.
-OUTCOMES = (
-    "confusion",
-    "confusion_columns",
-    "class_names",
-    "matching",
-    "cluster_sizes",
-    "calibration",
-    "draws",
-    "targets",
-)
-# What a seed changes besides: the fitted preparation, and how many rows a random split gives each part.
-_OF_THE_SEED = ("preparation", "division", "left_out")
 
 
 @dataclass(frozen=True)
@@ -47,7 +32,7 @@ class Entry:
 
     @property
     def result(self) -> Result:
-        """The run, or with several a result whose metrics are means over them; see `mean_metric`."""
+        """The run, or with several one of the means of their metrics and of the outcomes that they share."""
         if len(self.runs) == 1:
             return self.runs[0]
         names = dict.fromkeys(name for run in self.runs for name in run.metrics)
@@ -56,12 +41,12 @@ class Entry:
             for name in names
         }
         seconds = float(np.mean([run.seconds for run in self.runs]))
-        params = {
+        outcomes = {
             name: value
-            for name, value in self.runs[0].params.items()
-            if all(run.params.get(name) == value for run in self.runs)
+            for name, value in self.runs[0].outcomes.items()
+            if all(run.outcomes.get(name) == value for run in self.runs)
         }
-        return replace(self.runs[0], metrics=metrics, seconds=seconds, params=params)
+        return replace(self.runs[0], metrics=metrics, seconds=seconds, outcomes=outcomes)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -78,8 +63,8 @@ class Entry:
     @property
     def n_labels(self) -> float:
         """Labels of a budget; infinite where all training rows had one."""
-        budget = self.runs[0].params.get("budget")
-        return float(budget["n_labels"]) if isinstance(budget, Mapping) and "n_labels" in budget else np.inf
+        n_labels = self.runs[0].outcomes.get("n_labels")
+        return np.inf if n_labels is None else float(n_labels)
 
 
 def mean_metric(name: str, metrics: Sequence[Metric]) -> Metric:
@@ -147,28 +132,11 @@ def pool_runs(results: Sequence[Result]) -> list[Entry]:
 
 def identity(result: Result, *, with_seed: bool = True) -> str:
     """Return what two runs of the same thing have in common; without the seed, those of any seed."""
-    left_out = OUTCOMES if with_seed else (*OUTCOMES, *_OF_THE_SEED, *_chosen(result))
-    params = {name: _setting(value) for name, value in result.params.items() if name not in left_out}
     # The file as well: two files may bear one name, as with another crop.
     file = result.provenance.get("features_sha256")
     fields = [result.dataset, result.task, result.features, file, result.method, result.split]
     of_seed = [result.seed, result.n] if with_seed else []
-    return json.dumps([*fields, params, *of_seed], sort_keys=True, default=str)
-
-
-def _chosen(result: Result) -> Sequence[str]:
-    """Name the settings that validation rows chose, which another seed may choose otherwise."""
-    choice = result.params.get("choice")
-    if not isinstance(choice, Mapping) or len(choice.get("grid", ())) < 2:
-        return ()
-    return tuple(choice.get("of", ()))
-
-
-def _setting(value: Any) -> Any:
-    # The scores that a setting was chosen by are an outcome too.
-    if isinstance(value, Mapping):
-        return {name: item for name, item in value.items() if name not in ("scores", "of")}
-    return value
+    return json.dumps([*fields, dict(result.params), *of_seed], sort_keys=True, default=str)
 
 
 def _time(result: Result) -> str:

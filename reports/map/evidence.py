@@ -48,7 +48,7 @@ class Clustering:
         """Name a cluster, with the class that it was matched to, if any."""
         if number == -1:
             return "noise"
-        matching = self.result.params.get("matching")
+        matching = self.result.outcomes.get("matching")
         matched = matching.get(str(number)) if isinstance(matching, Mapping) else None
         return f"cluster {number}" if matched is None else f"cluster {number} ({matched})"
 
@@ -282,8 +282,8 @@ def _target_columns(
 
 
 def _confusion(result: Result, title: str) -> Confusion | None:
-    params: Mapping[str, Any] = result.params
-    rows = params.get("confusion")
+    found: Mapping[str, Any] = result.outcomes
+    rows = found.get("confusion")
     if rows is None:
         return None
     try:
@@ -292,10 +292,10 @@ def _confusion(result: Result, title: str) -> Confusion | None:
         return None
     if counts.ndim != 2 or not counts.size:
         return None
-    classes = tuple(str(name) for name in params.get("class_names", ()))
+    classes = tuple(str(name) for name in found.get("class_names", ()))
     if len(classes) != counts.shape[0]:
         classes = tuple(f"class {i}" for i in range(counts.shape[0]))
-    columns = tuple(str(name) for name in params.get("confusion_columns", classes))
+    columns = tuple(str(name) for name in found.get("confusion_columns", classes))
     if len(columns) != counts.shape[1]:
         columns = tuple(str(i) for i in range(counts.shape[1]))
     return Confusion(title, counts, classes, columns)

@@ -37,11 +37,11 @@ def test_the_command_writes_one_result_and_the_assignments(feature_file, tmp_pat
     assert result.metrics["accuracy"].value == result.metrics["nmi"].value == 1
     assert result.metrics["accuracy"].value > result.metrics["null_accuracy"].high
     assert {"k": 3, "prep": "pca95", "n_init": 10, "spherical": False}.items() <= result.params.items()
-    assert result.params["preparation"]["steps"][0]["n_components"] >= 2
-    assert result.params["class_names"] == ["round", "spiral", "edge"]
-    assert np.diag(result.params["confusion"]).tolist() == [40, 40, 40]
-    assert result.params["cluster_sizes"] == [40, 40, 40]
-    assert set(result.params["matching"].values()) == {"round", "spiral", "edge"}
+    assert result.outcomes["preparation"]["steps"][0]["n_components"] >= 2
+    assert result.outcomes["class_names"] == ["round", "spiral", "edge"]
+    assert np.diag(result.outcomes["confusion"]).tolist() == [40, 40, 40]
+    assert result.outcomes["cluster_sizes"] == [40, 40, 40]
+    assert set(result.outcomes["matching"].values()) == {"round", "spiral", "edge"}
     file = FeatureFile(path)
     assert result.provenance["features_file"] == str(path)
     assert result.provenance["features_sha256"] == file.sha256
@@ -107,8 +107,8 @@ def test_hdbscan_reports_noise_both_ways(feature_file, tmp_path):
     assert m["accuracy"].value == pytest.approx(m["accuracy_without_noise"].value * m["coverage"].value)
     assert m["accuracy_without_noise"].value > 0.95
     assert m["coverage"].low < m["coverage"].value < m["coverage"].high
-    assert run.result.params["confusion_columns"] == ["round", "spiral", "edge", "(none)"]
-    assert sum(row[-1] for row in run.result.params["confusion"]) == noise.sum()
+    assert run.result.outcomes["confusion_columns"] == ["round", "spiral", "edge", "(none)"]
+    assert sum(row[-1] for row in run.result.outcomes["confusion"]) == noise.sum()
     assert {"min_cluster_size": 5, "min_samples": 4}.items() <= run.result.params.items()
     rows = read_csv(run.assignments_path)
     assert (
@@ -138,7 +138,7 @@ def test_all_noise_is_a_result_that_says_so(feature_file, tmp_path, capsys):
     assert "every labelled row is noise" in out
     (result,) = read_results(tmp_path / "r")
     assert (result.metrics["accuracy"].value, result.metrics["coverage"].value) == (0, 0)
-    assert result.params["cluster_sizes"] == []
+    assert result.outcomes["cluster_sizes"] == []
 
 
 def test_without_labels_it_clusters_and_scores_by_shape(feature_file, tmp_path, capsys):
@@ -151,7 +151,7 @@ def test_without_labels_it_clusters_and_scores_by_shape(feature_file, tmp_path, 
     (result,) = read_results(tmp_path / "r")
     assert set(result.metrics) == {"silhouette", "calinski_harabasz", "davies_bouldin_loss", "inertia"}
     assert result.n == 120
-    assert "confusion" not in result.params
+    assert "confusion" not in result.outcomes
     with pytest.raises(UsageError, match="no labels stored, so the number of clusters is not known.*-k 10"):
         cluster(path)
     assert main(["cluster", str(path), "--method", "hdbscan", "-o", str(tmp_path / "r")]) == 0
@@ -163,7 +163,7 @@ def test_rows_without_label_are_clustered_but_not_scored(feature_file):
     run = cluster(feature_file(x, labels), fast())
     assert len(run.clusters.labels) == 120
     assert run.result.n == run.scores.matching.n == 90
-    assert run.result.params["left_out"] == {"failed": 0, "unlabelled": 30}
+    assert run.result.outcomes["left_out"] == {"failed": 0, "unlabelled": 30}
     assert any("30 rows have no label" in line for line in run.notes)
 
 
@@ -189,7 +189,7 @@ def test_absent_classes_have_no_part(feature_file):
     x, labels = blobs()
     run = cluster(feature_file(x, labels, names=("round", "spiral", "edge", "merger")), fast())
     assert run.result.params["k"] == 3
-    assert run.result.params["class_names"] == ["round", "spiral", "edge"]
+    assert run.result.outcomes["class_names"] == ["round", "spiral", "edge"]
     assert run.result.metrics["balanced_accuracy"].value == 1
     assert "merger has no images" in run.notes[0]
 
@@ -198,7 +198,7 @@ def test_absent_classes_have_no_part(feature_file):
 def test_fewer_or_more_clusters_than_classes(feature_file, k):
     run = cluster(feature_file(), fast(k=k))
     assert len(run.clusters.sizes) == k
-    assert len(run.result.params["matching"]) == min(k, 3)
+    assert len(run.result.outcomes["matching"]) == min(k, 3)
     assert run.result.metrics["accuracy"].value < 1
 
 

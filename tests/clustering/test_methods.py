@@ -183,7 +183,7 @@ def test_a_constant_column_and_the_preparation_are_in_the_result(feature_file):
     run = cluster(feature_file(x), ClusterOptions("gmm", prep="l2+pca95"))
     assert run.result.metrics["accuracy"].value == 1
     assert run.result.params["prep"] == "l2+pca95"
-    assert [step["step"] for step in run.result.params["preparation"]["steps"]] == ["l2", "pca"]
+    assert [step["step"] for step in run.result.outcomes["preparation"]["steps"]] == ["l2", "pca"]
     assert run.result.metrics["bic_loss"].value is not None
 
 
@@ -231,7 +231,7 @@ def test_seeds_and_stability_join_the_metrics(feature_file):
     assert run.result.metrics["accuracy_seed_mean"].value == pytest.approx(np.mean(values))
     assert run.result.metrics["accuracy_seed_std"].value == pytest.approx(np.std(values, ddof=1))
     assert run.result.metrics["accuracy"].value == values[0]
-    assert len(run.result.params["stability"]["similarity"]) == 3
+    assert len(run.result.outcomes["stability"]["similarity"]) == 3
     assert 0 < run.result.metrics["stability_ari"].value <= 1
     fixed = cluster(path, ClusterOptions("agglomerative", seeds=3))
     assert "accuracy_seed_mean" not in fixed.result.metrics
@@ -246,7 +246,7 @@ def test_explain_says_why(feature_file, tmp_path, capsys):
     assert main(["cluster", str(path), "--explain", "-o", str(tmp_path / "r")]) == 0
     assert "permuted labels" in capsys.readouterr().out
     (result,) = read_results(tmp_path / "r")
-    found = {finding["name"]: finding["verdict"] for finding in result.params["diagnosis"]}
+    found = {finding["name"]: finding["verdict"] for finding in result.outcomes["diagnosis"]}
     assert found["labels"] != "fine"
     sound = cluster(feature_file(), ClusterOptions(explain=True))
     assert sound.diagnosis["labels"].verdict == "fine"
@@ -259,8 +259,9 @@ def test_k_auto_finds_planted_groups_without_labels(feature_file, tmp_path, caps
     assert "Evidence for each k" in out
     assert "k = 3: best mean rank" in err
     (result,) = read_results(tmp_path / "r")
-    choice = result.params["k_choice"]
-    assert result.params["k"] == choice["k"] == 3
+    choice = result.outcomes["k_choice"]
+    assert result.params["k"] == "auto"
+    assert result.outcomes["k"] == choice["k"] == 3
     assert choice["ks"] == list(range(2, 13))
     assert len(choice["stability"]) == 11
     assert "labelled_ami" not in choice
@@ -276,7 +277,7 @@ def test_target_noise_chooses_the_sizes(feature_file):
     run = cluster(feature_file(x, labels), ClusterOptions("hdbscan", prep="none", target_noise=0.2))
     assert abs((run.clusters.labels < 0).mean() - 0.2) < 0.05
     assert run.result.params["target_noise"] == 0.2
-    assert "noise nearest to 0.2" in run.result.params["choice"]["rule"]
+    assert "noise nearest to 0.2" in run.result.outcomes["choice"]["rule"]
     with pytest.raises(UsageError, match="Leave those two out"):
         ClusterOptions("hdbscan", target_noise=0.2, min_samples=3)
     with pytest.raises(UsageError, match="--target-noise 1.5: give a number of at least 0"):
@@ -292,10 +293,12 @@ def test_min_cluster_size_auto_goes_by_validity_and_says_how_it_tracked(feature_
     assert "highest relative validity" in err
     assert "which chose nothing" in err
     (result,) = read_results(tmp_path)
-    found = result.params["choice"]
+    found = result.outcomes["choice"]
+    assert result.params["min_cluster_size"] == "auto"
+    assert "min_samples" not in result.params
     best = np.nanmax(np.array(found["validity"], dtype=float))
-    i = found["min_cluster_sizes"].index(result.params["min_cluster_size"])
-    j = found["min_samples_grid"].index(result.params["min_samples"])
+    i = found["min_cluster_sizes"].index(result.outcomes["min_cluster_size"])
+    j = found["min_samples_grid"].index(result.outcomes["min_samples"])
     assert found["validity"][i][j] == best
     assert len(found["labelled_ami"]) == np.size(found["validity"])
     fixed = cluster(path, ClusterOptions("hdbscan", min_cluster_size="auto", min_samples=5))
@@ -317,7 +320,7 @@ def test_all_methods_share_one_choice_of_k(feature_file, monkeypatch):
         if name not in ("kmeans", "gmm", "hdbscan"):
             monkeypatch.setitem(METHODS, name, replace(METHODS[name], fit=fail))
     compared = compare(feature_file(labels=None), ClusterOptions("all", k="auto", n_init=1))
-    ks = {run.result.method: run.result.params.get("k") for run in compared.runs}
+    ks = {run.result.method: run.result.outcomes.get("k") for run in compared.runs}
     assert ks == {"kmeans": 3, "gmm": 3, "hdbscan": None}
     assert len(calls) == 1
 

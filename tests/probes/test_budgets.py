@@ -99,7 +99,7 @@ def test_labels_of_validation_rows_are_never_looked_at(make_file, tmp_path):
     budgets = [Budget(per_class=4), Budget(percent=50)]
     one, two = (probe_budgets(p, options, budgets, draws=2)[0] for p in (path, other))
     assert [r.metrics for r in one] == [r.metrics for r in two]
-    assert [r.params["draws"] for r in one] == [r.params["draws"] for r in two]
+    assert [r.outcomes["draws"] for r in one] == [r.outcomes["draws"] for r in two]
 
 
 def test_the_command_gives_a_line_a_budget_and_its_learning_curve(make_file, tmp_path, capsys):
@@ -113,10 +113,12 @@ def test_the_command_gives_a_line_a_budget_and_its_learning_curve(make_file, tmp
     assert [r.task for r in results] == [
         f"probe {b}" for b in ("1 per class", "10 per class", "5 %", "100 %")
     ]
-    assert [r.params["budget"]["n_draws"] for r in results] == [4, 4, 4, 1]
+    assert [r.params["budget"] for r in results] == ["1 per class", "10 per class", "5 %", "100 %"]
+    assert [r.params["n_draws"] for r in results] == [4] * 4
+    assert [len(r.outcomes["draws"]) for r in results] == [4, 4, 4, 1]
     assert results[0].metrics["accuracy"].value < results[3].metrics["accuracy"].value
     for result in results[:3]:
-        values = np.array([draw["metrics"]["accuracy"] for draw in result.params["draws"]])
+        values = np.array([draw["metrics"]["accuracy"] for draw in result.outcomes["draws"]])
         metric = result.metrics["accuracy"]
         half = t.ppf(0.975, 3) * values.std(ddof=1) / 2
         assert metric.value == pytest.approx(values.mean())
@@ -149,10 +151,10 @@ def test_every_probe_learns_from_few_labels(make_file, kind):
         assert few.task == "probe 2 images"
         assert more.metrics["rmse"].value < more.metrics["mean_rmse"].value
     else:
-        assert few.params["budget"]["n_labels"] == 3
-        assert few.params["draws"][0]["scores"] == {}  # one row a class: nothing to choose by
+        assert few.outcomes["n_labels"] == 3
+        assert few.outcomes["draws"][0]["scores"] == {}  # one row a class: nothing to choose by
         assert more.metrics["accuracy"].value > 0.6
-    assert more.params["draws"][0]["scores"]
+    assert more.outcomes["draws"][0]["scores"]
     again, _ = probe_budgets(path, options, budgets[:1], draws=draws)
     assert again[0].metrics == few.metrics
 
@@ -181,4 +183,4 @@ def test_a_class_with_fewer_rows_than_the_budget_is_said(make_file):
         path, ProbeOptions(kind="nearest-centroid"), [Budget(per_class=40)], draws=2
     )
     assert any("fewer training rows than that of" in line and "merger" in line for line in notes)
-    assert result.params["budget"]["n_labels"] < 120
+    assert result.outcomes["n_labels"] < 120

@@ -15,7 +15,7 @@ def test_the_result_holds_the_curve_and_the_temperature_of_validation_rows(
     command = ["probe", str(make_file()), "--split", split, "-o", str(tmp_path / "runs"), "--json"]
     assert main(command) == 0
     document = json.loads(capsys.readouterr().out)
-    calibration, metrics = document["params"]["calibration"], document["metrics"]
+    calibration, metrics = document["outcomes"]["calibration"], document["metrics"]
     for name, bins in (("", "bins"), ("_scaled", "bins_scaled")):
         some = [one for one in calibration[bins] if one["n"]]
         assert sum(one["n"] for one in some) == document["n"]
@@ -37,7 +37,7 @@ def test_the_pictures_show_every_bin_and_every_budget(make_file, tmp_path, capsy
     document = json.loads(capsys.readouterr().out)
     shown = ElementTree.parse(curve).getroot()
     dots = [e for e in shown.iter() if e.tag.endswith("circle")]
-    bins = document["params"]["calibration"]
+    bins = document["outcomes"]["calibration"]
     assert len(dots) == sum(one["n"] > 0 for key in ("bins", "bins_scaled") for one in bins[key])
     assert main([*command, "--plot", str(learning), "--budget", "1,20,50%", "--draws", "3"]) == 0
     budgets = json.loads(capsys.readouterr().out)["budgets"]

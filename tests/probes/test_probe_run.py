@@ -41,9 +41,9 @@ def test_the_command_gives_what_the_estimator_gives(make_file, tmp_path, kind):
     assert result == report.result
     assert (result.task, result.dataset, result.method) == ("probe", "test galaxies", kind)
     assert result.n == len(split.test)
-    assert result.params["division"]["folds"] == [{"name": "stratified 70/15/15", **split.counts}]
-    assert np.sum(result.params["confusion"]) == result.n
-    assert result.params["c" if kind == "linear" else "k"] == (model.c_ if kind == "linear" else model.k_)
+    assert result.outcomes["division"] == [{"name": "stratified 70/15/15", **split.counts}]
+    assert np.sum(result.outcomes["confusion"]) == result.n
+    assert result.outcomes["c" if kind == "linear" else "k"] == (model.c_ if kind == "linear" else model.k_)
     majority = (y[split.test] == np.bincount(y[split.train]).argmax()).mean()
     assert result.metrics["majority_accuracy"].value == pytest.approx(majority)
     assert result.provenance["features_sha256"]
@@ -65,9 +65,10 @@ def test_every_k_is_scored_and_the_choice_is_made_on_validation(make_file):
     result = probe(make_file(), ProbeOptions(kind="knn")).result
     choice = result.params["choice"]
     assert choice["grid"] == [10, 20, 100, 200]
-    best = max(choice["scores"][0].values())
-    assert result.params["k"] == min(int(k) for k, s in choice["scores"][0].items() if s == best)
-    assert result.metrics[f"accuracy_k{result.params['k']}"] == result.metrics["accuracy"]
+    assert "k" not in result.params
+    scores = result.outcomes["choice"]["scores"][0]
+    assert result.outcomes["k"] == min(int(k) for k, s in scores.items() if s == max(scores.values()))
+    assert result.metrics[f"accuracy_k{result.outcomes['k']}"] == result.metrics["accuracy"]
     assert {"accuracy_k10", "accuracy_k200"} <= set(result.metrics)
 
 
@@ -82,8 +83,8 @@ def test_test_rows_decide_nothing(make_file):
 
     scrambled = probe(make_file(features=scramble, name="scrambled.h5"))
     assert np.array_equal(scrambled.splits[0].test, test)
-    assert scrambled.result.params["choice"] == honest.result.params["choice"]
-    assert scrambled.result.params["c"] == honest.result.params["c"]
+    assert scrambled.result.outcomes["choice"] == honest.result.outcomes["choice"]
+    assert scrambled.result.outcomes["c"] == honest.result.outcomes["c"]
     assert scrambled.result.metrics["accuracy"].value < 0.6
 
 
@@ -92,7 +93,7 @@ def test_kfold_tests_every_row_once(make_file):
     assert np.array_equal(report.predictions.index, np.arange(300))
     assert set(report.predictions.part) == {"test"}
     assert report.result.split == "kfold:3"
-    assert len(report.result.params["c"]) == 3
+    assert len(report.result.outcomes["c"]) == 3
     predictions = report.predictions
     right = predictions.true == predictions.predicted
     means = [right[predictions.fold == f].mean() for f in (1, 2, 3)]
@@ -114,7 +115,7 @@ def test_auto_takes_the_files_split_then_groups_then_chance(make_file):
 def test_failed_and_unlabelled_rows_are_left_out_and_said(make_file, capsys, tmp_path):
     path = make_file(failed=(0, 5), labels=lambda y: np.where(np.arange(300) % 100 == 7, -1, y))
     report = probe(path)
-    assert report.result.params["left_out"] == {"failed": 2, "unlabelled": 3, "outside_split": 0}
+    assert report.result.outcomes["left_out"] == {"failed": 2, "unlabelled": 3, "outside_split": 0}
     used = np.concatenate([report.splits[0].train, report.splits[0].validation, report.splits[0].test])
     assert not set(used) & {0, 5, 7, 107, 207}
     assert main(["probe", str(path), "-o", str(tmp_path / "runs")]) == 0
@@ -125,7 +126,7 @@ def test_failed_and_unlabelled_rows_are_left_out_and_said(make_file, capsys, tmp
 
 def test_a_class_that_no_row_has_is_no_class(make_file):
     report = probe(make_file(class_names=("edge on", "merger", "spiral, tight", "never seen")))
-    assert report.result.params["class_names"] == ["edge on", "merger", "spiral, tight"]
+    assert report.result.outcomes["class_names"] == ["edge on", "merger", "spiral, tight"]
 
 
 def test_a_split_that_is_kept_can_be_used_again(make_file, tmp_path, capsys):
@@ -145,7 +146,7 @@ def test_json_is_one_document(make_file, tmp_path, capsys):
     assert main(["probe", str(make_file()), "-o", str(tmp_path / "runs"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["method"] == "linear"
-    assert [c["name"] for c in document["classes"]] == document["params"]["class_names"]
+    assert [c["name"] for c in document["classes"]] == document["outcomes"]["class_names"]
     assert len(document["params"]["choice"]["grid"]) == 13
 
 
@@ -161,7 +162,7 @@ def test_the_table_shows_metrics_choice_classes_and_the_majority(make_file, tmp_
 def test_same_seed_same_numbers(make_file):
     path = make_file()
     one, again = (probe(path, ProbeOptions(split="kfold:2", seed=3)).result for _ in range(2))
-    assert (one.metrics, one.params) == (again.metrics, again.params)
+    assert (one.metrics, one.params, one.outcomes) == (again.metrics, again.params, again.outcomes)
 
 
 def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
@@ -285,7 +286,7 @@ def test_the_preparation_is_fitted_on_training_rows_only(make_file):
     test = report.predictions.part == "test"
     assert np.array_equal(report.predictions.predicted[test], model.predict(z[split.test]))
     assert report.result.params["prep"] == "l2+pca4"
-    [fitted] = report.result.params["preparation"]
+    [fitted] = report.result.outcomes["preparation"]
     assert fitted["n_rows"] == len(split.train)
     assert fitted["steps"][1]["n_components"] == 4
     assert any(text.startswith("Rows scaled to length 1. PCA: 4 of 12") for text in report.notes)
@@ -293,7 +294,7 @@ def test_the_preparation_is_fitted_on_training_rows_only(make_file):
     moved = x.copy()
     moved[split.test] += 100
     other = probe(make_file(name="moved.h5", features=lambda _: moved), ProbeOptions(prep="l2+pca4", seed=4))
-    assert other.result.params["preparation"] == report.result.params["preparation"]
+    assert other.result.outcomes["preparation"] == report.result.outcomes["preparation"]
     assert "prep" not in probe(path).result.params
 
 
@@ -308,7 +309,7 @@ def test_view_whitening_takes_the_view_means(tmp_path):
     path = write_features(tmp_path / "f.h5", rng.normal(size=(200, 5)).astype(np.float32), rows, views=views)
     report = probe(path, ProbeOptions(prep="view-whiten:1", split="kfold:3"))
     assert report.result.metrics["accuracy"].value > 0.9
-    assert len(report.result.params["preparation"]) == 3
+    assert len(report.result.outcomes["preparation"]) == 3
     assert any(text.endswith("(the first fold)") for text in report.notes)
 
 

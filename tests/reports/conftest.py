@@ -35,7 +35,7 @@ def world(tmp_path_factory) -> World:
             "confusion_columns": [*sorted(COLOURS), "(none)"],
             "matching": {"0": "blue", "2": "red"},
         }
-        write_clustering(runs, file, "kmeans.csv", assigned, k=3, **outcome)
+        write_clustering(runs, file, "kmeans.csv", assigned, outcome, k=3)
     return World(root / "images", root / "colours.h5", runs, 60, 3)
 
 

@@ -24,7 +24,7 @@ class World:
     k: int
 
 
-def write_clustering(runs: Path, file: FeatureFile, name: str, cluster, **params):
+def write_clustering(runs: Path, file: FeatureFile, name: str, cluster, outcomes=None, **params):
     with (runs / name).open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "cluster", "distance"])
@@ -36,6 +36,7 @@ def write_clustering(runs: Path, file: FeatureFile, name: str, cluster, **params
         features=file.features_name,
         method="kmeans",
         params=params,
+        outcomes=outcomes or {},
         split="none",
         seed=0,
         metrics={"accuracy": Metric(0.9, 0.85, 0.95), "nmi": Metric(0.8), "null_accuracy": Metric(0.37)},

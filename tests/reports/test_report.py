@@ -361,7 +361,7 @@ def test_predictions_of_a_probe(world, tmp_path):
         f"{ids[0]},test,1,blue,blue,0.9\n{ids[1]},test,1,blue,red,0.5\n{ids[2]},validation,1,blue,red,0.5\n"
     )
     line = Result(
-        "probe", "colours", "tiny", "linear", {"c": 1.0}, "stratified", 0, {}, 2, 0.1, "x", provenance
+        "probe", "colours", "tiny", "linear", {}, {"c": 1.0}, "stratified", 0, {}, 2, 0.1, "x", provenance
     )
     append_result(tmp_path / "results.jsonl", line)
     written = report(world.features, runs=tmp_path, thumbnails=False)

@@ -1,13 +1,14 @@
 import json
 import multiprocessing
 import resource
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.results import Metric, Result, append_result, read_results, result_provenance
+from embedkit.files.results import SCHEMA, Metric, Result, append_result, read_results, result_provenance
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 
@@ -16,7 +17,8 @@ RESULT = Result(
     dataset="galaxies Ω",
     features="vit cls",
     method="kmeans",
-    params={"k": 4, "pca": 0.95, "sizes": [1, 2]},
+    params={"k": 4, "pca": 0.95},
+    outcomes={"sizes": [1, 2]},
     split="none",
     seed=0,
     metrics={"accuracy": Metric(0.457, 0.44, 0.47), "roc_auc": Metric(None, note="one class")},
@@ -63,6 +65,126 @@ def test_what_is_no_json_value_is_refused_instead_of_guessed():
 def test_other_lines_are_no_results(line):
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         Result.from_json(line)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 0},
+        {"schema": "2"},
+        {"schema": True},
+        {"task": 3},
+        {"params": []},
+        {"outcomes": None},
+        {"provenance": "x"},
+        {"seed": 0.5},
+        {"seed": True},
+        {"n": "9"},
+        {"seconds": None},
+        {"metrics": {"accuracy": {"value": "0.9"}}},
+        {"metrics": {"accuracy": {"value": 0.9, "low": [0.8]}}},
+        {"metrics": {"accuracy": {"value": 0.9, "at": 1}}},
+        {"more": 1},
+    ],
+    ids=repr,
+)
+def test_a_field_of_another_type_is_no_result(change, tmp_path):
+    line = json.dumps(json.loads(RESULT.to_json()) | change)
+    (tmp_path / "results.jsonl").write_text(line + "\n")
+    with pytest.raises(EmbedkitError, match=r"results\.jsonl:1: not a result"):
+        read_results(tmp_path)
+
+
+def test_each_line_says_its_schema_and_a_later_one_is_refused_by_name(tmp_path):
+    record = json.loads(RESULT.to_json())
+    assert record["schema"] == SCHEMA == 2
+    path = tmp_path / "results.jsonl"
+    path.write_text(f"{RESULT.to_json()}\n" + json.dumps({"schema": 3, "unheard": "of"}) + "\n")
+    with pytest.raises(
+        EmbedkitError, match=r"jsonl:2: a newer embedkit wrote this .*schema 3.*up to 2.*Install"
+    ):
+        read_results(path)
+
+
+def old(**params):
+    """A line as schema 1 wrote it: settings and outcomes together, no schema."""
+    record = json.loads(RESULT.to_json()) | {"params": params}
+    del record["schema"], record["outcomes"]
+    return Result.from_json(json.dumps(record))
+
+
+def test_a_clustering_of_the_first_schema_is_told_apart():
+    found = {
+        "confusion": [[1]],
+        "matching": {"0": "a"},
+        "cluster_sizes": [3],
+        "class_names": ["a"],
+        "seeds": 3,
+    }
+    found |= {"stability": {"similarity": [1.0]}, "diagnosis": [], "preparation": {}, "left_out": {}}
+    one = old(k=4, n_init=10, prep="pca95", **found)
+    assert one.params == {"k": 4, "n_init": 10, "prep": "pca95"}
+    assert one.outcomes == found
+    chosen = old(k=5, k_choice={"k": 5, "ks": [4, 5]})
+    assert chosen.params == {"k": "auto"}
+    assert chosen.outcomes == {"k": 5, "k_choice": {"k": 5, "ks": [4, 5]}}
+    sizes = {"rule": "highest validity", "min_samples_grid": [1, 5]}
+    dense = old(min_cluster_size=7, min_samples=5, target_noise=None, choice=sizes)
+    assert dense.params == {"min_cluster_size": "auto", "target_noise": None}
+    assert dense.outcomes == {"min_cluster_size": 7, "min_samples": 5, "choice": sizes}
+    given = old(min_cluster_size=7, min_samples=5, choice={"rule": "x", "min_samples_grid": [5]})
+    assert given.params == {"min_cluster_size": "auto", "min_samples": 5}
+
+
+def test_a_probe_of_the_first_schema_is_told_apart():
+    choice = {"by": "validation accuracy", "of": ["c"], "grid": [0.1, 1], "scores": [{"0.1": 0.5}]}
+    division = {"asked": "auto", "folds": [{"name": "file", "train": 9}]}
+    one = old(c=0.1, refit=False, choice=choice, division=division, calibration={}, confusion=[[1]])
+    assert one.params == {"refit": False, "choice": {"by": "validation accuracy", "grid": [0.1, 1]}}
+    assert one.outcomes == {
+        "c": 0.1,
+        "choice": {"of": ["c"], "scores": [{"0.1": 0.5}]},
+        "division": [{"name": "file", "train": 9}],
+        "calibration": {},
+        "confusion": [[1]],
+    }
+    given = old(c=0.1, choice=choice | {"grid": [0.1]}, division=division | {"asked": "kept.json"})
+    assert given.params["c"] == 0.1
+    assert given.params["split_file"] == "kept.json"
+    few = old(budget={"asked": "5 per class", "n_labels": 15, "n_draws": 4}, draws=[{"n_labels": 15}])
+    assert few.params == {"budget": "5 per class", "n_draws": 4}
+    assert few.outcomes == {"n_labels": 15, "draws": [{"n_labels": 15}]}
+
+
+def test_metrics_are_rows_of_a_data_frame():
+    frame = RESULT.to_pandas()
+    assert list(frame["metric"]) == ["accuracy", "roc_auc"]
+    assert frame.loc[0, ["value", "low", "high"]].tolist() == [0.457, 0.44, 0.47]
+    assert frame.loc[1, "note"] == "one class"
+    assert (frame["method"] == "kmeans").all()
+    assert {"dataset", "task", "features", "split", "seed", "n"} <= set(frame)
+
+
+def test_without_pandas_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(EmbedkitError, match="needs pandas, which is not installed. Install it"):
+        RESULT.to_pandas()
+
+
+def test_a_notebook_shows_text_and_never_markup():
+    odd = replace(
+        RESULT,
+        dataset="<script>alert(1)</script>",
+        method="a&b",
+        metrics={"<b>": Metric(0.5, 0.4, 0.6, '"<img src=x onerror=y>')},
+    )
+    shown = odd._repr_html_()
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "<b>" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "a&amp;b" in shown
+    assert "0.4 to 0.6" in shown
 
 
 def test_lines_are_appended_in_order_and_folders_are_made(tmp_path):

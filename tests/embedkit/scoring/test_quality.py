@@ -87,7 +87,7 @@ def probed(sha256: str, accuracy: float, *, seed: int = 0) -> Result:
     params = {"prep": "view-whiten"}
     metrics = {"accuracy": Metric(accuracy)}
     provenance = {"features_sha256": sha256}
-    return Result("probe", "g", "f", "knn", params, "kfold", seed, metrics, 9, 0.1, "numpy", provenance)
+    return Result("probe", "g", "f", "knn", params, {}, "kfold", seed, metrics, 9, 0.1, "numpy", provenance)
 
 
 def test_agreement_turns_each_criterion_so_that_more_is_better():

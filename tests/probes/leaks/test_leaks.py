@@ -177,8 +177,8 @@ def test_probe_shows_copies_before_the_score_and_scores_without_them(copied, tmp
     assert main(["probe", str(copied), "--dedupe", how, "-o", str(tmp_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["leaks"]["found"]["exact"] == {"pairs": 2, "test_rows": 2}
-    assert document["before"]["params"]["division"]["folds"][0]["train"] == 20
-    counts = document["params"]["division"]["folds"][0]
+    assert document["before"]["outcomes"]["division"][0]["train"] == 20
+    counts = document["outcomes"]["division"][0]
     # Each class's first is tested and its copy trained on.
     changed = {"group": {"train": 18, "test": 12}, "drop": {"train": 18, "test": 10}}[how]
     assert {name: counts[name] for name in changed} == changed

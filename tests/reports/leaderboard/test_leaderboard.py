@@ -23,6 +23,7 @@ def result(**changes):
         "features": "vit cls-4",
         "method": "kmeans",
         "params": {"k": 4},
+        "outcomes": {},
         "split": "none",
         "seed": 0,
         "metrics": {"accuracy": Metric(0.5, 0.45, 0.55)},
@@ -95,25 +96,34 @@ def test_any_other_setting_makes_another_run(change):
     assert board.n_older == 0
 
 
-def test_outcomes_kept_with_the_settings_make_no_other_run():
-    first = result(params={"k": 4, "confusion": [[1]], "choice": {"by": "accuracy", "scores": [0.1]}})
-    again = result(params={"k": 4, "confusion": [[2]], "choice": {"by": "accuracy", "scores": [0.2]}})
+def test_what_was_found_makes_no_other_run_and_what_was_asked_does():
+    first = result(params={"k": 4, "choice": {"by": "accuracy"}}, outcomes={"confusion": [[1]]})
+    again = result(params={"k": 4, "choice": {"by": "accuracy"}}, outcomes={"confusion": [[2]]})
     assert leaderboard([first, again]).n_older == 1
-    other = result(params={"k": 4, "choice": {"by": "balanced_accuracy", "scores": [0.2]}})
+    other = result(params={"k": 4, "choice": {"by": "balanced_accuracy"}}, outcomes={"confusion": [[1]]})
     assert leaderboard([first, other]).n_older == 0
+
+
+def test_what_was_chosen_is_shown_beside_what_was_asked():
+    chosen = [result(seed=s, params={"k": "auto"}, outcomes={"k": k}) for s, k in ((0, 3), (1, 3), (2, 5))]
+    assert "| k=3 (auto) |" in markdown(leaderboard(chosen[:1]))
+    assert "| k=3 (auto) |" in markdown(leaderboard(chosen[:2]))
+    assert "| k=auto |" in markdown(leaderboard(chosen))  # another for another seed
+    assert "| c=0.1 |" in markdown(leaderboard([result(params={}, outcomes={"c": 0.1})]))
 
 
 def test_runs_that_differ_in_their_seed_only_become_one_row():
     def run(seed, accuracy, c, **params):
-        choice = {"by": "validation accuracy", "of": ["c"], "grid": [0.1, 1.0], "scores": [accuracy]}
-        division = {"folds": [{"name": f"seed {seed}", "train": 90 + seed}]}
+        choice = {"by": "validation accuracy", "grid": [0.1, 1.0]}
+        division = [{"name": "random", "train": 90 + seed}]
         return result(
             seed=seed,
             metrics={
                 "accuracy": Metric(accuracy, accuracy - 0.1, accuracy + 0.1),
                 "roc_auc": Metric(accuracy),
             },
-            params={"c": c, "choice": choice, "division": division, **params},
+            params={"choice": choice, **params},
+            outcomes={"c": c, "choice": {"scores": [accuracy]}, "division": division, "left_out": {}},
         )
 
     runs = [run(0, 0.5, 0.1), run(1, 0.6, 1.0), run(4, 0.7, 0.1), run(0, 0.5, 0.1, refit=True)]
@@ -122,7 +132,7 @@ def test_runs_that_differ_in_their_seed_only_become_one_row():
     assert board.n_older == 2
     of_seeds = board.entries[0].result
     assert of_seeds.metrics["accuracy"].value == pytest.approx(0.6)
-    assert "c" not in of_seeds.params
+    assert of_seeds.outcomes == {"left_out": {}}  # what they share
     assert of_seeds.metrics["roc_auc"].low is None
     assert "| 3 (0, 1, 4) |" in markdown(board)
     # A C that was given is part of what the run is.
@@ -145,7 +155,7 @@ def test_interval_of_a_mean_over_seeds_is_never_narrower_than_one_seeds():
 
 def test_budgets_stand_by_size_and_targets_apart():
     def budget(asked, n):
-        return result(task=f"probe {asked}", params={"budget": {"asked": asked, "n_labels": n}})
+        return result(task=f"probe {asked}", params={"budget": asked}, outcomes={"n_labels": n})
 
     lines = [
         result(task="probe"),

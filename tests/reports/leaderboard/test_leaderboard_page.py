@@ -31,7 +31,8 @@ def html(tmp_path_factory):
                 dataset="colours",
                 features=features,
                 method=("knn", "linear", "knn")[i],
-                params={"confusion": [[100, 100], [100, 100]]},
+                params={},
+                outcomes={"confusion": [[100, 100], [100, 100]]},
                 split="kfold:5",
                 seed=0,
                 metrics={

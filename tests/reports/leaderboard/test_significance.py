@@ -25,6 +25,7 @@ def result(method="linear", **changes):
         "features": "vit",
         "method": method,
         "params": {},
+        "outcomes": {},
         "split": "kfold:5",
         "seed": 0,
         "metrics": {"accuracy": Metric(0.5)},
@@ -129,7 +130,7 @@ def test_permuted_labels_are_cohens_chance_agreement():
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (true, answer), 1)
     simulated = np.mean([(rng.permutation(true) == answer).mean() for _ in range(2000)])
-    expected = permuted_accuracy(result(params={"confusion": confusion.tolist()}))
+    expected = permuted_accuracy(result(outcomes={"confusion": confusion.tolist()}))
     assert expected == pytest.approx(simulated, abs=0.002)
     of_clusters = result(task="cluster", metrics={"null_accuracy": Metric(0.3)})
     assert permuted_accuracy(of_clusters) == 0.3
@@ -146,7 +147,7 @@ def write(folder, method, n_right, fold="1"):
         method,
         metrics={"accuracy": Metric(n_right / N)},
         provenance={"predictions": f"{method}.csv"},
-        params={"confusion": [[n_right, N - n_right], [0, 0]]},
+        outcomes={"confusion": [[n_right, N - n_right], [0, 0]]},
     )
     append_result(folder / "results.jsonl", line)
     return line
