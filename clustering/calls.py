@@ -8,7 +8,7 @@ from clustering import run
 from clustering.apply import apply
 from clustering.compare import Comparison, compare
 from clustering.options import ALL, ClusterOptions, ClusterPlaces
-from clustering.run import ClusterRun
+from clustering.report import ClusterRun
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
 from embedkit.files.store import FeatureFile

@@ -13,6 +13,7 @@ from clustering.options import ALL, SETTINGS, ClusterOptions
 from clustering.report import ClusterRun
 from clustering.run import cluster
 from embedkit.errors import EmbedkitError
+from embedkit.files import showing
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 
@@ -39,6 +40,27 @@ class Comparison:
     def results(self) -> tuple[Result, ...]:
         """The lines of results.jsonl, the best first."""
         return tuple(run.result for run in self.runs)
+
+    def to_pandas(self) -> Any:
+        """Return the metrics of every method as a pandas DataFrame, a row each."""
+        return showing.data_frame([row for run in self.runs for row in run.result.metric_rows()])
+
+    def _repr_html_(self) -> str:
+        first, rows = self.runs[0], []
+        score = score_name(first)
+        for run in self.runs:
+            (cells,) = showing.metric_cells({score: run.result.metrics[score]})
+            rows.append(
+                {
+                    "method": run.result.method,
+                    score: cells["value"],
+                    "95 % interval": cells["95 % interval"],
+                    "clusters": f"{len(run.clusters.sizes)}",
+                }
+            )
+        title = f"{first.result.features} on {first.result.dataset}: {len(first.index):,} rows"
+        notes = [f"{name} did not run: {reason}" for name, reason in self.failures.items()]
+        return showing.html_table(title, rows, notes)
 
 
 def compare(

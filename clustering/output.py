@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,10 @@ from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.report import ClusterRun
-from embedkit.files.aside import aside
 from embedkit.files.identity import identity
 from embedkit.files.results import RESULTS_FILE, append_result
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import ASSIGNMENTS, write_table
 
 
 def write_run(
@@ -70,17 +69,10 @@ def write_run(
 def write_assignments(
     path: Path, ids: NDArray[np.str_], clusters: Assigned, classes: Mapping[int, str] | None = None
 ) -> None:
-    """Write the table id, cluster, distance and, where known, probability and class; whole or not at all."""
-    columns = ["id", "cluster", "distance"]
-    columns += ["probability"] * (clusters.probability is not None) + ["class"] * bool(classes)
-    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for i, name in enumerate(ids):
-            distance, cluster = clusters.distance[i], int(clusters.labels[i])
-            line = [name, cluster, "" if np.isnan(distance) else f"{distance:.6g}"]
-            if clusters.probability is not None:
-                line.append(f"{clusters.probability[i]:.6g}")
-            if classes:
-                line.append(classes.get(cluster, ""))
-            writer.writerow(line)
+    """Write the table of `ASSIGNMENTS`, whole or not at all; with `classes` what each cluster stands for."""
+    columns: dict[str, Any] = {"id": ids, "cluster": clusters.labels, "distance": clusters.distance}
+    if clusters.probability is not None:
+        columns["probability"] = clusters.probability
+    if classes:
+        columns["class"] = [classes.get(int(cluster), "") for cluster in clusters.labels]
+    write_table(path, ASSIGNMENTS, columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, EmbedkitError
-from embedkit.files.aside import aside
+from embedkit.files import showing
 from embedkit.files.identity import check_alike
 from embedkit.files.results import Metric
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import APPLIED_CLASSES, APPLIED_TARGETS, write_table
 from embedkit.scoring.calibration import N_BINS, reliability
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.target_scores import RegressionScores, score_targets
@@ -61,6 +61,27 @@ class Applied:
         """(n,) name of the most probable class."""
         named: NDArray[np.str_] = np.array(self.saved.names)[self.outputs.argmax(axis=1)]
         return named
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of `embedkit.files.tables.APPLIED_CLASSES` or ``APPLIED_TARGETS``."""
+        names, true, outputs = self.saved.names, self.true, self.outputs
+        columns: dict[str, NDArray[Any]] = {"id": self.ids}
+        if self.saved.regression:
+            if true is not None:
+                columns |= {f"true:{name}": true[:, j] for j, name in enumerate(names)}
+            return columns | {f"predicted:{name}": outputs[:, j] for j, name in enumerate(names)}
+        if true is not None:
+            columns["true"] = true
+        columns |= {"predicted": self.predicted, "probability": outputs.max(axis=1)}
+        return columns | {f"probability:{name}": outputs[:, j] for j, name in enumerate(names)}
+
+    def to_pandas(self) -> Any:
+        """Return what it says of every row as a pandas DataFrame: see `columns`."""
+        return showing.data_frame(self.columns())
+
+    def _repr_html_(self) -> str:
+        title = f"{self.saved.kind} probe of {self.saved.fitted_on['dataset']} on {len(self.ids):,} rows"
+        return showing.html_table(title, showing.metric_cells(self.metrics), self.notes)
 
 
 def apply(
@@ -174,31 +195,7 @@ def _score_targets(
     return true, dict(scores.metrics), scores
 
 
-def write_applied(path: Path, applied: Applied) -> None:
-    """Write a CSV, whole or not at all, one line a row.
-
-    Of classes ``id``, ``true`` where labels are stored, ``predicted``, its ``probability`` and
-    ``probability:NAME`` of each; of targets ``id``, ``true:NAME`` likewise and ``predicted:NAME``.
-    """
-    names, true, outputs = applied.saved.names, applied.true, applied.outputs
-    columns: dict[str, Any] = {"id": applied.ids}
-    if applied.saved.regression:
-        if true is not None:
-            columns |= {
-                f"true:{name}": [f"{v:.6g}" if np.isfinite(v) else "" for v in true[:, j]]
-                for j, name in enumerate(names)
-            }
-        columns |= {f"predicted:{name}": _digits(outputs[:, j]) for j, name in enumerate(names)}
-    else:
-        if true is not None:
-            columns["true"] = true
-        columns |= {"predicted": applied.predicted, "probability": _digits(outputs.max(axis=1))}
-        columns |= {f"probability:{name}": _digits(outputs[:, j]) for j, name in enumerate(names)}
-    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def _digits(values: NDArray[np.float64]) -> list[str]:
-    return [f"{value:.6g}" for value in values]
+def write_applied(path: Path, applied: Applied) -> Path:
+    """Write the table of `APPLIED_CLASSES` or `APPLIED_TARGETS`, whole or not at all."""
+    kind = APPLIED_TARGETS if applied.saved.regression else APPLIED_CLASSES
+    return write_table(path, kind, applied.columns())

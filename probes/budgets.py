@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.matrix import checked_rows
@@ -26,10 +27,8 @@ from probes.division import Dealt, Labelled, deal_rows, settle_rows
 from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import DRAWS, ProbeOptions, check_budgets
-from probes.report import Predictions
 from probes.run import asked, candidate_name, predictions_path
 from probes.scored import Scored, score_classes, score_regression
-from probes.tables import write_predictions
 
 
 @dataclass(frozen=True)

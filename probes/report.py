@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embedkit.files import showing
+from embedkit.files.predictions import Predictions
 from embedkit.files.results import Result
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.splits import Split
@@ -20,35 +18,6 @@ from probes.fitting import Fitted
 
 if TYPE_CHECKING:
     from probes.leaks.run import LeaksReport
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What the probes said of the rows that they were not fitted on.
-
-    Parameters
-    ----------
-    index : (n,) int64
-        Row in the feature file.
-    part : (n,) str
-        ``validation`` or ``test``; with folds only ``test``.
-    fold : (n,) int64
-        Number of the split, from 1.
-    true, predicted : (n,) int64 or (n, t) float64
-        Class, as in the feature file; or targets.
-    probability : (n,) float64, optional
-        Of the predicted class.
-    draw : (n,) int64, optional
-        Number of the draw of a label budget, from 1.
-    """
-
-    index: NDArray[np.int64]
-    part: NDArray[np.str_]
-    fold: NDArray[np.int64]
-    true: NDArray[Any]
-    predicted: NDArray[Any]
-    probability: NDArray[np.float64] | None
-    draw: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +60,16 @@ class ProbeReport:
     def results(self) -> tuple[Result, ...]:
         """The line of results.jsonl."""
         return (self.result,)
+
+    def to_pandas(self) -> Any:
+        """Return the metrics as a pandas DataFrame, a row each."""
+        return self.result.to_pandas()
+
+    def _repr_html_(self) -> str:
+        result = self.result
+        title = f"{result.method} probe of {result.features} on {result.dataset}, {result.split}: "
+        title += f"{result.n:,} test rows"
+        return showing.html_table(title, showing.metric_cells(result.metrics), self.notes)
 
 
 @dataclass(frozen=True)

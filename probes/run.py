@@ -13,6 +13,7 @@ import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
+from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.steps import Preparation
@@ -22,7 +23,6 @@ from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
 from probes.report import ProbeReport
 from probes.scored import score_classes, score_regression
-from probes.tables import write_predictions
 
 DEFAULTS = ProbeOptions()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.files.predictions import Predictions
 from embedkit.files.results import Metric
 from embedkit.files.rows import Rows
 from embedkit.scoring.calibration import N_BINS, errors_by_chance, reliability, scale
@@ -16,7 +17,6 @@ from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores, score_targets
 from probes.fitting import Fitted
-from probes.report import Predictions
 
 
 @dataclass(frozen=True)

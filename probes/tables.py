@@ -1,10 +1,8 @@
-"""What `embedkit probe` writes and prints."""
+"""What `embedkit probe` prints."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from embedkit.console import print_table
-from embedkit.files.aside import aside
 from embedkit.files.results import Metric, Result
-from embedkit.files.rows import Rows
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
 from embedkit.scoring.target_scores import RegressionScores
-from probes.report import Predictions, ProbeReport, spread
+from probes.report import ProbeReport, spread
 
 if TYPE_CHECKING:
     from probes.apply import Applied
@@ -26,34 +22,6 @@ if TYPE_CHECKING:
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
 BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
-
-
-def write_predictions(path: Path, predictions: Predictions, rows: Rows) -> None:
-    """Write a CSV, whole or not at all: ``id, split, fold`` and ``true, predicted, probability`` of classes.
-
-    Of targets: ``true:NAME`` and ``predicted:NAME`` of each, and the row's mean ``squared_error``. With draws
-    of a label budget, ``draw`` stands after the fold.
-    """
-    names = rows.target_names if predictions.probability is None else ()
-    header = ["id", "split", "fold", *(["draw"] if predictions.draw is not None else [])]
-    if names:
-        header += [f"{which}:{name}" for which in ("true", "predicted") for name in names]
-        header += ["squared_error"]
-    else:
-        header += ["true", "predicted", "probability"]
-    with aside(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        for i, row in enumerate(predictions.index):
-            true, predicted = predictions.true[i], predictions.predicted[i]
-            if predictions.probability is None:
-                error = float(((true - predicted) ** 2).mean())
-                values = [f"{v:.6g}" for v in (*true, *predicted, error)]
-            else:
-                values = [rows.class_names[true], rows.class_names[predicted]]
-                values += [f"{predictions.probability[i]:.6g}"]
-            draw = [] if predictions.draw is None else [predictions.draw[i]]
-            writer.writerow([rows.ids[row], predictions.part[i], predictions.fold[i], *draw, *values])
 
 
 def print_report(report: ProbeReport) -> None:

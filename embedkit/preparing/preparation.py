@@ -63,7 +63,7 @@ class Prepared:
         return next((s.matrix.shape[1] for s in reversed(self.steps) if s.matrix is not None), self.d)
 
     def record(self) -> dict[str, Any]:
-        """Return what `Result.params` keeps: ``prep``, and ``preparation`` with all that was resolved."""
+        """Return what a `Result` keeps: ``prep``, and ``preparation`` with all that was resolved."""
         steps = [dict(step.settings) for step in self.steps]
         return {"prep": self.name, "preparation": {"steps": steps, "n_rows": self.n_rows}}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
 from embedkit.scoring.paired import Difference, paired_difference
 
 
@@ -149,39 +149,40 @@ def read_outcomes(result: Result, folder: Path, classes: TrueClasses | None = No
         Nothing to read them from; the message says what is missing, in a few words.
     """
     if "predictions" in result.provenance:
-        lines = _lines(folder / str(result.provenance["predictions"]), ("id", "split"))
-        return _outcomes([_tested(line) for line in lines if line["split"] == "test"])
+        path = _beside(folder, result.provenance["predictions"])
+        table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS)
+        return _outcomes(_tested(table.take(table["split"] == "test")))
     if "assignments" in result.provenance:
-        lines = _lines(folder / str(result.provenance["assignments"]), ("id", "cluster"))
+        table = read_table(_beside(folder, result.provenance["assignments"]), ASSIGNMENTS)
         true = (classes or TrueClasses()).of(result)
         matching = result.outcomes.get("matching", {})
+        of_rows = zip(table["id"].tolist(), table["cluster"].tolist(), strict=True)
         return _outcomes(
             [
-                (
-                    (line["id"], "", true[line["id"]]),
-                    "",
-                    float(matching.get(line["cluster"]) == true[line["id"]]),
-                )
-                for line in lines
-                if true.get(line["id"])
+                ((name, "", true[name]), 0, float(matching.get(str(cluster)) == true[name]))
+                for name, cluster in of_rows
+                if true.get(name)
             ]
         )
     raise EmbedkitError("the result names neither predictions nor assignments")
 
 
 # Image, fold and truth; then the draw, and the score.
-_Tested = tuple[tuple[str, str, str], str, float]
+_Tested = tuple[tuple[str, str, str], int, float]
 
 
-def _tested(line: dict[str, str]) -> _Tested:
-    if "squared_error" in line:
-        true = " ".join(value for name, value in line.items() if name.startswith("true:"))
-        score = -float(line["squared_error"])
-    elif "true" in line and "predicted" in line:
-        true, score = line["true"], float(line["true"] == line["predicted"])
+def _tested(table: Table) -> list[_Tested]:
+    if table.kind is TARGET_PREDICTIONS:
+        targets = zip(*(values.tolist() for values in table.repeated("true").values()), strict=True)
+        true = [" ".join(f"{value:g}" for value in row) for row in targets]
+        score = -table["squared_error"]
     else:
-        raise EmbedkitError("its predictions have neither true and predicted nor squared_error")
-    return (line["id"], line.get("fold", ""), true), line.get("draw", ""), score
+        true = table["true"].tolist()
+        score = (table["true"] == table["predicted"]).astype(np.float64)
+    folds = [str(fold) for fold in table["fold"]]
+    draws = table["draw"].tolist() if "draw" in table else [0] * len(table)
+    keys = zip(table["id"].tolist(), folds, true, strict=True)
+    return list(zip(keys, draws, score.tolist(), strict=True))
 
 
 def _outcomes(lines: list[_Tested]) -> Outcomes:
@@ -197,12 +198,8 @@ def _outcomes(lines: list[_Tested]) -> Outcomes:
     return Outcomes(ids, np.array(list(scores.values()), np.float64), digest)
 
 
-def _lines(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except OSError:
-        raise EmbedkitError(f"{path.name} is not beside it") from None
-    if lines and (missing := [name for name in columns if name not in lines[0]]):
-        raise EmbedkitError(f"{path.name} has no column {missing[0]}")
-    return lines
+def _beside(folder: Path, name: object) -> Path:
+    path = folder / str(name)
+    if not path.is_file():
+        raise EmbedkitError(f"{path.name} is not beside it")
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import COPIES, write_table
 from embedkit.scoring.asked_split import draw_splits
 from embedkit.scoring.split_file import write_splits
 from embedkit.scoring.splits import Split
@@ -147,7 +147,7 @@ def leaks(
             raise EmbedkitError(f"{file.path}: {error}") from error
         report = LeaksReport(found, file.rows.ids, splits, tuple(notes))
     if places.pairs is not None:
-        _write_pairs(places.pairs, report)
+        write_table(places.pairs, COPIES, report.columns())
     return report
 
 
@@ -168,12 +168,3 @@ def _keep(path: Path, splits: Sequence[Split], found: Leaks, file: FeatureFile) 
     lost = sum(len(s.train) + len(s.validation) for s in splits)
     lost -= sum(len(s.train) + len(s.validation) for s in kept)
     return f"Split without {lost:,} copies kept in {path}; the test rows are the same."
-
-
-def _write_pairs(path: Path, report: LeaksReport) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = report.columns()
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))

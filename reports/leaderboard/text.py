@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embedkit.console import table_text
 from embedkit.files.results import Metric
 from embedkit.files.showing import html_table
+from embedkit.files.tables import neutral
 from embedkit.scoring.metrics import all_metrics
 from embedkit.strict_json import strict
 from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
@@ -83,12 +84,13 @@ def markdown(board: Leaderboard) -> str:
 
 
 def csv_text(board: Leaderboard) -> str:
-    """Return `flat_rows` with a header."""
+    """Return `flat_rows` with a header; text that a spreadsheet would execute is neutralised."""
     rows = flat_rows(board)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: neutral(v) if isinstance(v, str) else v for name, v in row.items()})
     return stream.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category, limited
@@ -186,42 +186,25 @@ def _unique_titles(results: Sequence[Result]) -> list[str]:
 
 
 def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: str) -> Clustering:
-    """Read an assignments file: CSV with the columns id, cluster and, where known, distance, probability.
+    """Read the table of assignments that a result names, in the order of `ids`.
 
     Raises
     ------
     EmbedkitError
-        No such file, a column missing, a number that is none, or no id of the feature file in it.
+        No such file, no table of assignments, or no id of the feature file in it.
     """
-    if not path.is_file():
-        raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit cluster` again.")
-    row_of = {str(name): row for row, name in enumerate(ids)}
-    cluster = np.full(len(ids), UNASSIGNED, np.int64)
-    numbers: dict[str, NDArray[np.float32]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        header = reader.fieldnames or []
-        if "id" not in header or "cluster" not in header:
-            raise EmbedkitError(f"{path}: not an assignments file; it needs the columns id and cluster.")
-        for name in ("distance", "probability"):
-            if name in header:
-                numbers[name] = np.full(len(ids), np.nan, np.float32)
-        for line in reader:
-            row = row_of.get(line["id"])
-            if row is None:
-                continue
-            try:
-                cluster[row] = int(line["cluster"])
-                for name, values in numbers.items():
-                    values[row] = float(line[name]) if line[name] else np.nan
-            except (TypeError, ValueError) as error:
-                raise EmbedkitError(
-                    f"{path}:{reader.line_num}: {error}. Run `embedkit cluster` again."
-                ) from error
-    if (cluster == UNASSIGNED).all():
+    table = read_table(path, ASSIGNMENTS)
+    rows, inside = _rows(table, ids)
+    if not len(rows):
         raise EmbedkitError(f"{path}: none of its ids is in the feature file. Run `embedkit cluster` again.")
-    known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
-    return Clustering(result, title, cluster, known.get("distance"), known.get("probability"))
+    cluster = np.full(len(ids), UNASSIGNED, np.int64)
+    cluster[rows] = table["cluster"][inside]
+    numbers: dict[str, NDArray[np.float32]] = {}
+    for name in ("distance", "probability"):
+        if name in table and np.isfinite(table[name][inside]).any():
+            numbers[name] = np.full(len(ids), np.nan, np.float32)
+            numbers[name][rows] = table[name][inside]
+    return Clustering(result, title, cluster, numbers.get("distance"), numbers.get("probability"))
 
 
 def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
@@ -233,52 +216,48 @@ def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Colu
     Raises
     ------
     EmbedkitError
-        No such file, a column missing, a number that is none, or no id of the feature file in it.
+        No such file, no table of predictions, or no id of the feature file in it.
     """
-    if not path.is_file():
-        raise EmbedkitError(f"{path}: no such file; restore it, or run `embedkit probe` again.")
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        header = reader.fieldnames or ()
-        lines = [line for line in reader if line.get("split") == "test"]
-    targets = [name.removeprefix("predicted:") for name in header if name.startswith("predicted:")]
-    needed = {"squared_error"} if targets else {"true", "predicted"}
-    if not {"id", "split", *needed} <= set(header):
-        raise EmbedkitError(f"{path}: not a table of predictions; run `embedkit probe` again.")
-    row_of = {str(name): row for row, name in enumerate(ids)}
-    first = lines[0].get("draw") if lines else None
-    found = [(row_of[ln["id"]], ln) for ln in lines if ln["id"] in row_of and ln.get("draw") == first]
-    if not found:
+    table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS)
+    tested = table.take(table["split"] == "test")
+    if "draw" in tested and len(tested):
+        tested = tested.take(tested["draw"] == tested["draw"][0])
+    rows, inside = _rows(tested, ids)
+    if not len(rows):
         raise EmbedkitError(f"{path}: none of its test rows is in the feature file.")
-    if targets:
-        try:
-            return _target_columns(found, targets, len(ids), title)
-        except (TypeError, ValueError) as error:
-            raise EmbedkitError(f"{path}: {error}. Run `embedkit probe` again.") from error
-    predicted, verdict = [""] * len(ids), [""] * len(ids)
-    for row, line in found:
-        predicted[row] = line["predicted"]
-        verdict[row] = "right" if line["predicted"] == line["true"] else "wrong"
+    tested = tested.take(inside)
+    if tested.kind is TARGET_PREDICTIONS:
+        return _target_columns(tested, rows, len(ids), title)
+    predicted, verdict = np.full((2, len(ids)), "", dtype=object)
+    predicted[rows] = tested["predicted"]
+    verdict[rows] = np.where(tested["predicted"] == tested["true"], "right", "wrong")
     shared = {"section": "Probes", "missing": "not a test row"}
     return [
-        category(f"predicted:{title}", predicted, title=f"{title}: predicted class", **shared),
-        category(f"verdict:{title}", verdict, title=f"{title}: right or wrong", **shared),
+        category(f"predicted:{title}", predicted.tolist(), title=f"{title}: predicted class", **shared),
+        category(f"verdict:{title}", verdict.tolist(), title=f"{title}: right or wrong", **shared),
     ]
 
 
-def _target_columns(
-    found: Sequence[tuple[int, Mapping[str, str]]], targets: Sequence[str], n: int, title: str
-) -> list[Column]:
-    rows = [row for row, _ in found]
-    columns: list[Column] = []
-    for name in targets:
-        values = np.full(n, np.nan, np.float32)
-        values[rows] = [float(line[f"predicted:{name}"]) for _, line in found]
-        columns.append(Number(f"predicted:{name}:{title}", f"{title}: predicted {name}", "Probes", values))
-    error = np.full(n, np.nan, np.float32)
-    error[rows] = np.sqrt([float(line["squared_error"]) for _, line in found])
-    columns.append(Number(f"error:{title}", f"{title}: RMS error of the row", "Probes", error))
-    return columns
+def _rows(table: Table, ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the place in `ids` of each row of a table that is among them, and which rows those are."""
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    inside = [i for i, name in enumerate(table["id"].tolist()) if name in row_of]
+    rows = [row_of[table["id"][i]] for i in inside]
+    return np.array(rows, np.int64), np.array(inside, np.int64)
+
+
+def _target_columns(table: Table, rows: NDArray[np.int64], n: int, title: str) -> list[Column]:
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float32]:
+        over_all = np.full(n, np.nan, np.float32)
+        over_all[rows] = values
+        return over_all
+
+    columns: list[Column] = [
+        Number(f"predicted:{name}:{title}", f"{title}: predicted {name}", "Probes", spread(values))
+        for name, values in table.repeated("predicted").items()
+    ]
+    error = spread(np.sqrt(table["squared_error"]))
+    return [*columns, Number(f"error:{title}", f"{title}: RMS error of the row", "Probes", error)]
 
 
 def _confusion(result: Result, title: str) -> Confusion | None:

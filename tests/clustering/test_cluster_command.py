@@ -282,7 +282,7 @@ def test_a_failed_write_leaves_no_line(feature_file, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device", "x.csv")
 
-    monkeypatch.setattr("clustering.output.csv.writer", full)
+    monkeypatch.setattr("embedkit.files.tables._quoted", full)
     with pytest.raises(OSError, match="No space left"):
         cluster(feature_file(), fast(), output=tmp_path / "r")
     assert list((tmp_path / "r").iterdir()) == []

@@ -1,12 +1,14 @@
 """What the tests of the reports share: colours, a nasty id, and how results get on disk."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from embedkit.files.results import Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, write_table
 
 COLOURS = {"red": (220, 40, 30), "green": (30, 190, 60), "blue": (40, 70, 220)}
 # An id that would run as a script, load a picture or end the page if it were ever taken for markup.
@@ -25,11 +27,12 @@ class World:
 
 
 def write_clustering(runs: Path, file: FeatureFile, name: str, cluster, outcomes=None, **params):
-    with (runs / name).open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["id", "cluster", "distance"])
-        for i, number in enumerate(cluster):
-            writer.writerow([file.rows.ids[i], number, 0.1 * (i % 7)])
+    distance = 0.1 * (np.arange(len(cluster)) % 7)
+    write_table(
+        runs / name,
+        ASSIGNMENTS,
+        {"id": file.rows.ids[: len(cluster)], "cluster": cluster, "distance": distance},
+    )
     result = Result(
         task="cluster",
         dataset=file.dataset_name,
@@ -57,8 +60,7 @@ def page_data(path):
 
 def write_predictions(path: Path, right):
     """Write the predictions of a probe for as many test rows as `right` (n,) bool has."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["id", "split", "true", "predicted"])
-        for i, is_right in enumerate(right):
-            writer.writerow([f"row {i:04d}", "test", "a", "a" if is_right else "b"])
+    n = len(right)
+    columns = {"id": [f"row {i:04d}" for i in range(n)], "split": ["test"] * n, "fold": [1] * n}
+    columns |= {"true": ["a"] * n, "predicted": np.where(right, "a", "b"), "probability": [1.0] * n}
+    write_table(path, CLASS_PREDICTIONS, columns)

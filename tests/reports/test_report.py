@@ -319,10 +319,10 @@ def test_results_of_another_version_of_the_file_are_not_shown(world, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "no such file; restore it"),
-        ("a,b\n1,2\n", "needs the columns id and cluster"),
+        (None, "no such file. Restore the file"),
+        ("a,b\n1,2\n", "it has no column id and no column cluster"),
         ("id,cluster\nnobody,1\n", "none of its ids is in the feature file"),
-        ("id,cluster\nred/red 00.png,one\n", "invalid literal"),
+        ("id,cluster\nred/red 00.png,one\n", "c.csv:2: cluster 'one' is no integer"),
     ],
 )
 def test_damaged_assignments_are_said_and_survived(world, tmp_path, text, message):

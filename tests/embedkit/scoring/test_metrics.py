@@ -125,7 +125,9 @@ def test_an_interval_holds_its_value_and_nothing_impossible(name, asked, expecte
 
 
 def test_an_unknown_metric_of_a_foreign_line_still_shows():
-    line = Result("probe", "d", "f", "m", {}, "s", 0, {"zeal": Metric(3.0), "nmi": Metric(0.2)}, 9, 1.0, "b")
+    line = Result(
+        "probe", "d", "f", "m", {}, {}, "s", 0, {"zeal": Metric(3.0), "nmi": Metric(0.2)}, 9, 1.0, "b"
+    )
     assert all_metrics([line]) == ["nmi", "zeal"]
     assert ranking_metric([line]) == "nmi"
     assert ranking_metric([line], "zeal") == "zeal"

@@ -256,6 +256,14 @@ def test_csv_holds_every_metric_unrounded():
     assert "odd_metric_low" not in rows[0]
 
 
+def test_csv_holds_nothing_that_a_spreadsheet_would_execute():
+    text = csv_text(
+        leaderboard([result(dataset="=1+1", features="@x", metrics={"silhouette": Metric(-0.5)})])
+    )
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["dataset"], row["features"], row["silhouette"]) == ("'=1+1", "'@x", "-0.5")
+
+
 def test_terminal_table_has_no_markup_from_data():
     from rich.console import Console
 

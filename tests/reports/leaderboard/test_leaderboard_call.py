@@ -15,10 +15,10 @@ from embedkit.scoring import outcomes
 
 
 def budget(asked, accuracy):
-    line = {"budget": {"asked": asked, "n_labels": 10}} if asked else {}
+    params, found = ({"budget": asked}, {"n_labels": 10}) if asked else ({}, {})
     task = f"probe {asked}" if asked else "probe"
     metrics = {"accuracy": Metric(accuracy)}
-    return Result(task, "gz", "vit", "linear", line, "file", 0, metrics, 9, 0.1, "x", {})
+    return Result(task, "gz", "vit", "linear", params, found, "file", 0, metrics, 9, 0.1, "x", {})
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_columns_of_predictions_for_the_map(tmp_path):
     assert [predicted.names[code] for code in predicted.codes[:2]] == ["x", "x"]  # of the first draw
     assert verdict.codes[2] == -1
     (tmp_path / "t.csv").write_text(TARGETS.replace("0.9", "much"))
-    with pytest.raises(EmbedkitError, match="much.* Run `embedkit probe` again"):
+    with pytest.raises(EmbedkitError, match="much.* run `embedkit probe` again"):
         read_predictions(tmp_path / "t.csv", ids, "ridge")
 
 
