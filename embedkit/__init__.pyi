@@ -1,7 +1,7 @@
 """Written by docs/write_stub.py from the options of every verb; don't edit it by hand."""
 
 from clustering.compare import Comparison
-from clustering.run import ClusterRun
+from clustering.report import ClusterRun
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
