@@ -126,7 +126,14 @@ VERBS = {
         ),
     ),
     "bench": Verb(
-        "extract, cluster, probe and rank in one resumable run", "embedkit.workflows.bench:configure"
+        "extract, cluster, probe and rank in one resumable run",
+        "embedkit.workflows.bench_command:configure",
+        "embedkit.workflows.bench:bench",
+        (
+            "embedkit.workflows.bench_options:BenchOptions",
+            "embedkit.datasets.options:DatasetOptions",
+            "embedkit.workflows.bench_options:BenchPlaces",
+        ),
     ),
     "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
     "doctor": Verb(

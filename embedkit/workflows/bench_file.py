@@ -1,4 +1,4 @@
-"""What a bench shall do: from a TOML file, or from flags that say the same."""
+"""What a bench shall do: from a TOML file, or from options that say the same."""
 
 from __future__ import annotations
 
@@ -6,40 +6,18 @@ import hashlib
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from embedkit.datasets.options import DatasetOptions
+from embedkit.backbones.options import DEFAULT_BACKBONE
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.options import declared
+from embedkit.options import from_mapping
+from embedkit.workflows.bench_options import DEFAULT, NAMES, BenchOptions
+from embedkit.workflows.step import Step
 
 PIXELS = "pixels:32"
-PROBES, CLUSTERINGS = ("linear", "knn"), ("kmeans",)
-
-# Options of `embedkit extract`, by the names that they have in a bench's file.
-DATASET_FLAGS = {name: one.flag for name, one in declared(DatasetOptions).items()} | {
-    name: f"--{name.replace('_', '-')}"
-    for name in (
-        "center_crop",
-        "limit",
-        "on_error",
-        "batch_size",
-        "workers",
-        "device",
-        "precision",
-        "storage",
-    )
-}
-BACKBONE_FLAGS = {
-    name: f"--{name.replace('_', '-')}"
-    for name in (
-        *("weights", "adapter", "random_init", "layers", "pool", "views", "seed"),
-        *("image_size", "resize", "interpolation"),
-    )
-}
-_PATHS = ("weights", "adapter")
 # File systems take 255 bytes, and what is written beside the file has longer names.
 LONGEST_NAME = 160
 
@@ -53,16 +31,11 @@ class Backbone:
     name
         As for ``embedkit extract --backbone``.
     options
-        Key of `BACKBONE_FLAGS` to value.
+        Option of ``embedkit extract`` to value.
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def words(self) -> list[str]:
-        """The options of ``embedkit extract``."""
-        return ["--backbone", self.name, *_words(self.options, BACKBONE_FLAGS)]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
@@ -76,12 +49,12 @@ class Backbone:
     @property
     def has_views(self) -> bool:
         """Whether the file will hold view statistics."""
-        return self.options.get("views", "1") != "1"
+        return str(self.options.get("views", "1")) != "1"
 
     def random(self) -> Backbone:
         """Return the control: the same architecture and settings with random weights."""
-        kept = {key: value for key, value in self.options.items() if key not in _PATHS}
-        return Backbone(self.name, kept | {"random_init": "0"})
+        kept = {key: value for key, value in self.options.items() if key not in ("weights", "adapter")}
+        return Backbone(self.name, kept | {"random_init": 0})
 
 
 @dataclass(frozen=True)
@@ -90,40 +63,24 @@ class Plan:
 
     Parameters
     ----------
+    options
+        What is measured.
     dataset
-        DATASET and its options as words of ``embedkit extract``; empty where there are feature files only.
+        As ``embedkit extract`` takes it; empty where there are feature files only.
+    images
+        Options of ``embedkit extract`` for every backbone.
     backbones
         Features to extract from it.
-    features
-        Feature files that exist.
-    probes, clusterings
-        A method each, with options if any: ``kmeans -k 8``.
-    preps
-        Each is tried with every method; ``default``, or an empty list, leaves every method its own.
-    split
-        Of the probes; None leaves it to them.
-    seeds
-        Of the probes' splits and of the clusterings.
-    controls
-        Whether to add `PIXELS` and the first backbone with random weights.
-    reports
-        Whether to make a map of every feature file but the controls.
     """
 
-    dataset: tuple[str, ...] = ()
+    options: BenchOptions
+    dataset: str = ""
+    images: Mapping[str, Any] = field(default_factory=dict)
     backbones: tuple[Backbone, ...] = ()
-    features: tuple[Path, ...] = ()
-    probes: tuple[str, ...] = PROBES
-    clusterings: tuple[str, ...] = CLUSTERINGS
-    preps: tuple[str, ...] = ()
-    split: str | None = None
-    seeds: tuple[int, ...] = (0,)
-    controls: bool = True
-    reports: bool = True
 
     def __post_init__(self) -> None:
-        if not self.dataset and not self.features:
-            raise UsageError("nothing to bench: give a dataset, or feature files with --features.")
+        if not self.dataset and not self.options.feature_files:
+            raise UsageError("nothing to bench: give a dataset, or feature files with --feature-files.")
         if self.backbones and not self.dataset:
             raise UsageError("backbones without a dataset: name the images that they shall work on.")
         names = [backbone.file_name for backbone in self.backbones]
@@ -134,12 +91,41 @@ class Plan:
     @property
     def control_backbones(self) -> tuple[Backbone, ...]:
         """Return the controls that are not among the backbones themselves."""
-        if not self.controls or not self.dataset:
+        if not self.options.controls or not self.dataset:
             return ()
         found = [Backbone(PIXELS)]
         found += [b.random() for b in self.backbones if not b.name.startswith("pixels:")][:1]
         mine = {backbone.file_name for backbone in self.backbones}
         return tuple(control for control in found if control.file_name not in mine)
+
+    def extraction(self, backbone: Backbone, path: Path) -> Step:
+        """Return the step that makes a feature file."""
+        given = {**self.images, **backbone.options, "backbone": backbone.name}
+        return replace(Step.make("extract", self.dataset, **given), output=str(path))
+
+    def measures(self, path: Path, output: Path) -> Iterator[Step]:
+        """Yield every clustering and probe of a feature file, by method, preparation and seed."""
+        asked = self.options
+        preps = [None if text == DEFAULT else text for text in asked.preps] or [None]
+        preps.sort(key=lambda prep: prep is not None)
+        for step in self._methods(path):
+            for prep in preps:
+                for seed in range(asked.seed, asked.seed + asked.seeds):
+                    changes: dict[str, Any] = {"seed": seed, "output": output}
+                    yield step.given(**changes, **({} if prep is None else {"prep": prep}))
+
+    def _methods(self, path: Path) -> Iterator[Step]:
+        for text in self.options.clusterings:
+            yield _method("cluster", "method", path, text)
+        for text in self.options.probes:
+            step = _method("probe", "kind", path, text)
+            yield step.given(split=self.options.split) if self.options.split else step
+
+
+def _method(verb: str, name: str, path: Path, text: Any) -> Step:
+    if isinstance(text, Mapping):
+        return Step.make(verb, path, where=f"{verb} {dict(text)}", **text)
+    return Step.parse(verb, [path], [f"--{name}", *shlex.split(text)])
 
 
 def read_plan(path: Path) -> Plan:
@@ -166,87 +152,54 @@ def read_plan(path: Path) -> Plan:
 
 def make_plan(document: Mapping[str, Any]) -> Plan:
     """Turn the keys of a bench's file into a `Plan`; raises `UsageError` for what it doesn't know."""
-    kinds: dict[str, Callable[[str, Any], Any]] = {
-        "dataset": _dataset,
-        "backbones": _backbones,
-        "features": lambda key, value: tuple(Path(text) for text in _texts(key, value)),
-        "probes": _texts,
-        "clusterings": _texts,
-        "preps": _texts,
-        "split": _text,
-        "seeds": _seeds,
-        "controls": _truth,
-        "reports": _truth,
-    }
-    _check_keys("the bench", document, kinds)
-    given = {key: kinds[key](key, value) for key, value in document.items()}
-    if given.get("dataset") and "backbones" not in given:
-        from embedkit.backbones.options import DEFAULT_BACKBONE
-
-        given["backbones"] = (Backbone(DEFAULT_BACKBONE),)
-    return Plan(**given)
+    given = dict(document)
+    dataset = given.pop("dataset", None)
+    for key in given:
+        if key not in NAMES:
+            raise UsageError(f"the bench knows no {key!r}. Known: dataset, {', '.join(NAMES)}.")
+    for key in ("backbones", "feature_files", "probes", "clusterings", "preps"):
+        if key in given and not isinstance(given[key], (list, tuple)):
+            raise UsageError(f"{key} = {given[key]!r}: give a list.")
+    if isinstance(given.get("seeds"), (list, tuple)):
+        raise UsageError(
+            f"seeds = {given['seeds']!r}: give their number, as in seeds = 5, and the first as seed = 0."
+        )
+    return plan_of(dataset, from_mapping(BenchOptions, given, "the bench"))
 
 
-def _dataset(key: str, value: Any) -> tuple[str, ...]:
-    table = value if isinstance(value, Mapping) else {"source": value}
-    _check_keys(f"[{key}]", table, ("source", *DATASET_FLAGS))
-    if "source" not in table:
-        raise UsageError(f"[{key}] has no source: a folder, a file, or a name of `embedkit datasets`.")
-    options = {name: _text(f"{key} {name}", option) for name, option in table.items()}
-    return options.pop("source"), *_words(options, DATASET_FLAGS)
+def plan_of(dataset: Any, options: BenchOptions, of_dataset: Mapping[str, Any] | None = None) -> Plan:
+    """Make the plan of a dataset, a text or a table with ``source`` and options, and of what is asked.
+
+    Raises
+    ------
+    UsageError
+        Something unknown, or nothing to do.
+    """
+    table: dict[str, Any] = {"source": dataset} if isinstance(dataset, (str, Path)) else dict(dataset or {})
+    table.update(of_dataset or {})
+    source = str(table.pop("source", ""))
+    if table and not source:
+        listed = ", ".join(table)
+        raise UsageError(
+            f"[dataset] has no source: a folder, a file, or a name of `embedkit datasets` ({listed})."
+            if dataset
+            else f"{listed} without a dataset: name the images."
+        )
+    images = {**options.of_images, **table}
+    views = {"views": images.pop("views")} if "views" in images else {}
+    if not source and (images or views):
+        raise UsageError(f"{', '.join([*images, *views])} without a dataset: name the images.")
+    named = options.backbones or ((DEFAULT_BACKBONE,) if source else ())
+    backbones = tuple(_backbone(number, one, views) for number, one in enumerate(named, start=1))
+    plan = Plan(options, source, images, backbones)
+    Step.make("extract", source, where="[dataset]", **images)
+    for number, backbone in enumerate(backbones, start=1):
+        Step.make("extract", source, where=f"[[backbones]] {number}", **backbone.options)
+    return plan
 
 
-def _backbones(key: str, value: Any) -> tuple[Backbone, ...]:
-    if not isinstance(value, list):
-        raise UsageError(f"{key} = {value!r}: give [[backbones]] tables, or a list of names.")
-    found = []
-    for number, entry in enumerate(value, start=1):
-        table = entry if isinstance(entry, Mapping) else {"name": entry}
-        where = f"[[backbones]] {number}"
-        _check_keys(where, table, ("name", *BACKBONE_FLAGS))
-        if "name" not in table:
-            raise UsageError(f"{where} has no name.")
-        options = {name: _text(f"{where} {name}", option) for name, option in table.items()}
-        found.append(Backbone(options.pop("name"), options))
-    return tuple(found)
-
-
-def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any]) -> None:
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{where} knows no {key!r}. Known: {', '.join(known)}.")
-
-
-def _words(options: Mapping[str, str], flags: Mapping[str, str]) -> list[str]:
-    return [word for name, value in options.items() for word in (flags[name], value)]
-
-
-def _text(key: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "":
-        raise UsageError(f"{key} = {value!r}: give one word or number.")
-    return str(value)
-
-
-def _texts(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise UsageError(f"{key} = {value!r}: give a list.")
-    texts = tuple(_text(key, item) for item in value)
-    for text in texts:
-        try:
-            shlex.split(text)
-        except ValueError as error:
-            raise UsageError(f"{key}: {text!r} can't be split into words ({error}).") from error
-    return texts
-
-
-def _seeds(key: str, value: Any) -> tuple[int, ...]:
-    seeds = value if isinstance(value, list) else [value]
-    if not seeds or not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
-        raise UsageError(f"{key} = {value!r}: give a list of whole numbers.")
-    return tuple(seeds)
-
-
-def _truth(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{key} = {value!r}: give true or false.")
-    return value
+def _backbone(number: int, entry: Any, shared: Mapping[str, Any]) -> Backbone:
+    table = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
+    if "name" not in table:
+        raise UsageError(f"[[backbones]] {number} has no name.")
+    return Backbone(str(table.pop("name")), {**shared, **table})

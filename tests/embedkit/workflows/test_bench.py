@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,19 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
-from embedkit import cli
+import embedkit
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.files.results import read_results
+from embedkit.files import store
+from embedkit.files.results import Result, read_results
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, Views, file_sha256, write_features
+from embedkit.workflows import bench_run
 from embedkit.workflows.bench import measurements, sources
 from embedkit.workflows.bench_file import Backbone, make_plan
 from embedkit.workflows.bench_journal import Journal
+from embedkit.workflows.step import Step
+from reports.leaderboard import calls, table
 
 SMALL = """
 probes = ["knn --n-neighbors 3"]
@@ -55,17 +60,16 @@ def features(tmp_path):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """The verbs that were run, in order; `stop_at[verb]` interrupts or fails the n-th of it."""
-    verbs, stop_at, run = [], {}, cli._run
+    """The verbs that were called, in order; `stop_at[verb, n]` interrupts or fails the n-th of it."""
+    verbs, stop_at, call = [], {}, Step.call
 
-    def watched(name, argv):
-        if name != "bench":
-            verbs.append(name)
-        if (name, verbs.count(name)) in stop_at:
-            raise stop_at[name, verbs.count(name)]
-        return run(name, argv)
+    def watched(step, *inputs, **extra):
+        verbs.append(step.verb)
+        if (step.verb, verbs.count(step.verb)) in stop_at:
+            raise stop_at[step.verb, verbs.count(step.verb)]
+        return call(step, *inputs, **extra)
 
-    monkeypatch.setattr(cli, "_run", watched)
+    monkeypatch.setattr(Step, "call", watched)
     return verbs, stop_at
 
 
@@ -118,7 +122,14 @@ def test_features_that_are_there_are_found_without_loading_a_model(tmp_path, mon
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), EmbedkitError("planted")])
 def test_what_was_finished_is_not_done_again(how, features, tmp_path, ran, capsys):
     verbs, stop_at = ran
-    command = ["bench", "--features", str(features[0]), "--probes", "knn --n-neighbors 3", "--no-reports"]
+    command = [
+        "bench",
+        "--feature-files",
+        str(features[0]),
+        "--probes",
+        "knn --n-neighbors 3",
+        "--no-reports",
+    ]
     command += ["-o", str(tmp_path / "out")]
     stop_at["probe", 1] = how
     assert main(command) == (130 if isinstance(how, KeyboardInterrupt) else 1)
@@ -140,7 +151,7 @@ def test_what_was_finished_is_not_done_again(how, features, tmp_path, ran, capsy
 
 def test_other_features_or_missing_results_are_measured_again(features, tmp_path, ran):
     verbs, _ = ran
-    command = ["bench", "--features", str(features[0]), "--probes", "none", "--no-reports"]
+    command = ["bench", "--feature-files", str(features[0]), "--probes", "none", "--no-reports"]
     command += ["-o", str(tmp_path / "out")]
     assert main(command) == 0
     features[1].replace(features[0])
@@ -153,20 +164,20 @@ def test_other_features_or_missing_results_are_measured_again(features, tmp_path
 
 def test_a_report_is_made_again_when_results_were_added(features, tmp_path, ran):
     verbs, stop_at = ran
-    command = ["bench", "--features", str(features[0]), "--probes", "none", "-o", str(tmp_path / "out")]
+    command = ["bench", "--feature-files", str(features[0]), "--probes", "none", "-o", str(tmp_path / "out")]
     stop_at["report", 1] = EmbedkitError("planted")  # a map takes seconds, and is tested elsewhere
     assert main(command) == 1
     inputs = [file_sha256(features[0])]
     page = tmp_path / "out" / "one.html"
     page.touch()
-    words = ["report", str(features[0]), "--runs", str(tmp_path / "out"), "-o", str(page)]
+    step = Step.make("report", features[0], runs=tmp_path / "out", output=page)
     Journal(tmp_path / "out").add(
-        words, [*inputs, file_sha256(tmp_path / "out" / "results.jsonl")], [page.name]
+        step.command, [*inputs, file_sha256(tmp_path / "out" / "results.jsonl")], [page.name]
     )
     assert main(command) == 0
     assert verbs.count("report") == 1
     stop_at["report", 2] = EmbedkitError("planted")
-    assert main([*command, "--seeds", "1"]) == 1
+    assert main([*command, "--seeds", "2"]) == 1
     assert verbs.count("report") == 2
 
 
@@ -185,11 +196,11 @@ def test_a_backbone_that_fails_stops_no_other(tmp_path, capsys):
 
 
 def test_view_whitening_only_where_there_are_views(features, tmp_path, capsys):
-    plan = make_plan({"features": [str(path) for path in features], "preps": ["none", "view-whiten"]})
+    plan = make_plan({"feature_files": [str(path) for path in features], "preps": ["none", "view-whiten"]})
     one, views = sources(plan, tmp_path)
     assert len(measurements(plan, one, tmp_path)) == 3
     assert len(measurements(plan, views, tmp_path)) == 6
-    words = ["bench", "--features", *map(str, features), "--preps", "none,view-whiten", "--dry-run"]
+    words = ["bench", "--feature-files", *map(str, features), "--preps", "none,view-whiten", "--dry-run"]
     assert main(words) == 0
     assert "view-whiten is left out, for want of views, on one.h5." in capsys.readouterr().err
 
@@ -197,21 +208,22 @@ def test_view_whitening_only_where_there_are_views(features, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("preps", "expected"),
     [
-        ("none", 3 * [" --prep none"]),
+        ("none", [" --prep none", "", ""]),
         ("default,view-whiten", 3 * ["", " --prep view-whiten"]),
         ("default", 3 * [""]),
     ],
 )
 def test_default_and_none_are_two_preparations(features, preps, expected, capsys):
-    assert main(["bench", "--features", str(features[1]), "--preps", preps, "--dry-run"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if " --seed " in line]
+    assert main(["bench", "--feature-files", str(features[1]), "--preps", preps, "--dry-run"]) == 0
+    verbs = ("embedkit cluster", "embedkit probe")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(verbs)]
     assert ["".join(re.findall(" --prep [a-z-]+", line)) for line in lines] == expected
 
 
 def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--n", "40", "--backbones", "test_vit,pixels:8", "--views", "d4", "--probes", "linear"]
-    flags += ["--clusterings", "kmeans -k 5", "--seeds", "0,1", "--split", "kfold:3", "--no-controls"]
+    flags += ["--clusterings", "kmeans -k 5", "--seeds", "2", "--split", "kfold:3", "--no-controls"]
     assert main(["bench", "simulated", *flags, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
@@ -219,8 +231,8 @@ def test_dry_run_prints_commands_and_makes_nothing(tmp_path, monkeypatch, capsys
         "-o runs/bench/features/test_vit-views-d4.h5"
     )
     assert (
-        "embedkit probe runs/bench/features/pixels-8-views-d4.h5 --kind linear --split kfold:3 --seed 1 "
-        "-o runs/bench" in lines
+        "embedkit probe runs/bench/features/pixels-8-views-d4.h5 --split kfold:3 --seed 1 -o runs/bench"
+        in lines
     )
     assert [line.split()[1] for line in lines] == (
         2 * ["extract"] + 2 * (2 * ["cluster"] + 2 * ["probe"]) + 2 * ["report"] + 3 * ["leaderboard"]
@@ -234,9 +246,9 @@ def test_the_files_on_the_page_are_plans():
     read = "".join(page.read_text(encoding="utf-8") for page in pages)
     texts = re.findall(r"```toml\n(.*?)```", read, flags=re.S)
     plan, tables = (make_plan(tomllib.loads(text)) for text in texts)
-    assert plan.dataset == ("galaxies.csv", "--root", "images", "--center-crop", "212")
+    assert (plan.dataset, plan.images) == ("galaxies.csv", {"root": "images", "center_crop": 212})
     assert [backbone.has_views for backbone in plan.backbones] == [True, False]
-    assert (len(tables.features), tables.seeds) == (6, (0, 1, 2, 3, 4))
+    assert (len(tables.options.feature_files), tables.options.seeds) == (6, 5)
 
 
 def test_controls_that_were_asked_for_are_not_made_twice():
@@ -244,7 +256,7 @@ def test_controls_that_were_asked_for_are_not_made_twice():
     assert make_plan({"dataset": "simulated", "backbones": names}).control_backbones == ()
     own = {"name": "test_vit", "weights": "w.pth", "layers": 2}
     controls = make_plan({"dataset": "simulated", "backbones": [own]}).control_backbones
-    assert controls[1] == Backbone("test_vit", {"layers": "2", "random_init": "0"})
+    assert controls[1] == Backbone("test_vit", {"layers": 2, "random_init": 0})
 
 
 def test_paths_of_weights_make_no_name_too_long_for_a_disk():
@@ -257,18 +269,18 @@ def test_paths_of_weights_make_no_name_too_long_for_a_disk():
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"features": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, backbones"),
-        ({"dataset": {"source": "x", "rot": 1}}, r"\[dataset\] knows no 'rot'. Known: source, path, root"),
+        ({"feature_files": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, backbones"),
+        ({"dataset": {"source": "x", "rot": 1}}, r"\[dataset\] knows no 'rot'. Did you mean 'root'\?"),
         ({"dataset": "x", "backbones": [{"name": "a", "width": 1}]}, r"\[\[backbones\]\] 1 knows no 'width'"),
         ({"dataset": "x", "backbones": [{"views": "d4"}]}, r"\[\[backbones\]\] 1 has no name"),
         ({"dataset": "x", "backbones": ["a", "a"]}, r"two backbones that are the same \(a.h5\)"),
         ({"dataset": {"n": 5}}, r"\[dataset\] has no source"),
-        ({"backbones": ["a"], "features": ["a.h5"]}, "backbones without a dataset"),
+        ({"backbones": ["a"], "feature_files": ["a.h5"]}, "backbones without a dataset"),
         ({}, "nothing to bench"),
-        ({"features": "a.h5"}, "features = 'a.h5': give a list"),
-        ({"features": ["a.h5"], "seeds": ["0"]}, "give a list of whole numbers"),
-        ({"features": ["a.h5"], "controls": 1}, "give true or false"),
-        ({"features": ["a.h5"], "probes": ["knn '"]}, "can't be split into words"),
+        ({"feature_files": "a.h5"}, "feature_files = 'a.h5': give a list"),
+        ({"feature_files": ["a.h5"], "seeds": [0, 1]}, "give their number, as in seeds = 5"),
+        ({"feature_files": ["a.h5"], "controls": 1}, "give true or false"),
+        ({"feature_files": ["a.h5"], "probes": ["knn '"]}, "can't be split into words"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused_by_name(document, message):
@@ -277,14 +289,14 @@ def test_a_plan_that_makes_no_sense_is_refused_by_name(document, message):
 
 
 def test_mistakes_are_found_before_anything_is_computed(features, tmp_path, capsys):
-    one = ["bench", "--features", str(features[0]), "-o", str(tmp_path / "out")]
+    one = ["bench", "--feature-files", str(features[0]), "-o", str(tmp_path / "out")]
     toml = tmp_path / "b.toml"
     toml.write_text("probes = [")
     for words, code, message in [
         ([*one, "--probes", "lineer"], 2, "lineer"),
         ([*one, "--preps", "polish"], 2, "polish"),
         ([*one, "--root", "x"], 2, "root without a dataset"),
-        (["bench", "--features", "nowhere.h5"], 1, "nowhere.h5"),
+        (["bench", "--feature-files", "nowhere.h5"], 1, "nowhere.h5"),
         (["bench", str(toml)], 1, "b.toml: not a TOML file"),
         (["bench", str(toml), "--probes", "knn"], 2, "write probes there, not as a flag"),
         (["bench", "nowhere.toml"], 1, "nowhere.toml: no such file"),
@@ -296,3 +308,74 @@ def test_mistakes_are_found_before_anything_is_computed(features, tmp_path, caps
     (tmp_path / "out" / "bench.json").write_text("[]")
     assert main(one) == 1
     assert "bench.json: no journal of a bench" in capsys.readouterr().err
+
+
+def test_every_file_is_hashed_and_opened_once_and_results_are_read_once(features, tmp_path, monkeypatch):
+    opened, hashed, parsed, ranked = Counter(), Counter(), [], []
+    watch(monkeypatch, FeatureFile, "__init__", lambda self, path: opened.update([Path(path).name]))
+    for module in (store, bench_run):
+        watch(monkeypatch, module, "file_sha256", lambda path: hashed.update([Path(path).name]))
+    watch(monkeypatch, Result, "from_json", parsed.append)
+    watch(monkeypatch, table, "rank", lambda *_, **__: ranked.append(1))
+    watch(monkeypatch, calls, "rank", lambda *_, **__: ranked.append(1))
+    options = {
+        "probes": ["linear", "knn", "nearest-centroid"],
+        "clusterings": ["kmeans", "agglomerative", "gmm"],
+    }
+    found = embedkit.bench(None, feature_files=features, output=tmp_path / "out", **options)
+    assert not found.failed
+    assert len(found.results) == 12
+    assert opened == {"one.h5": 1, "views.h5": 1}
+    assert {hashed[path.name] for path in features} == {1}
+    assert (parsed, len(ranked)) == ([], 1)
+    assert embedkit.bench(None, feature_files=features, output=tmp_path / "out", **options).n_before == 14
+    assert len(parsed) == 12
+
+
+def watch(monkeypatch, owner, name, seen):
+    """Call `seen` before what it watches."""
+    real = getattr(owner, name)
+
+    def watched(*args, **kwargs):
+        seen(*args, **kwargs)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, watched)
+
+
+def test_a_table_and_words_of_a_method_are_the_same_step(features):
+    texts = {"probes": ["knn --n-neighbors 3 5"], "clusterings": ["kmeans -k 4"]}
+    tables = {"probes": [{"kind": "knn", "n_neighbors": [3, 5]}], "clusterings": [{"k": 4}]}
+    of_texts, of_tables = (
+        [
+            step.command
+            for step in make_plan({"feature_files": ["a.h5"], **one}).measures(Path("a.h5"), Path("o"))
+        ]
+        for one in (texts, tables)
+    )
+    assert of_texts == of_tables
+    words = ["--n-neighbors", "3", "5", "--kind", "knn", "-o", "o"]
+    assert sorted(of_texts[1]) == sorted(["probe", "a.h5", *words])
+    with pytest.raises(UsageError, match="knows no 'n_neigbors'. Did you mean 'n_neighbors'"):
+        list(
+            make_plan({"feature_files": ["a.h5"], "probes": [{"n_neigbors": 3}]}).measures(
+                Path("a"), Path("o")
+            )
+        )
+
+
+def test_from_python_it_shows_the_board_and_plans_without_doing(features, tmp_path):
+    planned = embedkit.bench(None, feature_files=features[:1], output=tmp_path / "out", dry_run=True)
+    assert [step[0] for step in planned.steps] == [
+        "cluster",
+        "probe",
+        "probe",
+        "report",
+        *3 * ["leaderboard"],
+    ]
+    assert (planned.board, list(tmp_path.glob("out"))) == (None, [])
+    found = embedkit.bench(
+        None, feature_files=features[:1], probes="none", reports=False, output=tmp_path / "out"
+    )
+    assert "kmeans" in found._repr_html_()
+    assert list(found.to_pandas()["method"]) == ["kmeans"]
