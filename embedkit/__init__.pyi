@@ -17,6 +17,7 @@ from embedkit.files.rows import Rows as Rows
 from embedkit.files.store import FeatureFile as FeatureFile
 from embedkit.files.store import write_features as write_features
 from embedkit.scoring.quality import QualityReport
+from embedkit.workflows.bench import BenchRun
 from embedkit.workflows.compare import ComparedFiles
 from embedkit.workflows.doctor import Examination
 from pathlib import Path
@@ -30,6 +31,7 @@ from reports.attention_run import Attention
 from reports.leaderboard.calls import Located
 from reports.leaderboard.table import Leaderboard
 from reports.report import Report
+from typing import Any
 from typing import Any, Literal
 import os
 
@@ -42,6 +44,7 @@ __all__ = [
     "Rows",
     "UsageError",
     "attention",
+    "bench",
     "cluster",
     "compare",
     "doctor",
@@ -168,6 +171,124 @@ def attention(
         draw this many images, spread evenly over the dataset (default: 6)
     before
         weights to compare --weights with
+    """
+
+def bench(
+    dataset: Any,
+    *,
+    backbones: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    feature_files: _Place | Sequence[_Place] = (),
+    views: str | None = None,
+    center_crop: int | None = None,
+    limit: int | None = None,
+    controls: bool = True,
+    probes: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ...,
+    clusterings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ...,
+    preps: str | Sequence[str] = (),
+    split: str | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    reports: bool = True,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    subset: Literal["training", "test"] | None = None,
+    threshold: float | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    output: _Place = ...,
+    dry_run: bool = False,
+) -> BenchRun:
+    """Extract, cluster, probe and rank; called again, it goes on where it was stopped.
+
+    Parameters
+    ----------
+    dataset
+        What ``embedkit extract`` takes, or a TOML file that says all; None with feature files alone.
+    options
+        What is extracted and measured.
+    images
+        Options of the dataset.
+    places
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        Something unknown, or options beside a TOML file.
+    EmbedkitError
+        A feature file that can't be read. A step that fails stops no other: see `BenchRun.failed`.
+
+    Options
+    -------
+    backbones
+        timm names, pixels:32, ...
+    feature_files
+        feature files that exist
+    views
+        1, rot4, d4 or galaxy:N; features are averaged over them
+    center_crop
+        keep the central PX source pixels
+    limit
+        take this many images, spread evenly over the dataset (default: all)
+    controls
+        without raw pixels, and without the first backbone with random weights as controls
+    probes
+        a kind each, with options if any: 'linear --refit'; or none (default: linear knn)
+    clusterings
+        a method each, with options if any: 'kmeans -k 8'; or none (default: kmeans)
+    preps
+        try each with every method: default (each method's own), none, view-whiten, ...
+    split
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: the probe's own)
+    seed
+        seed of everything that is random (default: 0)
+    seeds
+        repeat with N seeds, --seed the first of them (default: 1)
+    reports
+        make no map of each feature file
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    subset
+        galaxy-zoo-2: which images (default: training)
+    threshold
+        galaxy-zoo-2: keep images with at least this share of votes, as classes
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    output
+        folder for all that it makes (default: runs/bench)
+    dry_run
+        show what would be done, and stop
     """
 
 def cluster(
