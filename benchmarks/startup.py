@@ -1,4 +1,4 @@
-"""CPU seconds of `embedkit --help` beyond `python -c pass`.
+"""CPU seconds of `embedkit --help` and of `import embedkit` beyond `python -c pass`.
 
 python benchmarks/startup.py [--rounds 11]
 """
@@ -23,13 +23,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
     args = parser.parse_args()
-    embedkit = str(Path(sys.executable).with_name("embedkit"))
-    pairs = [
-        (cpu_seconds([embedkit, "--help"]), cpu_seconds([sys.executable, "-c", "pass"]))
-        for _ in range(args.rounds)
-    ]
-    help_, bare = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
-    print(f"embedkit --help {help_:.3f} s, python -c pass {bare:.3f} s of CPU; more by {help_ - bare:.3f} s")
+    commands = {
+        "embedkit --help": [str(Path(sys.executable).with_name("embedkit")), "--help"],
+        "import embedkit": [sys.executable, "-c", "import embedkit"],
+    }
+    bare = [sys.executable, "-c", "pass"]
+    for name, command in commands.items():
+        pairs = [(cpu_seconds(command), cpu_seconds(bare)) for _ in range(args.rounds)]
+        mine, nothing = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+        more = mine - nothing
+        print(f"{name} {mine:.3f} s, python -c pass {nothing:.3f} s of CPU; more by {more:.3f} s")
 
 
 if __name__ == "__main__":
