@@ -190,7 +190,8 @@ def _upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
             params["min_samples"] = sizes["min_samples"]
     elif isinstance(choice, dict):  # of a probe's settings
         params["choice"] = {name: choice[name] for name in ("by", "grid") if name in choice}
-        found["choice"] = {name: choice[name] for name in ("of", "scores") if name in choice}
+        if "scores" in choice:
+            found["choice"] = {name: choice[name] for name in ("of", "scores") if name in choice}
         if len(choice.get("grid", ())) > 1:
             found |= {name: params.pop(name) for name in choice.get("of", ()) if name in params}
     division = params.pop("division", None)

@@ -151,8 +151,9 @@ def test_a_probe_of_the_first_schema_is_told_apart():
     given = old(c=0.1, choice=choice | {"grid": [0.1]}, division=division | {"asked": "kept.json"})
     assert given.params["c"] == 0.1
     assert given.params["split_file"] == "kept.json"
-    few = old(budget={"asked": "5 per class", "n_labels": 15, "n_draws": 4}, draws=[{"n_labels": 15}])
-    assert few.params == {"budget": "5 per class", "n_draws": 4}
+    budget = {"asked": "5 per class", "n_labels": 15, "n_draws": 4}
+    few = old(budget=budget, draws=[{"n_labels": 15}], choice={"by": "accuracy"})
+    assert few.params == {"budget": "5 per class", "n_draws": 4, "choice": {"by": "accuracy"}}
     assert few.outcomes == {"n_labels": 15, "draws": [{"n_labels": 15}]}
 
 
