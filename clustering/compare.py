@@ -14,7 +14,7 @@ from clustering.report import ClusterRun
 from clustering.run import cluster
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
-from embedkit.files.results import Result
+from embedkit.files.results import Result, metric_cells
 from embedkit.files.store import FeatureFile
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Comparison:
         first, rows = self.runs[0], []
         score = score_name(first)
         for run in self.runs:
-            (cells,) = showing.metric_cells({score: run.result.metrics[score]})
+            (cells,) = metric_cells({score: run.result.metrics[score]})
             rows.append(
                 {
                     "method": run.result.method,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.files import showing
-from embedkit.files.results import Result
+from embedkit.files.results import Result, metric_cells
 
 if TYPE_CHECKING:
     from clustering.checks.findings import Diagnosis
@@ -78,4 +78,4 @@ class ClusterRun:
             f"{result.method} of {result.features} on {result.dataset}: {len(self.clusters.sizes)} clusters"
         )
         title += f" of {len(self.index):,} rows"
-        return showing.html_table(title, showing.metric_cells(result.metrics), self.notes)
+        return showing.html_table(title, metric_cells(result.metrics), self.notes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
 from embedkit.files.identity import check_alike
-from embedkit.files.results import Metric
+from embedkit.files.results import Metric, metric_cells
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import APPLIED_CLASSES, APPLIED_TARGETS, write_table
 from embedkit.scoring.calibration import N_BINS, reliability
@@ -81,7 +81,7 @@ class Applied:
 
     def _repr_html_(self) -> str:
         title = f"{self.saved.kind} probe of {self.saved.fitted_on['dataset']} on {len(self.ids):,} rows"
-        return showing.html_table(title, showing.metric_cells(self.metrics), self.notes)
+        return showing.html_table(title, metric_cells(self.metrics), self.notes)
 
 
 def apply(

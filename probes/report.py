@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit.files import showing
 from embedkit.files.predictions import Predictions
-from embedkit.files.results import Result
+from embedkit.files.results import Result, metric_cells
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import spread_over
@@ -69,7 +69,7 @@ class ProbeReport:
         result = self.result
         title = f"{result.method} probe of {result.features} on {result.dataset}, {result.split}: "
         title += f"{result.n:,} test rows"
-        return showing.html_table(title, showing.metric_cells(result.metrics), self.notes)
+        return showing.html_table(title, metric_cells(result.metrics), self.notes)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class BudgetsReport:
         cells = [
             {"budget": _budget(result), **cell}
             for result in self.results
-            for cell in showing.metric_cells(result.metrics)
+            for cell in metric_cells(result.metrics)
         ]
         return showing.html_table(f"{title}{first.n:,} test rows", cells, self.notes)
 

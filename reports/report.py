@@ -24,8 +24,8 @@ from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
+    from reports.map.content import Page
     from reports.map.layout import Map
-    from reports.map.page import Page
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,9 @@ def _results(folder: Path) -> list[tuple[Path, Result]]:
 def _page(
     file: FeatureFile, options: ReportOptions, results: Sequence[tuple[Path, Result]], *, where: Path
 ) -> Page:
+    from reports.map.content import Page
     from reports.map.evidence import find_evidence
     from reports.map.layout import nearest_neighbours
-    from reports.map.page import Page
 
     notes: list[str] = []
 

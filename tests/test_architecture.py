@@ -1,9 +1,11 @@
 """What the code must not say; import-linter holds which room imports which."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -34,3 +36,25 @@ def test_every_package_is_in_the_wheel_with_its_types():
     for package in PACKAGES:
         assert (ROOT / package / "py.typed").exists()
         assert "py.typed" in config["package-data"][package]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_and_functions_are_of_a_size_to_read(file):
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 450
+    for one in ast.walk(ast.parse(text)):
+        if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert one.end_lineno - one.lineno < 80, one.name
+
+
+def test_the_base_package_has_few_names_at_its_top():
+    names = {path.name for path in (ROOT / "embedkit").iterdir()} - {"__pycache__"}
+    assert len(names) <= 20, sorted(names)
+
+
+def test_no_file_imports_one_that_imports_it():
+    graph = grimp.build_graph(*PACKAGES)
+    ties = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while leaves := {module for module, others in ties.items() if not others & set(ties)}:
+        ties = {module: others for module, others in ties.items() if module not in leaves}
+    assert not ties, sorted(ties)

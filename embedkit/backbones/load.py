@@ -95,7 +95,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     if spec.backbone.startswith(PIXELS):
         return _pixels(spec)
     model, source = _load_model(spec)
-    preprocessing = spec.preprocessing.apply(_own_preprocessing(spec.backbone, model))
+    preprocessing = _own_preprocessing(spec.backbone, model).changed(spec.preprocessing)
     _set_image_size(model, preprocessing.image_size, spec.backbone)
     if spec.weights is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
@@ -131,7 +131,7 @@ def _pixels(spec: BackboneSpec) -> Backbone:
     return Backbone(
         name=spec.backbone,
         model=Pixels().eval(),
-        preprocessing=spec.preprocessing.apply(own),
+        preprocessing=own.changed(spec.preprocessing),
         n_blocks=1,
         n_prefix_tokens=0,
         has_cls=False,

@@ -132,7 +132,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         title = f"{self.task}: {self.method} of {self.features} on {self.dataset}, n = {self.n:,}"
-        return showing.html_table(title, showing.metric_cells(self.metrics))
+        return showing.html_table(title, metric_cells(self.metrics))
 
 
 class NewerSchemaError(ValueError):
@@ -283,3 +283,22 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
                     f"{file}:{number}: not a result ({error}). Remove the line, or restore the file."
                 ) from error
     return results
+
+
+def metric_cells(metrics: Mapping[str, Metric]) -> list[dict[str, str]]:
+    """Return a row of text for each metric: its value, 95 % interval and note."""
+    return [
+        {
+            "metric": name,
+            "value": _number(metric.value),
+            "95 % interval": ""
+            if metric.low is None or metric.high is None
+            else f"{_number(metric.low)} to {_number(metric.high)}",
+            "note": metric.note or "",
+        }
+        for name, metric in metrics.items()
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embedkit.errors import EmbedkitError
-
-if TYPE_CHECKING:
-    from embedkit.files.results import Metric
 
 _STYLE = "text-align: left"
 
@@ -30,21 +27,6 @@ def data_frame(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Any:
             "to_pandas() needs pandas, which is not installed. Install it, as with `pip install pandas`."
         ) from error
     return pandas.DataFrame(rows)
-
-
-def metric_cells(metrics: Mapping[str, Metric]) -> list[dict[str, str]]:
-    """Return a row of text for each metric: its value, 95 % interval and note."""
-    return [
-        {
-            "metric": name,
-            "value": _number(metric.value),
-            "95 % interval": ""
-            if metric.low is None or metric.high is None
-            else f"{_number(metric.low)} to {_number(metric.high)}",
-            "note": metric.note or "",
-        }
-        for name, metric in metrics.items()
-    ]
 
 
 def named_cells(values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -82,7 +64,3 @@ def html_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[st
     below = "".join(f"<div>{escape(note)}</div>" for note in notes)
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
     return f"<div><strong>{escape(title)}</strong>{table}{below}</div>"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

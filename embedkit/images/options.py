@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 from embedkit.errors import UsageError
 from embedkit.options import check, option
-
-if TYPE_CHECKING:
-    from embedkit.images.preprocess import Preprocessing
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 GROUP = "preprocessing (default: the backbone's own)"
@@ -50,13 +46,6 @@ class Overrides:
         check(self)
         if self.center_crop is not None and self.resize is not None:
             raise UsageError("--resize and --center-crop exclude each other: the crop fixes the scale.")
-
-    def apply(self, own: Preprocessing) -> Preprocessing:
-        """Return `own` with these changes; the crop ratio is kept when only the input size changes."""
-        changes: dict[str, Any] = {key: value for key, value in asdict(self).items() if value is not None}
-        if self.image_size is not None and self.resize is None:
-            changes["resize"] = max(round(own.resize * self.image_size / own.image_size), self.image_size)
-        return replace(own, **changes)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
-from embedkit.images.options import INTERPOLATIONS
+from embedkit.images.options import INTERPOLATIONS, Overrides
 
 # What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
 # and an image of 8192 x 1 pixels doesn't become one of 400 million.
@@ -62,6 +62,13 @@ class Preprocessing:
             raise UsageError(f"--center-crop {self.center_crop}: give a number of pixels, 1 or more.")
         if min(self.std) <= 0:
             raise UsageError(f"std {self.std} must be positive in every channel.")
+
+    def changed(self, by: Overrides) -> Preprocessing:
+        """Return it with changes; the crop ratio is kept when only the input size changes."""
+        changes: dict[str, Any] = {key: value for key, value in asdict(by).items() if value is not None}
+        if by.image_size is not None and by.resize is None:
+            changes["resize"] = max(round(self.resize * by.image_size / self.image_size), by.image_size)
+        return replace(self, **changes)
 
     def frame(self, pixels: NDArray[np.uint8], where: str) -> Image.Image:
         """Resize the whole image so that the region of interest is the central `image_size` square.

@@ -8,15 +8,15 @@ from embedkit.pages.template import fill, script_json
 from embedkit.scoring.metrics import LOWER, measure, ranking_metric
 from embedkit.scoring.paired import ALPHA
 from embedkit.versions import versions
+from reports.leaderboard.board import Board
 from reports.leaderboard.cells import TEXT_COLUMNS, cells
 from reports.leaderboard.controls import chance_levels, control
 from reports.leaderboard.entry import Entry
-from reports.leaderboard.table import Leaderboard
 
 TEMPLATE = Path(__file__).parent / "leaderboard.html"
 
 
-def page(board: Leaderboard) -> str:
+def page(board: Board) -> str:
     """Return the page as one HTML text that holds all it shows and asks the network for nothing.
 
     Parameters
@@ -29,7 +29,7 @@ def page(board: Leaderboard) -> str:
     return fill(TEMPLATE, {"version": versions().get("embedkit", ""), "data": script_json(data)})
 
 
-def _group(board: Leaderboard, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
+def _group(board: Board, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
     header, lines = cells(entries, board.sort)
     results = [entry.result for entry in entries]
     metric = ranking_metric(results, board.sort)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,82 +11,16 @@ from embedkit.errors import UsageError
 from embedkit.files.aside import aside
 from embedkit.files.results import Result
 from embedkit.files.showing import data_frame
-from embedkit.scoring.metrics import FIELDS, TESTED, all_metrics, measure, ranking_metric, value_of
+from embedkit.scoring.metrics import FIELDS, all_metrics, measure, ranking_metric, value_of
 from embedkit.scoring.outcomes import TrueClasses, read_outcomes
-from reports.leaderboard.controls import control_notes
+from reports.leaderboard.board import Board
 from reports.leaderboard.entry import Entry, identity, pool_runs
-from reports.leaderboard.significance import Read, Significance, significance
+from reports.leaderboard.options import LeaderboardPlaces
+from reports.leaderboard.text import flat_rows, html_tables, terminal_text, written
 
 
-@dataclass(frozen=True)
-class Leaderboard:
-    """Results grouped by dataset and task, the best of each group first.
-
-    Parameters
-    ----------
-    entries
-        In order.
-    sort
-        The metric asked for, or None where each group is ranked by its first of accuracy, RMSE, ROC AUC,
-        NMI and silhouette.
-    tested
-        Of each group that was tested, what can be told apart.
-    title
-        Of its page.
-    """
-
-    entries: tuple[Entry, ...]
-    sort: str | None = None
-    tested: Mapping[tuple[str, str], Significance] = field(default_factory=dict)
-    title: str = "Leaderboard"
-
-    @property
-    def n_older(self) -> int:
-        """Older runs of the same thing that were left out."""
-        return sum(entry.n_older for entry in self.entries)
-
-    @property
-    def runs(self) -> tuple[Result, ...]:
-        """Every run behind the rows."""
-        return tuple(run for entry in self.entries for run in entry.runs)
-
-    def with_ranks(self, read: Read) -> Leaderboard:
-        """Test the groups that are ranked by accuracy or RMSE, pair by pair, on the same images.
-
-        Parameters
-        ----------
-        read
-            Gives the outcomes of a run, or raises `EmbedkitError` with the reason why there are none.
-        """
-        entries: list[Entry] = []
-        tested = {}
-        for key, members in self.groups():
-            if ranking_metric([entry.result for entry in members], self.sort) not in TESTED:
-                entries += members
-                continue
-            tested[key] = significance([entry.runs for entry in members], read)
-            ranks = tested[key].ranks
-            entries += [replace(entry, rank=rank) for entry, rank in zip(members, ranks, strict=True)]
-        return replace(self, entries=tuple(entries), tested=tested)
-
-    def notes(self, key: tuple[str, str]) -> list[str]:
-        """Say what a group's ranks rest on, and its controls; nothing of a group that was not tested."""
-        if key not in self.tested:
-            return []
-        members = [entry for entry in self.entries if entry.group == key]
-        notes = list(self.tested[key].notes)
-        if any(len(entry.runs) > 1 for entry in members):
-            notes.append(
-                "Rows of several seeds: means over them; the interval is that of one seed's test images, "
-                "widened by the spread over the seeds."
-            )
-        runs = [run for entry in members for run in entry.runs]
-        return [*notes, *control_notes(runs, ranking_metric(runs, self.sort) or "accuracy")]
-
-    def groups(self) -> list[tuple[tuple[str, str], tuple[Entry, ...]]]:
-        """Return ((dataset, task), entries) in order."""
-        keys = list(dict.fromkeys(entry.group for entry in self.entries))
-        return [(key, tuple(entry for entry in self.entries if entry.group == key)) for key in keys]
+class Leaderboard(Board):
+    """A `Board` that writes and shows itself."""
 
     def write(self, path: str | os.PathLike[str], style: str | None = None) -> None:
         """Write it to one file, whole or not at all.
@@ -99,9 +32,6 @@ class Leaderboard:
         style
             One of `reports.leaderboard.options.FORMATS`.
         """
-        from reports.leaderboard.options import LeaderboardPlaces
-        from reports.leaderboard.text import written
-
         places = LeaderboardPlaces(output=Path(path), format=style)
         text = written(self, places.style)
         with aside(Path(path)) as temporary:
@@ -109,18 +39,12 @@ class Leaderboard:
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, a row each: every metric with its interval, unrounded."""
-        from reports.leaderboard.text import flat_rows
-
         return data_frame(flat_rows(self))
 
     def _repr_html_(self) -> str:
-        from reports.leaderboard.text import html_tables
-
         return html_tables(self)
 
     def __str__(self) -> str:
-        from reports.leaderboard.text import terminal_text
-
         return terminal_text(self)
 
 

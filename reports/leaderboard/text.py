@@ -15,16 +15,16 @@ from embedkit.files.showing import html_table
 from embedkit.files.tables import neutral
 from embedkit.scoring.metrics import all_metrics
 from embedkit.strict_json import strict
+from reports.leaderboard.board import Board
 from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
 from reports.leaderboard.controls import control
-from reports.leaderboard.table import Leaderboard
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.table import Table
 
 
-def written(board: Leaderboard, style: str) -> str:
+def written(board: Board, style: str) -> str:
     """Return the leaderboard in one of `reports.leaderboard.options.FORMATS`; no newline ends it."""
     from reports.leaderboard.page import page
 
@@ -38,7 +38,7 @@ def written(board: Leaderboard, style: str) -> str:
     return writers[style](board).removesuffix("\n")
 
 
-def terminal_text(board: Leaderboard) -> str:
+def terminal_text(board: Board) -> str:
     """Return the tables, each with its notes, as wide as the terminal."""
     return "\n\n".join(
         "\n".join([table_text(table).removesuffix("\n"), *board.notes(key)])
@@ -46,7 +46,7 @@ def terminal_text(board: Leaderboard) -> str:
     )
 
 
-def tables(board: Leaderboard) -> list[Table]:
+def tables(board: Board) -> list[Table]:
     """Return one rich table a group."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -70,7 +70,7 @@ def _heading(name: str, width: int) -> str:
     return "\n".join(textwrap.wrap(name, max(width, *map(len, name.split()))))
 
 
-def markdown(board: Leaderboard) -> str:
+def markdown(board: Board) -> str:
     """Return a heading, a pipe table and notes a group."""
     parts = []
     for (dataset, task), entries in board.groups():
@@ -83,7 +83,7 @@ def markdown(board: Leaderboard) -> str:
     return "\n".join(parts)
 
 
-def csv_text(board: Leaderboard) -> str:
+def csv_text(board: Board) -> str:
     """Return `flat_rows` with a header; text that a spreadsheet would execute is neutralised."""
     rows = flat_rows(board)
     stream = io.StringIO()
@@ -94,7 +94,7 @@ def csv_text(board: Leaderboard) -> str:
     return stream.getvalue()
 
 
-def flat_rows(board: Leaderboard) -> list[dict[str, Any]]:
+def flat_rows(board: Board) -> list[dict[str, Any]]:
     """Return a row each, in order: every metric with its interval, unrounded; nothing where it is missing.
 
     Columns that are empty throughout are left out.
@@ -120,7 +120,7 @@ def flat_rows(board: Leaderboard) -> list[dict[str, Any]]:
     return [{name: row[name] for name in kept} for row in rows]
 
 
-def html_tables(board: Leaderboard) -> str:
+def html_tables(board: Board) -> str:
     """Return the tables and their notes for a notebook."""
     parts = []
     for key, entries in board.groups():
@@ -130,12 +130,12 @@ def html_tables(board: Leaderboard) -> str:
     return "".join(parts)
 
 
-def as_json(board: Leaderboard) -> str:
+def as_json(board: Board) -> str:
     """Return `document` as strict JSON."""
     return json.dumps(strict(document(board)), indent=2, allow_nan=False, default=str)
 
 
-def document(board: Leaderboard) -> dict[str, Any]:
+def document(board: Board) -> dict[str, Any]:
     """Return the rows in order, and of each tested group its pairs, as positions in that group."""
     lines = []
     for entry in board.entries:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.pages.template import fill, script_json
-from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Category, Column
-from reports.map.evidence import Clustering, Confusion
-from reports.map.layout import Map
+from reports.map.content import Page
 from reports.map.section import Section
 from reports.map.sections import clusters, confusions, provenance, results
-from reports.map.thumbnails import Thumbnails
 
 TEMPLATE = Path(__file__).parent / "page.html"
 # Okabe & Ito's six that show on white and on black, a brown and a violet. Under simulated deuteranopia,
@@ -39,64 +35,6 @@ RAMP = (
 )
 # Below the map, in this order. Each has a module and a script in `sections`.
 SECTIONS = (results.section, clusters.section, confusions.section, provenance.section)
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a report shows.
-
-    Parameters
-    ----------
-    title
-        Heading and window title.
-    file_stem
-        Name of the feature file without folder and ending, for saved pictures.
-    facts
-        Short facts in the header.
-    about
-        (name, value) pairs of the provenance section.
-    provenance
-        The feature file's own record, shown in a fold-out.
-    notes
-        What is missing, shown above the map.
-    ids : (n,) str
-        Of the n points.
-    map
-        Coordinates of the n points.
-    columns
-        What they can be coloured by; every column has n rows.
-    color
-        Key of the first column shown.
-    neighbours : (n, k) int64
-        Nearest other points in feature space.
-    thumbnails
-        Pictures by point, None where the images weren't looked for or not found.
-    clusterings
-        Of the n points, for the galleries.
-    confusions
-        Matrices.
-    board
-        The results that belong to the file.
-    version
-        Of embedkit.
-    """
-
-    title: str
-    file_stem: str
-    facts: Sequence[str]
-    about: Sequence[tuple[str, str]]
-    provenance: dict[str, Any]
-    notes: Sequence[str]
-    ids: NDArray[np.str_]
-    map: Map
-    columns: Sequence[Column]
-    color: str
-    neighbours: NDArray[np.int64]
-    thumbnails: Thumbnails | None
-    clusterings: Sequence[Clustering] = ()
-    confusions: Sequence[Confusion] = ()
-    board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
-    version: str = ""
 
 
 def render(page: Page) -> str:

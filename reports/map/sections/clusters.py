@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from reports.map.columns import Category
+from reports.map.content import Page
 from reports.map.evidence import Clustering
 from reports.map.section import Section
-
-if TYPE_CHECKING:
-    from reports.map.page import Page
 
 GALLERY_SIZE = 12
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from reports.map.content import Page
 from reports.map.section import Section
-
-if TYPE_CHECKING:
-    from reports.map.page import Page
 
 
 def section(page: Page) -> Section | None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reports.leaderboard.cells import TEXT_COLUMNS, cells
+from reports.map.content import Page
 from reports.map.section import Section
-
-if TYPE_CHECKING:
-    from reports.map.page import Page
 
 
 def section(page: Page) -> Section | None:

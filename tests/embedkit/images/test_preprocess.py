@@ -137,13 +137,13 @@ def test_normalize_is_torchvisions():
     ids=str,
 )
 def test_overrides(change, expected):
-    changed = Overrides(**change).apply(OWN)
+    changed = OWN.changed(Overrides(**change))
     assert (changed.image_size, changed.resize, changed.center_crop) == expected
     assert (changed.mean, changed.std, changed.interpolation) == (OWN.mean, OWN.std, OWN.interpolation)
 
 
 def test_overrides_of_colour_and_kernel():
-    changed = Overrides(mean=(0, 0, 0), std=(1, 1, 1), interpolation="nearest").apply(OWN)
+    changed = OWN.changed(Overrides(mean=(0, 0, 0), std=(1, 1, 1), interpolation="nearest"))
     assert (changed.mean, changed.std, changed.interpolation) == ((0, 0, 0), (1, 1, 1), "nearest")
 
 
@@ -164,7 +164,7 @@ def test_overrides_of_colour_and_kernel():
 )
 def test_overrides_that_make_no_sense(change, message):
     with pytest.raises(UsageError, match=message):
-        Overrides(**change).apply(OWN)
+        OWN.changed(Overrides(**change))
 
 
 def test_a_backbone_of_oblong_input_is_refused():

@@ -67,7 +67,7 @@ def test_a_budget_that_no_result_has(runs):
 
 def test_every_form_is_of_one_ranking(runs, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("reports.leaderboard.table.significance", lambda *a: calls.append(a) or real(*a))
+    monkeypatch.setattr("reports.leaderboard.board.significance", lambda *a: calls.append(a) or real(*a))
     from reports.leaderboard.significance import significance as real
 
     out = tmp_path / "out"

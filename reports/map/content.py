@@ -1,0 +1,74 @@
+"""What a report shows, before it is a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.leaderboard.table import Leaderboard
+from reports.map.columns import Column
+from reports.map.evidence import Clustering, Confusion
+from reports.map.layout import Map
+from reports.map.thumbnails import Thumbnails
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report shows.
+
+    Parameters
+    ----------
+    title
+        Heading and window title.
+    file_stem
+        Name of the feature file without folder and ending, for saved pictures.
+    facts
+        Short facts in the header.
+    about
+        (name, value) pairs of the provenance section.
+    provenance
+        The feature file's own record, shown in a fold-out.
+    notes
+        What is missing, shown above the map.
+    ids : (n,) str
+        Of the n points.
+    map
+        Coordinates of the n points.
+    columns
+        What they can be coloured by; every column has n rows.
+    color
+        Key of the first column shown.
+    neighbours : (n, k) int64
+        Nearest other points in feature space.
+    thumbnails
+        Pictures by point, None where the images weren't looked for or not found.
+    clusterings
+        Of the n points, for the galleries.
+    confusions
+        Matrices.
+    board
+        The results that belong to the file.
+    version
+        Of embedkit.
+    """
+
+    title: str
+    file_stem: str
+    facts: Sequence[str]
+    about: Sequence[tuple[str, str]]
+    provenance: dict[str, Any]
+    notes: Sequence[str]
+    ids: NDArray[np.str_]
+    map: Map
+    columns: Sequence[Column]
+    color: str
+    neighbours: NDArray[np.int64]
+    thumbnails: Thumbnails | None
+    clusterings: Sequence[Clustering] = ()
+    confusions: Sequence[Confusion] = ()
+    board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
+    version: str = ""
