@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from clustering.choose import KChoice
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(showing.Shown):
     """Every method on one file.
 
     Parameters
@@ -45,7 +45,7 @@ class Comparison:
         """Return the metrics of every method as a pandas DataFrame, a row each."""
         return showing.data_frame([row for run in self.runs for row in run.result.metric_rows()])
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         first, rows = self.runs[0], []
         score = score_name(first)
         for run in self.runs:
@@ -60,7 +60,7 @@ class Comparison:
             )
         title = f"{first.result.features} on {first.result.dataset}: {len(first.index):,} rows"
         notes = [f"{name} did not run: {reason}" for name, reason in self.failures.items()]
-        return showing.html_table(title, rows, notes)
+        return title, rows, notes
 
 
 def compare(

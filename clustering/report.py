@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from embedkit.preparing.preparation import Prepared
 
 
-@dataclass(frozen=True)
-class ClusterRun:
+@dataclass(frozen=True, repr=False)
+class ClusterRun(showing.Shown):
     """One clustering of one feature file.
 
     Parameters
@@ -72,10 +72,10 @@ class ClusterRun:
         """Return the metrics as a pandas DataFrame, a row each."""
         return self.result.to_pandas()
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         result = self.result
         title = (
             f"{result.method} of {result.features} on {result.dataset}: {len(self.clusters.sizes)} clusters"
         )
         title += f" of {len(self.index):,} rows"
-        return showing.html_table(title, metric_cells(result.metrics), self.notes)
+        return title, metric_cells(result.metrics), self.notes

@@ -22,8 +22,8 @@ from embedkit.scoring.target_scores import RegressionScores, score_targets
 from probes.model_file import SavedProbe, load_probe
 
 
-@dataclass(frozen=True)
-class Applied:
+@dataclass(frozen=True, repr=False)
+class Applied(showing.Shown):
     """What a saved probe says of a feature file.
 
     Parameters
@@ -79,9 +79,9 @@ class Applied:
         """Return what it says of every row as a pandas DataFrame: see `columns`."""
         return showing.data_frame(self.columns())
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         title = f"{self.saved.kind} probe of {self.saved.fitted_on['dataset']} on {len(self.ids):,} rows"
-        return showing.html_table(title, metric_cells(self.metrics), self.notes)
+        return title, metric_cells(self.metrics), self.notes
 
 
 def apply(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from probes.leaks.run import LeaksReport
 
 
-@dataclass(frozen=True)
-class ProbeReport:
+@dataclass(frozen=True, repr=False)
+class ProbeReport(showing.Shown):
     """One probe of one feature file.
 
     Parameters
@@ -65,15 +65,15 @@ class ProbeReport:
         """Return the metrics as a pandas DataFrame, a row each."""
         return self.result.to_pandas()
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         result = self.result
         title = f"{result.method} probe of {result.features} on {result.dataset}, {result.split}: "
         title += f"{result.n:,} test rows"
-        return showing.html_table(title, metric_cells(result.metrics), self.notes)
+        return title, metric_cells(result.metrics), self.notes
 
 
-@dataclass(frozen=True)
-class SeedsReport:
+@dataclass(frozen=True, repr=False)
+class SeedsReport(showing.Shown):
     """One probe of one feature file at several seeds.
 
     Parameters
@@ -107,14 +107,14 @@ class SeedsReport:
         """Return every metric at every seed as a pandas DataFrame, a row each."""
         return showing.data_frame(_metric_rows("seed", [(result.seed, result) for result in self.results]))
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         first, over = self.results[0], self.over_seeds
         title = f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, "
         cells = [
             {"metric": name, "mean": f"{of['mean']:.4g}", "standard deviation": f"{of['std']:.2g}"}
             for name, of in over.items()
         ]
-        return showing.html_table(f"{title}{len(self.reports)} seeds", cells, self.notes)
+        return f"{title}{len(self.reports)} seeds", cells, self.notes
 
 
 def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
@@ -123,8 +123,8 @@ def spread(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     return {name: {"mean": of.mean, "std": of.std} for name, of in found.items() if of.n == len(results)}
 
 
-@dataclass(frozen=True)
-class BudgetsReport:
+@dataclass(frozen=True, repr=False)
+class BudgetsReport(showing.Shown):
     """One probe of one feature file, fitted with several budgets of labels.
 
     Parameters
@@ -148,7 +148,7 @@ class BudgetsReport:
         """Return every metric of every budget as a pandas DataFrame, a row each."""
         return showing.data_frame(_metric_rows("budget", [(_budget(one), one) for one in self.results]))
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         first = self.results[0]
         title = f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, "
         cells = [
@@ -156,7 +156,7 @@ class BudgetsReport:
             for result in self.results
             for cell in metric_cells(result.metrics)
         ]
-        return showing.html_table(f"{title}{first.n:,} test rows", cells, self.notes)
+        return f"{title}{first.n:,} test rows", cells, self.notes
 
 
 def _budget(result: Result) -> str:

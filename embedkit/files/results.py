@@ -39,8 +39,8 @@ class Metric:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(showing.Shown):
     """What one method scored on one feature file.
 
     Parameters
@@ -130,9 +130,9 @@ class Result:
         about |= {"split": self.split, "seed": self.seed, "n": self.n}
         return [{**about, "metric": name, **asdict(metric)} for name, metric in self.metrics.items()]
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         title = f"{self.task}: {self.method} of {self.features} on {self.dataset}, n = {self.n:,}"
-        return showing.html_table(title, metric_cells(self.metrics))
+        return title, metric_cells(self.metrics), ()
 
 
 class NewerSchemaError(ValueError):

@@ -1,7 +1,8 @@
-"""How records show themselves: as a pandas DataFrame, and as a small table in a notebook."""
+"""How records show themselves: as a pandas DataFrame, and as a small table in a notebook or in print."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
@@ -10,6 +11,21 @@ from typing import Any
 from embedkit.errors import EmbedkitError
 
 _STYLE = "text-align: left"
+# Title, rows of the same names, and a line each below.
+Parts = tuple[str, Sequence[Mapping[str, str]], Sequence[str]]
+
+
+class Shown(ABC):
+    """What shows itself as a small table, in a notebook and in print, however large its arrays are."""
+
+    @abstractmethod
+    def _shown(self) -> Parts: ...
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._shown())
+
+    def __repr__(self) -> str:
+        return text_table(*self._shown())
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Any:
@@ -64,3 +80,15 @@ def html_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[st
     below = "".join(f"<div>{escape(note)}</div>" for note in notes)
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
     return f"<div><strong>{escape(title)}</strong>{table}{below}</div>"
+
+
+def text_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> str:
+    """Return the same as lines of text, the columns one below the other."""
+    names = list(rows[0]) if rows else []
+    lines = [names, *([row[name] for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([title, *(table if names else []), *notes])

@@ -72,8 +72,8 @@ class Agreement:
     n_files: int
 
 
-@dataclass(frozen=True)
-class QualityReport:
+@dataclass(frozen=True, repr=False)
+class QualityReport(showing.Shown):
     """Label-free criteria of feature files.
 
     Parameters
@@ -101,7 +101,7 @@ class QualityReport:
         """Return the criteria as a pandas DataFrame, a row a file."""
         return showing.data_frame(self.document()["files"])
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         cells = [
             {
                 "file": one.path.name,
@@ -111,7 +111,7 @@ class QualityReport:
             }
             for one in self.files
         ]
-        return showing.html_table("Quality without labels", cells, self.notes)
+        return "Quality without labels", cells, self.notes
 
 
 def _shown(value: float | None) -> str:

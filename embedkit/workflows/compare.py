@@ -13,7 +13,7 @@ import numpy as np
 
 from embedkit import console
 from embedkit.errors import EmbedkitError
-from embedkit.files.showing import data_frame, html_table
+from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.scoring.outcomes import Outcomes, TrueClasses, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import Difference, holm
@@ -24,8 +24,8 @@ from embedkit.workflows.verdict import Compared, sentence, table_rows, verdict
 SIDES = ("A", "B")
 
 
-@dataclass(frozen=True)
-class ComparedFiles:
+@dataclass(frozen=True, repr=False)
+class ComparedFiles(Shown):
     """Two feature files, compared.
 
     Parameters
@@ -82,8 +82,8 @@ class ComparedFiles:
             ]
         )
 
-    def _repr_html_(self) -> str:
-        return html_table(self.title, table_rows(self.measures), [self.verdict])
+    def _shown(self) -> Parts:
+        return self.title, table_rows(self.measures), [self.verdict]
 
 
 def measures(options: CompareOptions) -> dict[str, list[str]]:
@@ -110,6 +110,11 @@ def compare(
         What is done to them first, splits, few labels.
     places
         Folder for the results of both.
+
+    Returns
+    -------
+    ComparedFiles
+        Each measure of both with the test of their difference, and the verdict in words.
 
     Raises
     ------

@@ -48,8 +48,8 @@ class Found:
     test_rows: int | None
 
 
-@dataclass(frozen=True)
-class LeaksReport:
+@dataclass(frozen=True, repr=False)
+class LeaksReport(showing.Shown):
     """Copies in a feature file, and how many of them lie across its split.
 
     Parameters
@@ -107,14 +107,14 @@ class LeaksReport:
             "other": [str(self.ids[b]) for _, _, b in rows],
         }
 
-    def _repr_html_(self) -> str:
+    def _shown(self) -> showing.Parts:
         cells = []
         for kind, title in TITLES.items():
             found = self.found.get(kind)
             across = "" if found is None else "-" if found.test_rows is None else f"{found.test_rows:,}"
             pairs = "not checked" if found is None else f"{found.pairs:,}"
             cells.append({"copies": title, "pairs": pairs, "test rows with one in training": across})
-        return showing.html_table(f"Copies among {len(self.ids):,} rows", cells, self.notes)
+        return f"Copies among {len(self.ids):,} rows", cells, self.notes
 
 
 def leaks(

@@ -125,6 +125,7 @@ def test_several_seeds(make_file):
     assert found.over_seeds["accuracy"]["mean"] == pytest.approx(np.mean(accuracy))
     assert found.over_seeds["accuracy"]["std"] == pytest.approx(np.std(accuracy, ddof=1))
     shown = found._repr_html_()
+    assert len(repr(found.reports[0]).splitlines()) < 30  # no arrays
     assert "3 seeds" in shown
     assert f'<td style="text-align: left">{np.mean(accuracy):.4g}</td>' in shown
 

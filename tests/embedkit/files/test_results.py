@@ -179,6 +179,7 @@ def test_a_notebook_shows_text_and_never_markup():
         method="a&b",
         metrics={"<b>": Metric(0.5, 0.4, 0.6, '"<img src=x onerror=y>')},
     )
+    assert "metric  value  95 % interval  note\n<b>     0.5" in str(odd)
     shown = odd._repr_html_()
     assert "<script" not in shown
     assert "<img" not in shown
