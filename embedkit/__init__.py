@@ -1,6 +1,6 @@
 """Frozen and self-distilled image features: extract them, cluster, probe and look at them.
 
-Every verb of the command is a function here, with the command's options as keywords::
+Every verb of the command but ``datasets`` and ``demo`` is a function here, with its options as keywords::
 
     import embedkit
 

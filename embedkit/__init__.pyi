@@ -101,12 +101,6 @@ def attention(
         A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
     output
         Where the picture goes; from Python, None writes nothing.
-    data
-        Options of the dataset's source.
-    backbone, preprocessing
-        The network, and what its input is. With an adapter, the network without it is drawn too.
-    options
-        Of which images, and beside which other weights.
 
     Raises
     ------
@@ -213,12 +207,6 @@ def bench(
     ----------
     dataset
         What ``embedkit extract`` takes, or a TOML file that says all; None with feature files alone.
-    options
-        What is extracted and measured.
-    images
-        Options of the dataset.
-    places
-        The folder.
 
     Raises
     ------
@@ -240,7 +228,7 @@ def bench(
     limit
         take this many images, spread evenly over the dataset (default: all)
     controls
-        without raw pixels, and without the first backbone with random weights as controls
+        False: without raw pixels, and without the first backbone with random weights as controls
     probes
         a kind each, with options if any: 'linear --refit'; or none (default: linear knn)
     clusterings
@@ -254,7 +242,7 @@ def bench(
     seeds
         repeat with N seeds, --seed the first of them (default: 1)
     reports
-        make no map of each feature file
+        False: make no map of each feature file
     path
         where the images are: of a registered dataset, or now
     root
@@ -326,10 +314,6 @@ def cluster(
     features
         A feature file of n rows, or its path. Rows without a label are clustered too and left out of the
         scores against labels; rows whose image could not be read are left out of everything.
-    options
-        Method and settings; k-means after a PCA that keeps 95 % of the variance by default.
-    places
-        What is written where, and the saved model that is applied, if any.
 
     Returns
     -------
@@ -415,10 +399,11 @@ def compare(
     ----------
     a, b
         Feature files with labels, of the same images in whatever order.
-    options
-        What is done to them first, splits, few labels.
-    places
-        Folder for the results of both.
+
+    Returns
+    -------
+    ComparedFiles
+        Each measure of both with the test of their difference, and the verdict in words.
 
     Raises
     ------
@@ -510,12 +495,6 @@ def extract(
         A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
     output
         The feature file to make; ``runs/DATASET.h5`` by default.
-    data
-        Options of the dataset's source.
-    backbone, preprocessing
-        What computes, and what its input is.
-    options
-        Which features, and how they are computed and kept.
 
     Returns
     -------
@@ -633,10 +612,6 @@ def leaderboard(
         A folder of results, or one results.jsonl. Or results themselves, each with the folder that its
         predictions or assignments are in, as `embedkit.files.results.locate_results` reads them; those
         without a folder are looked for in the working folder.
-    options
-        What is kept, and what ranks.
-    places
-        Where it is written, if anywhere.
     files
         Feature files that are open already: clusterings take their true classes from these.
 
@@ -689,10 +664,6 @@ def leaks(
     ----------
     features
         A feature file of n rows, or its path. Its images are read where they can be found.
-    options
-        The split.
-    places
-        What is written where.
 
     Raises
     ------
@@ -737,8 +708,6 @@ def load_dataset(
     source
         A folder, a .csv, .npy, .npz or .h5 file, or a name in `DATASETS`. A folder that bears such a name
         is meant with ``./name``. A `Dataset` is returned as it is.
-    options
-        What applies to the source, as ``embedkit extract --help`` lists it (``root``, ``label_column``, ...).
 
     Raises
     ------
@@ -851,12 +820,6 @@ def pretrain(
         A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
     output
         The folder to make.
-    data
-        Options of the dataset's source.
-    backbone, preprocessing
-        What is trained, and what its input is.
-    options
-        How it is trained, and what is kept.
 
     Returns
     -------
@@ -1022,12 +985,6 @@ def probe(
     ----------
     features
         A feature file with labels, or with targets for a regression; or its path.
-    options
-        Kind, split and settings.
-    protocol
-        Seeds, label budgets, and whether copies are looked for first.
-    places
-        What is written where, and the saved probe that is applied, if any.
 
     Returns
     -------
@@ -1116,10 +1073,6 @@ def quality(
     ----------
     files
         Feature files, or their paths; or one.
-    options
-        How many rows, and which.
-    places
-        Where results go, and the probe results that are compared with, if any.
 
     Raises
     ------
@@ -1165,10 +1118,6 @@ def report(
     ----------
     features
         A feature file, or its path.
-    options
-        How it is made.
-    places
-        Where results are read, and where it is written.
     results
         Those already read, with the folder that each stands in, instead of those below ``runs``.
 
@@ -1201,7 +1150,7 @@ def report(
     max_points
         points on the map at most (default: 50000)
     thumbnails
-        don't read the images
+        False: don't read the images
     path
         where the images are: of a registered dataset, or now
     thumbnail_size
@@ -1230,8 +1179,6 @@ def verify(
     ----------
     features
         A feature file, or its path.
-    options
-        How many rows to extract again, and where the dataset, the weights and the adapter are now.
 
     Raises
     ------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from embedkit.options.declaring import declared, nearest, typed
+from embedkit.options.declaring import Declared, declared, nearest, typed
 from embedkit.options.flags import help_text
 
 T = TypeVar("T")
@@ -60,10 +61,27 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
     made: Any = call
     made.__signature__ = inspect.Signature([*positional, *extra, *parameters])
     made.__options__ = classes
-    lines = [f"{one.name}\n    {help_text(one).replace('%%', '%')}" for one in known.values()]
-    text = inspect.getdoc(function) or ""
+    lines = [f"{one.name}\n    {_meaning(one)}" for one in known.values()]
+    replaced = {one.name for one in every} - names
+    text = _without(inspect.getdoc(function) or "", replaced)
     call.__doc__ = "\n".join([text, "", "Options", "-------", *lines])
     return call
+
+
+def _meaning(one: Declared) -> str:
+    """Return what a keyword means: an option that is on by default has the help of the flag against it."""
+    text = help_text(one).replace("%%", "%")
+    return f"False: {text}" if one.off else text
+
+
+def _without(text: str, names: Collection[str]) -> str:
+    """Leave those parameters out of a docstring that keywords stand for."""
+    head, rule, rest = text.partition("Parameters\n----------\n")
+    body, blank, after = rest.partition("\n\n")
+    entries = re.split(r"\n(?=\S)", body)
+    kept = [one for one in entries if one.partition("\n")[0].split(" :")[0].split(", ")[0] not in names]
+    kept_text = "\n".join(kept)
+    return head + (rule + kept_text + blank if kept else "") + after
 
 
 def by_keywords(*classes: type) -> Callable[[Callable[..., T]], Callable[..., T]]:

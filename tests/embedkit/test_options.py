@@ -157,3 +157,28 @@ def test_a_function_of_options_becomes_one_of_keywords():
 
     assert keywords(run_with, Plan)("x", k=3, shared=[1]) == ("x", Plan(3), [1])
     assert keywords(run_with, Plan)("x") == ("x", Plan(), None)
+
+
+def test_the_help_of_a_keyword_says_what_false_does_and_names_no_class():
+    def run(what, plan, *, shared=None):
+        """Run it.
+
+        Parameters
+        ----------
+        what
+            To run.
+        plan
+            How.
+        shared : list
+            With others.
+
+        Returns
+        -------
+        None
+        """
+
+    text = inspect.getdoc(keywords(run, Plan))
+    assert "reports\n    False: make no reports" in text
+    assert "deep\n    look deeper" in text
+    assert "what\n    To run.\nshared : list\n    With others.\n\nReturns" in text
+    assert "plan\n" not in text
