@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.text import Text
 from clustering.choose_hdbscan import DensityChoice
 from clustering.compare import Comparison, beats_chance, score_name
 from clustering.report import ClusterRun
-from embedkit.console import print_table
+from embedkit.console import fitting, numbered, print_table
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import title as metric_title
 
@@ -43,7 +43,11 @@ def print_run(run: ClusterRun) -> None:
         print_table(_sizes_choice_table(run.density_choice))
         print()
     if "confusion" in result.outcomes:
-        print_table(_confusion_table(run))
+        names, classes = run.result.outcomes["confusion_columns"], run.result.outcomes["class_names"]
+        numbers, rows = numbered(classes)
+        number = dict(zip(classes, numbers, strict=True))
+        short = _confusion_table(run, [number.get(name, name) for name in names], rows)
+        print_table(fitting(_confusion_table(run, names, classes), short))
         print()
     print_table(_size_table(run))
     if run.diagnosis is not None:
@@ -80,18 +84,17 @@ def _sizes_choice_table(choice: DensityChoice) -> Table:
     return table
 
 
-def _confusion_table(run: ClusterRun) -> Table:
-    outcomes = run.result.outcomes
+def _confusion_table(run: ClusterRun, columns: Sequence[str], rows: Sequence[str]) -> Table:
     table = Table(
         title=Text("Rows of each class by the class of their cluster", style="bold"),
         title_justify="left",
         show_edge=False,
     )
     table.add_column("true class")
-    for name in outcomes["confusion_columns"]:
+    for name in columns:
         table.add_column(Text(name), justify="right")
     table.add_column("recall", justify="right")
-    for i, (name, counts) in enumerate(zip(outcomes["class_names"], outcomes["confusion"], strict=True)):
+    for i, (name, counts) in enumerate(zip(rows, run.result.outcomes["confusion"], strict=True)):
         cells = [Text(f"{count:,}", style="bold" if i == j else "") for j, count in enumerate(counts)]
         table.add_row(Text(name), *cells, f"{counts[i] / sum(counts):.3f}" if sum(counts) else "-")
     return table

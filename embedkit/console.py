@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +42,27 @@ def table_text(table: Table) -> str:
     with console.capture() as captured:
         console.print(table)
     return captured.get()
+
+
+def fitting(*tables: Table) -> Table:
+    """Return the first table whose words all fit the width that it is printed in; else the last."""
+    return next((table for table in tables if fits(table)), tables[-1])
+
+
+def fits(table: Table) -> bool:
+    """Whether every word of a table fits the width that `print_table` prints it in."""
+    from rich.measure import Measurement
+
+    console = _stdout()
+    wide = console.options.update(max_width=10_000)
+    return Measurement.get(console, wide, table).minimum <= console.width
+
+
+def numbered(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return ``1``, ``2``, ... for columns that the names are too wide for, and ``1 name`` for the rows."""
+    numbers = [str(number) for number, _ in enumerate(names, start=1)]
+    width = len(numbers[-1]) if numbers else 0
+    return numbers, [f"{number:>{width}} {name}" for number, name in zip(numbers, names, strict=True)]
 
 
 def _stdout() -> Console:

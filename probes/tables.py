@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from embedkit.console import print_table
+from embedkit.console import fitting, numbered, print_table
 from embedkit.files.results import Metric, Result
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
@@ -98,10 +98,16 @@ def _print_each(scores: Scores | RegressionScores) -> None:
     names = [c.name for c in scores.classes]
     if len(names) <= MAX_CONFUSION:
         print()
-        table = _columns("true \\ predicted", *names)
-        for name, counts in zip(names, scores.confusion, strict=True):
-            table.add_row(Text(name), *(f"{count:,}" for count in counts))
-        print_table(table)
+        numbers, rows = numbered(names)
+        named = _confusion_table(names, names, scores)
+        print_table(fitting(named, _confusion_table(numbers, rows, scores)))
+
+
+def _confusion_table(columns: Sequence[str], rows: Sequence[str], scores: Scores) -> Table:
+    table = _columns("true \\ predicted", *columns)
+    for name, counts in zip(rows, scores.confusion, strict=True):
+        table.add_row(Text(name), *(f"{count:,}" for count in counts))
+    return table
 
 
 def print_budgets(results: Sequence[Result]) -> None:

@@ -39,6 +39,23 @@ def test_tables_are_not_folded_where_stdout_is_no_terminal(capsys, monkeypatch):
     assert "n" * 60 + " │ " + "v" * 60 in capsys.readouterr().out
 
 
+def test_a_table_that_does_not_fit_the_terminal_makes_way_for_the_next(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    wide, narrow = Table("one name", "n" * 12), Table("one name", "1")
+    assert console.fitting(wide, narrow) is wide  # no terminal: as wide as it must be
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert console.fitting(wide, narrow) is narrow
+    assert console.fitting(narrow, wide) is narrow
+    assert console.fitting(wide) is wide
+
+
+def test_numbers_stand_for_names():
+    numbers, rows = console.numbered(list("abcdefghij"))
+    assert numbers[8:] == ["9", "10"]
+    assert rows[8:] == [" 9 i", "10 j"]
+    assert console.numbered([]) == ([], [])
+
+
 def test_progress_is_silent_where_stderr_is_no_terminal(capsys):
     with console.progress("extract", 10, unit="images") as advance:
         advance()
