@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.files.results import Metric, Result
+from embedkit.scoring.metrics import CHANCE, metric_text, ranking_metric, title, value_of
 from embedkit.scoring.metrics import columns as metric_columns
-from embedkit.scoring.metrics import metric_text, ranking_metric, title, value_of
 from reports.leaderboard.controls import control
 from reports.leaderboard.entry import Entry
 
@@ -93,6 +93,13 @@ def cells(entries: Sequence[Entry], sort: str | None = None) -> tuple[list[str],
         columns["seconds"] = [f"{result.seconds:.3g}" for result in results]
     kept = {name: column for name, column in columns.items() if any(column)}
     return list(kept), [list(line) for line in zip(*kept.values(), strict=True)]
+
+
+def secondary_columns(entries: Sequence[Entry], sort: str | None = None) -> list[str]:
+    """Return the headings of metrics beside the ranking one and chance: what a narrow table may leave out."""
+    ranked = ranking_metric([entry.result for entry in entries], sort)
+    columns = metric_columns()
+    return [name for name, metrics in columns.items() if ranked not in metrics and metrics != CHANCE]
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -6,17 +6,18 @@ import csv
 import io
 import json
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from embedkit.console import table_text
+from embedkit.console import fits, fitting, table_text
 from embedkit.files.results import Metric
 from embedkit.files.showing import html_table
 from embedkit.files.tables import neutral
 from embedkit.scoring.metrics import all_metrics
 from embedkit.strict_json import strict
 from reports.leaderboard.board import Board
-from reports.leaderboard.cells import TEXT_COLUMNS, cells, settings_text
+from reports.leaderboard.cells import TEXT_COLUMNS, cells, secondary_columns, settings_text
 from reports.leaderboard.controls import control
 
 if TYPE_CHECKING:
@@ -39,30 +40,61 @@ def written(board: Board, style: str) -> str:
 
 
 def terminal_text(board: Board) -> str:
-    """Return the tables, each with its notes, as wide as the terminal."""
-    return "\n\n".join(
-        "\n".join([table_text(table).removesuffix("\n"), *board.notes(key)])
-        for table, (key, _) in zip(tables(board), board.groups(), strict=True)
-    )
+    """Return the tables, each with its notes, as wide as the terminal: what is too wide for it is named."""
+    parts = []
+    for key, entries in board.groups():
+        header, lines = cells(entries, board.sort)
+        columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+        left_out: list[str] = []
+        table = fitting(_table(key, columns), _table(key, columns, narrow=True))
+        for name in reversed([name for name in secondary_columns(entries, board.sort) if name in columns]):
+            if fits(table):
+                break
+            del columns[name]
+            table, left_out = _table(key, columns, narrow=True), [name, *left_out]
+        wider = [f"Too wide for this terminal: {', '.join(left_out)}. See them with -o board.md."]
+        parts.append(
+            "\n".join([table_text(table).removesuffix("\n"), *wider[: len(left_out)], *board.notes(key)])
+        )
+    return "\n\n".join(parts)
 
 
 def tables(board: Board) -> list[Table]:
-    """Return one rich table a group."""
+    """Return one rich table a group, with every column."""
+    found = []
+    for key, entries in board.groups():
+        header, lines = cells(entries, board.sort)
+        found.append(_table(key, dict(zip(header, zip(*lines, strict=True), strict=True))))
+    return found
+
+
+def _table(key: tuple[str, str], columns: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
+    """Return a table of columns; a narrow one has words and intervals below each other."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    found = []
-    for (dataset, task), entries in board.groups():
-        table = Table(title=Text(f"{dataset}: {task}", style="bold"), title_justify="left", box=SIMPLE_HEAD)
-        header, lines = cells(entries, board.sort)
-        for name, column in zip(header, zip(*lines, strict=True), strict=True):
-            justify: JustifyMethod = "left" if name in TEXT_COLUMNS else "right"
-            table.add_column(Text(_heading(name, max(map(len, column)))), justify=justify)
-        for line in lines:
-            table.add_row(*(Text(cell) for cell in line))
-        found.append(table)
-    return found
+    title = Text(": ".join(key), style="bold")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=narrow)
+    if narrow:
+        columns = {name: _stacked(name, column) for name, column in columns.items()}
+    for name, column in columns.items():
+        words = name in TEXT_COLUMNS
+        justify: JustifyMethod = "left" if words else "right"
+        longest = max(len(line) for cell in column for line in cell.split("\n"))
+        heading = Text(_heading(name, longest))
+        # Words may break where nothing else helps, numbers never.
+        least = None if words else longest
+        table.add_column(heading, justify=justify, no_wrap=not words, min_width=least, overflow="fold")
+    for line in zip(*columns.values(), strict=True):
+        table.add_row(*(Text(cell) for cell in line))
+    return table
+
+
+def _stacked(name: str, column: Sequence[str]) -> list[str]:
+    """Put the words of each cell below each other; of a number, the interval."""
+    gap, instead = (" ", "\n") if name in TEXT_COLUMNS else (" [", "\n[")
+    return [cell.replace(gap, instead) for cell in column]
 
 
 def _heading(name: str, width: int) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ from embedkit.files.results import Metric, Result, append_result
 from embedkit.scoring.metrics import metric_text, value_of
 from reports.leaderboard.entry import mean_metric
 from reports.leaderboard.table import leaderboard
-from reports.leaderboard.text import csv_text, markdown, tables
+from reports.leaderboard.text import csv_text, markdown, tables, terminal_text
 
 
 def result(**changes):
@@ -280,6 +281,27 @@ def test_a_heading_that_is_wider_than_its_column_breaks_at_its_spaces():
     (table,) = tables(leaderboard([result(metrics=metrics)]))
     headings = [str(column.header) for column in table.columns]
     assert headings == ["features", "method", "settings", "n", "accuracy", "balanced\naccuracy"]
+
+
+def test_a_terminal_that_is_too_narrow_has_fewer_columns_and_names_the_others(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    names = ("balanced_accuracy", "nmi", "ari", "roc_auc", "null_accuracy")
+    metrics = {"accuracy": Metric(0.5, 0.4, 0.6), **{name: Metric(0.4) for name in names}}
+    board = leaderboard([result(metrics=metrics, features="vit_small_patch16_224.dino cls-4")])
+    assert "0.500 [0.400, 0.600]" in terminal_text(board)  # no terminal: as wide as it must be
+    monkeypatch.setenv("TERM", "xterm")
+    for width, left_out in ((120, ""), (100, "ARI, ROC AUC"), (80, "balanced accuracy, NMI, ARI, ROC AUC")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        text = terminal_text(board)
+        for whole in ("vit_small_patch16_224.dino", "0.500", "[0.400, 0.600]", "chance"):
+            assert whole in text
+        found = [line for line in text.splitlines() if line.startswith("Too wide")]
+        wider = f"Too wide for this terminal: {left_out}. See them with -o board.md."
+        assert found == ([wider] if left_out else [])
 
 
 def test_unknown_task_and_metric():
