@@ -62,8 +62,8 @@ class Report:
     def facts(self) -> str:
         """What is in it, on one line."""
         return (
-            f"{self.n_points:,} images, {self.n_thumbnails:,} pictures, {self.n_results} results, "
-            f"{self.n_bytes / 1e6:.1f} MB."
+            f"{self.n_points:,} images, {self.n_thumbnails:,} pictures, "
+            f"{self.n_results} {'result' if self.n_results == 1 else 'results'}, {self.n_bytes / 1e6:.1f} MB."
         )
 
     def _repr_html_(self) -> str:

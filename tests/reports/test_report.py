@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from report_world import NASTY, page_data, write_clustering
 from embedkit import report
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.files.results import locate_results
+from embedkit.files.results import Result, locate_results
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
+from reports.map.columns import Category
+from reports.map.evidence import Clustering
+from reports.map.sections import clusters
 from reports.report_options import ReportOptions
 
 
@@ -91,6 +95,18 @@ def test_gallery_holds_the_images_nearest_to_each_centre(world, data):
         assert cluster["classes"] == [[column(data, "label")["names"][code], 1.0]]
         expected = np.sort(distance[codes == code])[:12]
         np.testing.assert_array_equal(distance[cluster["members"]], expected)
+
+
+def test_the_share_of_a_class_in_a_cluster_is_of_the_labelled_images():
+    result = Result("cluster", "d", "f", "kmeans", {}, {}, "none", 0, {}, 5, 0.0, "numpy")
+    clustering = Clustering(result, "kmeans", np.array([0, 0, 0, 0, 1]), None, None)
+    label = Category("label", "label", "", np.array([0, 0, 1, -1, -1]), ["disc", "star"], "no label")
+    page = SimpleNamespace(columns=[label], clusterings=[clustering])
+    (gallery,) = clusters.section(page).data
+    first, second = gallery["clusters"]
+    assert (first["size"], first["labelled"]) == (4, 3)
+    assert first["classes"] == [("disc", 2 / 3), ("star", 1 / 3)]
+    assert (second["size"], second["labelled"], second["classes"]) == (1, 0, [])
 
 
 def test_results_and_confusion_of_this_file(data):
@@ -431,7 +447,7 @@ def test_command(world, tmp_path, capsys):
     assert main([*command, "--no-thumbnails"]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(target)
-    assert "60 images, 0 pictures, 1 results" in err
+    assert "60 images, 0 pictures, 1 result," in err
     assert main([*command, "--no-thumbnails", "--json", "--prep", "pca3"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["n_points"] == 60

@@ -3,6 +3,11 @@ embedkit.sections.clusters = (galleries, section, { make, tile, whole, percent }
   const select = make("select", { "aria-label": "Clustering" }, ...galleries.map((gallery, i) => make("option", { value: i, text: gallery.title })));
   const text = make("p", { class: "hint" });
   const more = make("button", { type: "button" });
+  const facts = ({ size, labelled, classes }) => [
+    `${whole(size)} ${size === 1 ? "image" : "images"}`,
+    ...(labelled && labelled < size ? [`${whole(labelled)} labelled`] : []),
+    ...classes.map(([name, share]) => `${name} ${percent(share)}`),
+  ].join(" · ");
   const show = (all) => {
     const gallery = galleries[select.value];
     const list = all ? gallery.clusters : gallery.clusters.slice(0, 24);
@@ -10,7 +15,7 @@ embedkit.sections.clusters = (galleries, section, { make, tile, whole, percent }
     more.hidden = list.length === gallery.clusters.length;
     more.textContent = `show all ${gallery.clusters.length} clusters`;
     grid.replaceChildren(...list.map((cluster) => make("div", { class: "cluster" },
-      make("div", { class: "cluster-head" }, make("h3", { text: cluster.name }), make("p", { text: [`${whole(cluster.size)} images`, ...cluster.classes.map(([name, share]) => `${name} ${percent(share)}`)].join(" · ") })),
+      make("div", { class: "cluster-head" }, make("h3", { text: cluster.name }), make("p", { text: facts(cluster) })),
       make("div", { class: "strip" }, ...cluster.members.map(tile)))));
   };
   select.addEventListener("change", () => show(false));

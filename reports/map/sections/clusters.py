@@ -15,7 +15,7 @@ GALLERY_SIZE = 12
 
 
 def section(page: Page) -> Section | None:
-    """Return a gallery for each clustering."""
+    """Return a gallery for each clustering; a class's share is of the labelled images."""
     label = next((c for c in page.columns if c.key == "label" and isinstance(c, Category)), None)
     galleries = [_gallery(clustering, label) for clustering in page.clusterings]
     return Section("clusters", "Clusters", "Clusters", galleries) if galleries else None
@@ -43,13 +43,16 @@ def _gallery(clustering: Clustering, label: Category | None) -> dict[str, Any]:
     for number, members in central_rows(clustering).items():
         inside = clustering.cluster == number
         classes: list[tuple[str, float]] = []
+        labelled = 0
         if label is not None:
             codes = label.codes[inside]
             counts = np.bincount(codes[codes >= 0], minlength=len(label.names))
+            labelled = int(counts.sum())
             largest = np.argsort(-counts, kind="stable")[:3]
-            classes = [(label.names[c], counts[c] / inside.sum()) for c in largest if counts[c]]
+            classes = [(label.names[c], counts[c] / labelled) for c in largest if counts[c]]
         name = clustering.name(number)
-        clusters.append({"name": name, "size": int(inside.sum()), "classes": classes, "members": members})
+        sizes = {"size": int(inside.sum()), "labelled": labelled}
+        clusters.append({"name": name, **sizes, "classes": classes, "members": members})
     clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -int(str(cluster["size"]))))
     order = "The largest first; in each, the images nearest to its centre."
     if clustering.distance is None:
