@@ -344,7 +344,7 @@ def _k_from_labels(file: FeatureFile, classes: NDArray[np.int64], notes: list[st
     if not len(classes):
         raise UsageError(
             f"{file.path}: no labels stored, so the number of clusters is not known. Give it, as in -k 10, "
-            "or let --method hdbscan find it."
+            "have it chosen with -k auto, or let --method hdbscan find it."
         )
     if len(classes) == 1:
         raise UsageError(

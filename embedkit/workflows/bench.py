@@ -215,4 +215,12 @@ def _measure(running: Running, source: Source, steps: Sequence[Step]) -> None:
         return
     file = running.open(source.path)
     for step in steps:
-        running.measure(step, file)
+        if step.verb == "probe" and not _has_labels(file):
+            running.leave_out(step, "no labels stored")
+        else:
+            running.measure(step, file)
+
+
+def _has_labels(file: FeatureFile) -> bool:
+    rows = file.rows
+    return rows.targets is not None or (rows.labels is not None and bool((rows.labels >= 0).any()))

@@ -73,6 +73,11 @@ class Running:
         """Pass over steps that can't be done."""
         self.number += n
 
+    def leave_out(self, step: Step, reason: str) -> None:
+        """Pass over a step that would find nothing, and say why."""
+        self.number += 1
+        console.note(f"\n[{self.number}/{self.total}] {step}\nLeft out: {reason}.")
+
     def __enter__(self) -> Running:
         return self
 

@@ -379,3 +379,18 @@ def test_from_python_it_shows_the_board_and_plans_without_doing(features, tmp_pa
     )
     assert "kmeans" in found._repr_html_()
     assert list(found.to_pandas()["method"]) == ["kmeans"]
+
+
+def test_without_labels_probes_are_left_out_and_clusterings_done(features, tmp_path, capsys):
+    path = write_features(
+        tmp_path / "bare.h5", FeatureFile(features[0]).read(), Rows([f"{i}" for i in range(60)])
+    )
+    found = embedkit.bench(
+        None, feature_files=[path], clusterings="kmeans -k 2", reports=False, output=tmp_path
+    )
+    assert not found.failed
+    assert [result.task for result in found.results] == ["cluster"]
+    assert capsys.readouterr().err.count("Left out: no labels stored.") == 2
+    found = embedkit.bench(None, feature_files=[path], reports=False, output=tmp_path / "2")
+    assert [step[0] for step in found.failed] == ["cluster"]
+    assert "have it chosen with -k auto" in capsys.readouterr().err
