@@ -33,6 +33,8 @@ def _run(args: argparse.Namespace) -> None:
         print_json(report.document())
     else:
         print_leaks(report)
+    if places.pairs is not None:
+        note(f"Pairs in {places.pairs}.")
 
 
 def print_leaks(report: LeaksReport) -> None:
