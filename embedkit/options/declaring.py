@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -180,8 +181,10 @@ def typed(one: Declared, value: Any) -> Any:
     Raises
     ------
     UsageError
-        It has another one.
+        It has another one, or is None where the option has no such value.
     """
+    if value is None and one.optional:
+        return None
     if isinstance(value, (list, tuple)):
         if one.many is None:
             raise UsageError(f"{one.name} = {value!r}: {_wanted(one)}, not a list.")
@@ -193,17 +196,19 @@ def typed(one: Declared, value: Any) -> Any:
             return read_values(one, value)
         except ValueError as error:
             raise UsageError(f"{one.name} = {value!r}: {error}.") from None
-    return (_typed(one, value),) if one.many == "+" and value is not None else _typed(one, value)
+    if isinstance(one.many, int):
+        raise UsageError(f"{one.name} = {value!r}: give {one.many} values.")
+    return (_typed(one, value),) if one.many == "+" else _typed(one, value)
 
 
 def _typed(one: Declared, value: Any) -> Any:
     if one.option.tables and isinstance(value, Mapping):
         return value
     # A file's reader, a number read as text: what the command line would make of the same word.
-    if value is None or (
-        one.option.read is None and isinstance(value, one.type) and not _is_bool(value, one)
-    ):
+    if one.option.read is None and isinstance(value, one.type) and not _is_bool(value, one):
         return value
+    if isinstance(value, numbers.Real) and not isinstance(value, (int, float)):  # numpy's, as of a loop
+        value = value.item() if hasattr(value, "item") else float(value)
     if one.type is not bool and isinstance(value, (str, int, float, Path)) and not isinstance(value, bool):
         try:
             return read_value(one, str(value))

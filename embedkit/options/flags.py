@@ -102,9 +102,15 @@ def as_words(*options: Any) -> list[str]:
             words.append(flag_of(f"no_{one.name}") if one.off else one.flag)
         else:
             texts = [_shown(item) for item in (value if isinstance(value, tuple) else (value,))]
-            words.append(_OUTPUT[0] if one.name == "output" else one.flag)
-            words += [one.option.separator.join(texts)] if one.option.separator else texts
+            texts = [one.option.separator.join(texts)] if one.option.separator else texts
+            words += _flagged(_OUTPUT[0] if one.name == "output" else one.flag, texts)
     return words
+
+
+def _flagged(flag: str, texts: list[str]) -> list[str]:
+    if len(texts) == 1 and texts[0].startswith("-"):  # argparse takes it for another flag
+        return [f"{flag}={texts[0]}" if flag.startswith("--") else f"{flag}{texts[0]}"]
+    return [flag, *texts]
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:

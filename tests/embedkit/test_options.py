@@ -5,6 +5,7 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embedkit.errors import UsageError
@@ -74,6 +75,12 @@ def test_the_words_of_options_give_the_options_again():
     assert parse(*as_words(found)) == found
 
 
+def test_a_word_that_begins_with_a_dash_is_told_from_a_flag():
+    found = Plan(columns=("-a", "b"), output=Path("-out"))
+    assert as_words(found) == ["--columns=-a,b", "-o-out"]
+    assert parse(*as_words(found)) == found
+
+
 def test_a_table_says_the_same_as_the_flags():
     table = {
         "k": "auto",
@@ -105,6 +112,13 @@ def test_a_table_says_the_same_as_the_flags():
         ({"share": 1}, "--share 1: give a number of at least 0 and below 1"),
         ({"kind": "rund"}, "--kind rund: unknown. Did you mean 'round'"),
         ({"mean": [1, 2]}, "mean = .1, 2.: give 3 values"),
+        ({"mean": 1}, "mean = 1: give 3 values"),
+        ({"share_of": 8}, "share_of = 8: give 2 values"),
+        ({"seed": None}, "seed = None: give an integer of at least 0"),
+        ({"output": None}, "output = None: give a path"),
+        ({"deep": None}, "deep = None: give true or false"),
+        ({"sizes": None}, "sizes = None: give an integer of at least 1"),
+        ({"sizes": [None]}, "sizes = None: give an integer of at least 1"),
         ({"share_of": "0/8/2"}, "share_of = '0/8/2': give I/N"),
         ({"share_of": [0, -1]}, "--share-of -1: give I/N"),
         ({"columns": "a,,b"}, "columns = 'a,,b': give A,B,..."),
@@ -133,6 +147,20 @@ def test_the_help_says_meaning_and_default():
     assert "seed of everything that is random (default: 0)" in text
 
 
+def test_numbers_of_numpy_are_numbers():
+    table = {
+        "k": np.int64(3),
+        "share": np.float32(0.25),
+        "sizes": [np.uint8(3)],
+        "mean": (np.float64(1),) * 3,
+    }
+    found = from_mapping(Plan, table, "[plan]")
+    assert found == Plan(3, 0.25, sizes=(3,), mean=(1.0,) * 3)
+    assert [type(value) for value in (found.k, found.share, *found.sizes)] == [int, float, int]
+    with pytest.raises(UsageError, match=r"k = .*2\.5.*: give an integer"):
+        from_mapping(Plan, {"k": np.float32(2.5)}, "[plan]")
+
+
 def test_a_function_of_options_becomes_one_of_keywords():
     def run(what, plan):
         """Run it."""
@@ -145,6 +173,7 @@ def test_a_function_of_options_becomes_one_of_keywords():
     assert "not_an_option" not in inspect.signature(call).parameters
     assert call.__doc__.startswith("Run it.")
     assert "share\n    of the rows (default: 0.5)" in call.__doc__
+    assert call("x", k=None, mean=None) == ("x", Plan())
     with pytest.raises(TypeError, match="run\\(\\) has no option 'shar'. Did you mean 'share'"):
         call("x", shar=3)
     with pytest.raises(UsageError, match="give an integer"):
