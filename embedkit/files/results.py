@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 RESULTS_FILE = "results.jsonl"
 # 1 kept what was found among the params; see `_upgraded`.
 SCHEMA = 2
+# What reading a line that is no result may end in; the last two where a number or a nesting is far too large.
+NO_RESULT = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Result(showing.Shown):
         ------
         NewerSchemaError
             A later version wrote it.
-        ValueError, TypeError, KeyError
+        ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
             It is no result.
         """
         record = json.loads(line)
@@ -149,7 +152,7 @@ def _is_number(value: Any, *kinds: type) -> bool:
 def _metric(name: str, metric: Any) -> Metric:
     made = Metric(**metric)
     for value in (made.value, made.low, made.high):
-        if value is not None and not _is_number(value, int, float):
+        if value is not None and not (_is_number(value, int, float) and math.isfinite(value)):
             raise ValueError(f"metric {name}: {value!r} is no number")
     return made
 
@@ -159,6 +162,8 @@ def _check(record: Mapping[str, Any]) -> None:
     for name in ("task", "dataset", "features", "method", "split", "backend"):
         if not isinstance(record[name], str):
             raise ValueError(f"{name} {record[name]!r} is no text")
+    if not record["task"].strip():
+        raise ValueError("task is empty")
     for name in ("params", "outcomes", "provenance"):
         if not isinstance(record.get(name, {}), dict):
             raise ValueError(f"{name} is no object")
@@ -278,7 +283,7 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
                     f"{file}:{number}: a newer embedkit wrote this result ({error}). Install that version, "
                     "or name a folder without it."
                 ) from error
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except NO_RESULT as error:
                 raise EmbedkitError(
                     f"{file}:{number}: not a result ({error}). Remove the line, or restore the file."
                 ) from error

@@ -81,7 +81,10 @@ def test_other_lines_are_no_results(line):
         {"seed": True},
         {"n": "9"},
         {"seconds": None},
+        {"task": " "},
         {"metrics": {"accuracy": {"value": "0.9"}}},
+        {"metrics": {"accuracy": {"value": 10**400}}},
+        {"metrics": {"accuracy": {"value": float("nan")}}},
         {"metrics": {"accuracy": {"value": 0.9, "low": [0.8]}}},
         {"metrics": {"accuracy": {"value": 0.9, "at": 1}}},
         {"more": 1},
@@ -218,7 +221,9 @@ def test_nothing_there_says_what_makes_results(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", [b'{"task": "clu', b"hello", b"\xff\xfe\x00", b'{"task": "x", "metrics": {}}', b"[]"], ids=repr
+    "bad",
+    [b'{"task": "clu', b"hello", b"\xff\xfe\x00", b'{"task": "x", "metrics": {}}', b"[]", b"[" * 100_000],
+    ids=lambda bad: repr(bad[:20]),
 )
 def test_a_bad_line_is_named_with_file_and_line(bad, tmp_path):
     path = tmp_path / "results.jsonl"
