@@ -25,7 +25,7 @@ class Rows:
     labels : (n,) int64, optional
         Index into `class_names`; -1 where an image has no label.
     class_names
-        Names of the classes; a class may have no image.
+        Names of the classes, each different and none empty; a class may have no image.
     targets : (n, t) float32, optional
         Regression targets such as vote fractions; NaN where missing.
     target_names
@@ -40,8 +40,8 @@ class Rows:
     Raises
     ------
     EmbedkitError
-        An annotation of another length, a duplicate or empty id, a label outside the classes, or an
-        unknown split.
+        An annotation of another length, a duplicate or empty id, a class without a name of its own, text that
+        no file can hold, a label outside the classes, or an unknown split.
     """
 
     ids: NDArray[np.str_]
@@ -87,6 +87,7 @@ class Rows:
             raise EmbedkitError(
                 f"row {int(np.argmax(self.ids == ''))} has an empty id. Give every image one."
             )
+        self._check_text()
         unique, counts = np.unique(self.ids, return_counts=True)
         if len(unique) < n:
             raise EmbedkitError(
@@ -108,6 +109,18 @@ class Rows:
                     f"{', '.join(SPLITS)}. Rename it, or leave it empty to keep the row out of every split."
                 )
 
+    def _check_text(self) -> None:
+        for name in ("ids", "split", "group"):
+            values = getattr(self, name)
+            if values is None or _is_text("".join(values)):
+                continue
+            bad = next(value for value in values.tolist() if not _is_text(value))
+            raise EmbedkitError(f"{name} hold {bad!r}, which is no text that a file can keep. Rename it.")
+        if "" in self.class_names:
+            raise EmbedkitError("a class has an empty name. Name it; label -1 stands for no label.")
+        if twice := [name for name in self.class_names if self.class_names.count(name) > 1]:
+            raise EmbedkitError(f"two classes are called {twice[0]!r}. Make them one, or rename one.")
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -121,6 +134,11 @@ class Rows:
             if field.name in per_row and getattr(self, field.name) is not None
         }
         return replace(self, **changed)
+
+
+def _is_text(value: str) -> bool:
+    """Whether HDF5 and UTF-8 can hold it: no NUL, no half of a surrogate pair."""
+    return "\0" not in value and value.encode(errors="replace").decode() == value
 
 
 def labels_from_names(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
