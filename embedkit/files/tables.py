@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import re
@@ -336,15 +337,20 @@ def _kind_of(path: Path, header: list[str], kinds: Sequence[TableKind], again: s
 
 def _lines(path: Path, again: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each line that is not blank."""
-    # A spreadsheet may have put a byte-order mark first.
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        try:
-            for line in reader:
-                if line:
-                    yield reader.line_num, line
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise EmbedkitError(f"{path}:{reader.line_num}: no CSV in UTF-8 ({error}). {again}") from error
+    raw = path.read_bytes()
+    try:
+        # A spreadsheet may have put a byte-order mark first.
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise EmbedkitError(f"{path}:{number}: no CSV in UTF-8 ({error}). {again}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for line in reader:
+            if line:
+                yield reader.line_num, line
+    except csv.Error as error:
+        raise EmbedkitError(f"{path}:{reader.line_num}: no CSV in UTF-8 ({error}). {again}") from error
 
 
 def _quoted(cell: str) -> str:

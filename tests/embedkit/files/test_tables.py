@@ -185,7 +185,7 @@ def test_more_columns_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path
         ("id,cluster,cluster\na,1,1\n", r"t\.csv:1: two columns cluster\."),
         ("id,cluster\na,1\nb,1\na,2\n", r"t\.csv:4: id 'a' stands in line 2 already\."),
         ('id,cluster\n"a,1\nb,1\n', r"t\.csv:3: no CSV in UTF-8 \(unexpected end of data\)\."),
-        (b"id,cluster\n\xff\xfe,1\n", r"t\.csv:\d: no CSV in UTF-8 \(.*invalid start byte\)\."),
+        (b"id,cluster\na,1\nb\xff\xfe,1\n", r"t\.csv:3: no CSV in UTF-8 \(.*invalid start byte\)\."),
     ],
     ids=repr,
 )
