@@ -121,14 +121,27 @@ def rank_text(rank: tuple[int, int] | None) -> str:
 
 def _features(result: Result, among: Sequence[Result]) -> str:
     """Name the feature set, with its file where another of the same name is `among` the results."""
-    file = result.provenance.get("features_sha256")
-    alike = any(
-        other.features == result.features and other.provenance.get("features_sha256") != file
+    alike = [
+        str(other.provenance.get("features_file"))
         for other in among
-    )
+        if other.features == result.features and _digest(other) != _digest(result)
+    ]
     path = result.provenance.get("features_file")
-    name = f"{result.features} ({Path(str(path)).name})" if alike and path else result.features
+    name = f"{result.features} ({_file_name(str(path), alike, _digest(result))})" if alike and path else ""
+    name = name or result.features
     return f"{name} [control]" if control(result) else name
+
+
+def _digest(result: Result) -> str:
+    return str(result.provenance.get("features_sha256"))
+
+
+def _file_name(path: str, others: Sequence[str], digest: str) -> str:
+    """Name a file by as many folders as tell it from the others; one that was replaced by its digest too."""
+    parts = [Path(other).parts for other in others if other != path]
+    mine = Path(path).parts
+    n = next((n for n in range(1, len(mine)) if all(one[-n:] != mine[-n:] for one in parts)), len(mine))
+    return f"{Path(*mine[-n:])} {digest[:8]}" if path in others else f"{Path(*mine[-n:])}"
 
 
 def _first(result: Result, names: Sequence[str]) -> Metric | None:

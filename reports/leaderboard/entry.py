@@ -64,7 +64,7 @@ class Entry:
     def n_labels(self) -> float:
         """Labels of a budget; infinite where all training rows had one."""
         n_labels = self.runs[0].outcomes.get("n_labels")
-        return np.inf if n_labels is None else float(n_labels)
+        return float(n_labels) if isinstance(n_labels, (int, float)) else np.inf
 
 
 def mean_metric(name: str, metrics: Sequence[Metric]) -> Metric:

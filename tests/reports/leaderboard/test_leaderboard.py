@@ -12,6 +12,7 @@ from embedkit.cli import main
 from embedkit.errors import UsageError
 from embedkit.files.results import Metric, Result, append_result
 from embedkit.scoring.metrics import metric_text, value_of
+from reports.leaderboard.cells import cells
 from reports.leaderboard.entry import mean_metric
 from reports.leaderboard.table import leaderboard
 from reports.leaderboard.text import csv_text, markdown, tables, terminal_text
@@ -152,6 +153,31 @@ def test_interval_of_a_mean_over_seeds_is_never_narrower_than_one_seeds():
     )
     assert mean_metric("accuracy", [Metric(0.5), Metric(None)]).value is None
     assert mean_metric("accuracy", [Metric(v, 0.8, 1.0) for v in (0.86, 1.0)]).high == 1.0
+
+
+def test_files_of_one_name_are_told_apart():
+    def of(path, digest):
+        return result(provenance={"features_file": path, "features_sha256": digest})
+
+    def names(*results):
+        header, lines = cells(leaderboard(results).entries)
+        return sorted(line[header.index("features")] for line in lines)
+
+    assert names(of("one/f.h5", "a" * 64)) == ["vit cls-4"]
+    assert names(of("one/f.h5", "a" * 64), of("one/g.h5", "b" * 64)) == [
+        "vit cls-4 (f.h5)",
+        "vit cls-4 (g.h5)",
+    ]
+    folders = names(of("x/one/f.h5", "a" * 64), of("x/two/f.h5", "b" * 64))
+    assert folders == ["vit cls-4 (one/f.h5)", "vit cls-4 (two/f.h5)"]
+    replaced = names(of("one/f.h5", "a" * 64), of("one/f.h5", "b" * 64))
+    assert replaced == ["vit cls-4 (f.h5 aaaaaaaa)", "vit cls-4 (f.h5 bbbbbbbb)"]
+    inside = names(of("f.h5", "a" * 64), of("two/f.h5", "b" * 64))
+    assert inside == ["vit cls-4 (f.h5)", "vit cls-4 (two/f.h5)"]
+
+
+def test_an_outcome_that_is_no_number_of_labels_ranks_as_none():
+    assert len(leaderboard([result(outcomes={"n_labels": "x"})]).groups()) == 1
 
 
 def test_budgets_stand_by_size_and_targets_apart():
