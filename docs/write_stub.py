@@ -77,7 +77,7 @@ def annotation(one: Declared) -> str:
     how = one.option
     item = PLACE if how.metavar in PLACES else KINDS[one.type]
     if how.choices or how.tables:
-        item = _literal(how.choices) if how.choices else "Mapping[str, Any]"
+        item = _literal(how.choices) if how.choices else f"{item} | Mapping[str, Any]"
     if how.words:
         item += f" | {_literal(how.words)}"
     if one.many is not None:

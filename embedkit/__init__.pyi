@@ -168,16 +168,16 @@ def attention(
     """
 
 def bench(
-    dataset: Any,
+    dataset: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
-    backbones: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    backbones: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = (),
     feature_files: _Place | Sequence[_Place] = (),
     views: str | None = None,
     center_crop: int | None = None,
     limit: int | None = None,
     controls: bool = True,
-    probes: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ...,
-    clusterings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ...,
+    probes: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = ...,
+    clusterings: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = ...,
     preps: str | Sequence[str] = (),
     split: str | None = None,
     seed: int = 0,
@@ -206,7 +206,8 @@ def bench(
     Parameters
     ----------
     dataset
-        What ``embedkit extract`` takes, or a TOML file that says all; None with feature files alone.
+        What ``embedkit extract`` takes, a table of ``source`` and its options, or a TOML file that says all;
+        None with feature files alone.
 
     Raises
     ------

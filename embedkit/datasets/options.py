@@ -92,12 +92,13 @@ class DatasetOptions:
         check(self)
 
 
-def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add DATASET and the options of all sources."""
+def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False, or_else: str = "") -> None:
+    """Add DATASET, whose help ends with what else it may be, and the options of all sources."""
+    what = "a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists"
     parser.add_argument(
         "dataset",
         metavar="DATASET",
         nargs="?" if optional else None,
-        help="a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists",
+        help=what + or_else,
     )
     add_flags(parser, DatasetOptions)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embedkit import console
+from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
@@ -16,9 +18,6 @@ from embedkit.workflows.bench_file import Plan, plan_of, read_plan
 from embedkit.workflows.bench_options import DEFAULT, BenchOptions, BenchPlaces
 from embedkit.workflows.bench_run import Running
 from embedkit.workflows.step import Step
-
-if TYPE_CHECKING:
-    from embedkit.datasets.options import DatasetOptions
 
 LEADERBOARDS = ("leaderboard.md", "leaderboard.json", "leaderboard.html")
 
@@ -85,13 +84,19 @@ class BenchRun:
         return done if self.board is None else self.board._repr_html_() + done
 
 
-def bench(dataset: Any, options: BenchOptions, images: DatasetOptions, places: BenchPlaces) -> BenchRun:
+def bench(
+    dataset: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    options: BenchOptions = BenchOptions(),
+    images: DatasetOptions = DatasetOptions(),
+    places: BenchPlaces = BenchPlaces(),
+) -> BenchRun:
     """Extract, cluster, probe and rank; called again, it goes on where it was stopped.
 
     Parameters
     ----------
     dataset
-        What ``embedkit extract`` takes, or a TOML file that says all; None with feature files alone.
+        What ``embedkit extract`` takes, a table of ``source`` and its options, or a TOML file that says all;
+        None with feature files alone.
     options
         What is extracted and measured.
     images

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
         "again, the same command goes on where it was stopped."
     )
     add_flags(parser, BenchOptions, BenchPlaces)
-    add_dataset_flags(parser, optional=True)
+    add_dataset_flags(parser, optional=True, or_else="; or a .toml file that says all")
     add_json_flag(parser)
     return run
 

@@ -175,6 +175,8 @@ def plan_of(dataset: Any, options: BenchOptions, of_dataset: Mapping[str, Any] |
     UsageError
         Something unknown, or nothing to do.
     """
+    if dataset is not None and not isinstance(dataset, (str, Path, Mapping)):
+        raise UsageError(f"dataset = {dataset!r}: give one word, or a table with source and options.")
     table: dict[str, Any] = {"source": dataset} if isinstance(dataset, (str, Path)) else dict(dataset or {})
     table.update(of_dataset or {})
     source = str(table.pop("source", ""))

@@ -274,6 +274,8 @@ def test_paths_of_weights_make_no_name_too_long_for_a_disk():
         ({"dataset": "x", "backbones": [{"name": "a", "width": 1}]}, r"\[\[backbones\]\] 1 knows no 'width'"),
         ({"dataset": "x", "backbones": [{"views": "d4"}]}, r"\[\[backbones\]\] 1 has no name"),
         ({"dataset": "x", "backbones": ["a", "a"]}, r"two backbones that are the same \(a.h5\)"),
+        ({"dataset": 3}, "dataset = 3: give one word, or a table"),
+        ({"dataset": ["x"]}, r"dataset = \['x'\]: give one word, or a table"),
         ({"dataset": {"n": 5}}, r"\[dataset\] has no source"),
         ({"backbones": ["a"], "feature_files": ["a.h5"]}, "backbones without a dataset"),
         ({}, "nothing to bench"),
@@ -365,7 +367,7 @@ def test_a_table_and_words_of_a_method_are_the_same_step(features):
 
 
 def test_from_python_it_shows_the_board_and_plans_without_doing(features, tmp_path):
-    planned = embedkit.bench(None, feature_files=features[:1], output=tmp_path / "out", dry_run=True)
+    planned = embedkit.bench(feature_files=features[:1], output=tmp_path / "out", dry_run=True)
     assert [step[0] for step in planned.steps] == [
         "cluster",
         "probe",
