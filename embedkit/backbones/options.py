@@ -9,7 +9,7 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.images.options import Overrides
-from embedkit.options import check, option
+from embedkit.options import MOST_SEED, check, option
 
 DEFAULT_BACKBONE = "vit_small_patch16_224.dino"
 PIXELS = "pixels:"
@@ -68,7 +68,7 @@ class BackboneSpec:
     weights: Path | None = weights_option(group=GROUP)
     adapter: Path | None = adapter_option(group=GROUP)
     random_init: int | None = option(
-        None, "random weights, as a control", least=0, metavar="SEED", group=GROUP
+        None, "random weights, as a control", least=0, most=MOST_SEED, metavar="SEED", group=GROUP
     )
     preprocessing: Overrides = Overrides()
 

@@ -20,6 +20,7 @@ from embedkit.options.flags import add_flags, add_json_flag, as_words, from_flag
 from embedkit.options.keywords import by_keywords, keywords
 from embedkit.options.shared import (
     DEVICES,
+    MOST_SEED,
     RUNS,
     SPLITS,
     batch_size_option,
@@ -37,6 +38,7 @@ from embedkit.options.shared import (
 
 __all__ = [
     "DEVICES",
+    "MOST_SEED",
     "RUNS",
     "SPLITS",
     "add_flags",

@@ -300,7 +300,7 @@ def _wanted(one: Declared) -> str:
         return f"give {how.metavar}"
     kind = {int: "an integer", float: "a number", Path: "a path"}.get(one.type, "a word")
     bounds = [
-        f"{words} {bound:g}"
+        f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}"
         for words, bound in (
             ("of at least", how.least),
             ("above", how.above),

@@ -10,6 +10,7 @@ from embedkit.errors import UsageError
 from embedkit.options.declaring import option
 
 RUNS = Path("runs")
+MOST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn and UMAP draw from
 # Where kernels of our own compute.
 DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("auto", "file", "stratified", "group", "kfold:K", "FILE.json")
@@ -18,7 +19,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 
 def seed_option() -> Any:
     """Declare ``--seed``."""
-    return option(0, "seed of everything that is random", least=0, metavar="N")
+    return option(0, "seed of everything that is random", least=0, most=MOST_SEED, metavar="N")
 
 
 def seeds_option() -> Any:

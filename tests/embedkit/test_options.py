@@ -114,6 +114,7 @@ def test_a_table_says_the_same_as_the_flags():
         ({"mean": [1, 2]}, "mean = .1, 2.: give 3 values"),
         ({"mean": 1}, "mean = 1: give 3 values"),
         ({"share_of": 8}, "share_of = 8: give 2 values"),
+        ({"seed": 2**32}, "--seed 4294967296: give an integer of at least 0 and of at most 4294967295"),
         ({"seed": None}, "seed = None: give an integer of at least 0"),
         ({"output": None}, "output = None: give a path"),
         ({"deep": None}, "deep = None: give true or false"),
