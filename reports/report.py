@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         # A notebook's links start where the notebook is, which is where its kernel runs.
-        link = html.escape(os.path.relpath(self.path).replace(os.sep, "/"))
+        link = html.escape(quote(os.path.relpath(self.path).replace(os.sep, "/")))
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return (
             f'<p><a href="{link}" target="_blank">{html.escape(str(self.path))}</a>: '

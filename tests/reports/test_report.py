@@ -318,7 +318,7 @@ def test_it_shows_itself_in_a_notebook(tmp_path, plain_file, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = report(plain_file(n=6), output=tmp_path / "a & b" / "o.html")
     text = shown._repr_html_()
-    assert '<a href="a &amp; b/o.html" target="_blank">' in text
+    assert '<a href="a%20%26%20b/o.html" target="_blank">' in text
     assert "6 images, 0 pictures, 0 results" in text
     assert "<li>No pictures: " in text
 
