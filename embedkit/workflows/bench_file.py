@@ -13,13 +13,21 @@ from typing import Any
 
 from embedkit.backbones.options import DEFAULT_BACKBONE
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.options import from_mapping
+from embedkit.options import asked, from_mapping
 from embedkit.workflows.bench_options import DEFAULT, NAMES, BenchOptions
 from embedkit.workflows.step import Step
 
 PIXELS = "pixels:32"
 # File systems take 255 bytes, and what is written beside the file has longer names.
 LONGEST_NAME = 160
+# Options of a method that the bench sets itself.
+OF_THE_BENCH = {
+    "seed": "the seed is the bench's own; give it there",
+    "output": "the folder is the bench's own; give it there",
+    "apply": "a bench fits every method; apply a saved model by itself",
+}
+# Options of an extraction that mean nothing in a bench, which names the backbone and needs the whole file.
+NOT_OF_A_BENCH = ("backbone", "dry_run", "shard")
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,12 @@ class Plan:
 
     def measures(self, path: Path, output: Path) -> Iterator[Step]:
         """Yield every clustering and probe of a feature file, by method, preparation and seed."""
-        asked = self.options
-        preps = [None if text == DEFAULT else text for text in asked.preps] or [None]
+        plan = self.options
+        preps = [None if text == DEFAULT else text for text in plan.preps] or [None]
         preps.sort(key=lambda prep: prep is not None)
         for step in self._methods(path):
             for prep in preps:
-                for seed in range(asked.seed, asked.seed + asked.seeds):
+                for seed in range(plan.seed, plan.seed + plan.seeds):
                     changes: dict[str, Any] = {"seed": seed, "output": output}
                     yield step.given(**changes, **({} if prep is None else {"prep": prep}))
 
@@ -124,8 +132,13 @@ class Plan:
 
 def _method(verb: str, name: str, path: Path, text: Any) -> Step:
     if isinstance(text, Mapping):
-        return Step.make(verb, path, where=f"{verb} {dict(text)}", **text)
-    return Step.parse(verb, [path], [f"--{name}", *shlex.split(text)])
+        step = Step.make(verb, path, where=f"{verb} {dict(text)}", **text)
+    else:
+        step = Step.parse(verb, [path], [f"--{name}", *shlex.split(text)])
+    for option in asked(*step.options):
+        if option in OF_THE_BENCH:
+            raise UsageError(f"{verb} {text}: {OF_THE_BENCH[option]}.")
+    return step
 
 
 def read_plan(path: Path) -> Plan:
@@ -194,10 +207,17 @@ def plan_of(dataset: Any, options: BenchOptions, of_dataset: Mapping[str, Any] |
     named = options.backbones or ((DEFAULT_BACKBONE,) if source else ())
     backbones = tuple(_backbone(number, one, views) for number, one in enumerate(named, start=1))
     plan = Plan(options, source, images, backbones)
-    Step.make("extract", source, where="[dataset]", **images)
+    _check_extraction(source, "[dataset]", images)
     for number, backbone in enumerate(backbones, start=1):
-        Step.make("extract", source, where=f"[[backbones]] {number}", **backbone.options)
+        _check_extraction(source, f"[[backbones]] {number}", backbone.options)
     return plan
+
+
+def _check_extraction(source: str, where: str, given: Mapping[str, Any]) -> None:
+    for name in NOT_OF_A_BENCH:
+        if name in given:
+            raise UsageError(f"{where}: {name} has no meaning in a bench. Leave it out.")
+    Step.make("extract", source, where=where, **given)
 
 
 def _backbone(number: int, entry: Any, shared: Mapping[str, Any]) -> Backbone:

@@ -274,6 +274,12 @@ def test_paths_of_weights_make_no_name_too_long_for_a_disk():
         ({"dataset": "x", "backbones": [{"name": "a", "width": 1}]}, r"\[\[backbones\]\] 1 knows no 'width'"),
         ({"dataset": "x", "backbones": [{"views": "d4"}]}, r"\[\[backbones\]\] 1 has no name"),
         ({"dataset": "x", "backbones": ["a", "a"]}, r"two backbones that are the same \(a.h5\)"),
+        ({"dataset": {"source": "x", "backbone": "a"}}, r"\[dataset\]: backbone has no meaning in a bench"),
+        (
+            {"dataset": "x", "backbones": [{"name": "a", "dry_run": True}]},
+            "dry_run has no meaning in a bench",
+        ),
+        ({"dataset": "x", "backbones": [{"name": "a", "shard": "0/2"}]}, "shard has no meaning in a bench"),
         ({"dataset": 3}, "dataset = 3: give one word, or a table"),
         ({"dataset": ["x"]}, r"dataset = \['x'\]: give one word, or a table"),
         ({"dataset": {"n": 5}}, r"\[dataset\] has no source"),
@@ -297,6 +303,13 @@ def test_mistakes_are_found_before_anything_is_computed(features, tmp_path, caps
     for words, code, message in [
         ([*one, "--probes", "lineer"], 2, "lineer"),
         ([*one, "--preps", "polish"], 2, "polish"),
+        (
+            [*one, "--probes", "knn --seed 4"],
+            2,
+            "probe knn --seed 4: the seed is the bench's own; give it there",
+        ),
+        ([*one, "--probes", "knn -o x"], 2, "the folder is the bench's own"),
+        ([*one, "--clusterings", "kmeans --apply m.h5"], 2, "a bench fits every method"),
         ([*one, "--root", "x"], 2, "root without a dataset"),
         (["bench", "--feature-files", "nowhere.h5"], 1, "nowhere.h5"),
         (["bench", str(toml)], 1, "b.toml: not a TOML file"),
