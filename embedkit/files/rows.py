@@ -118,8 +118,9 @@ class Rows:
             raise EmbedkitError(f"{name} hold {bad!r}, which is no text that a file can keep. Rename it.")
         if "" in self.class_names:
             raise EmbedkitError("a class has an empty name. Name it; label -1 stands for no label.")
-        if twice := [name for name in self.class_names if self.class_names.count(name) > 1]:
-            raise EmbedkitError(f"two classes are called {twice[0]!r}. Make them one, or rename one.")
+        if len(set(self.class_names)) < len(self.class_names):
+            twice = next(name for name in self.class_names if self.class_names.count(name) > 1)
+            raise EmbedkitError(f"two classes are called {twice!r}. Make them one, or rename one.")
 
     def __len__(self) -> int:
         return len(self.ids)
