@@ -223,9 +223,24 @@ def _measure(running: Running, source: Source, steps: Sequence[Step]) -> None:
         if step.verb == "probe" and not _has_labels(file):
             running.leave_out(step, "no labels stored")
         else:
-            running.measure(step, file)
+            running.measure(step if _has_classes(file) else _choosing_k(step), file)
 
 
 def _has_labels(file: FeatureFile) -> bool:
     rows = file.rows
-    return rows.targets is not None or (rows.labels is not None and bool((rows.labels >= 0).any()))
+    return rows.targets is not None or _has_classes(file)
+
+
+def _has_classes(file: FeatureFile) -> bool:
+    labels = file.rows.labels
+    return labels is not None and bool((labels >= 0).any())
+
+
+def _choosing_k(step: Step) -> Step:
+    """Have the number of clusters chosen where it would be that of the classes, and there are none."""
+    if step.verb != "cluster" or any(getattr(options, "k", None) is not None for options in step.options):
+        return step
+    try:
+        return step.given(k="auto")
+    except UsageError:  # of a method that finds it by itself
+        return step
