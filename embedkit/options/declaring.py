@@ -6,7 +6,7 @@ import difflib
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,6 +173,19 @@ def from_mapping(cls: type[T], given: Mapping[str, Any], where: str) -> T:
         return cls(**{key: typed(known[key], value) for key, value in given.items()})
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def instances(classes: Sequence[type], given: Mapping[str, Any]) -> list[Any]:
+    """Make one instance of each class of options by name; of a name that two have, both get the value.
+
+    Raises
+    ------
+    UsageError
+        A value that its option does not take.
+    """
+    known = {name: one for cls in classes for name, one in declared(cls).items()}
+    values = {name: typed(known[name], value) for name, value in given.items()}
+    return [cls(**{n: v for n, v in values.items() if n in declared(cls)}) for cls in classes]
 
 
 def typed(one: Declared, value: Any) -> Any:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from embedkit.options.declaring import Declared, declared, nearest, typed
+from embedkit.options.declaring import Declared, declared, instances, nearest
 from embedkit.options.flags import help_text
 
 T = TypeVar("T")
@@ -47,8 +47,7 @@ def keywords(function: Callable[..., T], *classes: type) -> Callable[..., T]:
             if name not in known and name not in names:
                 close = nearest(name, known)
                 raise TypeError(f"{function.__name__}() has no option {name!r}.{close}")
-        values = {name: typed(known[name], value) for name, value in given.items() if name in known}
-        made = [cls(**{n: v for n, v in values.items() if n in declared(cls)}) for cls in classes]
+        made = instances(classes, {name: value for name, value in given.items() if name in known})
         own = {name: value for name, value in given.items() if name in names}
         bound = inspect.Signature([*positional, *extra]).bind(*args, **own)
         bound.apply_defaults()

@@ -118,7 +118,8 @@ def bench(
     pages = list(reports(plan, found, output))
     steps = [source.extract for source in found if source.extract is not None]
     steps += [step for source in found for step in measured[source.path]]
-    steps += [step for _, step in pages] + boards(output)
+    ranking = boards(output)
+    steps += [step for _, step in pages] + ranking
     _say_left_out(plan, found)
     commands = tuple(step.command for step in steps)
     if places.dry_run:
@@ -132,7 +133,7 @@ def bench(
                 running.draw(step, running.open(source.path))
             else:
                 running.skip(1)
-        board = running.rank(boards(output))
+        board = running.rank(ranking)
     running.say_end()
     return BenchRun(
         output,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.options import as_words, declared, from_flags, nearest, typed
+from embedkit.options import as_words, declared, from_flags, instances, nearest
 from embedkit.verbs import VERBS, target
 
 
@@ -45,14 +45,13 @@ class Step:
             A name that the verb has not, or a value that it does not take; the message begins with `where`.
         """
         classes = _classes(verb)
-        known = {name: one for c in classes for name, one in declared(c).items()}
+        known = [name for c in classes for name in declared(c)]
         for name in given:
             if name not in known:
-                listed = ", ".join(known)
+                listed = ", ".join(dict.fromkeys(known))
                 raise UsageError(f"{where or verb} knows no {name!r}.{nearest(name, known)} Known: {listed}.")
-        values = {name: typed(known[name], value) for name, value in given.items() if value is not None}
         try:
-            made = [c(**{n: v for n, v in values.items() if n in declared(c)}) for c in classes]
+            made = instances(classes, {name: value for name, value in given.items() if value is not None})
         except UsageError as error:
             raise UsageError(f"{where}: {error}" if where else f"{error}") from error
         return cls(verb, tuple(map(str, inputs)), tuple(made))
