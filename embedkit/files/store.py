@@ -368,8 +368,6 @@ def new_feature_file(
             file.create_dataset("features", shape=shape, dtype=dtype)
             _write_rows(file, rows)
             yield file
-        _fsync(temporary)
-    _fsync(path.parent)
 
 
 def _check_room(
@@ -410,11 +408,3 @@ def _write_rows(file: h5py.File, rows: Rows) -> None:
     strings("group", rows.group)
     if rows.coordinates is not None:
         file.create_dataset("coordinates", data=rows.coordinates)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,87 @@
+"""Only regular files are read, and only regular files are replaced: a pipe or device never ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from embedkit.errors import EmbedkitError
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_input(path: str | os.PathLike[str], fix: str) -> None:
+    """Refuse what is there and is no regular file; a missing file is for whoever opens it.
+
+    Parameters
+    ----------
+    path
+        The file that is about to be read. Links are followed.
+    fix
+        What to give instead, a whole sentence.
+
+    Raises
+    ------
+    EmbedkitError
+        A folder, a pipe, a socket or a device.
+    """
+    kind = _other_kind(Path(path))
+    if kind:
+        raise EmbedkitError(f"{path}: {kind}, not a regular file. {fix}")
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Refuse to replace what is no regular file, such as /dev/null or a folder.
+
+    Raises
+    ------
+    EmbedkitError
+        A folder, a pipe, a socket or a device is there.
+    """
+    kind = _other_kind(Path(path))
+    if kind:
+        raise EmbedkitError(f"{path}: {kind} is there, which no output replaces. Name a file.")
+
+
+def read_bytes(path: str | os.PathLike[str], fix: str, *, at_most: int) -> bytes:
+    """Read a whole file of a bounded size.
+
+    Parameters
+    ----------
+    path
+        The file.
+    fix
+        What to give instead, a whole sentence.
+    at_most
+        Number of bytes from which on it can't be what it should.
+
+    Raises
+    ------
+    EmbedkitError
+        No regular file, or a larger one.
+    OSError
+        It is missing, or can't be read; it names the file.
+    """
+    check_input(path, fix)
+    with Path(path).open("rb") as stream:
+        data = stream.read(at_most + 1)
+    if len(data) > at_most:
+        raise EmbedkitError(f"{path}: over {at_most:,} bytes, which no such file has. {fix}")
+    return data
+
+
+def _other_kind(path: Path) -> str | None:
+    """What is there instead of a regular file; None for a regular file and for nothing."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or in a folder that can't be entered: opening it says so
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
