@@ -155,7 +155,7 @@ def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str
     from embedkit.datasets.load import load_again
     from embedkit.extraction.job import Job, model_in
     from embedkit.extraction.options import ExtractOptions
-    from embedkit.images.options import Overrides
+    from embedkit.images.preprocess import overrides_of
 
     provenance = file.provenance
     if "backbone" not in provenance or "origin" not in provenance.get("dataset", {}):
@@ -181,15 +181,12 @@ def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str
             f"{file.path}: the dataset at {origin.get('path') or origin.get('source')} is not the one it was "
             "made from: its names, sizes or labels differ. Extract again, or name the right one with --path."
         )
-    own = provenance["preprocessing"]
-    if own["center_crop"] is not None:
-        own = own | {"resize": None}
     spec = BackboneSpec(
         provenance["backbone"]["name"],
         weights=None if weights is None else Path(weights),
         adapter=None if adapter is None else Path(adapter),
         random_init=provenance["backbone"]["origin"]["random_init"],
-        preprocessing=Overrides(**own | {"mean": tuple(own["mean"]), "std": tuple(own["std"])}),
+        preprocessing=overrides_of(provenance["preprocessing"]),
     )
     precision = provenance["precision_used"]["used"]
     pooling = provenance["pooling"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import timm
@@ -9,7 +11,7 @@ from torchvision import transforms
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
 from embedkit.images.options import INTERPOLATIONS, Overrides
-from embedkit.images.preprocess import Preprocessing, from_timm
+from embedkit.images.preprocess import Preprocessing, from_timm, overrides_of
 
 RNG = np.random.default_rng(0)
 # Even, odd, tall, wide, square, smaller than the input, and one pixel.
@@ -172,7 +174,46 @@ def test_a_backbone_of_oblong_input_is_refused():
         from_timm({"input_size": (3, 224, 112), "mean": (0, 0, 0), "std": (1, 1, 1)})
 
 
+@pytest.mark.parametrize("shape", [(300, 257), (211, 424)], ids=str)
+def test_one_channel_is_the_luma_as_timm_gives_it(shape):
+    config = {"input_size": (1, 32, 32), "mean": (0.3,), "std": (0.2,), "crop_pct": 0.9}
+    pixels = image(*shape)
+    expected = create_transform(**config, interpolation="bicubic", is_training=False)(
+        Image.fromarray(pixels).convert("L")
+    )
+    own = from_timm(config)
+    found = own.normalize(torch.tensor(own(pixels))[None])[0]
+    assert found.shape == (1, 32, 32)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_one_channel_has_one_mean_and_std():
+    grey = from_timm({"input_size": (1, 32, 32), "mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)})
+    assert (grey.mean, grey.std, grey.channels) == (pytest.approx((0.5,)), pytest.approx((0.2,)), 1)
+    assert grey.changed(Overrides(mean=(0.1, 0.1, 0.1))).mean == (0.1,)
+    with pytest.raises(UsageError, match="--mean gives red, green and blue, but the backbone takes 1 chan"):
+        grey.changed(Overrides(mean=(0.1, 0.2, 0.1)))
+
+
 def test_record_is_json_and_complete():
     assert Preprocessing(**Preprocessing(32, 36, center_crop=5).record()) == Preprocessing(
         32, 36, center_crop=5
     )
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Preprocessing(32, 36, mean=(0.1, 0.2, 0.3)),
+        Preprocessing(32, 36, center_crop=5, interpolation="nearest"),
+        Preprocessing(32, 32, channels=1, mean=(0.5,), std=(0.2,)),
+    ],
+    ids=str,
+)
+def test_a_record_gives_its_preprocessing_again(own):
+    plain = Preprocessing(16, 16, channels=own.channels, mean=(0,) * own.channels, std=(1,) * own.channels)
+    again = plain.changed(overrides_of(own.record()))
+    if own.center_crop is not None:  # which fixes the scale without it
+        assert again.image_size == own.image_size
+        again = replace(again, resize=own.resize)
+    assert again == own
