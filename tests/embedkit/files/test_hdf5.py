@@ -179,6 +179,8 @@ def test_virtual_sources(tmp_path: Path) -> None:
 def test_virtual_sources_without_end(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "good.h5", "w") as file:
         file.create_dataset("x", data=SKY, chunks=(5, 2, 3), maxshape=(None, 2, 3))
+    with h5py.File(tmp_path / "g0.h5", "w") as file:
+        file["x"] = SKY[:1]
     unlimited = h5py.h5s.UNLIMITED
     for name, source, n, gone in (
         ("good.h5", "x", 10, []),
