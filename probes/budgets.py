@@ -21,6 +21,7 @@ from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.budget import Budget
+from embedkit.scoring.dividing import by_name
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import over_draws
 from probes.division import Dealt, Labelled, deal_rows, settle_rows
@@ -141,8 +142,10 @@ def _probe(
     score = score_regression if options.probe.regression else score_classes
     # Targets have no classes to draw alike from.
     labels = np.zeros_like(labelled.labels) if options.probe.regression else labelled.labels
+    drawn_by = by_name(labels, file.rows.class_names)
+    labelled = labelled if options.probe.regression else replace(labelled, labels=drawn_by)
     classes = [
-        shuffled_classes(labels, split.train, np.random.default_rng([options.seed, draw]))
+        shuffled_classes(drawn_by, split.train, np.random.default_rng([options.seed, draw]))
         for draw in range(draws)
     ]
     if prepared.steps:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
-from embedkit.datasets.folder import IMAGE_ENDINGS, SPLIT_NAMES, ImageFiles
+from embedkit.datasets.folder import IMAGE_ENDINGS, ImageFiles
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.rows import Rows
+from embedkit.files.words import SPLIT_NAMES
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
 SEPARATORS = ",;\t"

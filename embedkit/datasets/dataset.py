@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.files.rows import SPLITS, Rows
+from embedkit.files.rows import Rows
 from embedkit.files.showing import html_table, named_cells
+from embedkit.files.words import SPLITS
 
 _FIRST = 3
 _SAYS_NOTHING = frozenset(

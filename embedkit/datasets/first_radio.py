@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from embedkit.datasets.dataset import Dataset, fingerprint
-from embedkit.datasets.folder import SPLIT_NAMES
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.rows import Rows
+from embedkit.files.words import SPLIT_NAMES
 from embedkit.versions import GET_SAMPLE, SAMPLE
 
 CLASS_NAMES = ("FRI", "FRII", "Compact", "Bent")

@@ -13,21 +13,11 @@ from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.rows import Rows, labels_from_names
+from embedkit.files.words import SPLIT_NAMES
 
 IMAGE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 )
-
-# What people call the three splits; the names on the right are those of `embedkit.files.rows.SPLITS`.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class ImageFiles:

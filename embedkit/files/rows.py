@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
+from embedkit.files.words import SPLITS, label_words, split_word
 
-SPLITS = ("train", "validation", "test")
+# As long as a path may be. Text becomes an array as wide as its longest entry: one id of 50 MB among 42 took
+# over 3 GiB.
+MOST_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Rows:
     target_names
         Names of the t targets.
     split : (n,) str, optional
-        ``train``, ``validation``, ``test``, or empty where a row belongs to none.
+        ``train``, ``validation``, ``test``, or empty where a row belongs to none; other words for them, such
+        as ``val`` and ``dev``, become these.
     group : (n,) str, optional
         Rows of one group belong on the same side of every split.
     coordinates : (n, 2) float64, optional
@@ -41,7 +45,8 @@ class Rows:
     ------
     EmbedkitError
         An annotation of another length, a duplicate or empty id, a class without a name of its own, text that
-        no file can hold, a label outside the classes, or an unknown split.
+        no file can hold or of more than `MOST_CHARACTERS`, a label that is no index of a class, a target that
+        float32 can't hold, or an unknown split.
     """
 
     ids: NDArray[np.str_]
@@ -55,17 +60,21 @@ class Rows:
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        set_field(self, "ids", np.asarray(self.ids, dtype=np.str_).reshape(-1))
+        set_field(self, "ids", text_array(self.ids, "ids").reshape(-1))
         set_field(self, "class_names", tuple(str(name) for name in self.class_names))
         set_field(self, "target_names", tuple(str(name) for name in self.target_names))
         if self.labels is not None:
-            set_field(self, "labels", np.asarray(self.labels, dtype=np.int64))
+            set_field(self, "labels", _whole_numbers(self.labels))
         if self.targets is not None:
-            set_field(self, "targets", np.asarray(self.targets, dtype=np.float32))
+            set_field(self, "targets", _float32(self.targets))
         if self.split is not None:
-            set_field(self, "split", np.asarray(self.split, dtype=np.str_))
+            split = text_array(self.split, "split")
+            words = {str(word): split_word(str(word)) for word in np.unique(split)}
+            if any(word != known for word, known in words.items()):
+                split = np.array([words[str(word)] for word in split.ravel()], np.str_).reshape(split.shape)
+            set_field(self, "split", split)
         if self.group is not None:
-            set_field(self, "group", np.asarray(self.group, dtype=np.str_))
+            set_field(self, "group", text_array(self.group, "group"))
         if self.coordinates is not None:
             set_field(self, "coordinates", np.asarray(self.coordinates, dtype=np.float64))
         self._check()
@@ -116,6 +125,12 @@ class Rows:
                 continue
             bad = next(value for value in values.tolist() if not _is_text(value))
             raise EmbedkitError(f"{name} hold {bad!r}, which is no text that a file can keep. Rename it.")
+        for name in (*self.class_names, *self.target_names):
+            if len(name) > MOST_CHARACTERS or not _is_text(name):
+                raise EmbedkitError(
+                    f"a class or target is called {name[:40]!r} ({len(name):,} characters), which is no text "
+                    f"of at most {MOST_CHARACTERS:,} that a file can keep. Rename it."
+                )
         if "" in self.class_names:
             raise EmbedkitError("a class has an empty name. Name it; label -1 stands for no label.")
         if len(set(self.class_names)) < len(self.class_names):
@@ -142,9 +157,82 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and value.encode(errors="replace").decode() == value
 
 
+def text_array(values: Any, name: str) -> NDArray[np.str_]:
+    """Return text as an array of str; bytes are UTF-8, None is empty, numbers are written out.
+
+    Raises
+    ------
+    EmbedkitError
+        Bytes that are no UTF-8, or an entry of more than `MOST_CHARACTERS`; `name` says of what.
+    """
+    array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+    if array.dtype.kind == "U" and array.dtype.itemsize <= 4 * MOST_CHARACTERS:
+        return array
+    if array.dtype.kind not in "USO":
+        return array.astype(np.str_)
+    cells = [_cell(cell, name) for cell in array.ravel().tolist()]
+    longest = max(cells, key=len, default="")
+    if len(longest) > MOST_CHARACTERS:
+        raise EmbedkitError(
+            f"{name} hold {longest[:40]!r}... of {len(longest):,} characters; at most {MOST_CHARACTERS:,} "
+            "are taken. Shorten it."
+        )
+    return np.array(cells, dtype=np.str_).reshape(array.shape)
+
+
+def _cell(value: Any, name: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise EmbedkitError(f"{name} hold {value[:40]!r}, which is no UTF-8 text. Decode it.") from error
+    return str(value)
+
+
+def _whole_numbers(values: Any) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.dtype.kind == "O" or not array.size:
+        array = np.array(array.tolist())
+    if array.dtype.kind in "bi":
+        return array.astype(np.int64)
+    if array.dtype.kind not in "uf":
+        raise EmbedkitError(
+            f"labels are {array.dtype}, not whole numbers. Give each row the index of its class in "
+            "class_names (`labels_from_names` makes both of names), and -1 for none."
+        )
+    # 2**53: beyond it a float is no certain whole number, and no one has as many classes.
+    bad = ~(np.isfinite(array) & (array == np.floor(array)) & (np.abs(array) < 2**53))
+    if bad.any():
+        raise EmbedkitError(
+            f"label {array[bad].ravel()[0]:g} is not the index of a class. Give whole numbers, -1 for no "
+            "label, or store such numbers as targets."
+        )
+    return array.astype(np.int64)
+
+
+def _float32(values: Any) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise ValueError("complex numbers")
+        with np.errstate(over="ignore"):
+            found = array.astype(np.float32)
+        lost = np.isinf(found) & ~np.isinf(array.astype(np.float64))
+    except (ValueError, TypeError) as error:
+        raise EmbedkitError(f"targets are not numbers ({error}). Give one a target and row.") from error
+    if lost.any():
+        raise EmbedkitError(
+            f"target {array[lost].ravel()[0]:g} is beyond what float32 holds (3.4e38). Give its logarithm, "
+            "or another unit."
+        )
+    return found
+
+
 def labels_from_names(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Turn class names into labels: classes sorted by name, empty strings become -1."""
-    values = np.asarray(names, dtype=np.str_)
-    class_names = tuple(str(name) for name in np.unique(values) if name != "")
-    index = {name: label for label, name in enumerate(class_names)}
-    return np.array([index.get(str(name), -1) for name in values], dtype=np.int64), class_names
+    """Turn class names into labels: classes sorted by name; what `label_words` takes for none is -1."""
+    words = label_words(names)
+    class_names = tuple(sorted(set(words) - {""}))
+    index = {name: label for label, name in enumerate(class_names)} | {"": -1}
+    return np.array([index[word] for word in words], dtype=np.int64), class_names

@@ -324,7 +324,12 @@ def write_features(
         raise EmbedkitError(
             f"{path}: features of shape {features.shape} don't fit {len(rows)} rows of (n, d)."
         )
+    if features.dtype.kind not in "fiub":
+        raise EmbedkitError(f"{path}: features are {features.dtype}, not numbers. Give an array of floats.")
     dtype = np.float16 if features.dtype == np.float16 else np.float32
+    _check_range(path, features, dtype)
+    if views is not None:
+        _check_range(path, np.asarray(views.mean), np.float32)
     with new_feature_file(
         path, features.shape, dtype, rows, provenance or {}, views=views is not None
     ) as file:
@@ -333,6 +338,20 @@ def write_features(
             add_views(file, views.n_views, views.within_covariance)
             file["view_mean"][...] = views.mean
     return Path(path)
+
+
+def _check_range(path: str | os.PathLike[str], values: NDArray[Any], dtype: Any) -> None:
+    """Refuse a finite number that would be stored as infinite."""
+    if values.dtype == dtype:
+        return
+    with np.errstate(over="ignore"):
+        lost = np.isinf(values.astype(dtype)) & np.isfinite(values)
+    if lost.any():
+        row = int(np.argmax(lost.any(axis=1)))
+        raise EmbedkitError(
+            f"{path}: row {row} holds {values[row][lost[row]][0]:g}, beyond what {np.dtype(dtype)} can store "
+            f"({np.finfo(dtype).max:g}). Divide the features by a number, or take their logarithm."
+        )
 
 
 def add_views(file: h5py.File, n_views: int, within_covariance: NDArray[np.float64]) -> None:

@@ -63,7 +63,8 @@ def draw_splits(
             how = "group" if rows.group is not None else "stratified"
         notes.append(f"Split: {_SAID[how]}.")
     shares = fractions or FRACTIONS
-    drawn: dict[str, Any] = {"seed": seed, "class_names": rows.class_names or HALVES}
+    of_classes = rows.labels is not None and np.array_equal(labels[labels >= 0], rows.labels[labels >= 0])
+    drawn: dict[str, Any] = {"seed": seed, "class_names": rows.class_names if of_classes else HALVES}
     held: dict[str, Any] = {"groups": rows.group, "validation": shares[1] / (shares[0] + shares[1])}
     if how == "file":
         if rows.split is None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+
+
+def by_name(labels: NDArray[np.int64], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Number the classes in the order of their names, so that no draw depends on how they are listed."""
+    if len(class_names) <= int(labels.max(initial=-1)):  # without names, or more classes than names
+        return labels
+    place = np.argsort(np.argsort(np.array(class_names, dtype=np.str_), kind="stable"))
+    return np.where(labels >= 0, place[labels], labels) if len(place) else labels
 
 
 def divide(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
-from embedkit.files.rows import SPLITS
+from embedkit.files.words import SPLITS
 from embedkit.scoring.splits import Split
 
 FORMAT = "embedkit-splits"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
-from embedkit.files.rows import SPLITS
-from embedkit.scoring.dividing import carve, deal, divide, divide_groups
+from embedkit.files.words import SPLITS
+from embedkit.scoring.dividing import by_name, carve, deal, divide, divide_groups
 
 FRACTIONS = (0.70, 0.15, 0.15)
 
@@ -81,7 +81,7 @@ def stratified_split(
     seed
         Same seed and labels, same split.
     class_names
-        For messages.
+        For messages, and so that another order of the classes gives the same split.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def stratified_split(
     """
     _check_fractions(fractions)
     _check_classes(labels, 3, "a stratified split puts at least one in each part", class_names)
-    parts = divide(labels, np.asarray(fractions), np.random.default_rng(seed))
+    drawn_by = by_name(labels, class_names)
+    parts = divide(drawn_by, np.asarray(fractions), np.random.default_rng(seed))
     return Split(f"stratified {_percent(fractions)}", *parts)
 
 
@@ -122,7 +123,8 @@ def group_split(
     """
     _check_fractions(fractions)
     _check_classes(labels, 3, "a split by group needs some in each part", class_names)
-    parts = divide_groups(groups, labels, np.asarray(fractions), np.random.default_rng(seed))
+    drawn_by = by_name(labels, class_names)
+    parts = divide_groups(groups, drawn_by, np.asarray(fractions), np.random.default_rng(seed))
     split = Split(f"group {_percent(fractions)}", *parts)
     for part in SPLITS:
         _check_groups(labels, split, part, class_names)
@@ -167,14 +169,15 @@ def folds(
     needed = max(k, 4 if k == 2 else 3)
     _check_classes(labels, needed, f"{k} folds put at least one in each", class_names)
     random = np.random.default_rng(seed)
+    drawn_by = by_name(labels, class_names)
     tests = (
-        deal(labels, k, random)
+        deal(drawn_by, k, random)
         if groups is None
-        else divide_groups(groups, labels, np.full(k, 1 / k), random)
+        else divide_groups(groups, drawn_by, np.full(k, 1 / k), random)
     )
     splits = []
     for number, test in enumerate(tests, start=1):
-        rest = labels.copy()
+        rest = drawn_by.copy()
         rest[test] = -1
         train, held = carve(rest, groups, validation, random)
         split = Split(f"kfold:{k} fold {number}", train, held, test)
@@ -237,7 +240,7 @@ def file_split(
     if len(rows["validation"]):
         return Split("file", rows["train"], rows["validation"], rows["test"])
     rest = np.full_like(labels, -1)
-    rest[rows["train"]] = labels[rows["train"]]
+    rest[rows["train"]] = by_name(labels, class_names)[rows["train"]]
     train, held = carve(rest, groups, validation, np.random.default_rng(seed))
     return Split(f"file, {100 * validation:.0f} % of train for validation", train, held, rows["test"])
 

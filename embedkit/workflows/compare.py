@@ -122,6 +122,7 @@ def compare(
         Other images, no labels, or a file that can't be read.
     """
     with _same_images(Path(a), Path(b), places.output, common=options.common) as files:
+        _check_classes(*files)
         found = list(_scores(files, options, places.output))
     for name, (of_a, of_b) in found:
         if of_a.rows != of_b.rows:
@@ -138,6 +139,29 @@ def compare(
     names = (_name(Path(a), options.preps[0]), _name(Path(b), options.preps[1]))
     names = names if names[0] != names[1] else SIDES
     return ComparedFiles((Path(a), Path(b)), options.preps, names, compared)
+
+
+def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
+    """Refuse files that name no classes, or others for the same images, before anything is computed."""
+    named = []
+    for file in (a, b):
+        labels = file.rows.labels
+        if labels is None or (labels[file.ok] < 0).all():
+            raise EmbedkitError(
+                f"{file.path}: no labels stored, so there is nothing to compare by. Extract again from a "
+                "labelled dataset, or compare by `embedkit quality`."
+            )
+        names = np.array([*file.rows.class_names, ""], dtype=np.str_)  # -1 is the last
+        named.append(names[labels[file.ok]])
+    differ = named[0] != named[1]
+    if differ.any():
+        first = int(np.argmax(differ))
+        shown = " and ".join(repr(str(names[first])) if names[first] else "no class" for names in named)
+        raise EmbedkitError(
+            f"{a.path} and {b.path}: {int(differ.sum()):,} of {len(differ):,} images are of another class in "
+            f"the other file, such as {str(a.rows.ids[a.ok][first])!r}: {shown}. Extract both from the same "
+            "dataset and labels."
+        )
 
 
 def _scores(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.files.rows import SPLITS, Rows
+from embedkit.files.rows import Rows
+from embedkit.files.words import SPLITS
 
 # Beyond this many, categories can't be told apart on a map even by colour and symbol together.
 MAX_CATEGORIES = 60

@@ -311,7 +311,7 @@ def test_duplicate_ids(table: Path) -> None:
         ('file,label\n"a.png,x\n', "line 2: not a CSV table"),
         ("name,label\na.png,x\n", r"no column could hold the file names.*name one with --file-column"),
         ("file,path\na.png,x\n", "several columns could hold the file names"),
-        ("file,split\na.png,dev\n", "split 'dev' of 'a.png' is not one of train, validation, test"),
+        ("file,split\na.png,seven\n", "split 'seven' of 'a.png' is not one of train, validation, test"),
         ("file,label\n,x\n", "line 2: no file name"),
     ],
 )

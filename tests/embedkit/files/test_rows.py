@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,19 @@ def test_no_rows_and_a_class_without_images_are_allowed():
         ({"labels": [0, 1, 2, 0]}, "label 2 of 'c' is outside the 2 classes; -1 stands for no label"),
         ({"labels": [0, -2, 0, 0]}, "label -2 of 'b'"),
         ({"class_names": ()}, "label 1 of 'a' is outside the 0 classes"),
-        ({"split": ["train", "val", "test", ""]}, "split 'val' of 'b' is not one of train, validation, test"),
+        ({"split": ["train", "7", "test", ""]}, "split '7' of 'b' is not one of train, validation, test"),
+        ({"labels": [0.9, 1.7, 0, 1]}, r"label 0\.9 is not the index of a class. Give whole numbers, -1"),
+        ({"labels": [0, np.nan, 0, 1]}, "label nan is not the index of a class"),
+        ({"labels": [0, 1e300, 0, 1]}, r"label 1e\+300 is not the index"),
+        ({"labels": np.array([0, 2**64 - 1, 0, 1], np.uint64)}, r"label 1\.84467e\+19 is not the index"),
+        ({"labels": ["a", "b", "a", "b"]}, "labels are <U1, not whole numbers.*labels_from_names"),
+        ({"ids": ["a", "b" * 5000, "c", "d"]}, r"ids hold 'bbb.*'\.\.\. of 5,000 characters; at most 4,096"),
+        ({"ids": np.array(["a", "b" * 5000, "c", "d"])}, "of 5,000 characters"),
+        ({"group": ["a", "b" * 5000, "c", "d"]}, "group hold .* of 5,000 characters"),
+        ({"class_names": ("a", "b" * 5000)}, r"is called 'bbb.*' \(5,000 characters\)"),
+        ({"ids": ["a", b"\xff", "c", "d"]}, r"ids hold b'\\xff', which is no UTF-8"),
+        ({"targets": [[0.5, 1e39]] * 4}, r"target 1e\+39 is beyond what float32 holds"),
+        ({"targets": [["a", "b"]] * 4}, "targets are not numbers"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
@@ -91,6 +105,56 @@ def test_labels_from_names_are_sorted_and_invertible():
     assert class_names == ("bar", "smooth", "ändern")
     assert labels.tolist() == [1, -1, 0, 1, 2]
     assert [class_names[label] if label >= 0 else "" for label in labels] == names
+
+
+def test_a_long_id_takes_no_room():
+    """One id of 50 MB among 42 rows was an array of 8.4 GB."""
+    tracemalloc.start()
+    with pytest.raises(EmbedkitError, match=r"of 50,000,000 characters"):
+        Rows([*map(str, range(41)), "x" * 50_000_000])
+    assert tracemalloc.get_traced_memory()[1] < 150e6
+    tracemalloc.stop()
+
+
+def test_ids_of_bytes_are_text():
+    for ids in ([b"a", "b\xe9".encode(), "c"], np.array([b"a", "b\xe9".encode(), b"c"])):
+        assert Rows(ids).ids.tolist() == ["a", "b\xe9", "c"]
+
+
+def test_words_for_the_splits_are_known():
+    words = ["Train", "training", "val", "VALID", " dev ", "validation", "test", "Testing", "", "nan", "None"]
+    assert Rows(range(11), split=words).split.tolist() == (
+        ["train"] * 2 + ["validation"] * 4 + ["test"] * 2 + [""] * 3
+    )
+
+
+def test_whole_labels_of_any_type_are_taken():
+    for labels in ([0.0, 1.0, -1.0], np.array([0, 1, -1], np.int8), np.array([0, 1, -1], object)):
+        assert Rows(range(3), labels, ("a", "b")).labels.tolist() == [0, 1, -1]
+    assert Rows(range(2), np.array([0, 1], np.uint64), ("a", "b")).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "word", ["", " ", "nan", "NaN", "None", "none", "NA", "N/A", "null", "<NA>", "-1", "NaT"]
+)
+def test_words_for_no_label(word):
+    labels, names = labels_from_names(["b", word, " a", "a "])
+    assert (labels.tolist(), names) == ([1, -1, 0, 0], ("a", "b"))
+
+
+def test_what_pandas_reads_as_missing_is_no_label():
+    """Every word but those of broken Windows programs (1.#IND)."""
+    pandas = pytest.importorskip("pandas")
+    words = {word for word in pandas._libs.parsers.STR_NA_VALUES if "1.#" not in word}
+    assert labels_from_names([*sorted(words), "a"])[0].tolist() == [-1] * len(words) + [0]
+
+
+def test_whole_numbers_with_a_point_are_the_same_classes():
+    labels, names = labels_from_names(["1.0", "", "2.0", "-1.0", "10.0"])
+    assert (labels.tolist(), names) == ([0, -1, 2, -1, 1], ("1", "10", "2"))
+    assert labels_from_names(["1.0", "1.5"])[1] == ("1.0", "1.5")
+    assert labels_from_names(["1.0", "v2"])[1] == ("1.0", "v2")
+    assert labels_from_names(["007", "7"])[1] == ("007", "7")
 
 
 def test_labels_from_no_names():

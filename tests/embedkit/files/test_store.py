@@ -443,3 +443,24 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(sound, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sound.read_bytes() == before
     assert list(tmp_path.iterdir()) == [sound]
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, 3.5e38])
+def test_a_feature_beyond_float32_is_refused_and_not_stored_as_infinite(tmp_path, value):
+    x = np.ones((3, 2))
+    x[1, 1] = value
+    with pytest.raises(EmbedkitError, match=r"row 1 holds .*e\+3., beyond what float32 can store \(3\.4"):
+        write_features(tmp_path / "a.h5", x, Rows(range(3)))
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_the_largest_numbers_and_what_is_not_finite_are_kept(tmp_path):
+    x = np.array([[3.4028e38, -3.4028e38], [np.nan, np.inf], [0, 1e-40]])
+    with FeatureFile(write_features(tmp_path / "a.h5", x, Rows(range(3)))) as file:
+        np.testing.assert_array_equal(file.read(), x.astype(np.float32))
+    half = np.array([[65504, np.inf]], np.float16)
+    with FeatureFile(write_features(tmp_path / "h.h5", half, Rows(range(1)))) as file:
+        np.testing.assert_array_equal(file.read(), half)
+    for wrong in (np.array([["a", "b"]]), np.ones((1, 2), complex)):
+        with pytest.raises(EmbedkitError, match="not numbers"):
+            write_features(tmp_path / "c.h5", wrong, Rows(range(1)))

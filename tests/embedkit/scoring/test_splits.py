@@ -184,3 +184,28 @@ def test_split_files_that_are_none(tmp_path):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(EmbedkitError, match=r"bad.json: not a split file"):
             read_splits(tmp_path / "bad.json", np.array(["a"]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_order_of_the_classes_gives_the_same_split(seed):
+    """And alphabetical order gives what it always has: the labels as they are."""
+    y = labels((60, 21, 40, 30))
+    groups = np.array([f"g{i // 3}" for i in range(len(y))])
+    own = np.random.default_rng(1).choice(["train", "test", ""], len(y), p=[0.6, 0.3, 0.1])
+    names = ("disc", "merger", "ring", "smooth")
+    order = np.random.default_rng(seed).permutation(4)  # new index of each class
+    other = np.where(y >= 0, order[y], -1)
+    renamed = tuple(names[j] for j in np.argsort(order))
+    assert [renamed[j] for j in other[y >= 0]] == [names[j] for j in y[y >= 0]]
+    for draw in (
+        lambda y, **said: [stratified_split(y, **said)],
+        lambda y, **said: [group_split(groups, y, **said)],
+        lambda y, **said: folds(y, 3, **said),
+        lambda y, **said: folds(y, 3, groups=groups, **said),
+        lambda y, **said: [file_split(own, y, **said)],
+        lambda y, **said: [file_split(own, y, groups=groups, **said)],
+    ):
+        plain = draw(y, seed=seed)
+        for one in (draw(y, seed=seed, class_names=names), draw(other, seed=seed, class_names=renamed)):
+            for split, same in zip(plain, one, strict=True):
+                assert all(np.array_equal(a, b) for a, b in zip(parts(split), parts(same), strict=True))

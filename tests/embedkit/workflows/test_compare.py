@@ -12,6 +12,8 @@ from embedkit.files.store import FeatureFile, write_features
 from embedkit.scoring.paired import Difference
 from embedkit.workflows.verdict import Compared, sentence, verdict
 
+THREE = np.arange(180) % 3
+
 
 def write(path, strength, keep=slice(None), order=None):
     """180 rows of three classes, apart by `strength` standard deviations."""
@@ -119,3 +121,41 @@ def test_each_file_is_opened_once(tmp_path, monkeypatch):
 def test_more_than_one_budget_is_refused(tmp_path, capsys):
     assert main(["compare", "a.h5", "b.h5", "--budget", "1,5"]) == 2
     assert "--budget 1,5: give one" in capsys.readouterr().err
+
+
+def test_another_order_of_the_classes_is_the_same_labels(tmp_path):
+    """In a file of its own, so that few labels are drawn from each file's own split."""
+    a = write(tmp_path / "a.h5", 1.0)
+    with FeatureFile(a) as file:
+        rows = file.rows
+        turned = Rows(rows.ids, (rows.labels + 1) % 3, ("c", "a", "b"))
+        b = write_features(tmp_path / "b.h5", file.read(), turned)
+    found = embedkit.compare(a, b, split="kfold:3", draws=2, output=tmp_path / "o")
+    few = found.measures[-1]
+    assert (few.a, few.difference.n) == (few.b, 27)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        (
+            np.arange(180) % 3,
+            ("a", "b", "d"),
+            r"60 of 180 images are of another class.*'row 002': 'c' and 'd'",
+        ),
+        (
+            np.where(np.arange(180) == 7, -1, np.arange(180) % 3),
+            ("a", "b", "c"),
+            r"1 of 180.*'b' and no class",
+        ),
+        (None, (), "b.h5: no labels stored"),
+        (np.full(180, -1), ("a",), "b.h5: no labels stored"),
+    ],
+)
+def test_other_labels_are_refused_before_anything_runs(tmp_path, monkeypatch, labels, names, message):
+    a = write(tmp_path / "a.h5", 1.0)
+    with FeatureFile(a) as file:
+        b = write_features(tmp_path / "b.h5", file.read(), Rows(file.rows.ids, labels, names))
+    monkeypatch.setattr("embedkit.workflows.compare._score", lambda *_: pytest.fail("something ran"))
+    with pytest.raises(embedkit.EmbedkitError, match=message):
+        embedkit.compare(a, b, output=tmp_path / "o")
