@@ -22,7 +22,7 @@ NOTHING = frozenset(
 # As NumPy, pandas and scikit-learn write no label into a column of numbers.
 NO_LABEL = NOTHING | {"-1"}
 
-_WHOLE = re.compile(r"[+-]?\d+\.?0*")
+_WHOLE = re.compile(r"[+-]?\d{1,18}\.?0*")
 
 
 def split_word(text: str) -> str:
