@@ -87,6 +87,7 @@ def attention(
     center_crop: int | None = None,
     image_size: int | None = None,
     resize: int | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -155,6 +156,8 @@ def attention(
         side of the model input
     resize
         shorter side before the final crop
+    crop_mode
+        of an oblong image: cut off its ends, squash it, or fit it in and pad
     interpolation
         how it is resized
     mean
@@ -467,6 +470,7 @@ def extract(
     center_crop: int | None = None,
     image_size: int | None = None,
     resize: int | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -555,6 +559,8 @@ def extract(
         side of the model input
     resize
         shorter side before the final crop
+    crop_mode
+        of an oblong image: cut off its ends, squash it, or fit it in and pad
     interpolation
         how it is resized
     mean
@@ -777,6 +783,7 @@ def pretrain(
     center_crop: int | None = None,
     image_size: int | None = None,
     resize: int | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -880,6 +887,8 @@ def pretrain(
         side of the model input
     resize
         shorter side before the final crop
+    crop_mode
+        of an oblong image: cut off its ends, squash it, or fit it in and pad
     interpolation
         how it is resized
     mean

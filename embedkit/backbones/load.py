@@ -19,8 +19,8 @@ from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.images.preprocess import Preprocessing, from_timm
 
 # DINO evaluates with a resize to 256 and a crop of 224 (eval_knn.py of facebookresearch/dino); timm's
-# configuration of the same weights carries its default of 0.9 instead.
-CROP_RATIO = {".dino": 0.875}
+# configuration of the same weights, by their tag, carries its default of 0.9 instead.
+CROP_RATIO = {"dino": 0.875}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     if spec.backbone.startswith(PIXELS):
         return _pixels(spec)
     model, source = _load_model(spec)
-    preprocessing = _own_preprocessing(spec.backbone, model).changed(spec.preprocessing)
+    own = _own_preprocessing(spec.backbone, model, spec.preprocessing.image_size)
+    preprocessing = own.changed(spec.preprocessing)
     _set_image_size(model, preprocessing.image_size, spec.backbone)
     if spec.weights is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
@@ -185,15 +186,16 @@ def _check_name(name: str) -> None:
         raise UsageError(f"{architecture} has no weights called {tag!r}. Known: {', '.join(tags) or 'none'}.")
 
 
-def _own_preprocessing(name: str, model: nn.Module) -> Preprocessing:
+def _own_preprocessing(name: str, model: nn.Module, image_size: int | None) -> Preprocessing:
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(model)
     if name in SHIPPED:
         size = SHIPPED[name].image_size
         return from_timm(config | {"input_size": (3, size, size)}, crop_ratio=1.0)
-    ratio = next((ratio for ending, ratio in CROP_RATIO.items() if name.endswith(ending)), None)
-    return from_timm(config, crop_ratio=ratio)
+    # The tag of the weights, rather than the end of the name: timm knows them by older names too.
+    tag = str(getattr(model, "pretrained_cfg", {}).get("tag") or "")
+    return from_timm(config, crop_ratio=CROP_RATIO.get(tag), image_size=image_size)
 
 
 def _set_image_size(model: Any, image_size: int, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -35,18 +36,24 @@ class Pooling:
         Parameters
         ----------
         pool
-            ``auto`` or one of `POOLS`. ``auto`` is ``cls`` where there is a CLS token, else ``model``.
+            ``auto`` or one of `POOLS`. ``auto`` is ``cls`` where the model's own head reads the CLS token and
+            nothing else, else ``model``.
         layers
             ``4`` for the last four, or blocks by number: ``b8``, ``b5-b8``, ``b3,b7,b11``. By default the
             last 4 for ``cls`` (DINO's linear protocol), else the last one.
         """
         if pool == "auto":
-            pool = "cls" if backbone.has_cls else "model"
+            pool = "cls" if _gives_cls(backbone) and _head_reads_cls(backbone.model) else "model"
         if pool not in POOLS:
             raise UsageError(f"--pool {pool}: unknown. Known: auto, {', '.join(POOLS)}.")
         if pool in ("cls", "cls+patch") and not backbone.has_cls:
             raise UsageError(f"--pool {pool}: {backbone.name} has no CLS token. Give --pool avg or model.")
-        if pool == "patch" and not backbone.is_vit:
+        if pool in ("cls", "cls+patch") and not _gives_cls(backbone):
+            raise UsageError(
+                f"--pool {pool}: {backbone.name} has its CLS token only after its blocks. Give --pool avg or "
+                "model."
+            )
+        if pool == "patch" and not _gives_tokens(backbone):
             raise UsageError(f"--pool patch: {backbone.name} has no patch tokens. Give --pool avg or model.")
         if pool == "model" and layers not in (None, "1"):
             raise UsageError("--pool model is the last layer's: leave out --layers.")
@@ -75,8 +82,8 @@ class Pooling:
         if self.pool == "model":
             if not hasattr(model, "forward_features"):
                 return model(x).float()  # type: ignore[no-any-return]
-            return model.forward_head(model.forward_features(x), pre_logits=True).flatten(1).float()  # type: ignore[no-any-return]
-        if backbone.is_vit:
+            return _head(model, model.forward_features(x)).float()
+        if _gives_tokens(backbone):
             outputs = model.forward_intermediates(
                 x,
                 indices=list(self.layers),
@@ -102,6 +109,39 @@ class Pooling:
             return prefix[:, 0].float()
         mean = patches.float().mean(dim=1)
         return mean if self.pool in ("patch", "avg") else torch.cat([prefix[:, 0].float(), mean], dim=1)
+
+
+def _gives_tokens(backbone: Backbone) -> bool:
+    """Whether its blocks can be asked for prefix tokens; not of CaiT, XCiT and ConViT, which add one late."""
+    forward = getattr(backbone.model, "forward_intermediates", None)
+    return backbone.is_vit and forward is not None and "return_prefix_tokens" in signature(forward).parameters
+
+
+def _gives_cls(backbone: Backbone) -> bool:
+    return backbone.has_cls and _gives_tokens(backbone)
+
+
+def _head(model: Any, features: torch.Tensor) -> torch.Tensor:
+    """(b, d): what the model's classifier would read."""
+    pooled: torch.Tensor = model.forward_head(features, pre_logits=True)
+    return pooled.flatten(1)
+
+
+def _head_reads_cls(model: Any) -> bool:
+    """Whether the head passes the CLS token on as it is: asked with tokens drawn at random.
+
+    EVA02 and BEiT have a CLS token and read the mean of their patches through a norm of the head's own;
+    DeiT's distilled ones read two tokens, others pool by attention. Which is no single attribute's to say.
+    """
+    n = int(model.num_prefix_tokens) + 9
+    drawn = torch.Generator().manual_seed(0)
+    tokens = torch.randn(1, n, int(model.embed_dim), generator=drawn)  # (1, n, d)
+    try:
+        with torch.inference_mode():
+            read = _head(model, tokens)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False  # it wants other features than a row of tokens
+    return read.shape == tokens[:, 0].shape and torch.allclose(read, tokens[:, 0])
 
 
 def _parse_layers(text: str, n_blocks: int, name: str) -> tuple[int, ...]:

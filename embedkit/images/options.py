@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from embedkit.errors import UsageError
 from embedkit.options import check, option
 
+CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 GROUP = "preprocessing (default: the backbone's own)"
 
@@ -18,7 +19,7 @@ class Overrides:
 
     Parameters
     ----------
-    image_size, resize, center_crop, interpolation, mean, std
+    image_size, resize, center_crop, crop_mode, interpolation, mean, std
         See `embedkit.images.preprocess.Preprocessing`.
 
     Raises
@@ -34,6 +35,12 @@ class Overrides:
     resize: int | None = option(
         None, "shorter side before the final crop", least=1, metavar="PX", group=GROUP
     )
+    crop_mode: str | None = option(
+        None,
+        "of an oblong image: cut off its ends, squash it, or fit it in and pad",
+        choices=CROP_MODES,
+        group=GROUP,
+    )
     interpolation: str | None = option(None, "how it is resized", choices=INTERPOLATIONS, group=GROUP)
     mean: tuple[float, float, float] | None = option(
         None, "of pixels in [0, 1]", metavar="R G B", group=GROUP
@@ -46,6 +53,10 @@ class Overrides:
         check(self)
         if self.center_crop is not None and self.resize is not None:
             raise UsageError("--resize and --center-crop exclude each other: the crop fixes the scale.")
+        if self.center_crop is not None and self.crop_mode not in (None, "center"):
+            raise UsageError(
+                f"--crop-mode {self.crop_mode} and --center-crop exclude each other: the crop is a square."
+            )
 
 
 @dataclass(frozen=True)

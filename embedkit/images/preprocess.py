@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -13,14 +13,17 @@ from PIL import Image
 
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
-from embedkit.images.options import INTERPOLATIONS, Overrides
+from embedkit.images.options import CROP_MODES, INTERPOLATIONS, Overrides
 
 # What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
 # and an image of 8192 x 1 pixels doesn't become one of 400 million.
 _REACH = 8
 
+# Of a configuration without one, as in timm.
+DEFAULT_CROP_PCT = 0.875
+
 # Fields that provenance has had only since another value than this was possible.
-_YOUNGER = {"channels": 3}
+_YOUNGER = {"channels": 3, "crop_mode": "center"}
 _OVERRIDES = frozenset(one.name for one in fields(Overrides))
 
 
@@ -29,14 +32,15 @@ class Preprocessing:
     """How an image becomes a square model input.
 
     With `center_crop`, the central square of that many source pixels is resized to `image_size`; otherwise
-    the shorter side is resized to `resize` and the central `image_size` square is taken.
+    `crop_mode` says what is resized to `resize`, and the central `image_size` square is taken. What is
+    smaller than that is padded.
 
     Parameters
     ----------
     image_size
         Side of the model input in pixels.
     resize
-        Length of the shorter side before the final crop, in pixels; at least `image_size`.
+        Length before the final crop, in pixels, of the side or sides that `crop_mode` names.
     center_crop
         Side of the central square of source pixels that is kept, or None.
     interpolation
@@ -46,6 +50,9 @@ class Preprocessing:
     channels
         Of the model input. 3 are red, green and blue; 1 is their luma, as Pillow's ``L``; of other numbers
         the image itself must have as many.
+    crop_mode
+        ``center`` resizes the shorter side, so that the ends of an oblong image are cut off; ``squash`` both
+        sides, so that it is distorted; ``border`` the longer side, and pads with the mean. As in timm.
     """
 
     image_size: int
@@ -55,17 +62,17 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
             raise UsageError(
                 f"unknown interpolation {self.interpolation!r}. Known: {', '.join(INTERPOLATIONS)}."
             )
-        if self.image_size < 1 or self.resize < self.image_size:
-            raise UsageError(
-                f"resize {self.resize} is smaller than the model input of {self.image_size} pixels. "
-                f"Give --resize {self.image_size} or more."
-            )
+        if self.crop_mode not in CROP_MODES:
+            raise UsageError(f"unknown crop mode {self.crop_mode!r}. Known: {', '.join(CROP_MODES)}.")
+        if min(self.image_size, self.resize) < 1:
+            raise UsageError(f"image size {self.image_size} and resize {self.resize} must be 1 or more.")
         if self.center_crop is not None and self.center_crop < 1:
             raise UsageError(f"--center-crop {self.center_crop}: give a number of pixels, 1 or more.")
         if min(self.std) <= 0:
@@ -81,8 +88,14 @@ class Preprocessing:
             if name in changes and self.channels != 3:
                 changes[name] = self._for_all_channels(name, changes[name])
         if by.image_size is not None and by.resize is None:
-            changes["resize"] = max(round(self.resize * by.image_size / self.image_size), by.image_size)
-        return replace(self, **changes)
+            changes["resize"] = max(1, round(self.resize * by.image_size / self.image_size))
+        changed = replace(self, **changes)
+        if by.resize is not None and by.resize < changed.image_size:
+            raise UsageError(
+                f"resize {by.resize} is smaller than the model input of {changed.image_size} pixels. "
+                f"Give --resize {changed.image_size} or more."
+            )
+        return changed
 
     def _for_all_channels(self, name: str, values: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(values)) > 1:
@@ -92,50 +105,69 @@ class Preprocessing:
             )
         return values[:1] * self.channels
 
-    def frame(self, pixels: NDArray[np.uint8], where: str) -> Image.Image:
+    def frame(self, pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
         """Resize the whole image so that the region of interest is the central `image_size` square.
 
         Parameters
         ----------
-        pixels : (h, w, 3) uint8
+        pixels : (h, w, c) uint8
         where
             What an error message names.
         """
-        height, width = pixels.shape[:2]
-        if self.channels not in (1, 3):
+        if self.channels not in (1, pixels.shape[2]):
             raise ImageError(
                 f"{where}: {pixels.shape[2]} channels, but the backbone takes {self.channels}. Give another "
                 "--backbone."
             )
-        shorter = min(height, width)
-        if self.center_crop is None:
-            target, source = self.resize, shorter
-        else:
-            if self.center_crop > shorter:
-                raise ImageError(
-                    f"{where}: {width} x {height} pixels, smaller than the centre crop of "
-                    f"{self.center_crop}. Give a smaller --center-crop."
-                )
-            target, source = self.image_size, self.center_crop
-        pixels = center(pixels, _REACH * source)
-        # Rounded down, as torchvision does.
-        size = (pixels.shape[1] * target // source, pixels.shape[0] * target // source)
-        image = Image.fromarray(pixels)
         if self.channels == 1:
             # Grey first and resized then, as timm does; three times the same, so that views need not care.
-            image = image.convert("L").convert("RGB")
-        return (
-            image if size == image.size else image.resize(size, Image.Resampling[self.interpolation.upper()])
-        )
+            pixels = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
+        kernel = Image.Resampling[self.interpolation.upper()]
+        if self.center_crop is not None:
+            return self._cropped(pixels, where, kernel)
+        height, width = pixels.shape[:2]
+        shorter, longer = sorted((height, width))
+        if self.crop_mode == "squash":
+            framed = _resized(pixels, (self.resize, self.resize), kernel)
+        elif self.crop_mode == "border":
+            ratio = longer / self.resize
+            size = (max(1, round(width / ratio)), max(1, round(height / ratio)))
+            framed = _resized(pixels, size, kernel)
+        else:
+            framed = _scaled(pixels, self.resize, shorter, kernel)
+        return self._padded(framed)
+
+    def _cropped(self, pixels: NDArray[np.uint8], where: str, kernel: int) -> NDArray[np.uint8]:
+        height, width = pixels.shape[:2]
+        assert self.center_crop is not None
+        if self.center_crop > min(height, width):
+            raise ImageError(
+                f"{where}: {width} x {height} pixels, smaller than the centre crop of "
+                f"{self.center_crop}. Give a smaller --center-crop."
+            )
+        return _scaled(pixels, self.image_size, self.center_crop, kernel)
+
+    def _padded(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pad what is smaller than the model input to its size: with the mean in `border`, else black."""
+        missing = [max(0, self.image_size - length) for length in pixels.shape[:2]]
+        if not any(missing):
+            return pixels
+        # The odd pixel comes after, as in torchvision and timm.
+        (above, left), (height, width) = (length // 2 for length in missing), pixels.shape[:2]
+        canvas = np.zeros((height + missing[0], width + missing[1], pixels.shape[2]), dtype=np.uint8)
+        if self.crop_mode == "border":
+            canvas[:] = [round(255 * value) for value in self.mean]
+        canvas[above : above + height, left : left + width] = pixels
+        return canvas
 
     def __call__(self, pixels: NDArray[np.uint8], where: str = "image") -> NDArray[np.uint8]:
-        """Return the model input before normalisation, as (s, s, 3) uint8."""
+        """Return the model input before normalisation: (s, s, c) uint8, and for one channel (s, s, 3)."""
         # Cropping first keeps pixels outside the crop from leaking in through the resize kernel.
         pixels = crop(pixels, self.center_crop)
-        return center(np.asarray(self.frame(pixels, where)), self.image_size)
+        return center(self.frame(pixels, where), self.image_size)
 
     def normalize(self, batch: torch.Tensor) -> torch.Tensor:
-        """Turn (b, s, s, 3) uint8 into (b, c, s, s) float32 with the backbone's mean and std."""
+        """Turn (b, s, s, c) uint8 into (b, c, s, s) float32 with the backbone's mean and std."""
         mean = torch.tensor(self.mean, device=batch.device) * 255
         std = torch.tensor(self.std, device=batch.device) * 255
         batch = batch[..., : self.channels]
@@ -149,19 +181,63 @@ class Preprocessing:
         }
 
 
-def from_timm(config: Mapping[str, Any], *, crop_ratio: float | None = None) -> Preprocessing:
-    """Read a resolved timm data configuration; `crop_ratio` replaces its ``crop_pct``."""
+def bands(pixels: NDArray[np.uint8], change: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+    """Change (h, w, c) pixels as pictures: three channels as one, others one by one."""
+    if pixels.shape[2] == 3:
+        return np.asarray(change(Image.fromarray(pixels)))
+    each = [np.asarray(change(Image.fromarray(pixels[:, :, c]))) for c in range(pixels.shape[2])]
+    return np.stack(each, axis=2)
+
+
+def _resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: int) -> NDArray[np.uint8]:
+    if size == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    return bands(pixels, lambda image: image.resize(size, kernel))
+
+
+def _scaled(pixels: NDArray[np.uint8], target: int, source: int, kernel: int) -> NDArray[np.uint8]:
+    """Scale so that `source` pixels become `target`, of what lies within reach of the centre."""
+    pixels = center(pixels, _REACH * source)
+    # Rounded down, as torchvision does.
+    return _resized(pixels, (pixels.shape[1] * target // source, pixels.shape[0] * target // source), kernel)
+
+
+def from_timm(
+    config: Mapping[str, Any], *, crop_ratio: float | None = None, image_size: int | None = None
+) -> Preprocessing:
+    """Read a resolved timm data configuration.
+
+    Parameters
+    ----------
+    config
+        As ``timm.data.resolve_data_config`` gives it.
+    crop_ratio
+        Replaces its ``crop_pct``.
+    image_size
+        The square input that takes the place of an oblong one.
+
+    Raises
+    ------
+    UsageError
+        The input is oblong, and no `image_size` was given.
+    """
     channels, height, width = config["input_size"]
     if height != width:
-        raise UsageError(f"the backbone takes {height} x {width} input; give a square --image-size.")
-    ratio = crop_ratio or config.get("crop_pct") or 1.0
+        if image_size is None:
+            raise UsageError(
+                f"the backbone takes {height} x {width} input, and embedkit makes square ones. Give "
+                f"--image-size {min(height, width)}."
+            )
+        height = image_size
+    ratio = crop_ratio or config.get("crop_pct") or DEFAULT_CROP_PCT
     return Preprocessing(
         image_size=height,
-        resize=max(int(height / ratio), height),
+        resize=int(height / ratio),
         interpolation=str(config.get("interpolation", "bicubic")),
         mean=_per_channel(config["mean"], channels),
         std=_per_channel(config["std"], channels),
         channels=channels,
+        crop_mode=str(config.get("crop_mode") or "center"),
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from embedkit.images.decode import center
 from embedkit.images.options import ViewSet
-from embedkit.images.preprocess import Preprocessing
+from embedkit.images.preprocess import Preprocessing, bands
 
 # The ranges of a random galaxy view: what cannot change a galaxy's class, at 224 px input.
 SHIFT_PX = 4.0
@@ -24,7 +24,7 @@ NOISE_STD = 3.0  # of 255
 def make_views(
     pixels: NDArray[np.uint8], preprocessing: Preprocessing, views: ViewSet, *, image_id: str, seed: int
 ) -> NDArray[np.uint8]:
-    """Return the views of one image as (v, s, s, 3) uint8.
+    """Return the views of one image as (v, s, s, c) uint8.
 
     Random views depend on `seed`, `image_id` and the number of the view alone, so any order, worker or
     resumed run draws the same ones, and galaxy:2 is the first two of galaxy:12.
@@ -33,7 +33,7 @@ def make_views(
         size = preprocessing.image_size
         # No view can reach further than this from the centre, rotated, zoomed out and shifted.
         reach = math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
-        frame = Image.fromarray(_reflect(np.asarray(preprocessing.frame(pixels, image_id)), reach))
+        frame = _reflect(preprocessing.frame(pixels, image_id), reach)
         return np.stack([_galaxy_view(frame, size, image_id, seed, v) for v in range(views.n)])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
@@ -44,7 +44,9 @@ def make_views(
     return np.stack(turns)
 
 
-def _galaxy_view(frame: Image.Image, size: int, image_id: str, seed: int, view: int) -> NDArray[np.uint8]:
+def _galaxy_view(
+    frame: NDArray[np.uint8], size: int, image_id: str, seed: int, view: int
+) -> NDArray[np.uint8]:
     digest = hashlib.sha256(image_id.encode()).digest()[:8]
     random = np.random.default_rng([seed, int.from_bytes(digest, "little"), view])
     angle = random.uniform(0, 2 * math.pi)
@@ -56,23 +58,22 @@ def _galaxy_view(frame: Image.Image, size: int, image_id: str, seed: int, view: 
     noise_std = random.uniform(0, NOISE_STD)
 
     # One affine resampling straight from the frame, so that corners show real sky where there is some.
-    middle = (frame.width / 2, frame.height / 2)
+    middle = (frame.shape[1] / 2, frame.shape[0] / 2)
     cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
     a, b, d, e = cos * flip, -sin, sin * flip, cos
     half = size / 2
     c = middle[0] + shift[0] - a * half - b * half
     f = middle[1] + shift[1] - d * half - e * half
-    image = frame.transform(
-        (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BICUBIC
-    )
-    values = _blur(np.asarray(image, dtype=np.float32), sigma) * np.float32(brightness)
+    affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+    drawn = bands(frame, lambda image: image.transform((size, size), affine, (a, b, c, d, e, f), kernel))
+    values = _blur(drawn.astype(np.float32), sigma) * np.float32(brightness)
     values += random.standard_normal(values.shape, dtype=np.float32) * np.float32(noise_std)
-    drawn: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return drawn
+    rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Convolve (h, w, 3) with a Gaussian of `sigma` pixels, cut at three sigma; edges repeat."""
+    """Convolve (h, w, c) with a Gaussian of `sigma` pixels, cut at three sigma; edges repeat."""
     radius = math.ceil(3 * sigma)
     if sigma < 0.2:  # under a fifth of a pixel the outer taps fall below 1e-5
         return values

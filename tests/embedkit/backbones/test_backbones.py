@@ -251,6 +251,34 @@ def test_cls_of_the_last_four_blocks_is_what_a_hook_sees(tiny):
     torch.testing.assert_close(patch, torch.cat([last[:, 0], last[:, 1:].mean(1)], 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "pool"),
+    [
+        ("test_vit", "cls"),
+        ("eva02_tiny_patch14_224", "model"),  # mean and fc_norm, beside a CLS token
+        ("deit_tiny_distilled_patch16_224", "model"),  # two tokens
+        ("cait_xxs24_224", "model"),  # a CLS token only after the blocks
+        ("xcit_nano_12_p16_224", "model"),
+    ],
+)
+def test_auto_reads_what_the_models_own_head_reads(name, pool):
+    backbone = load_backbone(BackboneSpec(name, random_init=0))
+    chosen = Pooling.choose(backbone)
+    assert (backbone.has_cls, chosen.pool) == (True, pool)
+    side = backbone.preprocessing.image_size
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = backbone.model(x)  # timm's own, without a classifier
+        found = chosen(backbone, x)
+    torch.testing.assert_close(found[:, -expected.shape[1] :], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_cls_token_that_comes_after_the_blocks_is_named():
+    backbone = load_backbone(BackboneSpec("xcit_nano_12_p16_224", random_init=0))
+    with pytest.raises(UsageError, match="--pool cls: xcit_.* has its CLS token only after its blocks"):
+        Pooling.choose(backbone, pool="cls")
+
+
 def test_cnn_pooling():
     backbone = load_backbone(BackboneSpec("test_resnet", random_init=0))
     x = torch.randn(2, 3, 64, 64)

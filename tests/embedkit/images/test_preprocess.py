@@ -5,12 +5,14 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform, resolve_data_config, resolve_model_data_config
 from torchvision import transforms
 
+from embedkit.backbones.load import load_backbone
+from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
-from embedkit.images.options import INTERPOLATIONS, Overrides
+from embedkit.images.options import CROP_MODES, INTERPOLATIONS, Overrides
 from embedkit.images.preprocess import Preprocessing, from_timm, overrides_of
 
 RNG = np.random.default_rng(0)
@@ -94,12 +96,12 @@ def test_an_image_smaller_than_the_center_crop_is_named():
 def test_a_thin_strip_is_not_blown_up(shape):
     strip = np.full((*shape, 3), 90, np.uint8)
     own = Preprocessing(224, 256)
-    assert max(own.frame(strip, "strip").size) <= 8 * 256
+    assert max(own.frame(strip, "strip").shape) <= 8 * 256
     assert (own(strip) == 90).all()
 
 
 def test_a_small_crop_of_a_large_image_is_not_blown_up():
-    assert max(Preprocessing(224, 224, center_crop=2).frame(image(1000, 1200), "large").size) <= 8 * 224
+    assert max(Preprocessing(224, 224, center_crop=2).frame(image(1000, 1200), "large").shape) <= 8 * 224
 
 
 def test_center_of_even_and_odd_lengths():
@@ -160,6 +162,7 @@ def test_overrides_of_colour_and_kernel():
         ({"image_size": 0}, "--image-size 0: give an integer of at least 1"),
         ({"center_crop": 0}, "--center-crop 0: give an integer of at least 1"),
         ({"center_crop": 20, "resize": 40}, "--resize and --center-crop exclude each other"),
+        ({"center_crop": 20, "crop_mode": "squash"}, "--crop-mode squash and --center-crop exclude each"),
         ({"std": (0.0, 1.0, 1.0)}, "--std 0: give a number above 0"),
     ],
     ids=str,
@@ -169,9 +172,90 @@ def test_overrides_that_make_no_sense(change, message):
         OWN.changed(Overrides(**change))
 
 
-def test_a_backbone_of_oblong_input_is_refused():
-    with pytest.raises(UsageError, match="takes 224 x 112 input; give a square --image-size"):
-        from_timm({"input_size": (3, 224, 112), "mean": (0, 0, 0), "std": (1, 1, 1)})
+def test_a_backbone_of_oblong_input_is_refused_unless_a_square_one_is_given():
+    config = {"input_size": (3, 224, 112), "mean": (0, 0, 0), "std": (1, 1, 1), "crop_pct": 1.0}
+    with pytest.raises(UsageError, match="takes 224 x 112 input, .* Give --image-size 112"):
+        from_timm(config)
+    assert from_timm(config, image_size=64) == Preprocessing(64, 64, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def registered():
+    """Every preprocessing of timm's published weights, with one name that has it."""
+    found = {}
+    for name in [*timm.list_pretrained(), *timm.list_models()]:
+        config = resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+        found.setdefault(tuple(sorted(config.items())), name)
+    return [(name, dict(config)) for config, name in found.items()]
+
+
+@pytest.mark.parametrize("shape", [(97, 230), (301, 200)], ids=str)
+def test_the_whole_registry_is_preprocessed_as_timm_does(shape):
+    pixels = image(*shape)
+    picture = Image.fromarray(pixels)
+    seen = set()
+    for name, config in registered():
+        _, height, width = config["input_size"]
+        if height != width:
+            with pytest.raises(UsageError, match="makes square ones"):
+                from_timm(config)
+            continue
+        own = from_timm(config)
+        kind = (own.image_size, own.resize, own.crop_mode, own.interpolation, own.mean[0])
+        if kind in seen:
+            continue
+        seen.add(kind)
+        oracle = create_transform(**config, is_training=False, normalize=False)
+        expected = oracle(picture).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(own(pixels), expected, err_msg=f"{name} {config}")
+    assert {crop_mode for _, _, crop_mode, _, _ in seen} == set(CROP_MODES)
+    assert any(resize < size for size, resize, *_ in seen)
+
+
+@pytest.mark.parametrize("crop_mode", CROP_MODES)
+@pytest.mark.parametrize("crop_pct", [1.0, 0.875, 1.15])
+@pytest.mark.parametrize("shape", [*SHAPES, (7, 300), (300, 7)], ids=str)
+def test_every_crop_mode_is_timms_on_every_shape(crop_mode, crop_pct, shape):
+    if crop_mode == "center" and max(shape) > 8 * min(shape):
+        pytest.skip("only what lies within reach of the centre is resized")
+    for size in (32, 33):
+        config = {"input_size": (3, size, size), "crop_pct": crop_pct, "crop_mode": crop_mode}
+        config |= {"mean": (0.2, 0.5, 0.7), "std": (0.2, 0.3, 0.4), "interpolation": "bilinear"}
+        pixels = image(*shape)
+        oracle = create_transform(**config, is_training=False, normalize=False)
+        expected = oracle(Image.fromarray(pixels)).permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(from_timm(config)(pixels), expected)
+
+
+@pytest.mark.parametrize("crop_mode", CROP_MODES)
+def test_a_center_crop_is_a_square_whatever_the_mode(crop_mode):
+    pixels = image(60, 90)
+    square = Preprocessing(32, 40, center_crop=50)
+    np.testing.assert_array_equal(
+        Preprocessing(32, 40, center_crop=50, crop_mode=crop_mode)(pixels), square(pixels)
+    )
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_224_dino", "vit_small_patch16_224.dino"])
+def test_dino_is_resized_to_256_by_either_of_its_names(name):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's, of the older name
+        own = load_backbone(BackboneSpec(name, random_init=0)).preprocessing
+    assert (own.image_size, own.resize) == (224, 256)
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_many_channels_are_resized_one_by_one(channels):
+    pixels = RNG.integers(0, 256, (50, 70, channels), dtype=np.uint8)
+    own = Preprocessing(32, 36, channels=channels, mean=(0.5,) * channels, std=(1.0,) * channels)
+    found = own(pixels)
+    for c in range(channels):
+        one = pixels[:, :, [c, c, c]]
+        np.testing.assert_array_equal(found[:, :, c], OWN(one)[:, :, 0])
+    assert own.normalize(torch.from_numpy(found[None])).shape == (1, channels, 32, 32)
+    with pytest.raises(ImageError, match=f"x: 3 channels, but the backbone takes {channels}"):
+        own(image(40, 40), "x")
 
 
 @pytest.mark.parametrize("shape", [(300, 257), (211, 424)], ids=str)
@@ -207,6 +291,7 @@ def test_record_is_json_and_complete():
         Preprocessing(32, 36, mean=(0.1, 0.2, 0.3)),
         Preprocessing(32, 36, center_crop=5, interpolation="nearest"),
         Preprocessing(32, 32, channels=1, mean=(0.5,), std=(0.2,)),
+        Preprocessing(32, 32, crop_mode="squash"),
     ],
     ids=str,
 )
