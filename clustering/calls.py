@@ -11,9 +11,11 @@ from clustering.options import ALL, ClusterOptions, ClusterPlaces
 from clustering.report import ClusterRun
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
+from embedkit.files.guard import guarded
 from embedkit.files.store import FeatureFile
 
 
+@guarded()
 def cluster(
     features: str | os.PathLike[str] | FeatureFile, options: ClusterOptions, places: ClusterPlaces
 ) -> ClusterRun | Comparison:

@@ -9,7 +9,9 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.options import (
+    READS,
     RUNS,
+    Writes,
     asked,
     check,
     device_option,
@@ -238,8 +240,11 @@ class ClusterPlaces:
         "where the fitted model is kept, for --apply",
         metavar="FILE",
         unset="beside the assignments",
+        place=Writes(("a saved clustering",)),
     )
-    apply: Path | None = option(None, "fit nothing: put a saved model to use on every row", metavar="MODEL")
+    apply: Path | None = option(
+        None, "fit nothing: put a saved model to use on every row", metavar="MODEL", place=READS
+    )
 
     @property
     def results(self) -> Path | None:

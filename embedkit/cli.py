@@ -48,7 +48,18 @@ def check(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(name: str, argv: Sequence[str]) -> int | None:
     handler, args = _parse(name, argv)
+    _check_places(name, args)
     return handler(args)
+
+
+def _check_places(name: str, args: argparse.Namespace) -> None:
+    """Hold what is written against what is read, before the verb's function, is imported; it does so too."""
+    from embedkit.files.guard import check_places, of_command
+
+    verb = VERBS[name]
+    classes = [target(one) for one in (*verb.options, *verb.places)]
+    if classes:
+        check_places(of_command(vars(args), classes))
 
 
 def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]:

@@ -32,12 +32,15 @@ class Verb(NamedTuple):
         What the handler calls, in the same words; empty where there is only the command.
     options
         The dataclasses whose fields are the function's keywords; see `embedkit.options.keywords`.
+    places
+        Of what the command has as an option and the function as ``output``, by position.
     """
 
     summary: str
     command: str
     function: str = ""
     options: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 # Of a verb that takes images through a backbone.
@@ -54,6 +57,7 @@ VERBS = {
         "embedkit.extraction.command:configure",
         "embedkit.extraction.calls:extract",
         (*IMAGES, "embedkit.extraction.options:ExtractCall"),
+        ("embedkit.extraction.options:ExtractPlaces",),
     ),
     "verify": Verb(
         "check a feature file against its schema and its images",
@@ -97,6 +101,7 @@ VERBS = {
         "pretrain.command:configure",
         "pretrain.run:pretrain",
         (*IMAGES, "pretrain.options:PretrainCall"),
+        ("pretrain.options:PretrainPlaces",),
     ),
     "report": Verb(
         "make an interactive map of a feature file",
@@ -109,6 +114,7 @@ VERBS = {
         "reports.attention_command:configure",
         "reports.attention_run:attention",
         (*IMAGES, "reports.attention_options:AttentionOptions"),
+        ("reports.attention_options:AttentionPlaces",),
     ),
     "leaderboard": Verb(
         "rank the results of a folder",

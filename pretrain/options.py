@@ -7,7 +7,15 @@ from pathlib import Path
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
-from embedkit.options import batch_size_option, check, device_option, option, output_option, seed_option
+from embedkit.options import (
+    Writes,
+    batch_size_option,
+    check,
+    device_option,
+    option,
+    output_option,
+    seed_option,
+)
 
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
 PRESETS = ("galaxy", "galaxy-strong", "natural")
@@ -15,6 +23,21 @@ CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
 OUTPUT = Path("runs/pretrain")
+# What a run may leave in its folder.
+MAKES = (
+    "checkpoint.pt",
+    "log.csv",
+    "curves.svg",
+    "views.png",
+    "chosen.json",
+    "report.html",
+    *(f"model{which}.safetensors" for which in ("", "-last")),
+    *(
+        f"adapter{which}/{name}"
+        for which in ("", "-last")
+        for name in ("adapter_model.safetensors", "adapter_config.json", "base.json", "README.md")
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,4 +226,4 @@ class PretrainPlaces:
         The folder to make.
     """
 
-    output: Path = output_option(OUTPUT, "folder to make")
+    output: Path = output_option(OUTPUT, "folder to make", writes=Writes(folder=True, makes=MAKES))

@@ -18,6 +18,7 @@ from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
+from embedkit.files.guard import guarded
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
 from pretrain import ranks
@@ -27,7 +28,7 @@ from pretrain.choice import sentence, verdict
 from pretrain.contact_sheet import contact_sheet
 from pretrain.curves import draw_curves
 from pretrain.journal import describe
-from pretrain.options import OUTPUT, PretrainCall
+from pretrain.options import OUTPUT, PretrainCall, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
 
@@ -73,6 +74,7 @@ class Pretrained:
         return html_table(str(self.path), cells, [sentence(self.chosen)]) + curves
 
 
+@guarded(PretrainPlaces)
 def pretrain(
     dataset: str | os.PathLike[str] | Dataset,
     output: str | os.PathLike[str] = OUTPUT,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.guard import guarded
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.split_file import write_splits
 from probes.apply import Applied, apply
@@ -20,6 +21,7 @@ from probes.report import BudgetsReport, ProbeReport, SeedsReport
 from probes.run import probe as probe_once
 
 
+@guarded()
 def probe(
     features: str | os.PathLike[str] | FeatureFile,
     options: ProbeOptions,

@@ -8,7 +8,10 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.options import (
+    READS,
+    RESULTS,
     RUNS,
+    Writes,
     asked,
     check,
     check_split,
@@ -29,6 +32,8 @@ from probes.kinds.settings import NAMES, Settings, argument
 
 DEDUPE = ("drop", "group")
 DRAWS = 5
+# What `probe --apply -o FILE.csv` writes, as `embedkit.files.tables` names it.
+APPLIED = ("classes by a saved probe", "targets by a saved probe")
 
 
 @dataclass(frozen=True)
@@ -226,14 +231,28 @@ class ProbePlaces:
     """
 
     output: Path | None = output_option(
-        RUNS, "folder for results.jsonl and predictions; with --apply, or a FILE.csv for these"
+        RUNS,
+        "folder for results.jsonl and predictions; with --apply, or a FILE.csv for these",
+        writes=Writes(APPLIED, RESULTS, folder=True, file_ending=".csv"),
     )
-    save_model: Path | None = option(None, "where the fitted model is kept, for --apply", metavar="FILE")
-    save_split: Path | None = option(None, "keep the split, for --split FILE.json", metavar="FILE.json")
+    save_model: Path | None = option(
+        None,
+        "where the fitted model is kept, for --apply",
+        metavar="FILE",
+        place=Writes(("a saved probe",)),
+    )
+    save_split: Path | None = option(
+        None, "keep the split, for --split FILE.json", metavar="FILE.json", place=Writes(("a split",))
+    )
     plot: Path | None = option(
-        None, "draw the reliability curve or, with --budget, the learning curve", metavar="FILE.svg"
+        None,
+        "draw the reliability curve or, with --budget, the learning curve",
+        metavar="FILE.svg",
+        place=Writes(("an SVG picture",)),
     )
-    apply: Path | None = option(None, "fit nothing: put a saved model to use on every row", metavar="MODEL")
+    apply: Path | None = option(
+        None, "fit nothing: put a saved model to use on every row", metavar="MODEL", place=READS
+    )
 
     @property
     def results(self) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
-from embedkit.options import check, option, output_option
+from embedkit.options import READS, Writes, check, option, output_option
 
 OUTPUT = Path("runs/attention.png")
 PICTURE = "picture"
@@ -28,7 +28,9 @@ class AttentionOptions:
     n_images: int = option(
         6, "draw this many images, spread evenly over the dataset", least=1, metavar="N", group=PICTURE
     )
-    before: Path | None = option(None, "weights to compare --weights with", metavar="FILE", group=PICTURE)
+    before: Path | None = option(
+        None, "weights to compare --weights with", metavar="FILE", group=PICTURE, place=READS
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -51,4 +53,4 @@ class AttentionPlaces:
         A file that ends as Pillow writes it.
     """
 
-    output: Path = output_option(OUTPUT, "the picture", metavar="FILE")
+    output: Path = output_option(OUTPUT, "the picture", metavar="FILE", writes=Writes(("a picture",)))

@@ -17,10 +17,11 @@ from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError
+from embedkit.files.guard import guarded
 from embedkit.images.decode import decode
 from embedkit.images.options import Overrides
 from reports.attention import attention_entropy, attention_maps, attention_sheet
-from reports.attention_options import AttentionOptions
+from reports.attention_options import AttentionOptions, AttentionPlaces
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Attention:
         return self.image._repr_png_()
 
 
+@guarded(AttentionPlaces)
 def attention(
     dataset: str | os.PathLike[str] | Dataset,
     output: str | os.PathLike[str] | None = None,

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.aside import aside
+from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.versions import own_version
-from reports.report_options import NONE, ReportOptions, ReportPlaces
+from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
     from reports.map.content import Page
@@ -77,6 +78,7 @@ class Report:
         )
 
 
+@guarded()
 def report(
     features: str | os.PathLike[str] | FeatureFile,
     options: ReportOptions | None = None,
@@ -114,6 +116,7 @@ def report(
     options, places = options or ReportOptions(), places or ReportPlaces()
     with FeatureFile.opened(features) as file:
         target = places.output or places.folder / f"{file.path.stem}.html"
+        check_outputs("-o", {target: PAGE}, file, options, places)
         if results is None:
             if places.runs is not None and not places.runs.is_dir():
                 raise UsageError(f"--runs {places.runs}: no such folder.")

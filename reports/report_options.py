@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import RUNS, check, option, output_option, path_option, prep_option, seed_option
+from embedkit.options import (
+    READS,
+    RUNS,
+    Writes,
+    check,
+    option,
+    output_option,
+    path_option,
+    prep_option,
+    seed_option,
+)
 
 UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
 NONE = "none"
+PAGE = Writes(("an HTML page",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +91,14 @@ class ReportPlaces:
     """
 
     output: Path | None = output_option(
-        None, "the HTML file", metavar="FILE", unset="RUNS/<name of the feature file>.html"
+        None,
+        "the HTML file",
+        metavar="FILE",
+        unset="RUNS/<name of the feature file>.html",
+        writes=PAGE,
     )
     runs: Path | None = option(
-        None, "folder of results to show", metavar="DIR", unset="runs, if there is one"
+        None, "folder of results to show", metavar="DIR", unset="runs, if there is one", place=READS
     )
     open: bool = option(False, "open it in the browser")
 

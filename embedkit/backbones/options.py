@@ -9,7 +9,7 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.images.options import Overrides
-from embedkit.options import MOST_SEED, check, option
+from embedkit.options import MOST_SEED, READS, check, option
 
 DEFAULT_BACKBONE = "vit_small_patch16_224.dino"
 PIXELS = "pixels:"
@@ -25,14 +25,14 @@ GROUP = "backbone"
 
 def weights_option(*, group: str = "") -> Any:
     """Declare ``--weights``."""
-    return option(
-        None, "checkpoint file, instead of the published or recorded one", metavar="FILE", group=group
-    )
+    what = "checkpoint file, instead of the published or recorded one"
+    return option(None, what, metavar="FILE", group=group, place=READS)
 
 
 def adapter_option(*, group: str = "") -> Any:
     """Declare ``--adapter``."""
-    return option(None, "folder with a PEFT adapter, instead of the recorded one", metavar="DIR", group=group)
+    what = "folder with a PEFT adapter, instead of the recorded one"
+    return option(None, what, metavar="DIR", group=group, place=READS)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class BackboneSpec:
         "timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control",
         metavar="NAME",
         group=GROUP,
+        place=READS,
     )
     weights: Path | None = weights_option(group=GROUP)
     adapter: Path | None = adapter_option(group=GROUP)

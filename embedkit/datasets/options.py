@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embedkit.options import add_flags, check, option, path_option
+from embedkit.options import READS, add_flags, check, option, path_option
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +44,7 @@ class DatasetOptions:
         metavar="DIR",
         unset="the CSV's own",
         group=GROUP,
+        place=READS,
     )
     file_column: str | None = option(
         None, CSV + "column of file names", metavar="NAME", unset="file", group=GROUP

@@ -12,12 +12,15 @@ from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.extraction import extract as extraction
 from embedkit.extraction.extract import Extraction
-from embedkit.extraction.options import ExtractCall
+from embedkit.extraction.options import FEATURE_FILE, ExtractCall, ExtractPlaces
+from embedkit.extraction.parts import parts_folder
 from embedkit.extraction.plan import ExtractionPlan, plan
+from embedkit.files.guard import check_outputs, guarded
 from embedkit.images.options import Overrides
-from embedkit.options import RUNS
+from embedkit.options import RUNS, Writes
 
 
+@guarded(ExtractPlaces)
 def extract(
     dataset: str | os.PathLike[str] | Dataset,
     output: str | os.PathLike[str] | None = None,
@@ -58,6 +61,8 @@ def extract(
     """
     images = open_dataset(dataset, data)
     place = RUNS / f"{images.name}.h5" if output is None else Path(output)
+    writes = {place: FEATURE_FILE, parts_folder(place): Writes(folder=True, emptied=True)}
+    check_outputs("-o", writes, dataset, images, data, backbone)
     spec = replace(backbone, preprocessing=preprocessing)
     if options.dry_run:
         return plan(images, place, spec, options)

@@ -9,6 +9,7 @@ from embedkit.backbones.options import POOLS, parse_layers
 from embedkit.errors import UsageError
 from embedkit.images.options import ViewSet
 from embedkit.options import (
+    Writes,
     batch_size_option,
     check,
     device_option,
@@ -24,6 +25,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STORAGES = ("float32", "float16")
 ON_ERROR = ("fail", "skip")
 FEATURES, COMPUTING = "features", "computing"
+# A damaged feature file is replaced too, with --overwrite.
+FEATURE_FILE = Writes(("a feature file", "a file of no known kind"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,4 +172,10 @@ class ExtractPlaces:
         The feature file to make.
     """
 
-    output: Path | None = output_option(None, "feature file to make", metavar="FILE", unset="runs/DATASET.h5")
+    output: Path | None = output_option(
+        None,
+        "feature file to make",
+        metavar="FILE",
+        unset="runs/DATASET.h5",
+        writes=FEATURE_FILE,
+    )

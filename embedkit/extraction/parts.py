@@ -46,6 +46,11 @@ class Part:
     scatter: NDArray[np.float64] | None = None
 
 
+def parts_folder(output: Path) -> Path:
+    """Return the folder that the parts of a feature file lie in while they are computed."""
+    return output.with_name(output.name + ".parts")
+
+
 class Parts:
     """The folder of parts that belongs to one output file.
 
@@ -61,7 +66,7 @@ class Parts:
 
     def __init__(self, output: Path, n: int, n_views: int) -> None:
         self.output = output
-        self.folder = output.with_name(output.name + ".parts")
+        self.folder = parts_folder(output)
         self.n = n
         self.n_views = n_views
         self.rows = max(1, PART_ROWS // n_views)

@@ -31,7 +31,7 @@ def check_input(path: str | os.PathLike[str], fix: str) -> None:
     EmbedkitError
         A folder, a pipe, a socket or a device.
     """
-    kind = _other_kind(Path(path))
+    kind = other_kind(Path(path))
     if kind:
         raise EmbedkitError(f"{path}: {kind}, not a regular file. {fix}")
 
@@ -44,7 +44,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
     EmbedkitError
         A folder, a pipe, a socket or a device is there.
     """
-    kind = _other_kind(Path(path))
+    kind = other_kind(Path(path))
     if kind:
         raise EmbedkitError(f"{path}: {kind} is there, which no output replaces. Name a file.")
 
@@ -76,7 +76,7 @@ def read_bytes(path: str | os.PathLike[str], fix: str, *, at_most: int) -> bytes
     return data
 
 
-def _other_kind(path: Path) -> str | None:
+def other_kind(path: Path) -> str | None:
     """What is there instead of a regular file; None for a regular file and for nothing."""
     try:
         mode = path.stat().st_mode

@@ -6,6 +6,7 @@ flags, `from_flags` and `from_mapping` read them back, `as_words` writes the com
 """
 
 from embedkit.options.declaring import (
+    Declared,
     as_in,
     asked,
     check,
@@ -19,8 +20,10 @@ from embedkit.options.declaring import (
 )
 from embedkit.options.flags import add_flags, add_json_flag, as_words, from_flags, help_text
 from embedkit.options.keywords import by_keywords, keywords
+from embedkit.options.places import READS, RESULTS, Reads, Writes
 from embedkit.options.shared import (
     DEVICES,
+    FOLDER,
     MOST_SEED,
     RUNS,
     SPLITS,
@@ -39,9 +42,15 @@ from embedkit.options.shared import (
 
 __all__ = [
     "DEVICES",
+    "Declared",
+    "FOLDER",
     "MOST_SEED",
+    "READS",
+    "RESULTS",
     "RUNS",
+    "Reads",
     "SPLITS",
+    "Writes",
     "add_flags",
     "add_json_flag",
     "as_in",

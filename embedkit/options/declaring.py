@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from embedkit.errors import UsageError
+from embedkit.options.places import Reads, Writes
 
 _KEY = "option"
 T = TypeVar("T")
@@ -48,6 +49,8 @@ class Option:
         Whether a value may be a table of names to values, from Python and TOML.
     group
         Heading in ``--help``.
+    place
+        Whether it names a place that is read, or what is written there; every ``Path`` says so.
     """
 
     help: str
@@ -64,6 +67,7 @@ class Option:
     unset: str | None = None
     tables: bool = False
     group: str = ""
+    place: Reads | Writes | None = None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.options.declaring import option
+from embedkit.options.places import READS, RESULTS, Writes
 
 RUNS = Path("runs")
+FOLDER = Writes(folder=True, makes=RESULTS)
 MOST_SEED = 2**32 - 1  # of numpy's RandomState, which scikit-learn and UMAP draw from
 # Where kernels of our own compute.
 DEVICES = ("auto", "cpu", "cuda")
@@ -37,7 +39,7 @@ def split_option(value: str | None = "auto", *, unset: str | None = None) -> Any
     """Declare ``--split``; `check_split` says whether a value is one."""
     words = ", ".join(SPLITS)
     how = f"how rows are divided: {words}; auto takes the file's own, else by group, else stratified"
-    return option(value, how, metavar="HOW", unset=unset)
+    return option(value, how, metavar="HOW", unset=unset, place=READS)
 
 
 def check_split(split: str) -> None:
@@ -78,9 +80,16 @@ def dry_run_option() -> Any:
 def path_option(*, group: str = "") -> Any:
     """Declare ``--path``."""
     what = "where the images are: of a registered dataset, or now"
-    return option(None, what, metavar="PATH", group=group)
+    return option(None, what, metavar="PATH", group=group, place=READS)
 
 
-def output_option(value: Path | None, what: str, *, metavar: str = "DIR", unset: str | None = None) -> Any:
-    """Declare ``-o``, ``--output``: the one place that a verb writes to."""
-    return option(value, what, metavar=metavar, unset=unset)
+def output_option(
+    value: Path | None,
+    what: str,
+    *,
+    metavar: str = "DIR",
+    unset: str | None = None,
+    writes: Writes = FOLDER,
+) -> Any:
+    """Declare ``-o``, ``--output``: the one place that a verb writes to, by default a folder of results."""
+    return option(value, what, metavar=metavar, unset=unset, place=writes)

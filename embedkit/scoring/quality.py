@@ -13,6 +13,7 @@ import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
+from embedkit.files.guard import guarded
 from embedkit.files.results import (
     RESULTS_FILE,
     Metric,
@@ -118,6 +119,7 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+@guarded()
 def quality(
     files: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     options: QualityOptions,

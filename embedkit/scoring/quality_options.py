@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import RUNS, check, option, output_option, seed_option
+from embedkit.options import READS, RUNS, check, option, output_option, seed_option
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,7 @@ class QualityPlaces:
         Folder for results.jsonl; from Python, None writes nothing.
     """
 
-    runs: Path | None = option(None, "compare with the probe results of the same files there", metavar="DIR")
+    runs: Path | None = option(
+        None, "compare with the probe results of the same files there", metavar="DIR", place=READS
+    )
     output: Path | None = output_option(RUNS, "folder for results.jsonl")

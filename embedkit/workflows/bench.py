@@ -11,9 +11,10 @@ from typing import Any
 from embedkit import console
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
+from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
-from embedkit.options import asked
+from embedkit.options import Writes, asked
 from embedkit.workflows.bench_file import Plan, plan_of, read_plan
 from embedkit.workflows.bench_options import DEFAULT, BenchOptions, BenchPlaces
 from embedkit.workflows.bench_run import Running
@@ -84,6 +85,7 @@ class BenchRun:
         return done if self.board is None else self.board._repr_html_() + done
 
 
+@guarded()
 def bench(
     dataset: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     options: BenchOptions = BenchOptions(),
@@ -121,6 +123,7 @@ def bench(
     ranking = boards(output)
     steps += [step for _, step in pages] + ranking
     _say_left_out(plan, found)
+    _check_outputs(plan, found, steps, images)
     commands = tuple(step.command for step in steps)
     if places.dry_run:
         return BenchRun(output, commands)
@@ -144,6 +147,18 @@ def bench(
         tuple(result for _, result in running.results),
         board,
     )
+
+
+def _check_outputs(
+    plan: Plan, found: Sequence[Source], steps: Sequence[Step], images: DatasetOptions
+) -> None:
+    """Hold the files that the steps name against all that is read; each step does so again for its own."""
+    drawn = [options for step in steps if step.verb in ("report", "leaderboard") for options in step.options]
+    written = [Path(one.output) for one in drawn if getattr(one, "output", None) is not None]
+    written += [source.path for source in found if source.extract is not None]
+    read = [source.path for source in found if source.extract is None]
+    extractions = [options for source in found if source.extract for options in source.extract.options]
+    check_outputs("-o", {path: Writes() for path in written}, plan.dataset, images, read, *extractions)
 
 
 def _plan(dataset: Any, options: BenchOptions, images: DatasetOptions) -> Plan:

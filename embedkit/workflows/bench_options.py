@@ -11,6 +11,7 @@ from embedkit.errors import UsageError
 from embedkit.extraction.options import ExtractOptions
 from embedkit.images.options import Overrides
 from embedkit.options import (
+    READS,
     as_in,
     check,
     check_split,
@@ -59,7 +60,7 @@ class BenchOptions:
     backbones: tuple[Any, ...] = option(
         (), "timm names, pixels:32, ...", metavar="A,B,...", separator=",", tables=True
     )
-    feature_files: tuple[str, ...] = option((), "feature files that exist", metavar="FILE")
+    feature_files: tuple[str, ...] = option((), "feature files that exist", metavar="FILE", place=READS)
     views: str | None = as_in(ExtractOptions, "views", None)
     center_crop: int | None = as_in(Overrides, "center_crop", None)
     limit: int | None = as_in(ExtractOptions, "limit", None)

@@ -13,8 +13,10 @@ import numpy as np
 
 from embedkit import console
 from embedkit.errors import EmbedkitError
+from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
+from embedkit.options import FOLDER, Writes
 from embedkit.scoring.outcomes import Outcomes, TrueClasses, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import Difference, holm
 from embedkit.workflows.compare_options import CompareOptions, ComparePlaces
@@ -97,6 +99,7 @@ def measures(options: CompareOptions) -> dict[str, list[str]]:
     }
 
 
+@guarded()
 def compare(
     a: str | os.PathLike[str], b: str | os.PathLike[str], options: CompareOptions, places: ComparePlaces
 ) -> ComparedFiles:
@@ -121,6 +124,7 @@ def compare(
     EmbedkitError
         Other images, no labels, or a file that can't be read.
     """
+    _check_outputs(Path(a), Path(b), options, places.output)
     with _same_images(Path(a), Path(b), places.output, common=options.common) as files:
         _check_classes(*files)
         found = list(_scores(files, options, places.output))
@@ -164,13 +168,21 @@ def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
         )
 
 
+def _check_outputs(a: Path, b: Path, options: CompareOptions, output: Path) -> None:
+    """Hold the copies, the split and the results against the files that are read."""
+    copies = {output / side / path.name: Writes() for side, path in zip(SIDES, (a, b), strict=True)}
+    results = {output / side: FOLDER for side in SIDES}
+    check_outputs("-o", {**copies, **results, output / "split.json": Writes(("a split",))}, a, b, options)
+
+
 def _scores(
     files: Sequence[FeatureFile], options: CompareOptions, output: Path
 ) -> Iterator[tuple[str, tuple[Outcomes, Outcomes]]]:
     """Yield the outcomes of both files by each measure."""
-    split = output / "split.json"
+    given = options.split.endswith(".json")
+    split = Path(options.split) if given else output / "split.json"
     # Drawn once and kept by id. Few labels need one set of test rows where folds were asked for.
-    kept: dict[str, Any] = {"split": options.split, "save_split": split}
+    kept: dict[str, Any] = {"split": options.split} | ({} if given else {"save_split": split})
     few = {"split": "stratified" if options.split.startswith("kfold") else str(split)}
     for name, (verb, *words) in measures(options).items():
         scored = []

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedkit.errors import UsageError
-from embedkit.options import check, check_split, option, output_option, prep_option, seed_option, split_option
+from embedkit.options import (
+    Writes,
+    check,
+    check_split,
+    option,
+    output_option,
+    prep_option,
+    seed_option,
+    split_option,
+)
 
 
 @dataclass(frozen=True)
@@ -70,4 +79,6 @@ class ComparePlaces:
         Folder for what it computes.
     """
 
-    output: Path = output_option(Path("runs/compare"), "folder for what it computes")
+    output: Path = output_option(
+        Path("runs/compare"), "folder for what it computes", writes=Writes(folder=True)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import check, check_split, option, seed_option, split_option
+from embedkit.options import Writes, check, check_split, option, seed_option, split_option
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,11 @@ class LeaksPlaces:
         "keep the split, without training and validation rows that have a copy in a later part, for "
         "embedkit probe --split FILE.json",
         metavar="FILE.json",
+        place=Writes(("a split",)),
     )
-    pairs: Path | None = option(None, "write the pairs, to look at them", metavar="FILE.csv")
+    pairs: Path | None = option(
+        None,
+        "write the pairs, to look at them",
+        metavar="FILE.csv",
+        place=Writes(("pairs of copies",)),
+    )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
+from embedkit.files.guard import guarded
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import COPIES, write_table
 from embedkit.scoring.asked_split import draw_splits
@@ -117,6 +118,7 @@ class LeaksReport(showing.Shown):
         return f"Copies among {len(self.ids):,} rows", cells, self.notes
 
 
+@guarded()
 def leaks(
     features: str | os.PathLike[str] | FeatureFile, options: LeaksOptions, places: LeaksPlaces
 ) -> LeaksReport:

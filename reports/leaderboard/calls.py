@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.guard import guarded
 from embedkit.files.results import Result, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.options import RUNS
@@ -18,6 +19,7 @@ from reports.leaderboard.table import Leaderboard, rank
 Located = tuple[Path, Result]
 
 
+@guarded()
 def leaderboard(
     runs: str | os.PathLike[str] | Iterable[Result | Located] = RUNS,
     options: LeaderboardOptions | None = None,

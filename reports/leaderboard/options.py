@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedkit.errors import UsageError
-from embedkit.options import check, option, output_option
+from embedkit.options import Writes, check, option, output_option
 
 FORMATS = ("table", "markdown", "csv", "json", "html")
 ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
@@ -65,11 +65,21 @@ class LeaderboardPlaces:
         One more file, the sortable page.
     """
 
-    output: Path | None = output_option(None, "write it there instead of on the terminal", metavar="FILE")
+    output: Path | None = output_option(
+        None,
+        "write it there instead of on the terminal",
+        metavar="FILE",
+        writes=Writes(("a leaderboard", "an HTML page")),
+    )
     format: str | None = option(
         None, "how to write it", choices=FORMATS, unset="as the ending of -o says, else a table"
     )
-    html: Path | None = option(None, "also write one sortable page with the intervals drawn", metavar="FILE")
+    html: Path | None = option(
+        None,
+        "also write one sortable page with the intervals drawn",
+        metavar="FILE",
+        place=Writes(("an HTML page",)),
+    )
 
     def __post_init__(self) -> None:
         check(self)
