@@ -26,6 +26,8 @@ from embedkit.options import (
 ALL = "all"
 AUTO = "auto"
 PREP = "pca95"
+# Of what goes by direction: rows at the length of 1, still measured from the origin.
+PREP_SPHERICAL = "l2"
 HDBSCAN_SETTINGS = ("min_cluster_size", "min_samples", "target_noise", "device")
 UMAP_SETTINGS = ("n_components", "n_neighbors")
 # Names of the fields of `Settings` that mean something to each method of `clustering.methods.METHODS`.
@@ -157,7 +159,9 @@ class ClusterOptions(Settings):
     method
         A name in `SETTINGS`, or ``all`` for every one of them, compared.
     prep
-        What is done to the features first; see `embedkit.preparing.preparation.Preparation.parse`.
+        What is done to the features first; see `embedkit.preparing.preparation.Preparation.parse`. By default
+        ``pca95``; with `spherical` ``l2``: a direction is one from the origin, which a PCA moves to the mean
+        of the rows.
     pca
         Short for a `prep` of PCA alone.
     seed
@@ -177,7 +181,7 @@ class ClusterOptions(Settings):
     """
 
     method: str = option("kmeans", "which method, or all of them, compared", choices=(*SETTINGS, ALL))
-    prep: str = prep_option(PREP)
+    prep: str | None = prep_option(None, unset=f"{PREP}; {PREP_SPHERICAL} with --spherical")
     pca: str | None = option(
         None,
         "short for --prep: PCA to a fraction of the variance, or to a number of components",
@@ -203,11 +207,21 @@ class ClusterOptions(Settings):
                 "--target-noise chooses --min-cluster-size and --min-samples. Leave those two out."
             )
         if self.pca is not None:
-            if self.prep != PREP:
+            if self.prep is not None:
                 raise UsageError("--pca is short for a --prep. Give one of them.")
             object.__setattr__(self, "prep", pca_steps(self.pca))
             object.__setattr__(self, "pca", None)
-        Preparation.parse(self.prep)
+        if Preparation.parse(self.preparation).centres and self.spherical:
+            raise UsageError(
+                f"--spherical goes by the direction from the origin, and --prep {self.preparation} moves the "
+                f"origin to the mean of the rows. Leave --prep out (it is {PREP_SPHERICAL} then), or "
+                "--spherical."
+            )
+
+    @property
+    def preparation(self) -> str:
+        """What is done to the features first, in words."""
+        return (PREP_SPHERICAL if self.spherical else PREP) if self.prep is None else self.prep
 
     @property
     def settings(self) -> Settings:

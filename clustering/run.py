@@ -178,7 +178,7 @@ def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.floa
     from embedkit.preparing.preparation import prepare, view_whiten_hint
     from embedkit.preparing.steps import Preparation
 
-    preparation = Preparation.parse(task.options.prep)
+    preparation = Preparation.parse(task.options.preparation)
     prepared = prepare(
         task.file,
         preparation,
@@ -187,7 +187,11 @@ def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.floa
         n_clusters=settings.k if isinstance(settings.k, int) else None,
     )
     x = prepared.transform_file(task.file, task.index)
-    said = (prepared.describe(), view_whiten_hint(task.file, preparation))
+    said = [prepared.describe(), view_whiten_hint(task.file, preparation)]
+    if task.options.method == "temi":
+        from embedkit.preparing.direction import cosine_remark
+
+        said.append(cosine_remark(preparation, x, "TEMI looks for neighbours by cosine"))
     task.notes.extend(sentence for sentence in said if sentence)
     return prepared, x
 

@@ -301,7 +301,7 @@ def cluster(
     epochs: int | None = None,
     device: str | None = None,
     method: Literal["kmeans", "hdbscan", "agglomerative", "gmm", "umap+kmeans", "umap+hdbscan", "temi", "all"] = "kmeans",
-    prep: str = "pca95",
+    prep: str | None = None,
     pca: str | None = None,
     seed: int = 0,
     seeds: int = 1,
@@ -364,7 +364,7 @@ def cluster(
     method
         which method, or all of them, compared (default: kmeans)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: pca95)
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: pca95; l2 with --spherical)
     pca
         short for --prep: PCA to a fraction of the variance, or to a number of components
     seed
@@ -1112,7 +1112,7 @@ def report(
     seed: int = 0,
     n_neighbors: int = 15,
     min_dist: float = 0.1,
-    umap_metric: Literal["cosine", "euclidean", "correlation", "manhattan"] = "cosine",
+    umap_metric: Literal["cosine", "euclidean", "correlation", "manhattan"] | None = None,
     max_points: int = 50000,
     thumbnails: bool = True,
     path: _Place | None = None,
@@ -1156,7 +1156,7 @@ def report(
     min_dist
         umap: how tightly points may pack (default: 0.1)
     umap_metric
-        umap: what near means (default: cosine)
+        what near means (default: cosine; euclidean after a --prep that centres)
     max_points
         points on the map at most (default: 50000)
     thumbnails

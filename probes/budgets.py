@@ -17,6 +17,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
@@ -150,6 +151,8 @@ def _probe(
     ]
     if prepared.steps:
         notes.append(prepared.describe())
+    if options.by_cosine and (remark := cosine_remark(preparation, x, f"{options.kind} compares by cosine")):
+        notes.append(remark)
     with progress(f"{options.kind} probe", len(budgets) * draws, unit="fit") as advance:
         for budget in budgets:
             _note_size(budget, classes[0], file, labels, notes)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress
 from embedkit.errors import DataError
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
 from embedkit.preparing.steps import Preparation
@@ -95,6 +96,10 @@ def fit_splits(
             fitted.append(_fit(parts, options, fitted_on_train))
             notes += fitted[-1].model.notes_
             advance()
+        if options.by_cosine and (
+            remark := cosine_remark(preparation, x, f"{options.kind} compares by cosine")
+        ):
+            notes.append(remark)
     if preparation.steps:
         notes.append(prepared[0].describe() + " (the first fold)" * (len(prepared) > 1))
     return fitted, time.perf_counter() - start

@@ -142,6 +142,11 @@ class ProbeOptions(Settings):
         return self.kind == "sigmoid" or bool(self.clip)
 
     @property
+    def by_cosine(self) -> bool:
+        """Whether rows are compared by the cosine alone."""
+        return self.kind == "knn" or (self.kind == "nearest-centroid" and self.metric == ("cosine",))
+
+    @property
     def selected_by(self) -> str:
         """What the validation rows choose by."""
         return "rmse" if self.probe.regression else self.select or "accuracy"

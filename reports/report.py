@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.aside import aside
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
@@ -147,7 +147,7 @@ def _page(
 ) -> Page:
     from reports.map.content import Page
     from reports.map.evidence import find_evidence
-    from reports.map.layout import nearest_neighbours
+    from reports.map.neighbours import describe, measure, nearest_neighbours
 
     notes: list[str] = []
 
@@ -164,8 +164,10 @@ def _page(
     evidence = find_evidence(results, file, rows.ids, where=where)
     for text in evidence.notes:
         say(text)
-    layout = _map(file, points, options, say)
-    neighbours = nearest_neighbours(layout.reduced, 8, metric=options.umap_metric)
+    x = _features(file, points, options, say)
+    layout = _map(file, x, rows.ids, options, say)
+    near = measure(options.metric)
+    neighbours = nearest_neighbours(x, 8, metric=near)
     thumbnails = None
     if options.thumbnails and options.max_thumbnails:
         thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
@@ -184,6 +186,7 @@ def _page(
         columns=columns,
         color=_first_color([column.key for column in columns], options.color, str(file.path)),
         neighbours=neighbours,
+        near=describe(near, options.prep),
         thumbnails=thumbnails,
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
@@ -193,24 +196,35 @@ def _page(
 
 
 def _map(
-    file: FeatureFile, points: NDArray[np.int64], options: ReportOptions, say: Callable[[str], None]
+    file: FeatureFile,
+    x: NDArray[np.float32],
+    ids: NDArray[np.str_],
+    options: ReportOptions,
+    say: Callable[[str], None],
 ) -> Map:
     from reports.map.layout import umap_map
 
-    note(f"Laying out {len(points):,} images; UMAP compiles itself first, which takes some seconds.")
+    note(f"Laying out {len(x):,} images; UMAP compiles itself first, which takes some seconds.")
     try:
-        return umap_map(
-            _features(file, points, options.prep, say),
+        layout = umap_map(
+            x,
             seed=options.seed,
             n_neighbors=options.n_neighbors,
             min_dist=options.min_dist,
-            metric=options.umap_metric,
+            metric=options.metric,
             show_progress=True,
         )
     except UsageError:
         raise
     except EmbedkitError as error:
         raise EmbedkitError(f"{file.path}: {error}") from error
+    if n := len(layout.unplaced):
+        named = ", ".join(str(name) for name in ids[layout.unplaced[:3]]) + ", ..." * (n > 3)
+        say(
+            f"UMAP found nothing near {n} {'image' if n == 1 else 'images'} ({named}) and so no place: "
+            f"{'it lies' if n == 1 else 'they lie in a line'} below the map."
+        )
+    return layout
 
 
 def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
@@ -226,16 +240,25 @@ def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.i
 
 
 def _features(
-    file: Any, points: NDArray[np.int64], prep: str, say: Callable[[str], None]
+    file: Any, points: NDArray[np.int64], options: ReportOptions, say: Callable[[str], None]
 ) -> NDArray[np.float32]:
-    if prep == NONE:
+    if options.prep == NONE:
         return np.asarray(file.read(points))
+    from embedkit.preparing.direction import cosine_remark
     from embedkit.preparing.preparation import prepare
 
-    prepared = prepare(file, prep, rows=points)
+    try:
+        prepared = prepare(file, options.prep, rows=points)
+        x = prepared.transform_file(file, points)
+    except DataError as error:
+        raise EmbedkitError(f"{file.path}: {error}") from error
     if prepared.steps:
         say(f"Features of the map are prepared first ({prepared.name}). {prepared.describe()}")
-    return prepared.transform_file(file, points)
+    if options.metric in ("cosine", "correlation"):
+        remark = cosine_remark(prepared.preparation, x, f"The map compares by {options.metric}")
+        if remark is not None:
+            say(remark)
+    return x
 
 
 def _thumbnails(

@@ -35,8 +35,11 @@ class ReportOptions:
         `embedkit.preparing.steps.Preparation.parse`.
     seed
         Seed of the map and of every random choice of rows.
-    n_neighbors, min_dist, umap_metric
+    n_neighbors, min_dist
         As in `reports.map.layout.umap_map`.
+    umap_metric
+        What near means, on the map and for the nearest images of each. By default the cosine; the Euclidean
+        distance after a `prep` that centres, where a cosine would be the angle at the mean.
     max_points
         Points on the map at most; of more rows, so many are drawn at random.
     thumbnails
@@ -59,7 +62,12 @@ class ReportOptions:
     seed: int = seed_option()
     n_neighbors: int = option(15, "umap: neighbours", least=2, metavar="N")
     min_dist: float = option(0.1, "umap: how tightly points may pack", least=0, most=1)
-    umap_metric: str = option("cosine", "umap: what near means", choices=UMAP_METRICS)
+    umap_metric: str | None = option(
+        None,
+        "what near means",
+        choices=UMAP_METRICS,
+        unset="cosine; euclidean after a --prep that centres",
+    )
     max_points: int = option(50_000, "points on the map at most", least=1, metavar="N")
     thumbnails: bool = option(True, "don't read the images")
     path: str | None = path_option()
@@ -73,6 +81,15 @@ class ReportOptions:
             from embedkit.preparing.steps import Preparation
 
             Preparation.parse(self.prep)
+
+    @property
+    def metric(self) -> str:
+        """What near means, decided."""
+        if self.umap_metric is not None:
+            return self.umap_metric
+        from embedkit.preparing.steps import Preparation
+
+        return "euclidean" if Preparation.parse(self.prep).centres else "cosine"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
+from clustering.density.copies import finite_tree, resolution, strengths
 from clustering.density.exact_hdbscan import ExactHDBSCAN, exact_hdbscan
 from embedkit.errors import DataError
 from embedkit.preparing.matrix import CONSTANT, as_matrix
@@ -50,10 +51,13 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     labels_ : (n,) int64
         -1 for noise. All rows can be noise.
     probabilities_ : (n,) float64
-        Strength of membership in the own cluster; 0 for noise.
+        Strength of membership in the own cluster; 0 for noise. More than `min_samples` copies of one row have
+        1, and count as no denser than the densest other row: else they would leave the others none.
     outlier_scores_ : (n,) float64
         GLOSH, higher is farther out.
     n_clusters_ : int
+    resolution_ : float
+        Distance up to which two rows are copies.
     min_cluster_size_, min_samples_ : int
         What was used.
     backend_ : str
@@ -118,10 +122,24 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             self.model_ = hdbscan.HDBSCAN(gen_min_span_tree=True, **options).fit(x)
             self.backend_ = "hdbscan"
         self.labels_: NDArray[np.int64] = self.model_.labels_.astype(np.int64)
+        self._measure_copies(x)
         self.probabilities_: NDArray[np.float64] = self.model_.probabilities_
         self.outlier_scores_: NDArray[np.float64] = self.model_.outlier_scores_
         self.n_clusters_ = int(self.labels_.max()) + 1
         return self
+
+    def _measure_copies(self, x: NDArray[np.float64]) -> None:
+        """Measure strengths and outliers by rows that are no copies; see `finite_tree`."""
+        self.resolution_ = resolution(x)
+        tree = self.model_._condensed_tree
+        finite = finite_tree(tree, self.resolution_)
+        if finite is tree:
+            return
+        self.model_._condensed_tree = finite
+        self.model_._outlier_scores = None  # made of the tree when they are asked for
+        if (self.labels_ >= 0).any():
+            selected = self.model_.condensed_tree_._select_clusters()
+            self.model_.probabilities_ = strengths(finite, self.labels_, selected)
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the cluster (m,) of each row of `x` (m, d), -1 for noise; see `approximate_predict`."""
@@ -130,8 +148,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     def approximate_predict(self, x: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Assign new rows to the clusters found, without finding clusters anew.
 
-        Rows that were fitted need not get their own labels back: here a row's own distance of zero to itself
-        counts among its neighbours.
+        A row that was fitted, or a copy of one, gets the label and the strength that the fit gave it.
 
         Parameters
         ----------
@@ -156,7 +173,12 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         if self.model_._prediction_data is None:
             self.model_.generate_prediction_data()
         labels, probabilities = hdbscan.approximate_predict(self.model_, x)
-        return labels.astype(np.int64), probabilities.astype(np.float64)
+        # The package counts a fitted row's distance of zero to itself among those to its neighbours.
+        distance, own = (found[:, 0] for found in self.model_._prediction_data.tree.query(x, k=1))
+        fitted = distance <= self.resolution_
+        labels, probabilities = labels.astype(np.int64), probabilities.astype(np.float64)
+        labels[fitted], probabilities[fitted] = self.labels_[own[fitted]], self.probabilities_[own[fitted]]
+        return labels, probabilities
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what `approximate_predict` needs as named arrays, for a file without pickled objects.
@@ -189,6 +211,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         model.n_features_in_ = state["rows"].shape[1]
         package = ExactHDBSCAN(min_cluster_size=size, min_samples=samples)
         package._raw_data, package._condensed_tree = state["rows"], tree
+        model.resolution_ = resolution(state["rows"])
         package.labels_, package.probabilities_ = model.labels_, model.probabilities_
         model.model_ = package
         return model

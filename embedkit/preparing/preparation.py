@@ -69,7 +69,12 @@ class Prepared:
 
     def describe(self) -> str:
         """Say in words what is done; empty for none."""
-        return " ".join(step.sentence() for step in self.steps)
+        said = [step.sentence() for step in self.steps]
+        if self.preparation.turns_about_mean:
+            said.append(
+                "Scaled after they were centred, rows keep their direction from the mean, not their own."
+            )
+        return " ".join(said)
 
     def transform(self, x: Any, *, view_mean: bool = False) -> NDArray[np.float32]:
         """Prepare rows that it was fitted on, or new ones.

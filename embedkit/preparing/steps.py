@@ -267,6 +267,17 @@ class Preparation:
         """Whether it needs a file with view statistics to be fitted."""
         return bool(self.steps) and isinstance(self.steps[0], ViewWhiten)
 
+    @property
+    def centres(self) -> bool:
+        """Whether rows are measured from their mean afterwards: their directions are no longer their own."""
+        return any(not isinstance(step, Normalise) for step in self.steps)
+
+    @property
+    def turns_about_mean(self) -> bool:
+        """Whether rows are scaled to length 1 after they were centred."""
+        after = [isinstance(step, Normalise) for step in self.steps]
+        return any(unit and not all(after[:i]) for i, unit in enumerate(after))
+
     @classmethod
     def parse(cls, text: str) -> Preparation:
         """Read steps joined with ``+``, in the order they are applied.

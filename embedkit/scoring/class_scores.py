@@ -83,7 +83,7 @@ def score_predictions(
     y : (n,) int64
         True class, 0 to c - 1.
     probabilities : (n, c) float
-        The largest one is the prediction; ties go to the first class.
+        The largest one is the prediction; ties go to the first class. For the top 5 see `among_the_first`.
     class_names
         Names of the c classes.
     fold : (n,) int64, optional
@@ -117,14 +117,37 @@ def score_predictions(
         "roc_auc": roc_auc(y, probabilities, folds=folds, note=without),
     }
     if c > TOP:
-        among = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP] == y[:, None]
-        hit = among.any(axis=1)
+        hit = among_the_first(y, probabilities, TOP)
         metrics[f"top{TOP}_accuracy"] = wilson(float(np.mean([hit[f].mean() for f in folds])), len(y))
     classes = tuple(
         _class_scores(str(name), j, confusion, _class_auc(y == j, probabilities[:, j]))
         for j, name in enumerate(class_names)
     )
     return Scores(metrics, confusion, classes, absent, len(y))
+
+
+def among_the_first(
+    y: NDArray[np.int64], probabilities: NDArray[np.float64], most: int
+) -> NDArray[np.float64]:
+    """Return how far each row's own class is among the `most` classes that its row is held to be (n,).
+
+    A class that was given nothing, as by a vote without one of its neighbours, is not held to be anything,
+    so that fewer than `most` may be. Where classes that are given the same compete for the last places, each
+    has its share of them: 2 places among 4 such classes count 0.5. So no figure depends on the order of the
+    classes.
+
+    Parameters
+    ----------
+    y : (n,) int64
+        True class.
+    probabilities : (n, c) float
+        Of each class, at least 0.
+    most
+        Places.
+    """
+    own = probabilities[np.arange(len(y)), y][:, None]
+    above, equal = (probabilities > own).sum(axis=1), (probabilities == own).sum(axis=1)
+    return np.where(own[:, 0] > 0, np.clip((most - above) / equal, 0, 1), 0.0)
 
 
 def wilson(p: float, n: int, *, note: str | None = None) -> Metric:

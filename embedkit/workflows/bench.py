@@ -202,7 +202,7 @@ def fits(step: Step, source: Source) -> bool:
     from embedkit.preparing.steps import Preparation
 
     prep = next(options.prep for options in step.options if hasattr(options, "prep"))
-    return source.has_views or not Preparation.parse(prep).uses_views
+    return source.has_views or prep is None or not Preparation.parse(prep).uses_views
 
 
 def _say_left_out(plan: Plan, found: Sequence[Source]) -> None:

@@ -44,6 +44,8 @@ class Page:
         Key of the first column shown.
     neighbours : (n, k) int64
         Nearest other points in feature space.
+    near
+        What near means there, in words.
     thumbnails
         Pictures by point, None where the images weren't looked for or not found.
     clusterings
@@ -67,6 +69,7 @@ class Page:
     columns: Sequence[Column]
     color: str
     neighbours: NDArray[np.int64]
+    near: str
     thumbnails: Thumbnails | None
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()

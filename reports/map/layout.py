@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError, UsageError
+from embedkit.preparing.steps import unit_rows
 from reports.report_options import UMAP_METRICS
 
 KEPT_VARIANCE = 0.95
 MAX_DIMENSIONS = 50
+# Euclidean distances between such rows are in the order of these measures, and PCA leaves distances alone,
+# while it would change an angle: after it, rows are measured from their mean.
+ROWS_OF = {
+    "cosine": "Rows of length 1, ",
+    "correlation": "Rows of mean 0 and length 1, ",
+    "euclidean": "",
+    "manhattan": "",
+}
 # Below this UMAP has no neighbourhoods to keep: PCA places so few points as well.
 MIN_ROWS = 5
 
@@ -35,6 +44,8 @@ class Map:
         ``umap``, or ``pca`` where there are fewer than 5 rows.
     settings
         Every setting that the coordinates depend on.
+    unplaced : (m,) int64
+        Rows that UMAP gave no place, because nothing is near them: they lie in a line below the map.
     """
 
     xy: NDArray[np.float32]
@@ -42,11 +53,13 @@ class Map:
     kept_variance: float
     method: str
     settings: dict[str, Any]
+    unplaced: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def describe(self) -> str:
         """Say in one sentence how the map was made."""
         r = self.reduced.shape[1]
-        pca = f"PCA to {r} dimension{'s' * (r != 1)} ({self.kept_variance:.0%} of the variance)"
+        rows = ROWS_OF[self.settings["metric"]]
+        pca = f"{rows}PCA to {r} dimension{'s' * (r != 1)} ({self.kept_variance:.0%} of the variance)"
         if self.method == "pca":
             return f"The first two principal components: fewer than {MIN_ROWS} images are too few for UMAP."
         s = self.settings
@@ -68,10 +81,12 @@ def umap_map(
 ) -> Map:
     """Lay features out in two dimensions.
 
-    Rows are scaled to length 1 for the cosine metric, centred, and reduced by PCA to the fewest directions
-    that hold 95 % of the variance, 50 at most. UMAP starts from the first two principal components instead
-    of its own spectral start: that keeps the coarse arrangement [2]_ and cannot fail on a graph of several
-    pieces. The same seed on the same machine gives the same coordinates.
+    Rows are made such that Euclidean distances between them say what `metric` says (see `comparable`), and
+    reduced by PCA to the fewest directions that hold 95 % of the variance, 50 at most. UMAP takes Euclidean
+    distances there; Manhattan ones are not those of rotated rows, and taken before the PCA. UMAP starts from
+    the first two principal components instead of its own spectral start: that keeps the coarse arrangement
+    [2]_ and cannot fail on a graph of several pieces. The same seed on the same machine gives the same
+    coordinates.
 
     Parameters
     ----------
@@ -115,7 +130,9 @@ def umap_map(
         raise DataError(
             f"{bad} of {n} rows hold NaN or infinite features. Extract again with --precision fp32."
         )
-    reduced, kept = _reduce(x, normalise=metric == "cosine", seed=seed)
+    rows = comparable(x, metric)
+    _check_varies(rows)
+    reduced, kept = _reduce(rows, seed=seed)
     settings = {
         "seed": seed,
         "n_neighbors": min(n_neighbors, n - 1),
@@ -127,25 +144,53 @@ def umap_map(
     first_two[:, : min(2, reduced.shape[1])] = reduced[:, :2]
     if n < MIN_ROWS:
         return Map(first_two, reduced, kept, "pca", settings)
-    xy = _umap(reduced, first_two, settings, show_progress)
-    return Map(xy, reduced, kept, "umap", settings)
+    xy = _umap(rows if metric == "manhattan" else reduced, first_two, settings, show_progress)
+    xy, unplaced = _aside(xy)
+    return Map(xy, reduced, kept, "umap", settings, unplaced)
 
 
-def _reduce(x: NDArray[np.float32], *, normalise: bool, seed: int) -> tuple[NDArray[np.float32], float]:
+def comparable(x: NDArray[np.floating[Any]], metric: str) -> NDArray[np.float32]:
+    """Return rows (n, d) whose Euclidean distances are in the order of `metric`, where there are such.
+
+    Rows of length 1 for ``cosine``; of mean 0 and length 1 for ``correlation``; else the rows as they are.
+    The rows themselves are scaled, not what is left of them after their mean was taken out.
+    """
+    if metric not in ("cosine", "correlation"):
+        return np.asarray(x, dtype=np.float32)
+    rows = x - x.mean(axis=1, keepdims=True, dtype=np.float64) if metric == "correlation" else x
+    return unit_rows(np.asarray(rows))
+
+
+def _check_varies(x: NDArray[np.float32]) -> None:
+    spread = x.std(axis=0, dtype=np.float64).max()
+    if len(x) > 1 and spread <= 1e-6 * max(float(np.abs(x).max()), 1e-30):
+        raise DataError(
+            f"all {len(x)} images have the same features, so there is nothing to lay out. Check the weights "
+            "and the images with `embedkit verify`."
+        )
+
+
+def _aside(xy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Lay rows without a place in a line below all others; return the coordinates, and which rows."""
+    placed = np.isfinite(xy).all(axis=1)
+    unplaced = np.flatnonzero(~placed)
+    if not len(unplaced):
+        return xy, unplaced
+    known = xy[placed] if placed.any() else np.zeros((1, 2), np.float32)
+    low, high = known.min(axis=0), known.max(axis=0)
+    extent = np.maximum(high - low, 1)
+    xy = xy.copy()
+    xy[unplaced, 0] = low[0] + extent[0] * (np.arange(len(unplaced)) + 0.5) / len(unplaced)
+    xy[unplaced, 1] = low[1] - 0.1 * extent[1]
+    return xy, unplaced
+
+
+def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], float]:
     from sklearn.decomposition import PCA
 
-    if normalise:
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        x = (x / np.where(length > 0, length, 1)).astype(np.float32)
     n, d = x.shape
     if n == 1:
         return np.zeros((1, 1), np.float32), 1.0
-    spread = x.std(axis=0, dtype=np.float64).max()
-    if spread <= 1e-6 * max(float(np.abs(x).max()), 1e-30):
-        raise DataError(
-            f"all {n} images have the same features, so there is nothing to lay out. Check the weights and "
-            "the images with `embedkit verify`."
-        )
     pca = PCA(n_components=min(MAX_DIMENSIONS, n - 1, d), random_state=seed)
     scores = pca.fit_transform(x)
     share = np.cumsum(pca.explained_variance_ratio_)
@@ -168,7 +213,7 @@ def _umap(
         n_components=2,
         n_neighbors=settings["n_neighbors"],
         min_dist=settings["min_dist"],
-        metric=settings["metric"],
+        metric="manhattan" if settings["metric"] == "manhattan" else "euclidean",
         init=near_pca.astype(np.float32),
         random_state=settings["seed"],
         n_jobs=1,  # what a seed implies; any other value makes UMAP warn that it is overridden
@@ -179,32 +224,3 @@ def _umap(
         },
     )
     return np.asarray(model.fit_transform(reduced), dtype=np.float32)
-
-
-def nearest_neighbours(
-    reduced: NDArray[np.float32], k: int = 10, *, metric: str = "cosine"
-) -> NDArray[np.int64]:
-    """Return each row's k nearest other rows, nearest first, as (n, min(k, n - 1)).
-
-    Parameters
-    ----------
-    reduced : (n, r) float32
-        Features after PCA, as `Map.reduced` holds them.
-    k
-        Neighbours a row.
-    metric
-        ``cosine``; anything else means Euclidean.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    n = len(reduced)
-    k = min(k, n - 1)
-    if k < 1:
-        return np.empty((n, 0), np.int64)
-    if metric == "cosine":
-        # On rows of length 1 both metrics give the same order, and the Euclidean one is the faster code.
-        length = np.linalg.norm(reduced, axis=1, keepdims=True)
-        reduced = (reduced / np.where(length > 0, length, 1)).astype(np.float32)
-    model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(reduced)
-    # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
-    return np.asarray(model.kneighbors(return_distance=False), dtype=np.int64)

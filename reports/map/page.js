@@ -17,7 +17,7 @@
   const x = unpack(data.map.x), y = unpack(data.map.y);
   const columns = data.columns.map((column) => ({ ...column, values: unpack(column.values) }));
   const columnByKey = new Map(columns.map((column) => [column.key, column]));
-  const neighbours = data.neighbours ? { k: data.neighbours.k, index: unpack(data.neighbours.index) } : null;
+  const neighbours = data.neighbours ? { k: data.neighbours.k, text: data.neighbours.text, index: unpack(data.neighbours.index) } : null;
 
   const valueText = (column, i) => {
     const value = column.values[i];
@@ -232,7 +232,7 @@
         make("div", { class: "card-head" }, make("h3", { text: data.ids[i] }),
           make("button", { type: "button", text: "×", "aria-label": `Unpin ${data.ids[i]}`, onclick: () => { pins.splice(pins.indexOf(i), 1); drawPins(); draw(); } })),
         make("div", { class: "large" }, data.thumbnails ? picture(i) : null, facts(i, mainColumns())),
-        near.length ? make("div", { class: "near" }, make("p", { text: "nearest in feature space" }), make("div", { class: "strip" }, ...near.map(tile))) : null,
+        near.length ? make("div", { class: "near" }, make("p", { text: `nearest in feature space (${neighbours.text})` }), make("div", { class: "strip" }, ...near.map(tile))) : null,
         rest.length ? make("details", {}, make("summary", { text: "all columns" }), facts(i, rest)) : null));
     }
   };

@@ -68,6 +68,7 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "ramp": RAMP,
         "neighbours": {
             "k": page.neighbours.shape[1],
+            "text": page.near,
             "index": _pack(page.neighbours.astype(np.int32).ravel()),
         },
         "thumbnails": None

@@ -5,6 +5,9 @@ import h5py
 import numpy as np
 import pytest
 from planted import blobs
+from sklearn.cluster import KMeans as SKMeans
+from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import normalize
 
 from clustering.matching import match_clusters
 from clustering.options import NAMES, SETTINGS, ClusterOptions
@@ -219,6 +222,8 @@ def test_one_class_asks_for_k(feature_file):
         (["--method", "hdbscan", "-k", "3"], "-k is for --method kmeans or agglomerative"),
         (["--method", "hdbscan", "--n-init", "3"], "--n-init is for --method kmeans"),
         (["--method", "hdbscan", "--spherical"], "--spherical is for --method kmeans"),
+        (["--spherical", "--prep", "pca95"], "--prep pca95 moves the origin to the mean"),
+        (["--spherical", "--pca", "8"], "--prep pca:8 moves the origin to the mean"),
         (["-k", "0"], "-k 0: give an integer of at least 1"),
         (["--n-init", "0"], "--n-init 0: give an integer"),
         (["--pca", "1.5"], "--pca 1.5: give a fraction"),
@@ -365,3 +370,27 @@ def test_gz1_4_scores_what_it_did_elsewhere(shared, tmp_path):
     assert metrics["accuracy"].value == pytest.approx(0.457, abs=0.01)
     assert metrics["nmi"].value == pytest.approx(0.123, abs=0.01)
     assert metrics["accuracy"].low > metrics["null_accuracy"].high
+
+
+def test_spherical_is_k_means_on_rows_of_length_1(feature_file):
+    """Against scikit-learn, on directions that a PCA would lose behind the rows' mean and lengths."""
+    rng = np.random.default_rng(0)
+    direction = (
+        np.repeat(np.eye(3, 12), 40, axis=0) + 3 * np.eye(12)[11] + rng.normal(scale=0.1, size=(120, 12))
+    )
+    x = (direction * rng.lognormal(sigma=1.5, size=(120, 1))).astype(np.float32)
+    run = cluster(feature_file(x), fast(spherical=True, k=3))
+    peer = SKMeans(3, n_init=10, random_state=0).fit_predict(normalize(x.astype(np.float64)))
+    assert adjusted_rand_score(peer, run.clusters.labels) == 1.0
+    assert run.result.params["prep"] == "l2"
+    plain = cluster(feature_file(x), fast(k=3))
+    assert plain.result.params["prep"] == "pca95"
+    assert adjusted_rand_score(peer, plain.clusters.labels) < 0.5
+
+
+def test_scaling_after_centring_is_said(feature_file):
+    notes = " ".join(cluster(feature_file(), fast(k=3, prep="pca95+l2")).notes)
+    assert "keep their direction from the mean" in notes
+    assert "direction from the mean" not in " ".join(
+        cluster(feature_file(), fast(k=3, prep="l2+pca95")).notes
+    )

@@ -361,7 +361,7 @@ def test_the_record_says_what_was_resolved(files, views):
     }.items() <= step.items()
     assert l2 == {"step": "l2"}
     assert prepared.describe().startswith("View whitening: 2 of 12 directions, in which images differ ")
-    assert prepared.describe().endswith("Rows scaled to length 1.")
+    assert "Rows scaled to length 1. Scaled after they were centred" in prepared.describe()
     pca = prepare(x, "pca95")
     assert pca.describe().startswith(f"PCA: {pca.n_out} of 12 dimensions keep 9")
     assert prepare(x, "none").describe() == ""

@@ -9,7 +9,7 @@ from sklearn.metrics import (
 )
 
 from embedkit.errors import DataError
-from embedkit.scoring.class_scores import macro_roc_auc, score_predictions, wilson
+from embedkit.scoring.class_scores import among_the_first, macro_roc_auc, score_predictions, wilson
 
 
 def predictions(n=500, c=4, seed=0, skill=1.0, decimals=8):
@@ -141,3 +141,30 @@ def test_area_of_each_class_is_that_of_scikit_learn_and_top_five_that_of_a_loop(
     hits = [label in sorted(range(7), key=lambda j: -row[j])[:5] for label, row in zip(y, p, strict=True)]
     assert scores.metrics["top5_accuracy"].value == pytest.approx(np.mean(hits))
     assert "top5_accuracy" not in score_predictions(y % 3, p[:, :3], class_names=list("abc")).metrics
+
+
+def test_top_five_holds_no_class_without_a_vote():
+    """With one neighbour there is one class to be among, whatever the order of the classes."""
+    random = np.random.default_rng(0)
+    y = random.integers(20, size=2000)
+    p = np.eye(20)[random.integers(20, size=2000)]
+    scores = score_predictions(y, p, class_names=names(20))
+    assert scores.metrics["top5_accuracy"].value == scores.metrics["accuracy"].value
+    assert scores.metrics["top5_accuracy"].value == pytest.approx(1 / 20, abs=0.02)
+
+
+def test_ties_for_the_last_places_count_their_share():
+    """Against the mean over all orders of the classes: the figure must not depend on the one they have."""
+    random = np.random.default_rng(1)
+    p = random.integers(0, 4, size=(60, 9)) / 10
+    y = random.integers(9, size=60)
+    hits = []
+    for _ in range(4000):
+        order = random.permutation(9)
+        first = order[np.argsort(-p[:, order], axis=1, kind="stable")[:, :5]]
+        hits.append(((first == y[:, None]) & (np.take_along_axis(p, first, axis=1) > 0)).any(axis=1))
+    assert among_the_first(y, p, 5) == pytest.approx(np.mean(hits, axis=0), abs=0.05)
+    turned = random.permutation(9)
+    assert (
+        among_the_first(turned[y], p[:, np.argsort(turned)], 5).tolist() == among_the_first(y, p, 5).tolist()
+    )

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
+from sklearn.neighbors import NearestNeighbors
 
 from embedkit.errors import DataError, UsageError
-from reports.map.layout import nearest_neighbours, umap_map
+from reports.map.layout import umap_map
+from reports.map.neighbours import describe, nearest_neighbours
 
 
 def blobs(n=30, d=16, centres=3):
@@ -117,6 +119,65 @@ def test_neighbours_against_a_naive_loop(metric):
         else:
             distance = [np.linalg.norm(x[i] - x[j]) for j in range(25)]
         assert found[i].tolist() == [j for j in np.argsort(distance) if j != i][:4]
+
+
+def one_dominant_direction(n=60, d=24):
+    """Return rows of four classes by small directions, beside one in which all rows differ much more."""
+    rng = np.random.default_rng(1)
+    label = np.repeat(np.arange(4), n)
+    x = rng.normal(scale=0.05, size=(4 * n, d))
+    x[:, 1:5] += 3 * np.eye(4)[label]
+    x[:, 0] = 30 * np.exp(rng.normal(size=4 * n))
+    x[:, 1:] *= np.abs(x[:, :1]) / 30  # so that classes differ by angle
+    return x.astype(np.float32), label
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation", "euclidean"])
+def test_neighbours_are_scikit_learns_in_features_of_one_dominant_direction(metric):
+    x, label = one_dominant_direction()
+    found = nearest_neighbours(x, 8, metric=metric)
+    peer = NearestNeighbors(n_neighbors=8, algorithm="brute", metric=metric).fit(x.astype(np.float64))
+    truth = peer.kneighbors(return_distance=False)
+    recall = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(found, truth, strict=True)])
+    assert recall == 1.0
+    if metric == "cosine":
+        assert (label[found] == label[:, None]).mean() == 1.0
+
+
+def test_the_map_of_one_dominant_direction_keeps_what_cosine_keeps():
+    x, label = one_dominant_direction()
+    layout = umap_map(x)
+    near = NearestNeighbors(n_neighbors=5).fit(layout.xy).kneighbors(return_distance=False)
+    assert (label[near] == label[:, None]).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("metric", "prep", "words"),
+    [
+        ("cosine", "none", "cosine of the features as extracted"),
+        ("correlation", "none", "correlation of the features as extracted"),
+        ("euclidean", "pca95", "Euclidean distance of the features after pca95"),
+    ],
+)
+def test_what_near_means_is_said(metric, prep, words):
+    assert describe(metric, prep) == words
+
+
+def test_rows_that_umap_cannot_place_lie_below_the_map(monkeypatch):
+    import umap
+
+    class Lost(umap.UMAP):
+        def fit_transform(self, x):
+            places = super().fit_transform(x)
+            places[[3, 7]] = np.nan
+            return places
+
+    monkeypatch.setattr(umap, "UMAP", Lost)
+    layout = umap_map(blobs()[0])
+    assert layout.unplaced.tolist() == [3, 7]
+    assert np.isfinite(layout.xy).all()
+    others = np.delete(layout.xy, [3, 7], axis=0)
+    assert (layout.xy[[3, 7], 1] < others[:, 1].min()).all()
 
 
 def test_neighbours_of_duplicates_never_include_the_row_itself():
