@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 from embedkit.errors import EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
 from embedkit.versions import own_version
+from embedkit.visible import Visible, plain
 
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
@@ -19,6 +22,13 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    out: Any = Visible(plain(sys.stdout))
+    err: Any = Visible(plain(sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="embedkit",

@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from embedkit.visible import plain, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,9 +29,8 @@ def note(message: str) -> None:
 
 def stderr() -> Console:
     """Return a console on stderr; made at each call, so that redirection is respected."""
-    from rich.console import Console
-
-    return Console(file=sys.stderr)
+    console: Console = _console()(sys.stderr)
+    return console
 
 
 def print_table(table: Table) -> None:
@@ -66,10 +68,34 @@ def numbered(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _stdout() -> Console:
-    from rich.console import Console
+    console: Console = _console()(sys.stdout)
+    if console.is_terminal:
+        return console
+    wide: Console = _console()(sys.stdout, width=200)
+    return wide
 
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=200)
+
+@cache
+def _console() -> Any:
+    """Make the kind of rich's console that takes text as text: no markup, no emoji, nothing that steers."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class TextConsole(Console):
+        def __init__(self, file: IO[str], **settings: Any) -> None:
+            super().__init__(file=plain(file), markup=False, emoji=False, **settings)
+
+        def render_str(self, text: str, **settings: Any) -> Text:
+            return super().render_str(visible(text), **settings)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    return TextConsole
 
 
 def print_json(value: Any) -> None:
@@ -105,12 +131,12 @@ def progress(what: str, total: int, *, unit: str) -> Iterator[Advance]:
             return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"- {unit}/s")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, speed_estimate_period=20) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(visible(what), total=total)
         yield lambda n=1: bar.advance(task, n)

@@ -40,7 +40,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "", show_header=False)
@@ -51,7 +50,7 @@ def _print(summary: dict[str, Any]) -> None:
             shown = ", ".join(value) or "none"
         else:
             shown = _shown(value)
-        table.add_row(name, escape(shown))
+        table.add_row(name, shown)
     print_table(table)
 
 
@@ -73,7 +72,6 @@ def _list(*, as_json: bool) -> None:
             }
         )
         return
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("name", "images", "labels", "comes from", "cite", "licence")
@@ -82,7 +80,7 @@ def _list(*, as_json: bool) -> None:
             name,
             f"{source.summary}\n{source.images}",
             source.labels,
-            escape(source.origin),
+            source.origin,
             source.citation.replace("; ", "\n"),
             source.licence,
         )

@@ -121,7 +121,10 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
     with parts.locked(f"rank-{rank}-of-{world}"):
         resumed, precision = ranks.from_leader(lambda: _begin(job, parts))
         model = model_in(job.backbone, precision["used"], job.device)
-        todo = [number for number in range(rank, len(parts), world) if not parts.file(number).exists()]
+        mine = range(rank, len(parts), world)
+        if resumed:
+            parts.discard_damaged(set(mine) & set(parts.finished()))
+        todo = sorted(set(mine) - set(parts.finished()))
         seconds, n_images = _compute(replace(job, backbone=model), parts, todo, precision["used"])
         ranks.barrier()
         done = "resumed" if resumed else "extracted"

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbedkitError
+from embedkit import console
+from embedkit.errors import EmbedkitError, first_line
+from embedkit.files.regular import check_output, read_bytes
 from embedkit.files.rows import Rows
 from embedkit.files.store import add_views, new_feature_file
+from embedkit.strict_json import UndeclaredError, declared
+
+# Behind the archive, which its own directory at the end of it doesn't mind.
+_SEAL = b"embedkit-part-sha256:"
+SEAL_BYTES = len(_SEAL) + 32
+MANIFEST_BYTES = 2**24
 
 # Rows a part: enough that parts stay few (1,000,000 rows are 489), few enough that a kill costs at most a
 # minute or so of a CPU's work. Divided by the number of views.
@@ -49,6 +59,33 @@ class Part:
 def parts_folder(output: Path) -> Path:
     """Return the folder that the parts of a feature file lie in while they are computed."""
     return output.with_name(output.name + ".parts")
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What an extraction writes down when it begins.
+
+    Parameters
+    ----------
+    asked
+        What fixes the numbers.
+    precision
+        As `choose_precision` settled it.
+    overwrite, replaces
+        Whether the output may be replaced, and the digest of the one that was there.
+    sha256
+        Of all the others, as JSON.
+    """
+
+    asked: dict[str, Any]
+    precision: dict[str, Any]
+    overwrite: bool
+    replaces: str | None
+    sha256: str
+
+
+class DamagedPartError(Exception):
+    """A part that is not what was written; the message says why."""
 
 
 class Parts:
@@ -84,7 +121,7 @@ class Parts:
 
     def finished(self) -> list[int]:
         """Numbers of the parts that are done."""
-        return [number for number in range(len(self)) if self.file(number).exists()]
+        return [number for number in range(len(self)) if os.path.lexists(self.file(number))]
 
     @property
     def _manifest(self) -> Path:
@@ -95,17 +132,21 @@ class Parts:
 
         An unreadable one is an error, or with `lenient` deleted with its parts.
         """
+        fix = "Give --overwrite to begin again."
         try:
-            return dict(json.loads(self._manifest.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
+            if not os.path.lexists(self._manifest):
+                return None
+            found = asdict(declared(read_bytes(self._manifest, fix, at_most=MANIFEST_BYTES), _Manifest))
+            if found.pop("sha256") != _digest(found):
+                raise UndeclaredError("its digest is not that of its content")
+            return found
+        except (UndeclaredError, OSError, EmbedkitError) as error:
             if lenient:
                 self.remove_content()
                 return None
-            raise EmbedkitError(
-                f"{self.folder}: its manifest.json can't be read ({error}). Give --overwrite to begin again."
-            ) from error
+            if isinstance(error, EmbedkitError):
+                raise
+            raise EmbedkitError(f"{self._manifest}: can't be read ({first_line(error)}). {fix}") from error
 
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write down what the parts hold; where another shard has just done so, its manifest stands."""
@@ -113,7 +154,8 @@ class Parts:
         temporary = self.folder / f"manifest.{os.getpid()}.tmp"
         try:
             with temporary.open("w", encoding="utf-8") as stream:
-                json.dump(manifest, stream, indent=1, sort_keys=True)
+                sealed = {**manifest, "sha256": _digest(manifest)}
+                json.dump(sealed, stream, indent=1, sort_keys=True)
                 stream.flush()
                 os.fsync(stream.fileno())
             with contextlib.suppress(FileExistsError):
@@ -125,7 +167,7 @@ class Parts:
     def remove_content(self) -> None:
         """Delete all parts, then the manifest: interrupted in between, the rest is still recognised."""
         for file in (*sorted(self.folder.glob("part-*")), self._manifest):
-            file.unlink(missing_ok=True)
+            _delete(file)
 
     def remove(self) -> None:
         """Delete the folder and all in it."""
@@ -136,7 +178,9 @@ class Parts:
     def locked(self, name: str) -> Iterator[None]:
         """Hold the folder's lock of that name; a second process is told so at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.lock").open("w") as stream:
+        lock = self.folder / f"{name}.lock"
+        check_output(lock)
+        with lock.open("w") as stream:
             try:
                 # A POSIX record lock: it goes with the process, also after kill -9, and no child inherits it.
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,9 +197,13 @@ class Parts:
         if part.view_mean is not None and part.scatter is not None:
             arrays |= {"view_mean": part.view_mean, "scatter": part.scatter}
         temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp")
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)
+        content = packed.getbuffer()
         try:
             with temporary.open("wb") as stream:
-                np.savez(stream, **arrays)
+                stream.write(content)
+                stream.write(self._seal(number, content))
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(self.file(number))
@@ -165,10 +213,55 @@ class Parts:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _seal(self, number: int, content: Any) -> bytes:
+        """Return what stands at a part's end: the digest of its bytes and of which part of what it is."""
+        digest = hashlib.sha256(content)
+        digest.update(f"{number} of {self.n} rows, {self.n_views} views".encode())
+        with contextlib.suppress(FileNotFoundError):
+            digest.update(self._manifest.read_bytes())
+        return _SEAL + digest.digest()
+
     def read(self, number: int) -> Part:
-        """Load one finished part."""
-        with np.load(self.file(number), allow_pickle=False) as arrays:
+        """Load one finished part.
+
+        Raises
+        ------
+        DamagedPartError
+            It is not the part that was written there.
+        """
+        path = self.file(number)
+        if not path.is_file():
+            raise DamagedPartError("no regular file")
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size - SEAL_BYTES
+            if size < 0:
+                raise DamagedPartError("too short")
+            content = stream.read(size)
+            if stream.read(SEAL_BYTES) != self._seal(number, content):
+                raise DamagedPartError("its digest is not that of its content")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Part(**{name: arrays[name] for name in arrays.files})
+
+    def discard_damaged(self, numbers: Iterable[int]) -> list[int]:
+        """Read finished parts, and delete those that are not as they were written; returns their numbers."""
+        damaged = []
+        for number in numbers:
+            try:
+                self.read(number)
+            except (DamagedPartError, OSError) as error:
+                console.note(f"{self.file(number)}: damaged ({first_line(error)}); it is computed again.")
+                _delete(self.file(number))
+                damaged.append(number)
+        return damaged
+
+    def _sound(self, number: int) -> Part:
+        try:
+            return self.read(number)
+        except DamagedPartError as error:
+            _delete(self.file(number))
+            raise EmbedkitError(
+                f"{self.file(number)}: damaged ({error}), and deleted. The same command computes it again."
+            ) from error
 
     def join(self, rows: Rows, provenance: Mapping[str, Any]) -> None:
         """Put all parts into the feature file and delete them.
@@ -176,7 +269,7 @@ class Parts:
         One part is in memory at a time. The file appears whole or not at all, and the parts are deleted
         only when it is there.
         """
-        first = self.read(0)
+        first = self._sound(0)
         n, d = self.n, first.features.shape[1]
         dtype = np.float16 if first.features.dtype == np.float16 else np.float32
         scatter = np.zeros((d, d)) if first.scatter is not None else None
@@ -187,7 +280,7 @@ class Parts:
             if scatter is not None:
                 add_views(file, self.n_views, scatter)
             for number in range(len(self)):
-                where, part = self.slice(number), self.read(number)
+                where, part = self.slice(number), self._sound(number)
                 file["features"][where] = part.features
                 errors[where] = part.errors
                 if scatter is not None and part.scatter is not None:
@@ -200,3 +293,15 @@ class Parts:
                 file.create_dataset("ok", data=ok.astype(np.bool_))
                 file.create_dataset("errors", data=errors)
         self.remove()
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, or what somebody put in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
