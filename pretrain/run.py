@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from embedkit import console
-from embedkit.backbones.checkpoints import sizeless_sha256
+from embedkit.backbones.checkpoints.digest import sizeless_sha256
 from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.dataset import Dataset
@@ -119,6 +119,11 @@ def pretrain(
     with ranks.joined():
         images = open_dataset(dataset, data)
         loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
+        if loaded.preprocessing.channels != 3:
+            raise UsageError(
+                f"{loaded.name} takes images of {loaded.preprocessing.channels} channels; pretraining is for "
+                "three. Give another --backbone."
+            )
         frames = read_frames(images, loaded.preprocessing)
         folder.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(frames, options, loaded.preprocessing)
@@ -129,11 +134,22 @@ def pretrain(
         return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
 
 
+def _base(backbone: Backbone) -> dict[str, Any]:
+    """What an adapter's folder says it was trained on, from which `extract --adapter` starts again."""
+    spec = backbone.spec
+    return backbone.record() | {
+        "sizeless_sha256": sizeless_sha256(backbone.model.state_dict()),
+        "weights": str(spec.weights.resolve()) if spec and spec.weights else None,
+        "random_init": spec.random_init if spec else None,
+        "preprocessing": backbone.preprocessing.record(),
+    }
+
+
 def _keep(
     trained: Trained, backbone: Backbone, options: PretrainCall, folder: Path, sheet: Image.Image
 ) -> Pretrained:
     """Write the weights, why they were kept, and the page."""
-    base = backbone.record() | {"sizeless_sha256": sizeless_sha256(backbone.model.state_dict())}
+    base = _base(backbone)
     plain = not options.low_rank or options.merge
     for which, ending in (("last", "-last"), ("chosen", "")):
         network = trained.load(which)

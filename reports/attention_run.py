@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedkit.backbones.load import Backbone, load_backbone
+from embedkit.backbones.load import Backbone, load_backbone, resolved
 from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
@@ -85,6 +85,7 @@ def attention(
     spec = replace(backbone, preprocessing=preprocessing)
     specs = {"": spec}
     if spec.adapter is not None:
+        spec = resolved(spec)
         specs = {"before": replace(spec, adapter=None), "after": spec}
     elif options.before is not None:
         specs = {"before": replace(spec, weights=options.before), "after": spec}

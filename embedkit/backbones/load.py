@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from embedkit.backbones.checkpoints import load_weights, sizeless_sha256, state_sha256
+from embedkit.backbones.adapter import add_adapter, read_adapter
+from embedkit.backbones.checkpoints.digest import state_sha256
+from embedkit.backbones.checkpoints.fitting import channels_of, fit
+from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.hub import hub_or_cache
+from embedkit.backbones.model_folder import LOCAL_DIR, read_model_folder
+from embedkit.backbones.naming import check_name
 from embedkit.backbones.options import PIXELS, BackboneSpec
 from embedkit.backbones.shipped import SHIPPED
-from embedkit.errors import EmbedkitError, UsageError, first_line
+from embedkit.console import note
+from embedkit.errors import UsageError, first_line
+from embedkit.files.store import file_sha256
 from embedkit.images.preprocess import Preprocessing, from_timm
 
 # DINO evaluates with a resize to 256 and a crop of 224 (eval_knn.py of facebookresearch/dino); timm's
@@ -50,6 +56,11 @@ class Backbone:
         that one model gives one digest in whatever container or precision it came.
     adapter_sha256
         SHA-256 of the adapter's weights file, or None.
+    spec
+        As asked for, with what an adapter's folder filled in.
+    tensors
+        What became of the tensors of its weights file (`checkpoints.fitting.Fit.record`); None where they
+        came from no file of the user's.
     """
 
     name: str
@@ -62,6 +73,8 @@ class Backbone:
     source: str
     weights_sha256: str
     adapter_sha256: str | None = None
+    spec: BackboneSpec | None = None
+    tensors: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the provenance keeps."""
@@ -94,22 +107,24 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     """
     if spec.backbone.startswith(PIXELS):
         return _pixels(spec)
-    model, source = _load_model(spec)
+    adapter = None if spec.adapter is None else read_adapter(spec.adapter)
+    spec = spec if adapter is None else adapter.spec(spec)
+    made = _build(spec)
+    model = made.model
     own = _own_preprocessing(spec.backbone, model, spec.preprocessing.image_size)
     preprocessing = own.changed(spec.preprocessing)
     _set_image_size(model, preprocessing.image_size, spec.backbone)
-    if spec.weights is not None:
+    tensors = None
+    if made.file is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
-        load_weights(model, spec.weights)
-    elif source == "embedkit":
-        load_weights(model, SHIPPED[spec.backbone].path)
+        tensors = _fill(made)
     weights_sha256 = state_sha256(model.state_dict())
     adapter_sha256 = None
-    if spec.adapter is not None:
-        model, adapter_sha256 = _load_adapter(model, spec.adapter, spec.backbone)
+    if adapter is not None:
+        model, adapter_sha256 = add_adapter(model, adapter, spec.backbone), file_sha256(adapter.weights)
     model.eval().requires_grad_(False)
     if spec.preprocessing.image_size is not None:
-        _try_input(model, preprocessing.image_size, spec.backbone)
+        _try_input(model, preprocessing, spec.backbone)
     n_prefix = int(getattr(model, "num_prefix_tokens", 0))
     is_vit = hasattr(model, "blocks") and hasattr(model, "num_prefix_tokens")
     return Backbone(
@@ -120,10 +135,17 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         n_prefix_tokens=n_prefix,
         has_cls=is_vit and getattr(model, "cls_token", None) is not None,
         is_vit=is_vit,
-        source=source,
+        source=made.source,
         weights_sha256=weights_sha256,
         adapter_sha256=adapter_sha256,
+        spec=spec,
+        tensors=tensors,
     )
+
+
+def resolved(spec: BackboneSpec) -> BackboneSpec:
+    """Return it with what an adapter's folder fills in: backbone, weights and the size of the input."""
+    return spec if spec.adapter is None else read_adapter(spec.adapter).spec(spec)
 
 
 def _pixels(spec: BackboneSpec) -> Backbone:
@@ -142,48 +164,71 @@ def _pixels(spec: BackboneSpec) -> Backbone:
     )
 
 
-def _load_model(spec: BackboneSpec) -> tuple[nn.Module, str]:
+@dataclass(frozen=True)
+class _Made:
+    """A model as built, where its weights come from, and the tensors that still are to be loaded into it."""
+
+    model: nn.Module
+    source: str
+    file: Path | None = None
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+def _build(spec: BackboneSpec) -> _Made:
     import timm
 
-    _check_name(spec.backbone)
+    check_name(spec.backbone)
+    if spec.backbone.startswith(LOCAL_DIR):
+        return _from_folder(spec)
     shipped = SHIPPED.get(spec.backbone)
     name = shipped.architecture if shipped else spec.backbone
+
+    def make(**changes: Any) -> nn.Module:
+        made: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **changes)
+        return made
+
     if spec.random_init is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.random_init)
-            return timm.create_model(name, pretrained=False, num_classes=0), f"random {spec.random_init}"
+        return _Made(_seeded(make, spec.random_init), f"random {spec.random_init}")
     if spec.weights is not None:
-        return timm.create_model(name, pretrained=False, num_classes=0), spec.weights.name
+        tensors = read_tensors(spec.weights)
+        model = make()
+        channels = channels_of(model, tensors)
+        if channels not in (None, 3):  # of grey images, say: the file alone knows
+            size = (getattr(model, "pretrained_cfg", {}).get("input_size") or (3, 224, 224))[1:]
+            model = make(in_chans=channels, pretrained_cfg_overlay={"input_size": (channels, *size)})
+        return _Made(model, spec.weights.name, spec.weights, tensors)
     if shipped:
-        return timm.create_model(name, pretrained=False, num_classes=0), "embedkit"
+        return _Made(make(), "embedkit", shipped.path, read_tensors(shipped.path))
     with hub_or_cache(spec.backbone):
-        return timm.create_model(spec.backbone, pretrained=True, num_classes=0), "hub"
+        return _Made(timm.create_model(spec.backbone, pretrained=True, num_classes=0), "hub")
 
 
-def _check_name(name: str) -> None:
-    import timm
-
-    if name.startswith("local-dir:"):
-        folder = Path(name.removeprefix("local-dir:"))
-        if not (folder / "config.json").is_file():
-            raise EmbedkitError(
-                f"{folder}: no config.json there. local-dir: wants a folder as timm's save_for_hf writes it: "
-                "config.json beside model.safetensors."
-            )
-        return
-    if name in SHIPPED or name.startswith(("hf-hub:", "hf_hub:")):
-        return
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        close = difflib.get_close_matches(architecture, [*SHIPPED, *timm.list_models()], n=3)
-        hint = f" Close: {', '.join(close)}." if close else ""
-        raise UsageError(
-            f"unknown backbone {name!r}.{hint} Give a timm name, {', '.join(SHIPPED)}, hf-hub:owner/name, "
-            "local-dir:folder or pixels:32."
+def _from_folder(spec: BackboneSpec) -> _Made:
+    folder = read_model_folder(Path(spec.backbone.removeprefix(LOCAL_DIR)), weights=spec.weights)
+    if spec.random_init is not None:
+        return _Made(
+            _seeded(lambda: folder.build(n_values=None), spec.random_init), f"random {spec.random_init}"
         )
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
-        raise UsageError(f"{architecture} has no weights called {tag!r}. Known: {', '.join(tags) or 'none'}.")
+    tensors = read_tensors(folder.weights)
+    model = folder.build(n_values=sum(one.numel() for one in tensors.values()))
+    return _Made(model, spec.weights.name if spec.weights else "hub", folder.weights, tensors)
+
+
+def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def _fill(made: _Made) -> dict[str, Any] | None:
+    assert made.file is not None
+    found = fit(made.model, made.tensors, made.file)
+    if made.source == "embedkit":
+        return None
+    said = found.sentence()
+    if said:
+        note(f"{made.file}: {said}.")
+    return found.record()
 
 
 def _own_preprocessing(name: str, model: nn.Module, image_size: int | None) -> Preprocessing:
@@ -215,11 +260,12 @@ def _set_image_size(model: Any, image_size: int, name: str) -> None:
         ) from error
 
 
-def _try_input(model: nn.Module, image_size: int, name: str) -> None:
+def _try_input(model: nn.Module, preprocessing: Preprocessing, name: str) -> None:
     """Ask the model itself, once: what sizes it takes depends on patches, windows and strides."""
+    image_size = preprocessing.image_size
     try:
         with torch.inference_mode():
-            model(torch.zeros(1, 3, image_size, image_size))
+            model(torch.zeros(1, preprocessing.channels, image_size, image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"{name} can't take input of {image_size} pixels ({first_line(error)}). Give another "
@@ -232,52 +278,3 @@ def _n_blocks(model: nn.Module, is_vit: bool) -> int:
         return len(model.blocks)  # type: ignore[arg-type]
     stages = getattr(model, "feature_info", None)
     return len(stages) if stages is not None and hasattr(model, "forward_intermediates") else 1
-
-
-def _load_adapter(model: nn.Module, folder: Path, name: str) -> tuple[nn.Module, str]:
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    from embedkit.files.store import file_sha256
-
-    weights = folder / "adapter_model.safetensors"
-    for file in (folder / "adapter_config.json", weights):
-        if not file.is_file():
-            raise EmbedkitError(
-                f"{folder}: no {file.name} there. --adapter wants a folder as PEFT's save_pretrained "
-                "writes it."
-            )
-    try:
-        base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
-        if base and base != name:
-            raise EmbedkitError(
-                f"{folder}: this adapter was trained on {base}, not {name}. Give --backbone {base}."
-            )
-        _check_base(model, folder, name)
-        adapted = PeftModel.from_pretrained(model, str(folder))
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise EmbedkitError(f"{folder}: this adapter does not fit {name} ({first_line(error)}).") from error
-    # PEFT only warns of tensors without a place, and would leave blocks unadapted.
-    stray = set(load_file(weights)) ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    if stray:
-        raise EmbedkitError(
-            f"{folder}: this adapter does not fit {name}: {len(stray)} tensors have no counterpart, such as "
-            f"{min(stray)}."
-        )
-    return adapted.get_base_model(), file_sha256(weights)
-
-
-def _check_base(model: nn.Module, folder: Path, name: str) -> None:
-    """Compare the weights with those that ``base.json`` records, where there is one; PEFT keeps no digest."""
-    file = folder / "base.json"
-    if not file.is_file():
-        return
-    base = json.loads(file.read_text())
-    if not isinstance(base, dict) or "sizeless_sha256" not in base:
-        return
-    wanted, found = str(base["sizeless_sha256"]), sizeless_sha256(model.state_dict())
-    if wanted != found:
-        raise EmbedkitError(
-            f"{folder}: this adapter was trained on other weights of {name}: on {wanted[:12]} "
-            f"({base.get('source', 'unknown')}), and these are {found[:12]}. Give the same --weights as then."
-        )

@@ -84,6 +84,9 @@ class Job:
         """Return the record that the file keeps. No time in it: the same inputs give the same bytes."""
         asked = deepcopy(dict(self.asked))
         asked["dataset"]["origin"] = dict(self.dataset.origin)
+        spec = self.backbone.spec or spec  # with what an adapter's folder filled in
+        if self.backbone.tensors is not None:
+            asked["backbone"]["tensors"] = dict(self.backbone.tensors)
         asked["backbone"]["origin"] = {
             "weights": str(spec.weights.resolve()) if spec.weights else None,
             "adapter": str(spec.adapter.resolve()) if spec.adapter else None,

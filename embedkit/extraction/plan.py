@@ -54,7 +54,8 @@ def plan(dataset: Dataset, output: Path, backbone: BackboneSpec, options: Extrac
     job = Job.plan(dataset, backbone, options)
     size = job.backbone.preprocessing.image_size
     with torch.inference_mode():
-        d = job.pooling(job.backbone, torch.zeros(1, 3, size, size)).shape[1]
+        channels = job.backbone.preprocessing.channels
+        d = job.pooling(job.backbone, torch.zeros(1, channels, size, size)).shape[1]
     n = len(job.index)
     parts = Parts(output, n, job.views.n)
     item = 2 if options.storage == "float16" else 4

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.verify_options import VerifyOptions
+from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weights_place
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
 
@@ -39,6 +40,8 @@ class Verification:
         Between their stored and new features; None where none was compared.
     not_compared
         Why no row was compared; empty where some were.
+    weights
+        Which tensors of the weights file were taken; empty where the weights came from no file.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Verification:
     n_compared: int
     lowest_cosine: float | None
     not_compared: str
+    weights: str = ""
 
     @property
     def sound(self) -> bool:
@@ -62,7 +66,7 @@ class Verification:
         found: dict[str, Any] = {"n": self.n, "d": self.d, "rows extracted again": self.n_compared}
         if self.lowest_cosine is not None:
             found["lowest cosine"] = round(self.lowest_cosine, 5)
-        notes = [*self.problems, *([self.not_compared] if self.not_compared else [])]
+        notes = [*self.problems, *(one for one in (self.not_compared, self.weights) if one)]
         state = "sound" if self.sound else "not sound"
         return html_table(f"{self.path}: {state}", named_cells(found), notes)
 
@@ -89,20 +93,24 @@ def verify(
     options = options or VerifyOptions()
     with FeatureFile.opened(features) as file:
         problems = file.problems()
-        compared, lowest, why_not = 0, None, ""
+        compared, lowest, why_not, weights = 0, None, "", WeightsCheck()
         if options.n_rows > 0 and not problems:
             try:
-                cosines, changed = _extract_again(file, options.n_rows, options.moved)
+                job, precision = _same_job(file, options.moved)
+                place = weights_place(file.provenance, options.moved)
+                weights = check_weights(file.provenance, job.backbone.tensors, place)
+                cosines, changed = _extract_again(file, options.n_rows, job, precision)
             except _NotThereError as error:
                 why_not = str(error)
             else:
                 compared, lowest = len(cosines), min(cosines.values())
+                problems += weights.problems
                 problems += [
                     f"{name!r} gives other features now (cosine {cosine:.4f}). The image or the row order "
                     "has changed: extract again."
                     for name, cosine in changed.items()
                 ]
-        return Verification(file.path, file.n, file.d, problems, compared, lowest, why_not)
+        return Verification(file.path, file.n, file.d, problems, compared, lowest, why_not, weights.said)
 
 
 class _NotThereError(Exception):
@@ -110,14 +118,13 @@ class _NotThereError(Exception):
 
 
 def _extract_again(
-    file: FeatureFile, rows: int, moved: dict[str, str | Path]
+    file: FeatureFile, rows: int, job: Any, precision: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Cosine between stored and fresh features of a few rows, by id: of all, and of those that differ."""
     import torch
 
     from embedkit.extraction.job import load_image, pooled_views
 
-    job, precision = _same_job(file, moved)
     good = np.flatnonzero(file.ok)
     if not len(good):
         raise _NotThereError("none of them could be read.")

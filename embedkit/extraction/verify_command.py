@@ -32,6 +32,8 @@ def _run(args: argparse.Namespace) -> int:
             print(f"{found.path}: {problem}")
         if found.not_compared:
             console.note(f"No image was extracted again: {found.not_compared}")
+        if found.weights:
+            console.note(found.weights)
         if not found.problems:
             print(f"{found.path}: {found.n} x {found.d}, every invariant holds.")
             if found.lowest_cosine is not None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from embedkit.backbones.checkpoints import sizeless_sha256
+from embedkit.backbones.checkpoints.digest import sizeless_sha256
 from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main

@@ -11,7 +11,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from embedkit.backbones.checkpoints import load_weights, state_sha256
+from embedkit.backbones.checkpoints.digest import state_sha256
+from embedkit.backbones.checkpoints.fitting import fit
+from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
@@ -307,4 +309,5 @@ def test_original_dino_file_names_fit_timm(tmp_path):
         "blocks.0.attn.qkv.bias",
         "norm.weight",
     } <= set(model.state_dict())
-    load_weights(model, save(model.state_dict(), tmp_path / "dino_deitsmall16_pretrain.pth"))
+    path = save(model.state_dict(), tmp_path / "dino_deitsmall16_pretrain.pth")
+    fit(model, read_tensors(path), path)

@@ -52,6 +52,7 @@ def test_json(made, capsys):
         "problems": [],
         "n_compared": 3,
         "not_compared": "",
+        "weights": "",
     }
 
 
