@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from embedkit.verbs import VERBS
+from embedkit.verbs import FUNCTIONS
 
 # What is no verb, and where it lives.
 _THINGS = {
@@ -29,7 +29,7 @@ _THINGS = {
     "load_dataset": "embedkit.datasets.load:load_dataset",
 }
 
-__all__ = sorted([*_THINGS, *(name for name, verb in VERBS.items() if verb.function)])
+__all__ = sorted([*_THINGS, *FUNCTIONS])
 
 
 def __getattr__(name: str) -> Any:
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
         found: Any = own_version()
     elif name in _THINGS:
         found = target(_THINGS[name])
-    elif name in VERBS and VERBS[name].function:
+    elif name in FUNCTIONS:
         found = function(name)
     else:
         raise AttributeError(f"module 'embedkit' has no attribute {name!r}")

@@ -10,6 +10,7 @@ from embedkit.errors import EmbedkitError as EmbedkitError
 from embedkit.errors import UsageError as UsageError
 from embedkit.extraction.extract import Extraction
 from embedkit.extraction.plan import ExtractionPlan
+from embedkit.extraction.vectors.calls import Imported
 from embedkit.extraction.verify import Verification
 from embedkit.files.results import Result as Result
 from embedkit.files.results import read_results as read_results
@@ -49,6 +50,7 @@ __all__ = [
     "compare",
     "doctor",
     "extract",
+    "import_features",
     "leaderboard",
     "leaks",
     "load_dataset",
@@ -580,7 +582,7 @@ def extract(
     limit
         take this many images, spread evenly over the dataset (default: all)
     on_error
-        fail at an unreadable image, or skip it and mark its row (default: fail)
+        fail at what can't be read, or skip it and mark its row (default: fail)
     layers
         4: the last four blocks; b5-b8 or b3,b11: blocks counted from 0 (default: 4 for cls, else 1)
     pool
@@ -595,6 +597,59 @@ def extract(
         compute the I-th of N shares, counted from 0
     dry_run
         show what would be done, and stop
+    """
+
+def import_features(
+    vectors: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    key: str | None = None,
+    ids: str | None = None,
+    labels: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    name: str | None = None,
+    dataset: str | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    overwrite: bool = False,
+) -> Imported:
+    """Make a feature file of vectors that were computed elsewhere.
+
+    Vectors of the same ids and labels are of one dataset, whatever file they come from, so that their results
+    stand in one table of the leaderboard.
+
+    Parameters
+    ----------
+    vectors
+        A .npy, .npz, .csv, .tsv, .parquet, .h5 or .h5ad file of n rows and d dimensions, or a feature file
+        that is to have other labels.
+    output
+        The feature file to make; ``runs/NAME.h5`` by default.
+
+    Raises
+    ------
+    UsageError
+        No vectors, several arrays that could be them, or a column that is not there.
+    EmbedkitError
+        A damaged file, ids that are not unique, NaN, values beyond float32, or an output of another import.
+
+    Options
+    -------
+    key
+        array of vectors (embeddings, obsm/X_pca), or columns of a table (emb_*) (default: found by its shape and name)
+    ids
+        ids: a column or array of the file, or another file (default: found by name)
+    labels
+        labels: a column or array of the file, or another file: a .csv with ids, a .txt or .npy in order (default: found by name)
+    target_columns
+        CSV: columns of numbers to predict
+    name
+        what the vectors are called in tables (default: the file's name)
+    dataset
+        what the set of rows is called in tables (default: from ids and labels)
+    on_error
+        fail at what can't be read, or skip it and mark its row (default: fail)
+    overwrite
+        replace a file that was made in another way
     """
 
 def leaderboard(

@@ -34,6 +34,8 @@ class Verb(NamedTuple):
         The dataclasses whose fields are the function's keywords; see `embedkit.options.keywords`.
     places
         Of what the command has as an option and the function as ``output``, by position.
+    python
+        The function's name, where the verb is a keyword of Python.
     """
 
     summary: str
@@ -41,6 +43,7 @@ class Verb(NamedTuple):
     function: str = ""
     options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    python: str = ""
 
 
 # Of a verb that takes images through a backbone.
@@ -58,6 +61,14 @@ VERBS = {
         "embedkit.extraction.calls:extract",
         (*IMAGES, "embedkit.extraction.options:ExtractCall"),
         ("embedkit.extraction.options:ExtractPlaces",),
+    ),
+    "import": Verb(
+        "turn vectors that you have already into a feature file",
+        "embedkit.extraction.vectors.command:configure",
+        "embedkit.extraction.vectors.calls:import_features",
+        ("embedkit.extraction.vectors.options:ImportOptions",),
+        ("embedkit.extraction.vectors.options:ImportPlaces",),
+        python="import_features",
     ),
     "verify": Verb(
         "check a feature file against its schema and its images",
@@ -150,6 +161,10 @@ VERBS = {
 }
 
 
+# What `import embedkit` calls each verb that has a function.
+FUNCTIONS = {verb.python or name: name for name, verb in VERBS.items() if verb.function}
+
+
 def target(name: str) -> Any:
     """Import what ``package.module:name`` names.
 
@@ -181,7 +196,7 @@ def _check_room(room: str) -> None:
 
 
 def function(name: str) -> Callable[..., Any]:
-    """Return a verb as a function of keywords.
+    """Return a verb, by its name in Python, as a function of keywords.
 
     Raises
     ------
@@ -190,5 +205,5 @@ def function(name: str) -> Callable[..., Any]:
     """
     from embedkit.options import keywords
 
-    verb = VERBS[name]
+    verb = VERBS[FUNCTIONS[name]]
     return keywords(target(verb.function), *(target(one) for one in verb.options))

@@ -335,9 +335,11 @@ def _images_key(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str |
         return "images"
     likely = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
     if len(likely) != 1:
+        flat = not likely and any(len(shape) == 2 for shape in shapes.values())
+        vectors = " Vectors that were computed already are for `embedkit import`." if flat else ""
         raise UsageError(
             f"{path}: {'several arrays' if likely else 'no array'} could be the images. Name one with "
-            f"--images-key; its arrays: {known}."
+            f"--images-key; its arrays: {known}.{vectors}"
         )
     return likely[0]
 
@@ -353,6 +355,11 @@ def _wanted_keys(path: Path, stored: Mapping[str, Any], labels_key: str | None) 
 
 def _check_images(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     expected = "Images are (n, h, w) or (n, h, w, 3), of uint8, uint16 or floats from 0 to 1."
+    if len(shape) == 2 and 0 not in shape and dtype.kind in "iuf":
+        raise EmbedkitError(
+            f"{where}: an array of shape {shape} holds no images. If these are vectors that were computed "
+            f"already, `embedkit import` makes a feature file of them. {expected}"
+        )
     if len(shape) not in (3, 4) or 0 in shape:
         raise EmbedkitError(f"{where}: an array of shape {shape} holds no images. {expected}")
     if len(shape) == 3 and shape[2] in (1, 3, 4):

@@ -189,9 +189,11 @@ def _file_column(table: Table, wanted: str | None) -> str:
         return wanted
     known = [name for name in FILE_COLUMNS if name in table.columns]
     if len(known) != 1:
+        names = list(table.columns)
+        some = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
         raise UsageError(
             f"{table.path}: {'several columns' if known else 'no column'} could hold the file names. Its "
-            f"columns are {', '.join(table.columns)}; name one with --file-column."
+            f"columns are {some}; name one with --file-column. A table of vectors is for `embedkit import`."
         )
     return known[0]
 

@@ -43,6 +43,8 @@ def find_dataset(
         origin = {key: value for key, value in origin.items() if key not in ("source", "root", "path")}
         origin["source"] = images
     if "source" not in origin:
+        if "imported" in provenance:
+            raise EmbedkitError(f"{where}: its vectors were imported, so it knows of no images.")
         raise EmbedkitError(f"{where}: it doesn't record its dataset.")
     return load_again(origin)
 

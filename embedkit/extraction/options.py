@@ -104,7 +104,7 @@ class ComputeOptions:
     limit: int | None = limit_option()
     on_error: str = option(
         "fail",
-        "fail at an unreadable image, or skip it and mark its row",
+        "fail at what can't be read, or skip it and mark its row",
         choices=ON_ERROR,
         group=COMPUTING,
     )

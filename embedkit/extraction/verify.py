@@ -165,6 +165,12 @@ def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str
     from embedkit.images.preprocess import overrides_of
 
     provenance = file.provenance
+    imported = provenance.get("imported")
+    if isinstance(imported, dict) and "backbone" not in provenance:
+        raise _NotThereError(
+            f"its vectors were imported from {imported.get('file')}, and no backbone can compute them again. "
+            "Shapes, ids, labels and values were checked."
+        )
     if "backbone" not in provenance or "origin" not in provenance.get("dataset", {}):
         raise _NotThereError("the file does not say what it was made from.")
     origin = dict(provenance["dataset"]["origin"])

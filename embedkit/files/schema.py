@@ -21,7 +21,8 @@ def schema_problems(file: h5py.File) -> list[str]:
     if file.attrs.get("format") != FORMAT or "schema_version" not in file.attrs:
         return [
             "an HDF5 file, but not a feature file: it has no embedkit format mark. Use the .h5 that "
-            "`embedkit extract` wrote; a file of images is a DATASET for extract."
+            "`embedkit extract` wrote. A file of images is a DATASET for extract; a file of vectors becomes "
+            "a feature file with `embedkit import`."
         ]
     version = file.attrs["schema_version"]
     if not isinstance(version, (int, np.integer)):

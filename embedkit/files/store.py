@@ -30,6 +30,8 @@ MAKE_VIEWS = (
     "They come from more than one view an image: `embedkit extract DATASET --views galaxy:12 -o FILE`; "
     "two views already help."
 )
+# What people keep vectors in; `embedkit import` reads them.
+VECTORS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".pq", ".h5ad")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ class FeatureFile:
             )
         if self.path.is_dir():
             raise FeatureFileError(f"{self.path}: a folder. Name one of the feature files in it.")
+        if self.path.suffix.lower() in VECTORS:
+            target = self.path.with_suffix(".features.h5")
+            raise FeatureFileError(
+                f"{self.path}: not a feature file. If it holds vectors, one row each, make one of it: "
+                f"`embedkit import {self.path} -o {target}`. For images: `embedkit extract {self.path}`."
+            )
         try:
             return schema_problems(self._file())
         except (OSError, RuntimeError, KeyError) as error:

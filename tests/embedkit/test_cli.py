@@ -324,6 +324,7 @@ MISTAKES = {
     "attention nofolder": (2, "nofolder: no such file or folder"),
     "compare labelled.h5": (2, "the following arguments are required"),
     "quality nowhere.h5": (1, "nowhere.h5: no such file"),
+    "import nowhere.npy": (2, "nowhere.npy: no such file"),
     "leaks nowhere.h5": (1, "nowhere.h5: no such file"),
     "bench": (2, "nothing to bench: give a dataset, or feature files"),
     "demo --fallback best": (2, "invalid choice: 'best'"),

@@ -12,6 +12,7 @@ OTHERWISE = {
     ("compare", "--budget"): "the one of the measure with few labels",
     ("cluster", "--epochs"): "of TEMI, over rows; elsewhere over images",
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
+    ("import", "--dataset"): "gives the name that leaderboard chooses by",
     ("leaks", "--save-split"): "what is written is the split without copies",
     ("quality", "--runs"): "results to compare with; elsewhere those to show",
     ("quality", "--n-rows"): "rows that the criteria see; in verify those extracted again",

@@ -205,7 +205,7 @@ def test_fingerprint_follows_shape_and_labels_and_not_the_place(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((7, 5), r"shape \(7, 5\) holds no images. Images are \(n, h, w\)"),
+        ((7, 5), r"shape \(7, 5\) holds no images. .*`embedkit import`.* Images are \(n, h, w\)"),
         ((64, 64, 3), "looks like one image"),
         ((0, 8, 8), "holds no images"),
         ((7, 5, 8, 8), "no axis of 1, 3 or 4 channels"),

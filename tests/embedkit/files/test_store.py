@@ -265,7 +265,7 @@ def _images(path: Path) -> None:
 FOREIGN = {
     "images.h5": (_images, "an HDF5 file, but not a feature file.* DATASET for extract"),
     "notes.h5": (lambda path: path.write_text("id,label\na,b\n"), "not a readable HDF5 file"),
-    "arrays.npz": (lambda path: np.savez(path, features=X), "not a readable HDF5 file"),
+    "arrays.npz": (lambda path: np.savez(path, features=X), "not a feature file.*embedkit import"),
     "galaxy.jpg": (lambda path: Image.new("RGB", (9, 9)).save(path), "not a readable HDF5 file"),
     "folder": (lambda path: path.mkdir(), "a folder. Name one of the feature files in it"),
     "missing.h5": (

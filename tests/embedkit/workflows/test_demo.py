@@ -40,6 +40,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
     assert not any("--random-init" in command for command in commands)
     assert {command[0] for command in commands} == set(cli.VERBS) - {
         "datasets",
+        "import",
         "verify",
         "quality",
         "leaks",

@@ -1,0 +1,1 @@
+"""Vectors that were computed elsewhere become a feature file."""

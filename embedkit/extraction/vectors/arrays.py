@@ -1,0 +1,156 @@
+"""Vectors in .npy, .npz and HDF5 files."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import EmbedkitError, first_line
+from embedkit.extraction.vectors.source import Vectors, check_shape, choose
+from embedkit.files.hdf5 import contents, open_hdf5
+from embedkit.files.hdf5_gaps import gaps
+
+# What reading a damaged file ends in.
+_ERRORS = (ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, AttributeError, MemoryError)
+DAMAGED: tuple[type[Exception], ...] = (*_ERRORS, zipfile.BadZipFile, zlib.error)
+_NAMES = ("class_names", "target_names")
+
+
+def open_npy(path: Path, key: str | None) -> Vectors:
+    """Open a .npy of (n, d), mapped into memory."""
+    if key is not None:
+        raise EmbedkitError(f"{path}: a .npy holds one array, so --key does not apply. Leave it out.")
+    try:
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
+    except DAMAGED as error:
+        raise _not_numpy(path, error) from error
+    check_shape(str(path), x.shape, x.dtype, path)
+    return Vectors(str(path), x.shape, x.dtype, lambda start, stop: np.asarray(x[start:stop]))
+
+
+def _not_numpy(path: Path, error: BaseException) -> EmbedkitError:
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
+        return EmbedkitError(
+            f"{path}: holds Python objects, which can only be read by running code from the file. Save a "
+            "plain array: numpy.stack the vectors."
+        )
+    return EmbedkitError(
+        f"{path}: not a NumPy file, or cut off ({first_line(error)}). Write it again with numpy.save."
+    )
+
+
+def open_npz(path: Path, key: str | None) -> Vectors:
+    """Open a .npz with vectors and, where they are there, ids, labels and other annotations."""
+    with contextlib.ExitStack() as stack:
+        # numpy leaves the file open where it is no archive.
+        stream = stack.enter_context(path.open("rb"))
+        try:
+            arrays = stack.enter_context(np.load(stream, allow_pickle=False))
+        except DAMAGED as error:
+            raise _not_numpy(path, error) from error
+        if not hasattr(arrays, "zip"):
+            raise EmbedkitError(f"{path}: one array and no archive. Rename it to .npy.")
+        shapes = {name: _header(path, arrays, name) for name in arrays.files}
+        key = choose(path, shapes, key)
+        check_shape(f"{path}: {key}", *shapes[key], path)
+        x = _member(path, arrays, key)
+        per_row = {
+            name: _member(path, arrays, name)
+            for name, (shape, dtype) in shapes.items()
+            if name != key and not dtype.hasobject and len(shape) in (1, 2) and shape[0] == len(x)
+        }
+        names = {name: _member(path, arrays, name) for name in _NAMES if name in shapes}
+    said = f"{x.shape[1]:,} dimensions from {key}"
+    return Vectors(
+        f"{path}: {key}", x.shape, x.dtype, lambda start, stop: x[start:stop], per_row, said, names
+    )
+
+
+def _header(path: Path, arrays: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of a member, which holds as many bytes as they promise."""
+    try:
+        member = arrays.zip.getinfo(name if name in arrays.zip.namelist() else f"{name}.npy")
+        with arrays.zip.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = read[version](stream)
+            n_bytes = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    except DAMAGED as error:
+        raise _damaged(path, name, error) from error
+    if not dtype.hasobject and n_bytes != member.file_size:
+        raise EmbedkitError(
+            f"{path}: {name}: cut off: its header promises {shape} of {dtype}. Restore the file."
+        )
+    return shape, dtype
+
+
+def _member(path: Path, arrays: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(arrays[name])
+    except DAMAGED as error:
+        raise _damaged(path, name, error) from error
+
+
+def _damaged(path: Path, name: str, error: BaseException) -> EmbedkitError:
+    return EmbedkitError(
+        f"{path}: {name}: cannot be read ({first_line(error)}). Write it again with numpy.savez."
+    )
+
+
+def open_h5(path: Path, key: str | None) -> Vectors:
+    """Open an HDF5 file with a 2-D dataset and, beside it or at the root, annotations."""
+    try:
+        with open_hdf5(path, "Restore it.") as file:
+            return _of_hdf5(path, file, key)
+    except DAMAGED as error:
+        raise EmbedkitError(
+            f"{path}: not a readable HDF5 file ({first_line(error)}). Restore the file."
+        ) from error
+
+
+def _small(item: h5py.Dataset) -> NDArray[Any]:
+    """Read a whole array; text as it is stored, which `embedkit.files.rows` decodes."""
+    return np.asarray(item[()])
+
+
+def _of_hdf5(path: Path, file: h5py.File, key: str | None) -> Vectors:
+    datasets = contents(file).datasets
+    shapes = {name: (item.shape, item.dtype) for name, item in datasets.items() if item.shape is not None}
+    key = choose(path, shapes, key)
+    check_shape(f"{path}: {key}", *shapes[key], path)
+    (n, d), dtype = shapes[key]
+    lost = gaps(datasets[key], f"{path}: {key}")
+    if lost.rows.any():
+        raise EmbedkitError(
+            f"{path}: {key}: {int(lost.rows.sum()):,} of {n:,} rows are not in the file, the first "
+            f"{int(np.argmax(lost.rows))}. {lost.why} Write it again."
+        )
+    folder = key.rpartition("/")[0]
+    per_row: dict[str, NDArray[Any]] = {}
+    names = {}
+    for name, (shape, _) in sorted(shapes.items(), key=lambda one: one[0].rpartition("/")[0] == folder):
+        above, _, last = name.rpartition("/")
+        if name == key or above not in ("", folder):
+            continue
+        if last in _NAMES:
+            names[last] = _small(datasets[name])
+        elif len(shape) in (1, 2) and shape[0] == n:
+            per_row[last] = _small(datasets[name])
+
+    def read(start: int, stop: int) -> NDArray[Any]:
+        try:
+            with open_hdf5(path, "Restore it.") as again:
+                return np.asarray(contents(again).datasets[key][start:stop])
+        except DAMAGED as error:
+            raise EmbedkitError(
+                f"{path}: {key}: cannot be read ({first_line(error)}). Restore it."
+            ) from error
+
+    return Vectors(f"{path}: {key}", (n, d), dtype, read, per_row, f"{d:,} dimensions from {key}", names)

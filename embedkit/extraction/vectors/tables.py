@@ -1,0 +1,227 @@
+"""Vectors in tables: a wide CSV, a Parquet file of a list column or of many numbers."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.datasets.csv_file import SEPARATORS, read_table
+from embedkit.datasets.named_columns import IDS, LABELS, OTHERS, as_numbers, known_as
+from embedkit.errors import EmbedkitError, UsageError, first_line
+from embedkit.extraction.vectors.source import Vectors, in_memory
+
+GET_PYARROW = "pip install pyarrow"
+_NUMBERED = re.compile(r"(.*?)\d+", re.DOTALL)
+
+
+def open_csv(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
+    """Read a table whose numeric columns are the dimensions.
+
+    Parameters
+    ----------
+    path
+        With a header, or without one and of numbers alone, as ``numpy.savetxt`` writes.
+    key
+        Columns of the dimensions, with ``*`` for any text.
+    named
+        Columns that the user has named as something else.
+    """
+    if _is_bare(path):
+        return _bare(path)
+    table = read_table(path)
+    columns = {name: np.array(cells, dtype=np.str_) for name, cells in table.columns.items()}
+    numeric = {
+        name: read
+        for name, cells in columns.items()
+        if (read := as_numbers(cells)) is not None and not np.isnan(read).all()
+    }
+    chosen = choose_columns(path, list(columns), list(numeric), key, named)
+    x = np.stack([numeric[name] for name in chosen], axis=1)
+    rest = {name: cells for name, cells in columns.items() if name not in set(chosen)}
+    return in_memory(str(path), x, rest, span(chosen))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether the first line is of numbers that are no names such as 0, 1, 2."""
+    line = _first_line(path).strip().lstrip("#\ufeff ")
+    cells = [cell.strip().strip('"') for cell in re.split(rf"[{SEPARATORS}\s]+", line) if cell]
+    if not cells or as_numbers(np.array(cells)) is None:
+        return False
+    return [cell for cell in cells if cell] != [str(number) for number in range(len(cells))]
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as stream:
+        return stream.readline(2**20).decode("utf-8", errors="replace")
+
+
+def _bare(path: Path) -> Vectors:
+    line = _first_line(path)
+    separator = next((one for one in SEPARATORS if one in line), None)
+    try:
+        x = np.loadtxt(path, delimiter=separator, ndmin=2, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise EmbedkitError(
+            f"{path}: its first line is of numbers, so it has no header, but not all of it is a table of "
+            f"numbers ({first_line(error)}). Give it a header line, or mend that line."
+        ) from error
+    return in_memory(str(path), x, {}, f"{x.shape[1]:,} dimensions from all columns (there is no header)")
+
+
+def choose_columns(
+    path: Path, names: Sequence[str], numeric: Sequence[str], key: str | None, named: Sequence[str]
+) -> list[str]:
+    """Return the columns that are dimensions.
+
+    Those that `key` matches; else the largest family of names that differ in their number only, such as f0 to
+    f383, where there is one; else every numeric column that is not known as something else.
+    """
+    if key is not None:
+        chosen = [name for name in names if fnmatch.fnmatchcase(name, key)]
+        wrong = [name for name in chosen if name not in set(numeric)]
+        if not chosen or wrong:
+            what = f"column {wrong[0]!r} is not of numbers" if wrong else f"no column matches --key {key}"
+            raise UsageError(f"{path}: {what}. Its columns are {_some(names)}.")
+        return chosen
+    taken = {*named, *(name for wanted in (IDS, LABELS) if (name := known_as(names, wanted)) is not None)}
+    taken |= {name for name in names if name.casefold() in (*OTHERS, "", "index", "unnamed: 0")}
+    free = [name for name in numeric if name not in taken]
+    families: dict[str, list[str]] = {}
+    for name in free:
+        if (match := _NUMBERED.fullmatch(name)) is not None:
+            families.setdefault(match[1], []).append(name)
+    largest = max(families.values(), key=len, default=[])
+    chosen = largest if len(largest) >= 2 else free
+    if not chosen:
+        raise UsageError(
+            f"{path}: no column of numbers that could be a dimension. Its columns are {_some(names)}. "
+            "A table of image files goes to `embedkit extract`."
+        )
+    return chosen
+
+
+def span(names: Sequence[str]) -> str:
+    """Say which columns are the dimensions: ``384 dimensions from columns f0 ... f383``."""
+    shown = ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]}"
+    return f"{len(names):,} dimension{'s' if len(names) > 1 else ''} from columns {shown}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+
+
+def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
+    """Read a Parquet file with a column of lists, or with many columns of numbers.
+
+    Raises
+    ------
+    EmbedkitError
+        pyarrow is missing, the file is damaged, or lists are of different lengths.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise EmbedkitError(
+            f"{path}: Parquet is read with pyarrow, which is missing: `{GET_PYARROW}`."
+        ) from error
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise EmbedkitError(
+            f"{path}: not a readable Parquet file ({first_line(error)}). Restore it."
+        ) from error
+    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if twice:
+        raise EmbedkitError(f"{path}: two columns are called {twice[0]!r}. Rename one of them.")
+    kinds = {one.name: one.type for one in table.schema}
+    lists = [name for name, kind in kinds.items() if _is_list(kind)]
+    if key is not None and key in kinds and key not in lists and not _is_number(kinds[key]):
+        raise UsageError(f"{path}: column {key!r} holds {kinds[key]}, not vectors.")
+    if key in lists or (key is None and len(lists) == 1):
+        name = key if key is not None else lists[0]
+        x = _of_lists(path, name, table.column(name))
+        rest = [other for other in kinds if other != name and other not in lists]
+        return in_memory(
+            f"{path}: {name}", x, _per_row(table, rest), f"{x.shape[1]:,} dimensions from column {name}"
+        )
+    if key is None and lists:
+        raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
+    numeric = [name for name, kind in kinds.items() if _is_number(kind)]
+    chosen = choose_columns(path, list(kinds), numeric, key, named)
+    x = np.stack([_floats(table.column(name)) for name in chosen], axis=1)
+    rest = [name for name in kinds if name not in set(chosen)]
+    return in_memory(str(path), x, _per_row(table, rest), span(chosen))
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    of_lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(of_lists and _is_number(kind.value_type))
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _floats(column: Any) -> NDArray[Any]:
+    """Return a column of numbers in its own type; a missing value is NaN."""
+    if column.null_count:
+        import pyarrow as pa
+
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy())
+
+
+def _of_lists(path: Path, name: str, column: Any) -> NDArray[Any]:
+    """Return (n, d); a missing list, or value of one, is NaN."""
+    import pyarrow.compute as pc
+
+    lengths = pc.list_value_length(column).to_pylist()
+    known = [length for length in lengths if length is not None]
+    d = known[0] if known else 0
+    if not d:
+        raise EmbedkitError(f"{path}: column {name!r} holds no vectors.")
+    odd = next((row for row, length in enumerate(lengths) if length not in (None, d)), None)
+    if odd is not None:
+        raise EmbedkitError(
+            f"{path}: the vectors of column {name!r} are of different lengths: {d} in row 0, {lengths[odd]} "
+            f"in row {odd}. Leave out those that are of another model."
+        )
+    there = np.array([length is not None for length in lengths])
+    flat = _floats(pc.list_flatten(column)).reshape(-1, d)
+    if there.all():
+        return flat
+    x = np.full((len(there), d), np.nan, dtype=flat.dtype if flat.dtype.kind == "f" else np.float64)
+    x[there] = flat
+    return x
+
+
+def _per_row(table: Any, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    found = {}
+    for name in names:
+        values = table.column(name).to_pylist()
+        kept = [value for value in values if value is not None]
+        if kept and all(isinstance(value, (bytes, dict, list)) for value in kept):
+            continue
+        found[name] = cells_of(values)
+    return found
+
+
+def cells_of(values: Sequence[Any]) -> NDArray[np.str_]:
+    """Return values as the cells of a table: nothing for a missing one, 3 for 3.0."""
+    cells = []
+    for value in values:
+        missing = value is None or (isinstance(value, float) and np.isnan(value))
+        whole = isinstance(value, float) and not missing and value.is_integer()
+        cells.append("" if missing else str(int(value)) if whole else str(value))
+    return np.array(cells, dtype=np.str_)
