@@ -15,6 +15,7 @@ from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
 from clustering.output import write_assignments
 from clustering.report import ClusterRun
+from clustering.resamples import bootstrap_tables
 from clustering.run import readable_rows
 from clustering.scores import (
     N_BOOTSTRAP,
@@ -169,7 +170,6 @@ def mapped_scores(
     predicted = column[assigned.labels]
     table = np.bincount(truth * (c + 1) + predicted, minlength=c * (c + 1)).reshape(c, c + 1)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(n, table.reshape(-1) / n, size=N_BOOTSTRAP).reshape(-1, c, c + 1)
 
     def accuracy(tables: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(np.trace(tables[:, :, :c], axis1=1, axis2=2) / n)
@@ -180,8 +180,14 @@ def mapped_scores(
         return np.asarray(np.nanmean(np.where(of_class > 0, right / np.maximum(of_class, 1), np.nan), axis=1))
 
     metrics = {}
-    for key, score in (("accuracy", accuracy), ("balanced_accuracy", balanced)):
-        metrics[key] = resampled(key, score(table[np.newaxis])[0], score(draws), "classes as fitted")
+    scores = {"accuracy": accuracy, "balanced_accuracy": balanced}
+    draws: dict[str, list[NDArray[np.float64]]] = {key: [] for key in scores}
+    for tables in bootstrap_tables(table, rng, N_BOOTSTRAP):
+        for key, score in scores.items():
+            draws[key].append(score(tables))
+    for key, score in scores.items():
+        drawn = np.concatenate(draws[key])
+        metrics[key] = resampled(key, score(table[np.newaxis])[0], drawn, "classes as fitted")
     free = labelled_scores(truth, assigned.labels, n_classes=c, seed=seed).metrics
     metrics |= {name: free[name] for name in UNMATCHED if name in free}
     inside = assigned.labels >= 0

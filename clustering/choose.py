@@ -161,12 +161,15 @@ def choose_k(
     z = np.ascontiguousarray(points[rows], dtype=np.float32)
     reduced = PCA(min(N_REDUCED, *z.shape)).fit_transform(z).astype(np.float64)
     clusters, evidence = _evidence(z, reduced, grid, n_resamples=n_resamples, on_step=on_step, seed=seed)
+    left_out, grid = grid[len(clusters) :], grid[: len(clusters)]
     mean_rank = np.mean([rankdata(-np.round(curve, 12)) for curve in evidence.values()], axis=0)
     best = int(np.argmin(np.round(mean_rank, 9)))
     rule = (
         f"best mean rank ({mean_rank[best]:.2f} of {len(grid)}) over silhouette, BIC of a Gaussian mixture "
         "and bootstrap stability; ties to the smaller k"
     )
+    if left_out:
+        rule += f". No k above {grid[-1]}: resamples of these rows hold too few distinct ones"
     if (evidence["bic_gain"] <= 0).all():
         rule += ". A single Gaussian has the better BIC than any of them: there may be no clusters"
     tracking = None
@@ -209,25 +212,34 @@ def _evidence(
     on_step: Callable[[], Any] | None,
     seed: int,
 ) -> tuple[I64, dict[str, F64]]:
-    """Return the clusters (m, rows) at each k, and the curves (m,) of each kind of evidence."""
+    """Return the clusters (m, rows) at each k, and the curves (m,) of each kind of evidence.
+
+    They end before the first k above the smallest that the rows, or all of their resamples, are too few for.
+    """
     single = _bic(reduced, 1, None, seed)
-    clusters = np.empty((len(grid), len(z)), dtype=np.int64)
+    clusters: list[I64] = []
     curves: dict[str, list[float]] = {"silhouette": [], "bic_gain": [], "stability": []}
-    for i, k in enumerate(grid):
-        clusters[i] = _kmeans(z, k, seed)
-        curves["silhouette"].append(float(silhouette_score(reduced, clusters[i])))
-        curves["bic_gain"].append((single - _bic(reduced, k, clusters[i], seed)) / (2 * len(z)))
-        stability = cluster_stability(
-            z,
-            lambda sample, number, k=k: _kmeans(sample, k, number),  # type: ignore[misc]
-            clusters=clusters[i],
-            n_resamples=n_resamples,
-            seed=seed,
-        )
+    for k in grid:
+        try:
+            own = _kmeans(z, k, seed)
+            stability = cluster_stability(
+                z,
+                lambda sample, number, k=k: _kmeans(sample, k, number),  # type: ignore[misc]
+                clusters=own,
+                n_resamples=n_resamples,
+                seed=seed,
+            )
+        except DataError:
+            if not clusters:
+                raise
+            break
+        clusters.append(own)
+        curves["silhouette"].append(float(silhouette_score(reduced, own)))
+        curves["bic_gain"].append((single - _bic(reduced, k, own, seed)) / (2 * len(z)))
         curves["stability"].append(stability.ari)
         if on_step is not None:
             on_step()
-    return clusters, {name: np.array(curve) for name, curve in curves.items()}
+    return np.array(clusters), {name: np.array(curve) for name, curve in curves.items()}
 
 
 def find_cliffs(name: str, ks: Sequence[int], curve: F64) -> tuple[Cliff, ...]:

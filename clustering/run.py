@@ -299,6 +299,8 @@ def readable_rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
 def _choose_k(x: NDArray[np.float32], labels: NDArray[np.int64] | None, seed: int) -> KChoice:
     from clustering.choose import choose_k
 
+    if len(x) < 3:
+        raise DataError(f"{len(x)} rows are too few to choose k. Give it, as in -k {len(x)}.")
     ks = range(2, min(MOST_K, len(x) - 1) + 1)
     with progress("choosing k", len(ks), unit="k") as advance:
         return choose_k(x, ks, labels=labels, on_step=advance, seed=seed)

@@ -7,16 +7,17 @@ labels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from scipy.stats import random_table
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
 
 from clustering.matching import I64, Matching, match_clusters, match_table
+from clustering.resamples import bootstrap_tables, permuted_tables
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
 from embedkit.scoring.class_scores import roc_auc
@@ -105,9 +106,8 @@ def labelled_scores(
     table = table[present]
     n = int(table.sum())
     rng = np.random.default_rng(seed)
-    resamples = rng.multinomial(n, table.reshape(-1) / n, size=N_BOOTSTRAP).reshape(-1, *table.shape)
-
-    values, draws = _table_scores(table[np.newaxis]), _table_scores(resamples)
+    values = _table_scores(table[np.newaxis])
+    draws = _joined(_table_scores(tables) for tables in bootstrap_tables(table, rng, N_BOOTSTRAP))
     # The expected mutual information of one table costs as much as all else, and hardly differs between them.
     expected = float(expected_mutual_information(table[:, table.any(axis=0)], n))
     values["ami"], draws["ami"] = (_ami(scores, expected) for scores in (values, draws))
@@ -116,7 +116,7 @@ def labelled_scores(
         metrics["purity"] = Metric(None, note="every labelled row is noise")
     if noise or matching.noise.any():
         inside = table[:, :-1].sum(axis=(0, 1))
-        coverage = resamples[:, :, :-1].sum(axis=(1, 2)) / n
+        coverage = draws["inside"] / n
         metrics["coverage"] = _with_interval("coverage", inside / n, coverage)
         if inside:
             hits = draws["accuracy"] / np.where(coverage > 0, coverage, np.nan)
@@ -144,22 +144,19 @@ def null_accuracies(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUT
     ``null_accuracy`` is of clusters matched one to one, ``null_many_to_one_accuracy`` of clusters that each
     stand for their commonest class: it rises with k, and so says what over-clustering gets for nothing.
 
-    Permuting the labels draws a table with the same margins, so that tables are drawn instead of rows
-    (Patefield's algorithm); each is matched anew.
+    See `permuted_tables`; each is matched anew.
 
     Parameters
     ----------
     table : (c, k + 1) int64
         Rows of each class in each cluster; the last column is noise.
     """
-    margins = table.sum(axis=1), table.sum(axis=0)
-    tables = random_table(*margins, seed=np.random.default_rng(seed)).rvs(
-        size=n_permutations, method="patefield"
+    drawn = permuted_tables(table, np.random.default_rng(seed), n_permutations)
+    right = _joined(
+        {"null_accuracy": _matched(tables)[0], "null_many_to_one_accuracy": _commonest(tables)}
+        for tables in drawn
     )
-    tables = tables.astype(np.int64)
     note = f"the same clusters on {n_permutations} permutations of the labels, each matched anew"
-
-    right = {"null_accuracy": _matched(tables)[0], "null_many_to_one_accuracy": _commonest(tables)}
     shares = {name: rows / table.sum() for name, rows in right.items()}
     return {name: resampled(name, share.mean(), share, note) for name, share in shares.items()}
 
@@ -265,9 +262,16 @@ def _table_scores(tables: I64) -> dict[str, F64]:
         # Their harmonic mean, which is the same number as the NMI over the arithmetic mean of entropies.
         "v_measure": _ratio(mutual, mean_entropy),
         "ari": _ratio(together - expected, (by_class + by_cluster) / 2 - expected),
+        "inside": inside,
         "mutual": mutual,
         "mean_entropy": mean_entropy,
     }
+
+
+def _joined(blocks: Iterable[dict[str, F64]]) -> dict[str, F64]:
+    """Join the scores of several blocks of tables."""
+    found = list(blocks)
+    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
 
 
 def _ami(scores: dict[str, F64], expected: float) -> F64:

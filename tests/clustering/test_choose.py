@@ -14,6 +14,21 @@ from embedkit.errors import DataError, UsageError
 
 
 @pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("n", [3, 4, 8, 10, 12, 14, 16, 17, 40])
+def test_few_rows_have_a_choice_too(n):
+    x = np.random.default_rng(0).normal(size=(n, 30)) + 8 * (np.arange(n) < n // 2)[:, None]
+    choice = choose_k(x, range(2, min(12, n - 1) + 1))
+    assert choice.k == 2 or n < 8
+    assert len(choice.ks) == len(choice.mean_rank) == len(choice.clusters)
+    assert ("hold too few distinct ones" in choice.rule) == (len(choice.ks) < min(12, n - 1) - 1)
+
+
+def test_few_distinct_rows_end_the_numbers_tried():
+    x = np.repeat(np.random.default_rng(0).normal(size=(5, 6)), 8, axis=0)
+    choice = choose_k(x, range(2, 13))
+    assert choice.ks[-1] <= 5
+
+
 def test_finds_the_planted_number(k):
     x, labels = blobs(240, k=k)
     found = choose_k(x, range(2, k + 3), labels=labels, n_resamples=2)
