@@ -12,6 +12,7 @@ from clustering.report import ClusterRun
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import guarded
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 
 
@@ -45,7 +46,8 @@ def cluster(
     """
     places.check(options)
     if places.apply is not None:
-        return apply(places.apply, features, output=places.output, seed=options.seed)
+        with selected(features, options) as file:
+            return apply(places.apply, file, output=places.output, seed=options.seed)
     if options.method == ALL:
         return compare(features, options, output=places.output, on_run=_say)
     return run.cluster(features, options, output=places.output, save_model=places.save_model)

@@ -25,6 +25,8 @@ from embedkit.preparing.pca import PCA
 N_ROWS = 5000
 N_REDUCED = 10
 N_INIT = 4
+# Of few rows, or few different ones, which vary in fewer directions than that.
+ALL_VARIANCE = 0.9999
 # A cliff is a fall between neighbouring settings of at least this part of the whole range of a curve.
 CLIFF = 0.25
 
@@ -159,7 +161,7 @@ def choose_k(
     if len(rows) > N_ROWS:
         rows = np.sort(rng.choice(rows, N_ROWS, replace=False))
     z = np.ascontiguousarray(points[rows], dtype=np.float32)
-    reduced = PCA(min(N_REDUCED, *z.shape)).fit_transform(z).astype(np.float64)
+    reduced = _reduced(z)
     clusters, evidence = _evidence(z, reduced, grid, n_resamples=n_resamples, on_step=on_step, seed=seed)
     left_out, grid = grid[len(clusters) :], grid[: len(clusters)]
     mean_rank = np.mean([rankdata(-np.round(curve, 12)) for curve in evidence.values()], axis=0)
@@ -189,6 +191,15 @@ def choose_k(
         n_reduced=reduced.shape[1],
         tracking=tracking,
     )
+
+
+def _reduced(z: NDArray[np.float32]) -> F64:
+    """Return the first 10 principal components (rows, r) of rows, or as many as they vary in."""
+    try:
+        scores = PCA(min(N_REDUCED, *z.shape)).fit_transform(z)
+    except DataError:
+        scores = PCA(ALL_VARIANCE).fit_transform(z)  # which says so where nothing varies
+    return np.asarray(scores, dtype=np.float64)
 
 
 def _check(points: NDArray[Any], grid: Sequence[int], labels: I64 | None) -> None:

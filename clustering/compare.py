@@ -15,6 +15,7 @@ from clustering.run import cluster
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
 from embedkit.files.results import Result, metric_cells
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def compare(
     """
     options = options or ClusterOptions(ALL)
     # Once for all methods: a missing or broken file is one error, not one a method.
-    with FeatureFile.opened(path) as file:
+    with selected(path, options) as file:
         return _compare(file, options, output, on_run)
 
 

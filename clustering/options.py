@@ -11,6 +11,8 @@ from embedkit.errors import UsageError
 from embedkit.options import (
     READS,
     RUNS,
+    SELECTION,
+    Selection,
     Writes,
     asked,
     check,
@@ -151,7 +153,7 @@ def pca_steps(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class ClusterOptions(Settings):
+class ClusterOptions(Settings, Selection):
     """How to cluster: the `Settings` of the method, which are None unless they are given, and all around it.
 
     Parameters
@@ -272,7 +274,7 @@ class ClusterPlaces:
                 "--save-model is for one method; --method all keeps every model beside its assignments."
             )
         if self.apply is not None:
-            unused = [flag_of(name) for name in asked(options) if name != "seed"]
+            unused = [flag_of(name) for name in asked(options) if name not in ("seed", *SELECTION)]
             unused += ["--save-model"] * (self.save_model is not None)
             if unused:
                 raise UsageError(f"--apply takes everything from the model. Leave out {', '.join(unused)}.")

@@ -16,6 +16,7 @@ from clustering.report import ClusterRun
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.metrics import estimate
 
@@ -92,7 +93,7 @@ def cluster(
     options = options or ClusterOptions()
     if options.method == ALL:
         raise UsageError("cluster() runs one method; compare() runs all.")
-    with FeatureFile.opened(path) as file:
+    with selected(path, options) as file:
         try:
             run = _cluster(file, options, k_choice)
             if options.explain:
@@ -286,6 +287,7 @@ def _other_seeds(
 
 def readable_rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows of the file that have features, and the label of each, -1 where there is none."""
+    notes.extend(file.remarks)
     index = np.flatnonzero(file.ok)
     if not len(index):
         raise DataError(

@@ -175,6 +175,10 @@ def attention(
 def bench(
     dataset: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     backbones: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = (),
     feature_files: _Place | Sequence[_Place] = (),
     views: str | None = None,
@@ -223,6 +227,14 @@ def bench(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     backbones
         timm names, pixels:32, ...
     feature_files
@@ -288,6 +300,10 @@ def bench(
 def cluster(
     features: str | os.PathLike[str] | FeatureFile,
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     k: int | Literal["auto"] | None = None,
     n_init: int | None = None,
     spherical: bool | None = None,
@@ -335,6 +351,14 @@ def cluster(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     k
         clusters, or auto; not for hdbscan (default: the number of classes present)
     n_init
@@ -389,6 +413,10 @@ def compare(
     a: str | os.PathLike[str],
     b: str | os.PathLike[str],
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     prep: str | None = None,
     prep_a: str | None = None,
     prep_b: str | None = None,
@@ -418,6 +446,14 @@ def compare(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     prep
         prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: each measure's own)
     prep_a
@@ -715,6 +751,10 @@ def leaderboard(
 def leaks(
     features: str | os.PathLike[str] | FeatureFile,
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     split: str = "auto",
     seed: int = 0,
     save_split: _Place | None = None,
@@ -734,6 +774,14 @@ def leaks(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     split
         how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: auto)
     seed
@@ -1015,6 +1063,10 @@ def pretrain(
 def probe(
     features: str | os.PathLike[str] | FeatureFile,
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     c_grid: float | Sequence[float] | None = None,
     learning_rates: float | Sequence[float] | None = None,
     hidden: str | Sequence[str] | None = None,
@@ -1065,6 +1117,14 @@ def probe(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     c_grid
         linear, sigmoid: C to choose from (default: linear 13, 1e-5 to 10; sigmoid 11, 1e-5 to 1)
     learning_rates
@@ -1126,6 +1186,10 @@ def probe(
 def quality(
     files: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     n_rows: int = 5000,
     seed: int = 0,
     umap: bool = False,
@@ -1146,6 +1210,14 @@ def quality(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     n_rows
         rows to look at, at most, drawn by --seed (default: 5000)
     seed
@@ -1162,6 +1234,10 @@ def report(
     features: str | os.PathLike[str] | FeatureFile,
     *,
     results: Sequence[tuple[Path, Result]] | None = None,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
     color: str | None = None,
     prep: str = "none",
     seed: int = 0,
@@ -1200,6 +1276,14 @@ def report(
 
     Options
     -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
     color
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     prep

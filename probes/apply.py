@@ -126,6 +126,7 @@ def apply(
 def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:
     notes = [f"{saved.kind} probe, fitted on {saved.fitted_on['dataset']}: nothing is fitted here."]
     notes += check_alike(saved.fitted_on, file, model="probe", again="fit a probe anew")
+    notes += file.remarks
     rows = np.flatnonzero(file.ok)
     if not len(rows):
         raise DataError("none of its images could be read, so there is nothing to predict from.")

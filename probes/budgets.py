@@ -16,6 +16,7 @@ from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
@@ -105,7 +106,7 @@ def probe_budgets(
         raise UsageError(f"--draws {draws}: at least 1.")
     check_budgets(options)
     notes: list[str] = []
-    with FeatureFile.opened(features) as file:
+    with selected(features, options) as file:
         try:
             dealt = settle_rows(file, dealt or deal_rows(file, options), options)
             labelled, splits = dealt.labelled, dealt.splits

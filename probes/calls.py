@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.guard import guarded
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.split_file import write_splits
 from probes.apply import Applied, apply
@@ -55,8 +56,9 @@ def probe(
     """
     places.check(options, protocol)
     if places.apply is not None:
-        return apply(places.apply, features, output=places.output)
-    with FeatureFile.opened(features) as file:
+        with selected(features, options) as file:
+            return apply(places.apply, file, output=places.output)
+    with selected(features, options) as file:
         try:
             leaks = _copies(file, options) if protocol.leaks or options.dedupe else None
             if protocol.budget:

@@ -161,6 +161,7 @@ def _check_classes(
 def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return the labels with -1 for every row that can't be used, and how many those are."""
     rows, ok = file.rows, file.ok
+    notes.extend(file.remarks)
     if not ok.any():
         raise DataError(
             f"none of the {file.n:,} images could be read, so there is nothing to probe. `embedkit verify "
@@ -182,6 +183,7 @@ def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
 def usable_targets(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return -1 for rows that can't be used, 0 or 1 in turn for the others; and how many are left out."""
     rows, ok = file.rows, file.ok
+    notes.extend(file.remarks)
     if rows.targets is None or not np.isfinite(rows.targets).all(axis=1).any():
         raise DataError(
             "no targets stored. Extract again from a dataset with targets, such as a CSV of vote fractions, "

@@ -11,6 +11,8 @@ from embedkit.options import (
     READS,
     RESULTS,
     RUNS,
+    SELECTION,
+    Selection,
     Writes,
     asked,
     check,
@@ -37,7 +39,7 @@ APPLIED = ("classes by a saved probe", "targets by a saved probe")
 
 
 @dataclass(frozen=True)
-class ProbeOptions(Settings):
+class ProbeOptions(Settings, Selection):
     """How to probe: the `Settings` of the kind, which are None unless they are given, and all around it.
 
     Parameters
@@ -268,7 +270,9 @@ class ProbePlaces:
         """Refuse what does not go together; raises `UsageError`."""
         given = set(asked(options, protocol, self))
         if self.apply is not None:
-            for name in (name for name in asked(options, protocol, self) if name not in ("apply", "output")):
+            for name in (
+                name for name in asked(options, protocol, self) if name not in ("apply", "output", *SELECTION)
+            ):
                 raise UsageError(f"--apply fits nothing, so {_flag(name)} has no say. Leave it out.")
         for name, (others, why) in ALONE.items():
             for other in others:

@@ -21,6 +21,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.aside import aside
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.versions import own_version
 from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
@@ -114,7 +115,7 @@ def report(
     from reports.map.page import render
 
     options, places = options or ReportOptions(), places or ReportPlaces()
-    with FeatureFile.opened(features) as file:
+    with selected(features, options) as file:
         target = places.output or places.folder / f"{file.path.stem}.html"
         check_outputs("-o", {target: PAGE}, file, options, places)
         if results is None:
@@ -155,6 +156,8 @@ def _page(
         notes.append(text)
         note(text)
 
+    for text in file.remarks:
+        say(text)
     points, reason = _points(file.ok, options)
     if reason:
         say(reason)

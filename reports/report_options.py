@@ -8,6 +8,7 @@ from pathlib import Path
 from embedkit.options import (
     READS,
     RUNS,
+    Selection,
     Writes,
     check,
     option,
@@ -23,7 +24,7 @@ PAGE = Writes(("an HTML page",))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(Selection):
     """How a report is made.
 
     Parameters

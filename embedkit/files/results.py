@@ -220,12 +220,14 @@ def result_provenance(file: FeatureFile) -> dict[str, Any]:
     -------
     dict
         ``features_file`` (path as given), ``features_sha256``, ``features`` (the file's own provenance),
+        ``selection`` (which of its rows, where not all),
         ``versions`` (package to version, those installed) and ``time`` (UTC, ISO 8601).
     """
     return {
         "features_file": str(file.path),
         "features_sha256": file.sha256,
         "features": file.provenance,
+        **({} if file.selection is None else {"selection": dict(file.selection)}),
         "versions": versions(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -69,6 +69,10 @@ class FeatureFile:
         names the file, the fact and the fix.
     """
 
+    # What must be said of the rows: of a file that stands for some of another's.
+    remarks: tuple[str, ...] = ()
+    selection: Mapping[str, Any] | None = None
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._handle: h5py.File | None = None

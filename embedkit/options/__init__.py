@@ -21,6 +21,7 @@ from embedkit.options.declaring import (
 from embedkit.options.flags import add_flags, add_json_flag, as_words, from_flags, help_text
 from embedkit.options.keywords import by_keywords, keywords
 from embedkit.options.places import READS, RESULTS, Reads, Writes
+from embedkit.options.selection import SELECTION, Selection
 from embedkit.options.shared import (
     DEVICES,
     FOLDER,
@@ -49,7 +50,9 @@ __all__ = [
     "RESULTS",
     "RUNS",
     "Reads",
+    "SELECTION",
     "SPLITS",
+    "Selection",
     "Writes",
     "add_flags",
     "add_json_flag",

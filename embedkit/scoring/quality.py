@@ -22,7 +22,9 @@ from embedkit.files.results import (
     read_results,
     result_provenance,
 )
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.options import Selection
 from embedkit.scoring.label_free import Quality
 from embedkit.scoring.label_free import quality as label_free_quality
 from embedkit.scoring.metrics import measure, title
@@ -43,11 +45,14 @@ class Measured:
         The line of results.jsonl.
     quality
         The criteria.
+    remarks
+        Which rows these are, where not all.
     """
 
     path: Path
     result: Result
     quality: Quality
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,12 @@ def quality(
     """
     several = [files] if isinstance(files, (str, os.PathLike, FeatureFile)) else files
     measured = [
-        measure_file(one, n_rows=options.n_rows, seed=options.seed, umap=options.umap) for one in several
+        measure_file(
+            one, n_rows=options.n_rows, seed=options.seed, umap=options.umap, selection=options.selection
+        )
+        for one in several
     ]
-    notes = []
+    notes = list(dict.fromkeys(remark for one in measured for remark in one.remarks))
     agreements: list[Agreement] = []
     if places.runs is not None:
         of_file = {str(one.result.provenance["features_sha256"]): one.quality for one in measured}
@@ -163,7 +171,12 @@ def quality(
 
 
 def measure_file(
-    features: str | os.PathLike[str] | FeatureFile, *, n_rows: int = 5000, seed: int = 0, umap: bool = False
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    n_rows: int = 5000,
+    seed: int = 0,
+    umap: bool = False,
+    selection: Selection | None = None,
 ) -> Measured:
     """Measure every criterion of one feature file, on `n_rows` of its rows at most.
 
@@ -172,7 +185,7 @@ def measure_file(
     EmbedkitError
         A file that can't be read or judged; the message says what to do.
     """
-    with FeatureFile.opened(features) as file:
+    with selected(features, selection or Selection()) as file:
         index = np.flatnonzero(file.ok)
         if len(index) > n_rows:
             index = np.sort(np.random.default_rng(seed).choice(index, n_rows, replace=False))
@@ -212,7 +225,7 @@ def measure_file(
             backend="numpy",
             provenance=result_provenance(file),
         )
-    return Measured(file.path, result, found)
+    return Measured(file.path, result, found, file.remarks)
 
 
 def agreement(qualities: Mapping[str, Quality], results: Sequence[Result]) -> list[Agreement]:

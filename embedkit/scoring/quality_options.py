@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import READS, RUNS, check, option, output_option, seed_option
+from embedkit.options import READS, RUNS, Selection, check, option, output_option, seed_option
 
 
 @dataclass(frozen=True)
-class QualityOptions:
+class QualityOptions(Selection):
     """How feature files are judged without labels.
 
     Parameters

@@ -235,7 +235,7 @@ def file_split(
         raise DataError(
             f"class {_name(present[worst], class_names)} has {_rows(counts[worst])} to train on in the split "
             f"column; at least {needed} {'is' if needed == 1 else 'are'} needed{why}. Move some rows to "
-            "train, merge the class with another, or draw a split with --split stratified."
+            "train, leave the class out with --exclude-class, or draw a split with --split stratified."
         )
     if len(rows["validation"]):
         return Split("file", rows["train"], rows["validation"], rows["test"])
@@ -258,8 +258,8 @@ def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names
             for label, count in zip(present[few][:5], counts[few][:5], strict=True)
         )
         raise DataError(
-            f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Merge it with "
-            "another class, or leave its labels empty so that its rows are left out, and extract again."
+            f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Leave "
+            f"such classes out with --min-per-class {needed}, or merge them with others and extract again."
         )
 
 

@@ -222,7 +222,7 @@ def reports(plan: Plan, found: Sequence[Source], output: Path) -> Iterator[tuple
             taken.append(source.path.stem)
             n = taken.count(source.path.stem)
             page = output / f"{source.path.stem}{f'-{n}' if n > 1 else ''}.html"
-            yield source, Step.make("report", source.path, runs=output, output=page)
+            yield source, Step.make("report", source.path, runs=output, output=page, **plan.options.selected)
 
 
 def boards(output: Path) -> list[Step]:

@@ -117,9 +117,10 @@ class Plan:
         preps = [None if text == DEFAULT else text for text in plan.preps] or [None]
         preps.sort(key=lambda prep: prep is not None)
         for step in self._methods(path):
+            of_rows = {n: v for n, v in plan.selected.items() if n not in asked(*step.options)}
             for prep in preps:
                 for seed in range(plan.seed, plan.seed + plan.seeds):
-                    changes: dict[str, Any] = {"seed": seed, "output": output}
+                    changes: dict[str, Any] = {"seed": seed, "output": output, **of_rows}
                     yield step.given(**changes, **({} if prep is None else {"prep": prep}))
 
     def _methods(self, path: Path) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from embedkit.extraction.options import ExtractOptions
 from embedkit.images.options import Overrides
 from embedkit.options import (
     READS,
+    Selection,
     as_in,
     check,
     check_split,
@@ -31,7 +32,7 @@ MAY_BE_NONE = ("probes", "clusterings")
 
 
 @dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Selection):
     """What is extracted, and what is measured of it.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from embedkit import console
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.selected import SelectedFile, selected
 from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.options import FOLDER, Writes
@@ -125,7 +126,7 @@ def compare(
         Other images, no labels, or a file that can't be read.
     """
     _check_outputs(Path(a), Path(b), options, places.output)
-    with _same_images(Path(a), Path(b), places.output, common=options.common) as files:
+    with _same_images(Path(a), Path(b), places.output, options) as files:
         _check_classes(*files)
         found = list(_scores(files, options, places.output))
     for name, (of_a, of_b) in found:
@@ -190,6 +191,8 @@ def _scores(
             step = Step.parse(verb, [file.path], words)
             step = step.given(seed=options.seed, output=output / side)
             step = step.given(prep=prep) if prep else step
+            if isinstance(file, SelectedFile):  # a copy holds no other rows, and may lack classes
+                step = step.given(**options.selected)
             if "--budget" in words:
                 step = step.given(**few)
             elif verb == "probe":
@@ -215,11 +218,13 @@ def _name(path: Path, prep: str | None) -> str:
 
 @contextlib.contextmanager
 def _same_images(
-    a: Path, b: Path, output: Path, *, common: bool
+    a: Path, b: Path, output: Path, options: CompareOptions
 ) -> Iterator[tuple[FeatureFile, FeatureFile]]:
     """Yield two files of the same images in A's order: those given, or copies of their common rows."""
     with contextlib.ExitStack() as opened:
-        first, second = (opened.enter_context(FeatureFile(path)) for path in (a, b))
+        first, second = (opened.enter_context(selected(path, options)) for path in (a, b))
+        for remark in first.remarks:
+            console.note(remark)
         ids = first.rows.ids[first.ok], second.rows.ids[second.ok]
         both = np.intersect1d(*ids)
         if len(both) == len(ids[0]) == len(ids[1]):
@@ -231,7 +236,7 @@ def _same_images(
             copy = _rows_of(second, ids[0], output / "B" / b.name)
             yield first, opened.enter_context(FeatureFile(copy))
             return
-        if not common or not len(both):
+        if not options.common or not len(both):
             fix = "Take those with --common." if len(both) else "Give two files of the same images."
             raise EmbedkitError(
                 f"{a} and {b}: {len(both):,} ids agree, of {len(ids[0]):,} and {len(ids[1]):,}. {fix}"
@@ -251,6 +256,7 @@ def _rows_of(file: FeatureFile, ids: Any, path: Path) -> Path:
     views = file.views
     if views is not None:
         views = Views(views.mean[index], views.within_covariance, views.n_views)
-    return write_features(
-        path, file.read(index), file.rows.take(index), provenance=file.provenance, views=views
-    )
+    provenance = file.provenance
+    if isinstance(dataset := provenance.get("dataset"), Mapping):
+        provenance = {**provenance, "dataset": {**dataset, "name": file.dataset_name}}
+    return write_features(path, file.read(index), file.rows.take(index), provenance=provenance, views=views)

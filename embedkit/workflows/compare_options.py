@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embedkit.errors import UsageError
 from embedkit.options import (
+    Selection,
     Writes,
     check,
     check_split,
@@ -19,7 +20,7 @@ from embedkit.options import (
 
 
 @dataclass(frozen=True)
-class CompareOptions:
+class CompareOptions(Selection):
     """How two feature files are compared.
 
     Parameters

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedkit.options import Writes, check, check_split, option, seed_option, split_option
+from embedkit.options import Selection, Writes, check, check_split, option, seed_option, split_option
 
 
 @dataclass(frozen=True)
-class LeaksOptions:
+class LeaksOptions(Selection):
     """Across which split copies are counted.
 
     Parameters

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
 from embedkit.files.guard import guarded
+from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import COPIES, write_table
 from embedkit.scoring.asked_split import draw_splits
@@ -139,7 +140,8 @@ def leaks(
         A file that can't be read, or a split that can't be drawn; the message says what to do.
     """
     notes: list[str] = []
-    with FeatureFile.opened(features) as file:
+    with selected(features, options) as file:
+        notes += file.remarks
         found = find(file, notes)
         try:
             splits = _splits(file, options, notes)
@@ -147,7 +149,7 @@ def leaks(
                 notes.append(_keep(places.save_split, splits, found, file))
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
-        report = LeaksReport(found, file.rows.ids, splits, tuple(notes))
+        report = LeaksReport(found, file.rows.ids, splits, tuple(dict.fromkeys(notes)))
     if places.pairs is not None:
         write_table(places.pairs, COPIES, report.columns())
     return report
