@@ -41,7 +41,7 @@ def test_three_rows_of_a_class_go_one_to_each_part():
 
 
 def test_a_class_with_too_few_rows_is_named_with_its_count():
-    with pytest.raises(DataError, match=r"'merger' \(1 row\).*at least 3.*Merge it"):
+    with pytest.raises(DataError, match=r"'merger' \(1 row\).*at least 3.*--min-per-class 3"):
         stratified_split(labels((200, 1, 81)), class_names=NAMES)
     with pytest.raises(DataError, match=r"'merger' \(4 rows\); 5 folds put at least one in each"):
         folds(labels((200, 4, 81)), 5, class_names=NAMES)
