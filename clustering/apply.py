@@ -73,7 +73,9 @@ def apply(
         if output is None:
             return run
         provenance: dict[str, Any] = dict(run.result.provenance)
-        digest = hashlib.sha256(f"{file.sha256} {provenance['model_sha256']}".encode()).hexdigest()[:8]
+        which = "" if file.selection is None else file.dataset_name
+        asked = f"{file.sha256} {provenance['model_sha256']}{which}"
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
         target = Path(output) / f"{file.path.stem}-apply-{saved.method}-seed{saved.seed}-{digest}.csv"
         write_assignments(target, file.rows.ids[run.index], run.clusters, saved.classes)
         result = Result(**{**vars(run.result), "provenance": {**provenance, "assignments": target.name}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +119,9 @@ def apply(
         return applied
     target = Path(output)
     if target.suffix != ".csv":
-        target = target / f"{file.path.stem}-by-{Path(model).stem}.csv"
+        # Predictions of some rows don't take the place of those of all.
+        which = "" if file.selection is None else hashlib.sha256(file.dataset_name.encode()).hexdigest()[:8]
+        target = target / f"{file.path.stem}-by-{Path(model).stem}{'-' * bool(which)}{which}.csv"
     write_applied(target, applied)
     return replace(applied, predictions_path=target)
 

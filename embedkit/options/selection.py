@@ -55,7 +55,7 @@ class Selection:
     )
 
     @property
-    def selection(self) -> Selection:
+    def which(self) -> Selection:
         """These options alone."""
         return Selection(**{name: getattr(self, name) for name in SELECTION})
 

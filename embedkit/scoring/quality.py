@@ -149,7 +149,7 @@ def quality(
     several = [files] if isinstance(files, (str, os.PathLike, FeatureFile)) else files
     measured = [
         measure_file(
-            one, n_rows=options.n_rows, seed=options.seed, umap=options.umap, selection=options.selection
+            one, n_rows=options.n_rows, seed=options.seed, umap=options.umap, selection=options.which
         )
         for one in several
     ]

@@ -73,4 +73,4 @@ def test_a_class_with_one_row(make_file, capsys, tmp_path, more):
     path = make_file(labels=np.append(np.arange(299) % 2, 2))
     said = error(capsys, path, "-o", tmp_path, *more)
     assert "'spiral, tight' (1 row)" in said
-    assert "Merge it with another class" in said
+    assert "--min-per-class 3" in said
