@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
         console.note(f"{made.page}: curves, views and options.")
     if made.adapter is not None:
         console.note(
-            f"`embedkit extract --adapter {made.adapter}` takes it, with the same backbone and weights."
+            f"`embedkit extract --adapter {made.adapter}` takes it, and its backbone, weights and size."
         )
     if made.model is not None:
         console.note(

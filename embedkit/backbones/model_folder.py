@@ -164,11 +164,12 @@ def read_model_folder(folder: Path, *, weights: Path | None = None) -> ModelFold
         pretrained = of_shape(own.pretrained_cfg if "pretrained_cfg" in config else config, PretrainedConfig)
         arguments = own.model_args or {}
         _check_arguments(arguments)
+        known = _config(pretrained, arguments)
     except UndeclaredError as error:
         raise EmbedkitError(f"{place}: not a timm model's config ({error}). {FIX}") from error
     return ModelFolder(
         _known(own.architecture, place),
-        _config(pretrained, arguments, place),
+        known,
         {key: value for key, value in arguments.items() if key != "num_classes"},
         weights or _weights(folder),
     )
@@ -189,7 +190,7 @@ def _known(name: str, place: Path) -> str:
     return architecture
 
 
-def _config(pretrained: PretrainedConfig, arguments: dict[str, Any], place: Path) -> dict[str, Any]:
+def _config(pretrained: PretrainedConfig, arguments: dict[str, Any]) -> dict[str, Any]:
     config = {name: value for name, value in vars(pretrained).items() if value is not None}
     channels, height, width = config.get("input_size", (3, 224, 224))
     channels = arguments.get("in_chans", channels)
@@ -210,7 +211,7 @@ def _config(pretrained: PretrainedConfig, arguments: dict[str, Any], place: Path
             continue
         values = (values,) if isinstance(values, float) else values
         if len(values) not in (1, 3, channels) or (key == "std" and min(values) <= 0):
-            raise UndeclaredError(f"{key} of {values!r:.60} for {channels} channels - at `$.{place.stem}`")
+            raise UndeclaredError(f"{key} of {values!r:.60} for {channels} channels")
         config[key] = values
     if not 0 < config.get("crop_pct", 1.0) <= 4:
         raise UndeclaredError(f"crop_pct of {config['crop_pct']}")

@@ -307,7 +307,8 @@ def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError],
     """Start the forward pass of one batch; on a GPU this returns before it is done."""
     s, v = job.backbone.preprocessing.image_size, job.views.n
     # An unreadable image keeps its place as zeros: the others' batch, and so their bits, stay the same.
-    blank = np.zeros((v, s, s, 3), dtype=np.uint8)
+    channels = job.backbone.preprocessing.channels
+    blank = np.zeros((v, s, s, 3 if channels == 1 else channels), dtype=np.uint8)  # grey comes as three
     stack = np.concatenate([blank if isinstance(image, ImageError) else image for image in images])
     features = forward(job, torch.from_numpy(stack), precision)  # (b v, d)
     errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
