@@ -2,111 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import os
 import posixpath
-from collections import Counter
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
+from embedkit.datasets.annotations import groups, looks_like_labels, note_empty_targets
+from embedkit.datasets.class_labels import class_labels
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import IMAGE_ENDINGS, ImageFiles
+from embedkit.datasets.table_paths import found_names, missing_hint
+from embedkit.datasets.text_table import Table, read_table
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.rows import Rows
-from embedkit.files.words import SPLIT_NAMES
+from embedkit.files.words import label_words
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
-SEPARATORS = ",;\t"
-
-
-@dataclass(frozen=True)
-class Table:
-    """The cells of a text table: `columns` maps a name to its n cells, `lines` gives their line numbers."""
-
-    path: Path
-    columns: dict[str, list[str]]
-    lines: list[int]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def column(self, name: str, option: str) -> list[str]:
-        """Return a column that the user has asked for with `option`."""
-        if name not in self.columns:
-            close = difflib.get_close_matches(name, self.columns, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise UsageError(
-                f"{self.path}: no column {name!r} for {option}.{hint} Its columns are "
-                f"{', '.join(self.columns)}."
-            )
-        return self.columns[name]
-
-    def numbers(self, name: str, option: str) -> NDArray[np.float64]:
-        """Return a column as numbers; an empty cell is NaN."""
-        values = np.full(len(self), np.nan)
-        for row, cell in enumerate(self.column(name, option)):
-            if cell:
-                try:
-                    values[row] = float(cell)
-                except ValueError as error:
-                    raise EmbedkitError(
-                        f"{self.path}, line {self.lines[row]}: {cell!r} in column {name!r} is no number. "
-                        "Correct it, or leave it empty."
-                    ) from error
-        return values
-
-
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a text table with a header line; the separator is the one of ``, ; tab`` the header has most of.
-
-    Cells are stripped of blanks; empty lines are skipped; quotes and a byte-order mark are understood.
-
-    Raises
-    ------
-    EmbedkitError
-        Not UTF-8 text, no rows, a column named twice, or a line with more or fewer cells than the header.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise EmbedkitError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save it again as CSV in UTF-8."
-        ) from error
-    header_line = text.partition("\n")[0]
-    separator = max(SEPARATORS, key=header_line.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
-    lines: list[int] = []
-    cells: list[list[str]] = []
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                raise EmbedkitError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}. "
-                    "Quote cells that contain the separator."
-                )
-            lines.append(reader.line_num)
-            cells.append([cell.strip() for cell in row])
-    except csv.Error as error:
-        raise EmbedkitError(
-            f"{path}, line {reader.line_num}: not a CSV table ({error}). Check the quotes on that line."
-        ) from error
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise EmbedkitError(f"{path}: the header names {twice[0]!r} more than once. Rename one of them.")
-    if not cells:
-        raise EmbedkitError(f"{path}: no rows below the header. Is it the right file?")
-    columns = {name: [row[i] for row in cells] for i, name in enumerate(header)}
-    return Table(path, columns, lines)
 
 
 def load_csv(
@@ -140,7 +56,9 @@ def load_csv(
             f"{folder}: --root is not a folder. Give the folder that file names are relative to."
         )
     table = read_table(path)
-    names = table.column(_file_column(table, file_column), "--file-column")
+    of_files = _file_column(table, file_column)
+    written = table.column(of_files, "--file-column")
+    names = found_names(path, folder, written)
     check_names(table, names)
     sizes = file_sizes(table, folder, names)
     note_unnamed(table, folder, names)
@@ -151,7 +69,7 @@ def load_csv(
         else list(target_columns or [])
     )
     rows = Rows(
-        ids=np.array(names if id_column is None else table.column(id_column, "--id-column"), dtype=np.str_),
+        ids=np.array(written if id_column is None else table.column(id_column, "--id-column"), dtype=np.str_),
         labels=labels,
         class_names=class_names,
         targets=np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1).astype(
@@ -160,10 +78,13 @@ def load_csv(
         if target_names
         else None,
         target_names=tuple(target_names),
-        split=_split(table, split_column),
-        group=_optional(table, group_column, "group"),
+        split=_optional(table, split_column, "split"),
+        group=groups(_optional(table, group_column, "group")),
         coordinates=_coordinates(table),
     )
+    note_empty_targets(rows, str(path))
+    used = (of_files, label_column, split_column, group_column, id_column, *target_names)
+    _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)
     given = {
         "root": None if root is None else str(folder),
@@ -187,13 +108,16 @@ def load_csv(
 def _file_column(table: Table, wanted: str | None) -> str:
     if wanted is not None:
         return wanted
-    known = [name for name in FILE_COLUMNS if name in table.columns]
+    known = [column for name in FILE_COLUMNS if (column := table.called(name)) is not None]
     if len(known) != 1:
-        names = list(table.columns)
-        some = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+        data = any(posixpath.splitext(name)[1].lower() in IMAGE_ENDINGS for name in table.columns)
+        hint = " Its first line looks like data: put a header above it." if data else ""
+        columns = list(table.columns)
+        some = ", ".join(columns[:20]) + (f" and {len(columns) - 20:,} more" if len(columns) > 20 else "")
         raise UsageError(
             f"{table.path}: {'several columns' if known else 'no column'} could hold the file names. Its "
-            f"columns are {some}; name one with --file-column. A table of vectors is for `embedkit import`."
+            f"columns are {some}; name one with --file-column. A table of vectors is for "
+            f"`embedkit import`.{hint}"
         )
     return known[0]
 
@@ -222,7 +146,13 @@ def file_sizes(
     missing = []
     for row, name in enumerate(names):
         try:
-            sizes[row] = os.stat(os.path.join(folder, name)).st_size  # noqa: PTH116, PTH118 - once an image
+            found = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - once an image
+            if not stat.S_ISREG(found.st_mode):
+                raise EmbedkitError(
+                    f"{table.path}, line {table.lines[row]}: {name!r} is a folder, pipe or device, not an "
+                    "image file. Remove the line."
+                )
+            sizes[row] = found.st_size
         except (OSError, ValueError):
             missing.append(row)
     if missing:
@@ -230,21 +160,9 @@ def file_sizes(
         more = ", ..." if len(missing) > 3 else ""
         raise EmbedkitError(
             f"{table.path}: {len(missing):,} of {len(names):,} files don't exist below {folder}: "
-            f"{some}{more}. {fix or _missing_hint(folder, names[missing[0]], len(missing) == len(names))}"
+            f"{some}{more}. {fix or missing_hint(folder, names[missing[0]], len(missing) == len(names))}"
         )
     return sizes
-
-
-def _missing_hint(folder: Path, name: str, all_missing: bool) -> str:
-    if all_missing:
-        for below in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-            if (below / name).is_file():
-                return f"They seem to lie in {below}: give --root {below}."
-        for ending in sorted(IMAGE_ENDINGS):
-            if (folder / f"{name}{ending}").is_file():
-                return f"The names lack their ending {ending!r}: add it to the column."
-        return "Give the folder that the names are relative to with --root."
-    return "Remove these lines, or restore the files."
 
 
 def note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
@@ -272,39 +190,51 @@ def note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
 
 
 def _labels(table: Table, column: str | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if column is None and "label" not in table.columns:
+    column = column or table.called("label") or table.called("labels")
+    if column is None:
         return None, ()
-    cells = table.column(column or "label", "--label-column")
-    names = sorted(set(cells) - {""}, key=_natural)
-    if not names:
-        return None, ()
-    index = {name: label for label, name in enumerate(names)} | {"": -1}
-    return np.array([index[cell] for cell in cells], dtype=np.int64), tuple(names)
+    cells = table.column(column, "--label-column")
+    names = sorted(set(label_words(cells)) - {""}, key=_natural)
+    labels, _ = class_labels(cells, tuple(names), str(table.path))
+    return (labels, tuple(names)) if names else (None, ())
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
     # Classes 0 ... 10 in the order of their numbers, before and apart from names.
-    return (False, int(name), name) if name.isdecimal() else (True, 0, name)
+    number = name.isdecimal() and len(name) < 19
+    return (False, int(name), name) if number else (True, 0, name)
 
 
-def _split(table: Table, column: str | None) -> NDArray[np.str_] | None:
-    cells = _optional(table, column, "split")
-    if cells is None:
-        return None
-    return np.array([SPLIT_NAMES.get(str(cell).lower(), str(cell)) for cell in cells], dtype=np.str_)
+def _note_unused(table: Table, used: set[str], *, labelled: bool) -> None:
+    """Say which columns were left aside, and which of them may hold the labels."""
+    known = ("label", "labels", "split", "group", "ra", "dec")
+    used = used | {column for name in known if (column := table.called(name)) is not None}
+    unused = [name for name in table.columns if name and name not in used]
+    if not unused:
+        return
+    likely = [name for name in unused if looks_like_labels(name)]
+    likely = likely or [name for name in unused if 1 < len(set(table.columns[name])) <= len(table) // 2]
+    hint = ""
+    if not labelled and likely:
+        one_of = " or ".join(f"--label-column {name}" for name in likely[:3])
+        hint = f" So there are no labels; if one of them is, name it: {one_of}."
+    more = f" and {len(unused) - 8:,} more" if len(unused) > 8 else ""
+    note(f"{table.path}: columns not used: {', '.join(unused[:8])}{more}.{hint}")
 
 
 def _optional(table: Table, column: str | None, default: str) -> NDArray[np.str_] | None:
-    if column is None and default not in table.columns:
+    column = column or table.called(default)
+    if column is None:
         return None
-    return np.array(table.column(column or default, f"--{default}-column"), dtype=np.str_)
+    return np.array(table.column(column, f"--{default}-column"), dtype=np.str_)
 
 
 def _coordinates(table: Table) -> NDArray[np.float64] | None:
-    if not {"ra", "dec"} <= table.columns.keys():
+    ra, dec = table.called("ra"), table.called("dec")
+    if ra is None or dec is None:
         return None
     try:
-        return np.stack([table.numbers("ra", ""), table.numbers("dec", "")], axis=1)
+        return np.stack([table.numbers(ra, ""), table.numbers(dec, "")], axis=1)
     except EmbedkitError:
         note(f"{table.path}: ra and dec are not in degrees, so the positions are left out.")
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embedkit.console import note
+from embedkit.datasets.class_labels import said_label_words
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.rows import Rows, labels_from_names
@@ -98,7 +99,7 @@ def _annotations(root: Path, names: Sequence[str]) -> tuple[list[str], tuple[str
         split = [SPLIT_NAMES[part[0].lower()] for part in parts]
         parts = [part[1:] for part in parts]
         note(f"{root}: the subfolders {', '.join(sorted(first))} are taken as the split.")
-    labels = [part[0] if len(part) > 1 else "" for part in parts]
+    labels = said_label_words([part[0] if len(part) > 1 else "" for part in parts], str(root))
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) == 1:
         note(f"{root}: one subfolder with images, {classes[0]!r}, makes no classes: taken as unlabelled.")
@@ -137,11 +138,23 @@ def _find_images(root: Path) -> tuple[list[str], list[int]]:
     _check_names(root, found)
     if links:
         note(f"{root}: left out {links:,} links that lead out of the folder, to a folder or to nothing.")
+    _note_tables(root, found)
     if other:
         kinds = ", ".join(f"{count} {ending}" for ending, count in other.most_common(5))
         note(f"{root}: left out {other.total():,} that are no images by their ending ({kinds}).")
     found.sort()
     return [name for name, _ in found], [size for _, size in found]
+
+
+def _note_tables(root: Path, found: Sequence[tuple[str, int]]) -> None:
+    """Say that a table beside the images is not read: people put their labels there."""
+    tables = sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() in (".csv", ".tsv"))
+    if tables and found:
+        more = f" (also {', '.join(tables[1:4])})" if len(tables) > 1 else ""
+        note(
+            f"{root}: {tables[0]} is not read{more}. If it has the labels, name it instead of the folder: "
+            f"{root / tables[0]}."
+        )
 
 
 def _stays_inside(link: os.DirEntry[str], root: Path) -> bool:

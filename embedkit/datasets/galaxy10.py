@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.arrays import hdf5_images, make_rows, open_hdf5, read_hdf5
+from embedkit.datasets.annotations import make_rows
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.download import Published, cache_folder, download
+from embedkit.datasets.hdf5 import hdf5_images, open_hdf5, read_hdf5
 from embedkit.errors import EmbedkitError
+from embedkit.files.hdf5 import find, reading
 
 SAME_GALAXY_ARCSEC = 1.0
 
@@ -103,20 +108,21 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
                 f"{place}: no such file. Give {which.file.name} or its folder with --path, or leave --path "
                 f"out to download it from {which.file.url}."
             )
-    with open_hdf5(place) as file:
+    with open_hdf5(place) as file, reading(place, "Restore the file."):
+        images = find(file, "images")
         lacking = [key for key in ("images", "ans") if key not in file]
-        if lacking or file["images"].ndim != 4 or file["images"].shape[3] != 3:
+        if not isinstance(images, h5py.Dataset) or lacking or images.ndim != 4 or images.shape[3] != 3:
             raise EmbedkitError(
                 f"{place}: not a Galaxy10 file: {' and '.join(lacking) or 'images (n, h, w, 3)'} not in it. "
                 f"Get {which.file.name} from {which.file.url}."
             )
-        images = file["images"]
         n = len(images)
-        found = {"labels": read_hdf5(file, "ans")}
-        found |= {key: read_hdf5(file, key) for key in ("ra", "dec") if key in file}
+        read = partial(_read, file, str(place))
+        found = {"labels": read("ans")}
+        found |= {key: read(key) for key in ("ra", "dec") if key in file}
         targets = [key for key in ("redshift", "pxscale") if key in file]
         if targets:
-            found["targets"] = np.stack([read_hdf5(file, key) for key in targets], axis=1)
+            found["targets"] = np.stack([read(key) for key in targets], axis=1)
             found["target_names"] = np.array(targets)
         if "ra" in found and "dec" in found:
             found |= _groups(np.stack([found["ra"], found["dec"]], axis=1).astype(np.float64))
@@ -133,6 +139,13 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
         fingerprint=fingerprint(rows, content),
         origin={"source": which.name, "path": str(place)},
     )
+
+
+def _read(file: h5py.File, where: str, key: str) -> NDArray[Any]:
+    dataset = find(file, key)
+    if not isinstance(dataset, h5py.Dataset):
+        raise EmbedkitError(f"{where}: {key} is no array, so this is not a Galaxy10 file.")
+    return read_hdf5(dataset, key, where)
 
 
 def _groups(degrees: NDArray[np.float64]) -> dict[str, NDArray[np.str_]]:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.csv_file import file_sizes, note_unnamed, read_table
+from embedkit.datasets.csv_file import file_sizes, note_unnamed
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
+from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.rows import Rows
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.csv_file import read_table
 from embedkit.datasets.named_columns import LABELS, Annotations, annotations_in, as_text, known_as
+from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import check_input, read_bytes
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedkit.datasets.arrays import load_h5, load_npy, load_npz
 from embedkit.datasets.csv_file import load_csv
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
 from embedkit.datasets.galaxy10 import load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
+from embedkit.datasets.hdf5 import load_h5
+from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import UsageError

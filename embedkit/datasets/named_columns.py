@@ -31,7 +31,7 @@ class Annotations:
     Parameters
     ----------
     arrays
-        By what they are, as `embedkit.datasets.arrays.make_rows` takes them.
+        By what they are, as `embedkit.datasets.annotations.make_rows` takes them.
     taken
         What each of them was called in the file.
     """

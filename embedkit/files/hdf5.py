@@ -5,6 +5,7 @@ HDF5 itself follows links and virtual sources into any file that may be read, wi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,23 @@ def open_hdf5(path: Path, fix: str) -> h5py.File:
         raise EmbedkitError(f"{path}: {why_not_opened(path, error, fix)}") from error
 
 
+@contextlib.contextmanager
+def reading(path: Path, fix: str) -> Iterator[None]:
+    """Name a file that turns out damaged while it is read: HDF5 finds that late, h5py raises many types.
+
+    Raises
+    ------
+    EmbedkitError
+        In place of what h5py raised.
+    """
+    try:
+        yield
+    except (EmbedkitError, BrokenPipeError):
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise EmbedkitError(f"{path}: damaged ({first_line(error)}). {fix}") from error
+
+
 def why_not_opened(path: Path, error: Exception, fix: str) -> str:
     """Say why HDF5 could not open a file that is there, and what to do."""
     text = str(error)
@@ -81,7 +99,7 @@ def why_not_opened(path: Path, error: Exception, fix: str) -> str:
             f"if nobody has it open, `h5clear -s {path.name}` takes the mark off."
         )
     if "signature not found" in text:
-        kind = "empty (0 bytes)" if path.stat().st_size == 0 else "not an HDF5 file"
+        kind = "empty (0 bytes), so not an HDF5 file" if path.stat().st_size == 0 else "not an HDF5 file"
         return f"{kind}. {fix}"
     if "truncated file" in text:
         return f"cut off ({first_line(error)}). {fix}"

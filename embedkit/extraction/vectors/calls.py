@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note, progress
-from embedkit.datasets.arrays import make_rows
+from embedkit.datasets.annotations import make_rows
 from embedkit.datasets.dataset import fingerprint
 from embedkit.datasets.label_file import read_id_file, read_label_file
 from embedkit.datasets.named_columns import Annotations, annotations_in

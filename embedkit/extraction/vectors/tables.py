@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.datasets.csv_file import SEPARATORS, read_table
 from embedkit.datasets.named_columns import IDS, LABELS, OTHERS, as_numbers, known_as
+from embedkit.datasets.text_table import SEPARATORS, read_table
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.extraction.vectors.source import Vectors, in_memory
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from embedkit.cli import main
-from embedkit.datasets.csv_file import read_table
 from embedkit.datasets.load import DATASETS, load_dataset
+from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.images.decode import decode
 
@@ -322,8 +322,8 @@ def test_tables_that_are_none(table: Path, text: str, message: str) -> None:
 
 
 def test_a_table_that_is_not_text(table: Path) -> None:
-    table.write_bytes("file,label\nä.png,x\n".encode("utf-16"))
-    with pytest.raises(EmbedkitError, match="not UTF-8 text"):
+    table.write_bytes("file,label\nä.png,x\n".encode("utf-16-le"))  # without its mark
+    with pytest.raises(EmbedkitError, match="not text: it holds zero bytes"):
         load_dataset(str(table))
 
 
