@@ -92,7 +92,7 @@ def load_npz(source: str, *, images_key: str | None = None, labels_key: str | No
     check_input(path, "Give a .npz file.")
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, struct.error, EOFError) as error:
         raise EmbedkitError(f"{path}: not a .npz file, or cut off ({error}). {_AGAIN}") from error
     stored: dict[str, Stored] = {}
     with archive, path.open("rb") as file:
@@ -158,7 +158,7 @@ def _reading(where: str) -> Iterator[None]:
             raise EmbedkitError(
                 f"{where}: encrypted, so it can't be read. Write it without a password."
             ) from error
-        if isinstance(error, NotImplementedError):
+        if "compression" in reason:
             raise EmbedkitError(
                 f"{where}: compressed in a way that isn't known ({reason}). {_AGAIN}"
             ) from error
