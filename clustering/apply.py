@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clustering.methods import Assigned
 from clustering.model_file import SavedModel, load_model
+from clustering.options import ClusterOptions
 from clustering.output import write_assignments
 from clustering.report import ClusterRun
 from clustering.resamples import bootstrap_tables
@@ -40,7 +41,7 @@ def apply(
     path: str | os.PathLike[str] | FeatureFile,
     *,
     output: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    options: ClusterOptions | None = None,
 ) -> ClusterRun:
     """Assign the rows of a feature file to the clusters of a saved model, without fitting anything.
 
@@ -56,8 +57,8 @@ def apply(
         A feature file made as the fitted one was.
     output
         Folder for results.jsonl and the assignments; nothing is written without it.
-    seed
-        Of resamples and permutations.
+    options
+        The seed of resamples and permutations, and whether memberships are wanted.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def apply(
     saved = load_model(model)
     with FeatureFile.opened(path) as file:
         try:
-            run = _apply(saved, file, Path(model), seed)
+            run = _apply(saved, file, Path(model), options or ClusterOptions())
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if output is None:
@@ -77,13 +78,16 @@ def apply(
         asked = f"{file.sha256} {provenance['model_sha256']}{which}"
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
         target = Path(output) / f"{file.path.stem}-apply-{saved.method}-seed{saved.seed}-{digest}.csv"
-        write_assignments(target, file.rows.ids[run.index], run.clusters, saved.classes)
+        write_assignments(
+            target, file.rows.ids[run.index], run.clusters, saved.classes, memberships=run.memberships
+        )
         result = Result(**{**vars(run.result), "provenance": {**provenance, "assignments": target.name}})
         append_result(Path(output) / RESULTS_FILE, result)
         return ClusterRun(**{**vars(run), "result": result, "assignments_path": target})
 
 
-def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> ClusterRun:
+def _apply(saved: SavedModel, file: FeatureFile, model: Path, options: ClusterOptions) -> ClusterRun:
+    seed = options.seed
     notes = [f"{saved.method}, fitted on {saved.fitted_on['dataset']}: nothing is fitted or matched here."]
     notes += check_alike(saved.fitted_on, file, model="model", again="cluster them anew")
     index, labels = readable_rows(file, notes)
@@ -143,7 +147,8 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, seed: int) -> Clus
         backend=getattr(saved.model.estimator, "backend_", "numpy"),
         provenance={**result_provenance(file), "model": str(model.resolve()), "model_sha256": digest},
     )
-    return ClusterRun(result, index, assigned, None, tuple(notes), saved.prepared)
+    memberships = saved.model.memberships(x, assigned) if options.memberships else None
+    return ClusterRun(result, index, assigned, None, tuple(notes), saved.prepared, memberships=memberships)
 
 
 def mapped_scores(

@@ -47,7 +47,7 @@ def cluster(
     places.check(options)
     if places.apply is not None:
         with selected(features, options) as file:
-            return apply(places.apply, file, output=places.output, seed=options.seed)
+            return apply(places.apply, file, output=places.output, options=options)
     if options.method == ALL:
         return compare(features, options, output=places.output, on_run=_say)
     return run.cluster(features, options, output=places.output, save_model=places.save_model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,7 @@ def choose_density(
     grid: tuple[Sequence[int], Sequence[int]] | None = None,
     device: str = "auto",
     on_step: Callable[[], Any] | None = None,
+    drawn: Mapping[str, Any] | None = None,
 ) -> DensityChoice:
     """Pick HDBSCAN's parameters by relative validity, or so that a share of the rows is noise.
 
@@ -114,6 +115,8 @@ def choose_density(
         See `HDBSCAN`.
     on_step
         Called after each value of `min_samples`.
+    drawn
+        How clusters are drawn from the tree, as `exact_hdbscan` takes it.
 
     Raises
     ------
@@ -125,7 +128,9 @@ def choose_density(
     points = np.asarray(x)
     _check(points, target_noise)
     sizes, neighbours = _grid(len(points), grid)
-    validity, noise, counts, clusters = _try_all(points, sizes, neighbours, device=device, on_step=on_step)
+    validity, noise, counts, clusters = _try_all(
+        points, sizes, neighbours, device=device, on_step=on_step, drawn=drawn or {}
+    )
     several = counts >= 2
     candidates = np.flatnonzero((several if several.any() else np.ones_like(several)).ravel())
     value = _value(validity)
@@ -187,6 +192,7 @@ def _try_all(
     *,
     device: str,
     on_step: Callable[[], Any] | None,
+    drawn: Mapping[str, Any],
 ) -> tuple[F64, F64, I64, I64]:
     """Return validity, share of noise, number of clusters (sizes, neighbours) and the clusters (.., n)."""
     shape = (len(sizes), len(neighbours))
@@ -196,7 +202,9 @@ def _try_all(
     for j, k in enumerate(neighbours):
         tree = None
         for i, size in enumerate(sizes):
-            model = exact_hdbscan(points, min_cluster_size=size, min_samples=k, device=device, tree=tree)
+            model = exact_hdbscan(
+                points, min_cluster_size=size, min_samples=k, device=device, tree=tree, **drawn
+            )
             tree = model.spanning_tree_
             clusters[i, j] = model.labels_
             noise[i, j] = float((model.labels_ < 0).mean())

@@ -88,6 +88,35 @@ class Model:
             return self._assigned(z, *self.estimator.approximate_predict(z))
         return self._assigned(z, self.estimator.predict(z))
 
+    def memberships(self, x: NDArray[Any] | None, assigned: Assigned) -> NDArray[np.float64]:
+        """Return how much each row belongs to each cluster (n, k).
+
+        Of HDBSCAN the package's soft membership vectors, which rows of noise have too; else the `soft` of
+        what was assigned.
+
+        Parameters
+        ----------
+        x : (n, d), optional
+            The rows, prepared; None for those that were fitted.
+        assigned
+            Where they went.
+
+        Raises
+        ------
+        DataError
+            More than `MAX_SOFT` numbers.
+        """
+        n, k = len(assigned.labels), assigned.n_clusters
+        if n * k > MAX_SOFT:
+            raise DataError(
+                f"--memberships of {n:,} rows in {k:,} clusters are more than {MAX_SOFT:,} numbers."
+            )
+        if isinstance(self.estimator, HDBSCAN):
+            z = x if x is None or self.reducer is None else self.reducer.transform(x)
+            return self.estimator.membership_vectors(z)
+        assert assigned.soft is not None  # not larger than allowed
+        return assigned.soft
+
     def _assigned(
         self, z: NDArray[Any], labels: NDArray[np.int64], strength: NDArray[np.float64] | None = None
     ) -> Assigned:
@@ -184,14 +213,19 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
     """Cluster `x` (n, d) by `HDBSCAN`, which has no randomness: `seed` changes nothing."""
     del seed
     device = settings.device or "auto"
-    choice = _chosen_sizes(x, settings, device)
+    drawn: dict[str, Any] = {
+        "cluster_selection_method": settings.selection or "eom",
+        "cluster_selection_epsilon": settings.epsilon or 0.0,
+        "allow_single_cluster": bool(settings.allow_single_cluster),
+    }
+    choice = _chosen_sizes(x, settings, device, drawn)
     if choice is None:
         sizes, chosen = (settings.min_cluster_size, settings.min_samples), {}
     else:
         sizes = choice.min_cluster_size, choice.min_samples
         chosen = {"target_noise": settings.target_noise, "choice": choice.record()}
     assert not isinstance(sizes[0], str)  # for mypy: AUTO has become a choice
-    estimator = HDBSCAN(sizes[0], min_samples=sizes[1], device=device).fit(x)
+    estimator = HDBSCAN(sizes[0], min_samples=sizes[1], device=device, **drawn).fit(x)
     on_step()
     soft = np.zeros((len(x), estimator.n_clusters_))
     inside = np.flatnonzero(estimator.labels_ >= 0)
@@ -206,6 +240,8 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
             "min_cluster_size": estimator.min_cluster_size_,
             "min_samples": estimator.min_samples_,
             "cluster_selection_method": estimator.cluster_selection_method,
+            **({"cluster_selection_epsilon": settings.epsilon} if settings.epsilon else {}),
+            **({"allow_single_cluster": True} if settings.allow_single_cluster else {}),
             **chosen,
         },
         backend=f"hdbscan ({estimator.backend_})",
@@ -213,12 +249,14 @@ def fit_hdbscan(x: NDArray[np.float32], settings: Settings, seed: int, on_step: 
     return replace(clusters, choice=choice)
 
 
-def _chosen_sizes(x: NDArray[np.float32], settings: Settings, device: str) -> DensityChoice | None:
+def _chosen_sizes(
+    x: NDArray[np.float32], settings: Settings, device: str, drawn: Mapping[str, Any]
+) -> DensityChoice | None:
     if settings.target_noise is None and settings.min_cluster_size != AUTO:
         return None
     neighbours = MIN_SAMPLES if settings.min_samples is None else (settings.min_samples,)
     grid = default_sizes(len(x)), neighbours
-    return choose_density(x, target_noise=settings.target_noise, grid=grid, device=device)
+    return choose_density(x, target_noise=settings.target_noise, grid=grid, device=device, drawn=drawn)
 
 
 def fit_agglomerative(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:

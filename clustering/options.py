@@ -30,7 +30,15 @@ AUTO = "auto"
 PREP = "pca95"
 # Of what goes by direction: rows at the length of 1, still measured from the origin.
 PREP_SPHERICAL = "l2"
-HDBSCAN_SETTINGS = ("min_cluster_size", "min_samples", "target_noise", "device")
+HDBSCAN_SETTINGS = (
+    "min_cluster_size",
+    "min_samples",
+    "target_noise",
+    "selection",
+    "epsilon",
+    "allow_single_cluster",
+    "device",
+)
 UMAP_SETTINGS = ("n_components", "n_neighbors")
 # Names of the fields of `Settings` that mean something to each method of `clustering.methods.METHODS`.
 SETTINGS = {
@@ -62,6 +70,9 @@ class Settings:
         `min_samples` then unless it is given.
     target_noise
         Share of the rows that HDBSCAN should leave out: its two sizes are chosen for it.
+    selection, epsilon, allow_single_cluster
+        How HDBSCAN draws clusters from its tree: the package's ``cluster_selection_method``,
+        ``cluster_selection_epsilon`` and ``allow_single_cluster``.
     linkage
         See `Agglomerative`.
     covariance
@@ -108,6 +119,20 @@ class Settings:
         below=1,
         metavar="SHARE",
     )
+    selection: str | None = option(
+        None,
+        "hdbscan: eom, the most persistent clusters, or leaf, the finest",
+        choices=("eom", "leaf"),
+        unset="eom",
+    )
+    epsilon: float | None = option(
+        None,
+        "hdbscan: clusters nearer than this distance, in the prepared space, are one",
+        least=0,
+        metavar="DISTANCE",
+        unset="0",
+    )
+    allow_single_cluster: bool | None = option(None, "hdbscan: all rows may be one cluster")
     linkage: str | None = option(
         None,
         "agglomerative: what is merged next",
@@ -173,6 +198,9 @@ class ClusterOptions(Settings, Selection):
         join the metrics, everything else is of the first.
     stability
         Look every cluster up in 20 bootstrap resamples; see `clustering.stability.cluster_stability`.
+    memberships
+        How much each row belongs to each cluster, as columns of the assignments: of HDBSCAN the package's
+        soft membership vectors, of the other methods what their ROC AUC takes.
     explain
         Say why the clustering scores as it does; see `clustering.checks.explain.explain`.
 
@@ -192,6 +220,7 @@ class ClusterOptions(Settings, Selection):
     seed: int = seed_option()
     seeds: int = seeds_option()
     stability: bool = option(False, "how often each cluster comes back in bootstrap resamples")
+    memberships: bool = option(False, "how much each row belongs to each cluster, beside the assignments")
     explain: bool = option(False, "say why the clustering scores as it does")
 
     def __post_init__(self) -> None:
@@ -274,7 +303,9 @@ class ClusterPlaces:
                 "--save-model is for one method; --method all keeps every model beside its assignments."
             )
         if self.apply is not None:
-            unused = [flag_of(name) for name in asked(options) if name not in ("seed", *SELECTION)]
+            unused = [
+                flag_of(name) for name in asked(options) if name not in ("seed", "memberships", *SELECTION)
+            ]
             unused += ["--save-model"] * (self.save_model is not None)
             if unused:
                 raise UsageError(f"--apply takes everything from the model. Leave out {', '.join(unused)}.")

@@ -55,7 +55,7 @@ def write_run(
         return replace(run, model_path=target)
     output = Path(output)
     path = output / f"{stem}.csv"
-    write_assignments(path, file.rows.ids[run.index], clusters)
+    write_assignments(path, file.rows.ids[run.index], clusters, memberships=run.memberships)
     write_model(target, saved)
     # A model elsewhere is named by its whole path, one beside the assignments as they are.
     model = target.name if target.parent == output else str(target.resolve())
@@ -67,7 +67,12 @@ def write_run(
 
 
 def write_assignments(
-    path: Path, ids: NDArray[np.str_], clusters: Assigned, classes: Mapping[int, str] | None = None
+    path: Path,
+    ids: NDArray[np.str_],
+    clusters: Assigned,
+    classes: Mapping[int, str] | None = None,
+    *,
+    memberships: NDArray[np.float64] | None = None,
 ) -> None:
     """Write the table of `ASSIGNMENTS`, whole or not at all; with `classes` what each cluster stands for."""
     columns: dict[str, Any] = {"id": ids, "cluster": clusters.labels, "distance": clusters.distance}
@@ -75,4 +80,6 @@ def write_assignments(
         columns["probability"] = clusters.probability
     if classes:
         columns["class"] = [classes.get(int(cluster), "") for cluster in clusters.labels]
+    if memberships is not None:
+        columns |= {f"membership:{cluster}": column for cluster, column in enumerate(memberships.T)}
     write_table(path, ASSIGNMENTS, columns)

@@ -43,6 +43,8 @@ class ClusterRun(showing.Shown):
         Why it scores as it does, if that was asked.
     k_choice
         How the number of clusters was chosen, if that was asked.
+    memberships : (n, k) float64, optional
+        How much each row belongs to each cluster, if that was asked.
     assignments_path, model_path
         The table of assignments and the fitted model, if they were written.
     """
@@ -55,6 +57,7 @@ class ClusterRun(showing.Shown):
     prepared: Prepared
     diagnosis: Diagnosis | None = None
     k_choice: KChoice | None = None
+    memberships: NDArray[np.float64] | None = None
     assignments_path: Path | None = None
     model_path: Path | None = None
 

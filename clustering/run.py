@@ -171,7 +171,10 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
         backend=clusters.backend,
         provenance=result_provenance(file),
     )
-    return ClusterRun(result, task.index, clusters, scores, tuple(notes), prepared, k_choice=k_choice)
+    run = ClusterRun(result, task.index, clusters, scores, tuple(notes), prepared, k_choice=k_choice)
+    return (
+        replace(run, memberships=clusters.model.memberships(None, clusters)) if options.memberships else run
+    )
 
 
 def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.float32]]:

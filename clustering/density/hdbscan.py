@@ -37,6 +37,8 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         where that is less.
     cluster_selection_method
         ``eom`` (excess of mass) or ``leaf`` (many small clusters).
+    cluster_selection_epsilon
+        Clusters that part at less than this distance stay one.
     allow_single_cluster
         Whether all rows may be one cluster.
     algorithm
@@ -77,6 +79,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         *,
         min_samples: int | None = None,
         cluster_selection_method: str = "eom",
+        cluster_selection_epsilon: float = 0.0,
         allow_single_cluster: bool = False,
         algorithm: str = "exact",
         device: str = "auto",
@@ -84,6 +87,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.min_cluster_size = min_cluster_size
         self.min_samples = min_samples
         self.cluster_selection_method = cluster_selection_method
+        self.cluster_selection_epsilon = cluster_selection_epsilon
         self.allow_single_cluster = allow_single_cluster
         self.algorithm = algorithm
         self.device = device
@@ -111,6 +115,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             "min_cluster_size": self.min_cluster_size_,
             "min_samples": self.min_samples_,
             "cluster_selection_method": self.cluster_selection_method,
+            "cluster_selection_epsilon": float(self.cluster_selection_epsilon),
             "allow_single_cluster": self.allow_single_cluster,
         }
         if self.algorithm == "exact":
@@ -179,6 +184,33 @@ class HDBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         labels, probabilities = labels.astype(np.int64), probabilities.astype(np.float64)
         labels[fitted], probabilities[fitted] = self.labels_[own[fitted]], self.probabilities_[own[fitted]]
         return labels, probabilities
+
+    def membership_vectors(self, x: Any = None) -> NDArray[np.float64]:
+        """Return how much rows belong to each cluster (m, k), by the package's soft clustering.
+
+        A row of a vector adds up to the probability that it is in any cluster, so noise has one too.
+
+        Parameters
+        ----------
+        x : (m, d), optional
+            New rows; those that were fitted by default. A copy of a fitted row is measured anew, among all.
+        """
+        check_is_fitted(self)
+        if x is not None:
+            x = as_matrix(self, x, dtype=np.float64, reset=False)
+        n = len(self.labels_) if x is None else len(x)
+        if self.n_clusters_ == 0:
+            return np.zeros((n, 0))
+        if self.model_._prediction_data is None:
+            self.model_.generate_prediction_data()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = (
+                hdbscan.all_points_membership_vectors(self.model_)
+                if x is None
+                else hdbscan.membership_vector(self.model_, x)
+            )
+        # A row at an exemplar of two clusters, or in none, is divided by zero there.
+        return np.nan_to_num(np.asarray(found, dtype=np.float64).reshape(n, self.n_clusters_))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what `approximate_predict` needs as named arrays, for a file without pickled objects.

@@ -151,6 +151,13 @@ ASSIGNMENTS = TableKind(
             empty=True,
         ),
         Column(
+            "membership",
+            NUMBER,
+            "how much the row belongs to this cluster; with `--memberships`",
+            optional=True,
+            repeated=True,
+        ),
+        Column(
             "class",
             TEXT,
             "of a saved model: the class that the cluster stands for; empty where it stands for none",
