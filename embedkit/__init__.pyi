@@ -310,6 +310,9 @@ def cluster(
     min_cluster_size: int | Literal["auto"] | None = None,
     min_samples: int | None = None,
     target_noise: float | None = None,
+    selection: Literal["eom", "leaf"] | None = None,
+    epsilon: float | None = None,
+    allow_single_cluster: bool | None = None,
     linkage: Literal["ward", "average", "complete", "single"] | None = None,
     covariance: Literal["full", "tied", "diag", "spherical"] | None = None,
     n_components: int | None = None,
@@ -324,6 +327,7 @@ def cluster(
     seed: int = 0,
     seeds: int = 1,
     stability: bool = False,
+    memberships: bool = False,
     explain: bool = False,
     output: _Place | None = ...,
     save_model: _Place | None = None,
@@ -371,6 +375,12 @@ def cluster(
         hdbscan: neighbours of a core point; more make more noise (default: the min cluster size)
     target_noise
         hdbscan: choose both of these so that about this share of the rows is noise, as in 0.2
+    selection
+        hdbscan: eom, the most persistent clusters, or leaf, the finest (default: eom)
+    epsilon
+        hdbscan: clusters nearer than this distance, in the prepared space, are one (default: 0)
+    allow_single_cluster
+        hdbscan: all rows may be one cluster
     linkage
         agglomerative: what is merged next (default: ward)
     covariance
@@ -399,6 +409,8 @@ def cluster(
         repeat with N seeds, --seed the first of them (default: 1)
     stability
         how often each cluster comes back in bootstrap resamples
+    memberships
+        how much each row belongs to each cluster, beside the assignments
     explain
         say why the clustering scores as it does
     output
