@@ -82,7 +82,7 @@ def apply(
             target, file.rows.ids[run.index], run.clusters, saved.classes, memberships=run.memberships
         )
         result = Result(**{**vars(run.result), "provenance": {**provenance, "assignments": target.name}})
-        append_result(Path(output) / RESULTS_FILE, result)
+        result = append_result(Path(output) / RESULTS_FILE, result)
         return ClusterRun(**{**vars(run), "result": result, "assignments_path": target})
 
 

@@ -62,7 +62,7 @@ def write_run(
     result = replace(
         run.result, provenance={**run.result.provenance, "assignments": path.name, "model": model}
     )
-    append_result(output / RESULTS_FILE, result)
+    result = append_result(output / RESULTS_FILE, result)
     return replace(run, result=result, assignments_path=path, model_path=target)
 
 

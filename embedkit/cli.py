@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
-from embedkit.errors import EmbedkitError, UsageError, message_of
+from embedkit.computing import interrupts, streams
+from embedkit.errors import DISK_FULL, EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
 from embedkit.versions import own_version
 from embedkit.visible import Visible, plain
@@ -17,19 +19,25 @@ from embedkit.visible import Visible, plain
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    """Run one command; returns the exit code.
+
+    0 done, 1 failed, 2 bad usage; 130, 143 or 129 ended by Ctrl-C, TERM or HUP.
+    """
+    if argv is None:  # a process of our own
+        streams.open_closed()
+        interrupts.watch(_delete_temporary)
+    words = list(sys.argv[1:] if argv is None else argv)
     out: Any = Visible(plain(sys.stdout))
     err: Any = Visible(plain(sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
-        return _main(argv)
+        return _exit_code(lambda: _command(words))
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    argv = list(sys.argv[1:] if argv is None else argv)
+def _command(argv: Sequence[str]) -> int | None:
     parser = argparse.ArgumentParser(
         prog="embedkit",
         description="Image features: extract, cluster, probe and look at them, with few labels or none.",
@@ -43,12 +51,8 @@ def _main(argv: Sequence[str] | None) -> int:
         if not argv:
             parser.print_help()
             return EXIT_USAGE
-        return _exit_code(lambda: _top_level(parser, argv))
-    return _exit_code(lambda: _run(argv[0], argv[1:]))
-
-
-def _top_level(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    parser.parse_args(argv)  # --help, --version or an unknown verb: each ends in SystemExit
+        parser.parse_args(argv)  # --help, --version or an unknown verb: each ends in SystemExit
+    return _run(argv[0], argv[1:])
 
 
 def check(argv: Sequence[str]) -> argparse.Namespace:
@@ -63,7 +67,7 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:
-    """Hold what is written against what is read, before the verb's function, is imported; it does so too."""
+    """Hold what is written against what is read before the verb's function, which does so too, is there."""
     from embedkit.files.guard import check_places, of_command
 
     verb = VERBS[name]
@@ -93,30 +97,55 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+def _delete_temporary() -> None:
+    """Delete half-written files, if any were begun: the module that writes them is there then."""
+    aside = sys.modules.get("embedkit.files.aside")
+    if aside is not None:
+        aside.delete_temporary()
+
+
 def _exit_code(job: Callable[[], int | None]) -> int:
+    """Run a job, and say on stderr why it ended where it didn't end well."""
+    try:
+        return _ended(job)
+    except KeyboardInterrupt as stop:
+        number = stop.signum if isinstance(stop, interrupts.Interrupted) else signal.SIGINT
+        return _fail(interrupts.said(), interrupts.exit_code(number))
+
+
+def _ended(job: Callable[[], int | None]) -> int:
     try:
         code = job() or 0
-        sys.stdout.flush()  # here, where a reader that has gone is still handled
+        streams.flush()  # here, where a reader that has gone is still handled
         return code
     except SystemExit as stop:  # argparse has printed its message
-        return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+        code = stop.code if isinstance(stop.code, int) else EXIT_USAGE if stop.code else 0
+        return code or _ended(lambda: 0)  # whose help may not have been written out
+    except Exception as error:
+        interrupts.raise_if_received()  # of which a library made this error
+        return _told(error)
+
+
+def _told(failure: Exception) -> int:
+    try:
+        raise failure
     except UsageError as error:
         return _fail(str(error), EXIT_USAGE)
     except EmbedkitError as error:
         return _fail(str(error), EXIT_FAILED)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted. What was finished is kept; the same command goes on from there.", EXIT_INTERRUPTED
-        )
     except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up()
         return EXIT_FAILED
     except OSError as error:
+        lost = streams.give_up()
+        if lost or (error.filename is None and error.errno in DISK_FULL):  # files are named by their writers
+            error = OSError(error.errno, error.strerror, "standard output")
         return _fail(message_of(error), EXIT_FAILED)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"embedkit: error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # stderr is full or gone: the code says it
+        print(f"embedkit: error: {message}", file=sys.stderr)
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,12 @@ class Advance(Protocol):
 
 
 def note(message: str) -> None:
-    """Say on stderr what was chosen or found; never part of a command's result."""
-    stderr().print(message, highlight=False, markup=False, soft_wrap=True)
+    """Say on stderr what was chosen or found; never part of a command's result.
+
+    Where stderr is full or gone, the work goes on without a word.
+    """
+    with contextlib.suppress(OSError):
+        stderr().print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def stderr() -> Console:

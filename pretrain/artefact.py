@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from embedkit.errors import UsageError
+from embedkit.files.aside import folder_aside, write_bytes
 
 
 def save_adapter(adapted: Any, folder: Path, *, base: dict[str, Any]) -> Path:
     """Write a PEFT folder, with `base` (name and digest of the weights below it) in ``base.json``."""
-    # "auto" would ask the hub whether the vocabulary has grown.
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "base.json").write_text(json.dumps(base, indent=2) + "\n")
+    with folder_aside(folder) as temporary:
+        try:
+            # "auto" would ask the hub whether the vocabulary has grown.
+            adapted.save_pretrained(str(temporary), save_embedding_layers=False)
+        except Exception as error:
+            _raise_os_error(error, folder)
+            raise
+        (temporary / "base.json").write_text(json.dumps(base, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def _raise_os_error(error: Exception, place: Path) -> None:
+    """Raise the system's error that safetensors, written in Rust, has told in words."""
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(place)) from error
 
 
 def save_checkpoint(model: torch.nn.Module, path: Path, *, half: bool = False) -> Path:
@@ -26,7 +41,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path, *, half: bool = False) -
         key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
         for key, value in model.state_dict().items()
     }
-    save_file(state, path)
+    write_bytes(path, save(state))
     return path
 
 

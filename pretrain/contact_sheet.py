@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import torch
 from PIL import Image
 
@@ -24,3 +26,10 @@ def contact_sheet(
     ]
     sheet = torch.stack(columns).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)  # (n size, 6 size, 3)
     return Image.fromarray(sheet.byte().numpy())
+
+
+def as_png(sheet: Image.Image) -> bytes:
+    """Return the bytes of a PNG file."""
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()

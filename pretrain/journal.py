@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from embedkit.errors import EmbedkitError
+from embedkit.files.aside import aside, filling, write_text
 from pretrain.choice import best
 from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
@@ -27,10 +29,8 @@ def describe(options: PretrainOptions) -> dict[str, Any]:
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write the state of a run, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / (CHECKPOINT + ".tmp")
-    torch.save(state, aside)
-    aside.replace(folder / CHECKPOINT)
+    with aside(folder / CHECKPOINT) as temporary, filling(temporary) as stream:
+        torch.save(state, stream)
 
 
 def read_checkpoint(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -62,10 +62,11 @@ def _today(asked: dict[str, Any]) -> dict[str, Any]:
 def write_log(folder: Path, log: Sequence[dict[str, float]]) -> None:
     """Write ``log.csv`` and ``curves.svg``."""
     first = ("epoch", "loss", "seconds")
-    with (folder / "log.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(dict.fromkeys([*first, *(k for row in log for k in row)])))
-        writer.writeheader()
-        writer.writerows(log)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, list(dict.fromkeys([*first, *(k for row in log for k in row)])))
+    writer.writeheader()
+    writer.writerows(log)
+    write_text(folder / "log.csv", stream.getvalue())
     top = best(log)
     kept = None if top is None else int(top["epoch"])
-    (folder / "curves.svg").write_text(draw_curves(log, kept=kept))
+    write_text(folder / "curves.svg", draw_curves(log, kept=kept))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
+from embedkit.files.aside import write_bytes, write_text
 from embedkit.files.guard import guarded
+from embedkit.files.lock import folder_locked
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
 from pretrain import ranks
 from pretrain.artefact import merge, save_adapter, save_checkpoint
 from pretrain.cache import read_frames
 from pretrain.choice import sentence, verdict
-from pretrain.contact_sheet import contact_sheet
+from pretrain.contact_sheet import as_png, contact_sheet
 from pretrain.curves import draw_curves
 from pretrain.journal import describe
 from pretrain.options import OUTPUT, PretrainCall, PretrainPlaces
@@ -125,13 +128,18 @@ def pretrain(
                 "three. Give another --backbone."
             )
         frames = read_frames(images, loaded.preprocessing)
-        folder.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(frames, options, loaded.preprocessing)
         if options.show_views:
-            sheet.save(folder / "views.png")
+            write_bytes(folder / "views.png", as_png(sheet))
             return Pretrained(folder, sheet=folder / "views.png")
-        trained = Run(loaded, frames, options, folder, labels=images.rows.labels).train()
-        return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
+        with locked(folder):
+            trained = Run(loaded, frames, options, folder, labels=images.rows.labels).train()
+            return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Hold the folder of a run; under torchrun the first process does so, which alone writes there."""
+    return nullcontext() if ranks.rank() else folder_locked(folder, "training")
 
 
 def _base(backbone: Backbone) -> dict[str, Any]:
@@ -159,7 +167,7 @@ def _keep(
             write = merge if options.merge else save_checkpoint
             write(network, folder / f"model{ending}.safetensors")
     record = verdict(trained.log)
-    (folder / "chosen.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_text(folder / "chosen.json", json.dumps(record, indent=2) + "\n")
     console.note(sentence(record))
     made = Pretrained(
         folder,
@@ -171,5 +179,5 @@ def _keep(
     )
     after = f"--weights {made.model}" if made.adapter is None else f"--adapter {made.adapter}"
     page = draw_page(trained.log, record, sheet=sheet, asked=describe(options), base=base, after=after)
-    (folder / "report.html").write_text(page)
+    write_text(folder / "report.html", page)
     return made

@@ -19,7 +19,7 @@ from pretrain import ranks
 from pretrain.adapters import key_masks
 from pretrain.batches import Batch, Batches
 from pretrain.build import build_objective
-from pretrain.choice import best, out_of_patience
+from pretrain.choice import best, looks, out_of_patience
 from pretrain.held_out import HeldOut
 from pretrain.journal import CHECKPOINT, describe, read_checkpoint, write_checkpoint, write_log
 from pretrain.monitors import check_collapse
@@ -114,11 +114,10 @@ class Run:
     def train(self) -> Trained:
         """Run to the last step or out of patience, from the checkpoint if there is one."""
         self._resume()
-        if self._done():
-            raise EmbedkitError(
-                f"{self.folder / CHECKPOINT}: has its {self.step} steps done already, so nothing would "
-                "train. Give another -o."
-            )
+        if self._done():  # killed after the last epoch, or called again: what is kept is written anew
+            console.note(f"{self.folder / CHECKPOINT}: has its {self.step} steps done already.")
+            check_collapse(looks(self.log)[-1], self.log[0])
+            return self._trained()
         if not self.log:
             self._note({"epoch": 0, **self.look()})
         with console.progress("train", self.steps, unit="steps") as advance:
@@ -135,6 +134,9 @@ class Run:
                     total, started = 0.0, time.perf_counter()
         if self.step < self.steps:
             console.note(f"Stopped early: {self.options.patience} looks without a better epoch (--patience).")
+        return self._trained()
+
+    def _trained(self) -> Trained:
         states = {"chosen": self.best, "last": self._evaluated()}
         return Trained(self.objective.plain or self.objective.evaluated, states, tuple(self.log))
 
@@ -222,7 +224,10 @@ class Run:
             load(module, state[name])
         load_optimiser(self.optimiser, state["optimiser"])
         self.step, self.log, self.best = state["step"], state["log"], state["best"]
-        console.note(f"Going on after step {self.step} of {self.steps}.")
+        if ranks.rank() == 0:  # a kill after the checkpoint, and before its log
+            write_log(self.folder, self.log)
+        if not self._done():
+            console.note(f"Going on after step {self.step} of {self.steps}.")
 
 
 def _check_processes(options: PretrainOptions) -> None:

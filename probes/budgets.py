@@ -274,5 +274,4 @@ def _write(
     path = predictions_path(file, options, output, result.params["budget"], len(drawn))
     write_predictions(path, joined, file.rows)
     result = replace(result, provenance={**result.provenance, "predictions": path.name})
-    append_result(output / RESULTS_FILE, result)
-    return result
+    return append_result(output / RESULTS_FILE, result)

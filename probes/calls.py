@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.aside import write_text
 from embedkit.files.guard import guarded
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
@@ -105,7 +105,7 @@ def _single(
     if places.save_split is not None:
         write_splits(places.save_split, report.splits, file.rows.ids)
     if places.plot is not None:
-        _draw(places.plot, reliability_svg(report.result))
+        write_text(places.plot, reliability_svg(report.result))
     return replace(report, before=before, leaks=leaks)
 
 
@@ -156,10 +156,5 @@ def _budgets(
     before = fit(dedupe=None) if options.dedupe else None
     report = fit(dedupe=options.dedupe)
     if places.plot is not None:
-        _draw(places.plot, learning_curve_svg(report.results))
+        write_text(places.plot, learning_curve_svg(report.results))
     return replace(report, before=before, leaks=copies.report if copies else None)
-
-
-def _draw(path: Path, svg: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(svg, encoding="utf-8")

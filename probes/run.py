@@ -182,7 +182,7 @@ def _write(file: FeatureFile, report: ProbeReport, options: ProbeOptions, output
     path = predictions_path(file, options, output)
     write_predictions(path, report.predictions, file.rows)
     result = replace(report.result, provenance={**report.result.provenance, "predictions": path.name})
-    append_result(output / RESULTS_FILE, result)
+    result = append_result(output / RESULTS_FILE, result)
     return replace(report, result=result, predictions_path=path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.aside import write_bytes
 from embedkit.files.guard import guarded
 from embedkit.images.decode import decode
 from embedkit.images.options import Overrides
@@ -92,6 +94,9 @@ def attention(
     images = open_dataset(dataset, data)
     if not len(images):
         raise EmbedkitError(f"{images.name}: no images. Check the path.")
+    if output is not None:
+        _format(Path(output))
+        _check_images(Path(output), images)
     maps, pixels = {}, np.empty(0, dtype=np.uint8)
     for name, one in specs.items():
         network = load_backbone(one)
@@ -100,10 +105,36 @@ def attention(
     sheet = attention_sheet(pixels, list(maps.values()), list(maps))
     path = None if output is None else Path(output)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        _write(path, sheet)
     entropy = {name: attention_entropy(found) for name, found in maps.items()}
     return Attention(sheet, maps, entropy, path)
+
+
+def _check_images(path: Path, images: Dataset) -> None:
+    """Refuse to replace one of the images, which a table may name wherever it is."""
+    if path.exists() and any(_same(path, Path(images.where(row))) for row in range(len(images))):
+        raise UsageError(f"-o {path} is one of the images that are read. Name another file.")
+
+
+def _same(path: Path, image: Path) -> bool:
+    try:
+        return path.samefile(image)
+    except OSError:  # no file of its own, such as a row of an array
+        return False
+
+
+def _write(path: Path, sheet: Image.Image) -> None:
+    stream = io.BytesIO()
+    sheet.save(stream, _format(path))
+    write_bytes(path, stream.getvalue())
+
+
+def _format(path: Path) -> str:
+    """Return Pillow's name of the format that a file's ending says."""
+    found = Image.registered_extensions().get(path.suffix.lower())
+    if found not in Image.SAVE:
+        raise UsageError(f"-o {path}: no picture by its ending. Give a name that ends in .png.")
+    return found
 
 
 def _pixels(images: Dataset, backbone: Backbone, n: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
-from embedkit.files.aside import aside
+from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.selected import selected
@@ -372,6 +372,5 @@ def _about(file: Any, options: ReportOptions) -> list[tuple[str, str]]:
 
 def _write(path: Path, text: str) -> int:
     data = text.encode("utf-8")
-    with aside(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, data)
     return len(data)

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.errors import EmbedkitError, first_line
+from embedkit.files.aside import aside, write_text
 from embedkit.files.regular import check_output, read_bytes
+from embedkit.files.room import reserve_more, room_for_text
 from embedkit.files.rows import Rows
 from embedkit.files.store import add_views, new_feature_file
 from embedkit.strict_json import UndeclaredError, declared
@@ -151,17 +153,13 @@ class Parts:
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write down what the parts hold; where another shard has just done so, its manifest stands."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f"manifest.{os.getpid()}.tmp"
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                sealed = {**manifest, "sha256": _digest(manifest)}
-                json.dump(sealed, stream, indent=1, sort_keys=True)
-                stream.flush()
-                os.fsync(stream.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, self._manifest)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Under another name first, and linked only where there is none yet.
+        begun = self.folder / "begun.json"
+        sealed = {**manifest, "sha256": _digest(manifest)}
+        write_text(begun, json.dumps(sealed, indent=1, sort_keys=True))
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            os.link(begun, self._manifest)
+        begun.unlink(missing_ok=True)
         return self.begun_with() or dict(manifest)
 
     def remove_content(self) -> None:
@@ -196,22 +194,12 @@ class Parts:
         arrays: dict[str, Any] = {"features": part.features, "errors": part.errors}
         if part.view_mean is not None and part.scatter is not None:
             arrays |= {"view_mean": part.view_mean, "scatter": part.scatter}
-        temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp")
         packed = io.BytesIO()
         np.savez(packed, **arrays)
         content = packed.getbuffer()
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.write(self._seal(number, content))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.file(number))
-        except OSError as error:
-            # The array writer reports a full disk without naming the file.
-            raise OSError(error.errno, error.strerror or str(error), str(temporary)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        with aside(self.file(number)) as temporary, temporary.open("wb") as stream:
+            stream.write(content)
+            stream.write(self._seal(number, content))
 
     def _seal(self, number: int, content: Any) -> bytes:
         """Return what stands at a part's end: the digest of its bytes and of which part of what it is."""
@@ -290,6 +278,7 @@ class Parts:
             if scatter is not None:
                 file["within_covariance"][...] = scatter / max(1, ok.sum() * (self.n_views - 1))
             if not ok.all():
+                reserve_more(file, room_for_text(errors) + n)
                 file.create_dataset("ok", data=ok.astype(np.bool_))
                 file.create_dataset("errors", data=errors)
         self.remove()

@@ -211,10 +211,21 @@ def _check_input(output: Place, other: Place) -> None:
         raise UsageError(
             f"{output} is the file that is read ({other}), which would be lost. Name another file."
         )
-    if _holds(other.path, output.path) and output.path.suffix.lower() in PICTURES:
+    if _holds(other.path, output.path) and _among_pictures(output.path, other.path):
         raise UsageError(
             f"{output} would be one of the images that are read ({other}). Name a file elsewhere."
         )
+
+
+def _among_pictures(path: Path, read: Path) -> bool:
+    """Whether it is a picture by its name, in the folder that is read or beside one in a folder below."""
+    if path.suffix.lower() not in PICTURES:
+        return False
+    folder = path.parent
+    if _same(folder, read):
+        return True
+    beside = folder.iterdir() if folder.is_dir() else ()
+    return any(one.suffix.lower() in PICTURES for one in beside)
 
 
 def _check_kind(output: Place, inputs: Iterable[Place]) -> None:

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from embedkit.errors import EmbedkitError, first_line
-from embedkit.files.aside import aside
+from embedkit.files.aside import write_bytes
 from embedkit.strict_json import strict
 
 
@@ -41,10 +41,14 @@ class ModelFormat:
     @contextmanager
     def create(self, path: str | os.PathLike[str], about: Mapping[str, Any]) -> Iterator[h5py.File]:
         """Yield a new file that says `about`, for arrays; it appears whole or not at all."""
-        with aside(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        # In memory first: HDF5 does not survive a full disk.
+        with h5py.File(path, "w", driver="core", backing_store=False, track_order=True) as file:
             file.attrs["format"], file.attrs["schema_version"] = self.name, self.version
             file.attrs["about"] = json.dumps(strict(about), sort_keys=True)
             yield file
+            file.flush()
+            image = file.id.get_file_image()
+        write_bytes(path, image)
 
     @contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, dict[str, Any]]]:

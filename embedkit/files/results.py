@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
+from embedkit.files.regular import check_output
+from embedkit.files.standing import standing
 from embedkit.strict_json import strict
 from embedkit.versions import versions
 
@@ -233,14 +235,20 @@ def result_provenance(file: FeatureFile) -> dict[str, Any]:
     }
 
 
-def append_result(path: str | os.PathLike[str], result: Result) -> None:
-    """Append one line to a results.jsonl, whole or not at all; parallel runs wait for each other."""
+def append_result(path: str | os.PathLike[str], result: Result) -> Result:
+    """Append one line to a results.jsonl, whole or not at all; parallel runs wait for each other.
+
+    Returns the result, or the one that stands there already, see `embedkit.files.standing.done_again`.
+    """
     path = Path(path)
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = (result.to_json() + "\n").encode()
     with path.open("ab+", buffering=0) as stream:
         fcntl.lockf(stream, fcntl.LOCK_EX)
         end = stream.seek(0, os.SEEK_END)
+        if (already := standing(path, os.pread(stream.fileno(), end, 0), line)) is not None:
+            return Result.from_json(already)
         if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
             line = b"\n" + line  # a crash of the machine tore the last line; that one alone is lost
         try:
@@ -250,6 +258,7 @@ def append_result(path: str | os.PathLike[str], result: Result) -> None:
         except OSError as error:
             stream.truncate(end)
             raise OSError(error.errno, error.strerror, str(path)) from error
+    return result
 
 
 def read_results(path: str | os.PathLike[str]) -> list[Result]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.files.aside import aside
+from embedkit.files.room import give_back, reserve, room_for, room_for_features
 from embedkit.files.rows import Rows
 from embedkit.files.schema import FORMAT, SCHEMA_VERSION, schema_problems
 
@@ -391,36 +392,19 @@ def new_feature_file(
     """
     path = Path(path)
     with aside(path) as temporary:
-        _check_room(temporary, shape, dtype, rows, views=views)
-        with h5py.File(temporary, "w", track_order=True) as file:
+        n_bytes = room_for_features(shape, dtype, views=views) + room_for(rows)
+        about = json.dumps(dict(provenance), sort_keys=True)
+        reserve(temporary, n_bytes)  # once with nothing of HDF5's yet, which does not survive a full disk
+        # The temporary file is locked by ourselves.
+        with h5py.File(temporary, "w", track_order=True, locking=False) as file:
+            reserve(temporary, n_bytes + 2 * len(about))
             file.attrs["format"] = FORMAT
             file.attrs["schema_version"] = SCHEMA_VERSION
-            file.attrs["provenance"] = json.dumps(dict(provenance), sort_keys=True)
+            file.attrs["provenance"] = about
             file.create_dataset("features", shape=shape, dtype=dtype)
             _write_rows(file, rows)
             yield file
-
-
-def _check_room(
-    path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]], rows: Rows, *, views: bool
-) -> None:
-    """Raise the disk's own OSError, naming the file, where the feature file would not fit.
-
-    Beforehand, because HDF5 neither fails cleanly on a full disk nor says which file it was.
-    """
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return
-    n, d = shape
-    strings = [values for values in (rows.ids, rows.split, rows.group) if values is not None]
-    n_bytes = n * d * np.dtype(dtype).itemsize + (n * d * 4 + d * d * 8 if views else 0)
-    n_bytes += sum(values.nbytes + 64 * n for values in strings) + 64 * n + 2**16
-    try:
-        with path.open("wb") as stream:
-            os.posix_fallocate(stream.fileno(), 0, n_bytes)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        path.unlink(missing_ok=True)
+        give_back(temporary)
 
 
 def _write_rows(file: h5py.File, rows: Rows) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.aside import aside
+from embedkit.files.aside import write_text
 from embedkit.files.words import SPLITS
 from embedkit.scoring.splits import Split
 
@@ -38,8 +38,7 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[Split], ids: NDA
             for split in splits
         ],
     }
-    with aside(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def read_splits(path: str | os.PathLike[str], ids: NDArray[np.str_]) -> tuple[Split, ...]:

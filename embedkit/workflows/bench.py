@@ -12,6 +12,7 @@ from embedkit import console
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.lock import folder_locked
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from embedkit.options import Writes, asked
@@ -128,7 +129,7 @@ def bench(
     if places.dry_run:
         return BenchRun(output, commands)
     files = {source.path: source.file for source in found if source.file is not None}
-    with Running(output, len(steps), files) as running:
+    with folder_locked(output, "benching"), Running(output, len(steps), files) as running:
         for source in found:
             _measure(running, source, measured[source.path])
         for source, step in pages if running.results else ():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.aside import aside
+from embedkit.files.aside import write_text
 
 JOURNAL_FILE = "bench.json"
 
@@ -33,12 +32,16 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_FILE
         self._steps: dict[str, dict[str, Any]] = {}
+        self._begun: dict[str, dict[str, Any]] = {}
         if not self.path.exists():
             return
         try:
-            for step in json.loads(self.path.read_bytes())["steps"]:
+            found = json.loads(self.path.read_bytes())
+            for step in found.get("begun", []):
+                self._begun[_key(step["command"], step["inputs"])] = {**step, "since": int(step["since"])}
+            for step in found["steps"]:
                 self._steps[_key(step["command"], step["inputs"])] = {**step, "made": list(step["made"])}
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise EmbedkitError(
                 f"{self.path}: no journal of a bench ({error}). Delete it; only probes and clusterings are "
                 "computed again."
@@ -49,6 +52,17 @@ class Journal:
         step = self._steps.get(_key(command, inputs))
         return None if step is None else tuple(step["made"])
 
+    def begin(self, command: Sequence[str], inputs: Sequence[str], since: int) -> int:
+        """Note that a step begins, at a size of results.jsonl; returns that of its first begin.
+
+        What was added since may be its own, if it was killed.
+        """
+        step = {"command": list(command), "inputs": list(inputs), "since": since}
+        begun = self._begun.setdefault(_key(command, inputs), step)
+        if begun is step:
+            self._write()
+        return int(begun["since"])
+
     def add(self, command: Sequence[str], inputs: Sequence[str], made: Sequence[str]) -> None:
         """Note a finished step, whole or not at all.
 
@@ -57,10 +71,12 @@ class Journal:
         """
         step = {"command": list(command), "inputs": list(inputs), "made": list(made)}
         self._steps[_key(command, inputs)] = step
-        with aside(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            json.dump({"steps": list(self._steps.values())}, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._begun.pop(_key(command, inputs), None)
+        self._write()
+
+    def _write(self) -> None:
+        found = {"steps": list(self._steps.values()), "begun": list(self._begun.values())}
+        write_text(self.path, json.dumps(found, indent=1))
 
 
 def _key(command: Sequence[str], inputs: Sequence[str]) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedkit import console
+from embedkit.computing.interrupts import raise_if_received
 from embedkit.errors import EmbedkitError, message_of
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
+from embedkit.files.standing import done_again
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.workflows.bench_journal import Journal
 from embedkit.workflows.step import Step
@@ -92,8 +94,10 @@ class Running:
         try:
             found = job()
         except (EmbedkitError, OSError) as error:
+            raise_if_received()
             console.note(f"embedkit: error: {message_of(error)}")
         except Exception:  # of a library, such as a GPU out of memory: the other steps go on
+            raise_if_received()
             traceback.print_exc(file=sys.stderr)
         else:
             self.done.append(step)
@@ -147,7 +151,10 @@ class Running:
         if made is not None and set(made) <= self._named() and self._all_there(made):
             self._finished()
             return
-        found = self.run(step, lambda: step.call(file))
+        lines = self.output / RESULTS_FILE
+        since = self._journal.begin(step.command, inputs, lines.stat().st_size if lines.exists() else 0)
+        with done_again(lines, since):
+            found = self.run(step, lambda: step.call(file))
         if found is not None:
             self.results.extend((self.output, result) for result in found.results)
             self._journal.add(step.command, inputs, _names(found.results))

@@ -14,6 +14,7 @@ import numpy as np
 from embedkit import console
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.lock import folder_locked
 from embedkit.files.selected import SelectedFile, selected
 from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
@@ -126,7 +127,8 @@ def compare(
         Other images, no labels, or a file that can't be read.
     """
     _check_outputs(Path(a), Path(b), options, places.output)
-    with _same_images(Path(a), Path(b), places.output, options) as files:
+    locked = folder_locked(places.output, "comparing")
+    with locked, _same_images(Path(a), Path(b), places.output, options) as files:
         _check_classes(*files)
         found = list(_scores(files, options, places.output))
     for name, (of_a, of_b) in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embedkit import cli, console
 from embedkit.cli import Handler
+from embedkit.computing.interrupts import raise_if_received
 from embedkit.errors import EmbedkitError
 
 DATASET = "first-radio"
@@ -99,5 +100,6 @@ def _weights(fallback: str) -> Sequence[str]:
 def _run(command: Sequence[str]) -> None:
     console.note(f"\n$ embedkit {shlex.join(command)}")
     code = cli.main(command)
+    raise_if_received()
     if code:
         raise EmbedkitError(f"the demo stopped: `embedkit {command[0]}` ended with exit code {code}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.errors import UsageError
-from embedkit.files.aside import aside
+from embedkit.files.aside import write_text
 from embedkit.files.results import Result
 from embedkit.files.showing import data_frame
 from embedkit.scoring.metrics import FIELDS, all_metrics, measure, ranking_metric, value_of
@@ -34,8 +34,7 @@ class Leaderboard(Board):
         """
         places = LeaderboardPlaces(output=Path(path), format=style)
         text = written(self, places.style)
-        with aside(Path(path)) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, a row each: every metric with its interval, unrounded."""

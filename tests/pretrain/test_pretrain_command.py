@@ -186,13 +186,33 @@ def losses(folder):
     return [line.split(",")[1] for line in (folder / "log.csv").read_text().splitlines()]
 
 
-def test_a_run_that_would_train_no_step_is_refused(images, weights, tmp_path, capsys):
-    line = command(images, weights, tmp_path / "run", "--epochs", "1")
+def test_a_run_killed_after_its_last_epoch_is_finished_by_the_same_command(images, weights, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "run"
+    line = command(images, weights, folder, "--epochs", "1")
     assert main(line) == 0
-    assert main(line) == 1
-    assert "steps done already, so nothing would train" in capsys.readouterr().err
+    whole = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for lost in ("adapter", "adapter-last"):
+        shutil.rmtree(folder / lost)
+    for lost in ("log.csv", "chosen.json", "report.html", "curves.svg"):
+        (folder / lost).unlink()
+    (folder / ".adapter.new.tmp").mkdir()  # half of an adapter
+    (folder / ".checkpoint.pt.77-0.tmp").write_bytes(b"half")
+    assert main(line) == 0
+    assert "has its" in capsys.readouterr().err
+    (folder / ".checkpoint.pt.77-0.tmp").unlink()  # no checkpoint was written again
+    assert {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == whole
     assert main([*line, "--epochs", "2"]) == 1
     assert "begun with other options" in capsys.readouterr().err
+
+
+def test_a_second_training_in_one_folder_is_refused(images, weights, tmp_path, capsys):
+    from embedkit.files.lock import folder_locked
+
+    with folder_locked(tmp_path / "run", "training"):
+        assert main(command(images, weights, tmp_path / "run", "--epochs", "1")) == 1
+    assert "another process is training there right now" in capsys.readouterr().err
 
 
 def test_an_update_scale_below_one_is_refused(images, weights, tmp_path, capsys):
