@@ -42,7 +42,8 @@ class ArrayImages:
     block
         Images that are read at once, and kept until one outside is wanted.
     absent : (n,) bool, optional
-        True where an image is not in the file, though the array has a place for it.
+        True where an image is not in the file, though the array has a place for it; None where that can't be
+        told.
     why_absent
         What happened to these.
     """
@@ -104,6 +105,18 @@ class JoinedImages:
 
     parts: Mapping[str, ArrayImages]
     counts: tuple[int, ...]
+
+    @property
+    def absent(self) -> NDArray[np.bool_] | None:
+        """(n,) True where an image is not in the file."""
+        found = [part.absent for part in self.parts.values()]
+        known = [one for one in found if one is not None]
+        return np.concatenate(known) if len(known) == len(found) else None
+
+    @property
+    def why_absent(self) -> str:
+        """What happened to these."""
+        return next((part.why_absent for part in self.parts.values() if part.why_absent), "")
 
     def _of(self, row: int) -> tuple[str, int]:
         starts = [0, *accumulate(self.counts)]
@@ -192,7 +205,16 @@ def array_dataset(
     else:
         content |= {key: [list(shapes[key]), stored[key].dtype.str] for key in readers}
         reader = JoinedImages(readers, tuple(shapes[key][0] for key in readers))
-    return Dataset(short_name(path), rows, reader.read, reader.where, fingerprint(rows, content), origin)
+    return Dataset(
+        short_name(path),
+        rows,
+        reader.read,
+        reader.where,
+        fingerprint(rows, content),
+        origin,
+        reader.absent,
+        reader.why_absent,
+    )
 
 
 def _add_parts(

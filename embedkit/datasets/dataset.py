@@ -57,6 +57,10 @@ class Dataset:
     origin
         What `embedkit.datasets.load.load_again` opens this dataset from; kept in the provenance, so that
         ``verify`` and ``report`` find the images.
+    missing : (n,) bool, optional
+        True where the source has a place for an image but never held it; None where that can't be told.
+    why_missing
+        What happened to these.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Dataset:
     where: Callable[[int], str]
     fingerprint: str
     origin: Mapping[str, Any] = field(default_factory=dict)
+    missing: NDArray[np.bool_] | None = None
+    why_missing: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)

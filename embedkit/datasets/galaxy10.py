@@ -138,6 +138,8 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
         where=reader.where,
         fingerprint=fingerprint(rows, content),
         origin={"source": which.name, "path": str(place)},
+        missing=reader.absent,
+        why_missing=reader.why_absent,
     )
 
 

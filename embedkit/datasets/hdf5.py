@@ -143,7 +143,7 @@ def hdf5_images(path: Path, images: h5py.Dataset) -> ArrayImages:
         cache_bytes=min(n_bytes, MAX_CHUNK_CACHE) + 2**20,
         cache_slots=20 * n_chunks + 501,
     )
-    return ArrayImages(str(path), opener, block, missing.rows if missing else None, missing.why)
+    return ArrayImages(str(path), opener, block, missing.rows, missing.why)
 
 
 def is_encoded(dtype: np.dtype[Any]) -> bool:

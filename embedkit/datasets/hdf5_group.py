@@ -109,6 +109,8 @@ def load_group(
         reader.where,
         fingerprint(rows, {"group": group, "bytes": path.stat().st_size}),
         {"source": where} | {name: key for name, key in given.items() if key is not None},
+        absent,
+        why,
     )
 
 
@@ -123,11 +125,11 @@ def _check_image(item: h5py.Dataset, where: str) -> None:
     )
 
 
-def _absent(images: Mapping[str, h5py.Dataset], where: str) -> tuple[NDArray[np.bool_] | None, str]:
+def _absent(images: Mapping[str, h5py.Dataset], where: str) -> tuple[NDArray[np.bool_], str]:
     found = [gaps(item, f"{where}{name}") for name, item in images.items()]
     rows = np.array([bool(one) for one in found], np.bool_)
     if not rows.any():
-        return None, ""
+        return rows, ""
     why = next(one.why for one in found if one)
     if rows.all():
         raise EmbedkitError(f"{where}: none of the {len(rows):,} images is in the file: {why}. Restore it.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.verify_options import VerifyOptions
+from embedkit.extraction.verify_source import SourceCheck, check_source
 from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weights_place
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
@@ -42,6 +43,8 @@ class Verification:
         Why no row was compared; empty where some were.
     weights
         Which tensors of the weights file were taken; empty where the weights came from no file.
+    source
+        What was looked at in the source of the images, and what can't be.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class Verification:
     lowest_cosine: float | None
     not_compared: str
     weights: str = ""
+    source: str = ""
 
     @property
     def sound(self) -> bool:
@@ -66,7 +70,7 @@ class Verification:
         found: dict[str, Any] = {"n": self.n, "d": self.d, "rows extracted again": self.n_compared}
         if self.lowest_cosine is not None:
             found["lowest cosine"] = round(self.lowest_cosine, 5)
-        notes = [*self.problems, *(one for one in (self.not_compared, self.weights) if one)]
+        notes = [*self.problems, *(one for one in (self.not_compared, self.weights, self.source) if one)]
         state = "sound" if self.sound else "not sound"
         return html_table(f"{self.path}: {state}", named_cells(found), notes)
 
@@ -93,15 +97,19 @@ def verify(
     options = options or VerifyOptions()
     with FeatureFile.opened(features) as file:
         problems = file.problems()
-        compared, lowest, why_not, weights = 0, None, "", WeightsCheck()
+        compared, lowest, why_not, weights, source = 0, None, "", WeightsCheck(), SourceCheck()
         if options.n_rows > 0 and not problems:
             try:
                 job, precision = _same_job(file, options.moved)
                 place = weights_place(file.provenance, options.moved)
                 weights = check_weights(file.provenance, job.backbone.tensors, place)
+                source = check_source(file, job)
+                if source.problems:
+                    raise _NotThereError("the source does not hold all of its images.")
                 cosines, changed = _extract_again(file, options.n_rows, job, precision)
             except _NotThereError as error:
                 why_not = str(error)
+                problems += source.problems
             else:
                 compared, lowest = len(cosines), min(cosines.values())
                 problems += weights.problems
@@ -110,7 +118,9 @@ def verify(
                     "has changed: extract again."
                     for name, cosine in changed.items()
                 ]
-        return Verification(file.path, file.n, file.d, problems, compared, lowest, why_not, weights.said)
+        return Verification(
+            file.path, file.n, file.d, problems, compared, lowest, why_not, weights.said, source.said
+        )
 
 
 class _NotThereError(Exception):

@@ -32,8 +32,9 @@ def _run(args: argparse.Namespace) -> int:
             print(f"{found.path}: {problem}")
         if found.not_compared:
             console.note(f"No image was extracted again: {found.not_compared}")
-        if found.weights:
-            console.note(found.weights)
+        for said in (found.weights, found.source):
+            if said:
+                console.note(said)
         if not found.problems:
             print(f"{found.path}: {found.n} x {found.d}, every invariant holds.")
             if found.lowest_cosine is not None:

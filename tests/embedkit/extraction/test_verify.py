@@ -17,6 +17,7 @@ from embedkit.extraction.extract import extract
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.verify import verify
 from embedkit.extraction.verify_options import VerifyOptions
+from embedkit.files.hdf5_gaps import Gaps
 from embedkit.files.store import FeatureFile
 from embedkit.images.options import Overrides
 
@@ -53,6 +54,7 @@ def test_json(made, capsys):
         "n_compared": 3,
         "not_compared": "",
         "weights": "",
+        "source": "Images are decoded again by what decoded them before: a decoder's own fault would not be seen.",
     }
 
 
@@ -260,3 +262,20 @@ def test_verify_in_python_raises_for_another_dataset(made):
         verify(path)
     with FeatureFile(path) as file:
         assert file.problems() == []
+
+
+def test_features_of_images_that_the_source_never_held(tiny, tmp_path, monkeypatch, capsys):
+    """As files were made before chunks were counted: zeros, and the same zeros again."""
+    source = tmp_path / "sky.h5"
+    images = np.random.default_rng(0).integers(1, 255, (6, 32, 32, 3), dtype=np.uint8)
+    with h5py.File(source, "w") as file:
+        file.create_dataset("images", images.shape, "u1", chunks=(1, 32, 32, 3))[:4] = images[:4]
+    with monkeypatch.context() as patch:
+        patch.setattr("embedkit.datasets.hdf5.gaps", lambda item, _: Gaps(np.zeros(len(item), np.bool_)))
+        extract(str(source), tmp_path / "f.h5", backbone=tiny, options=FP32)
+        assert main(["verify", str(tmp_path / "f.h5")]) == 0
+    assert "The source holds all 6 images" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "f.h5")]) == 1
+    out, err = capsys.readouterr()
+    assert "2 rows marked ok, such as '4', are of images that the source does not hold (2 of 6 chunks" in out
+    assert "the source does not hold all of its images" in err
