@@ -1,4 +1,4 @@
-"""Whether the source holds the images that features were made of, looked at otherwise than by reading them."""
+"""Whether the source holds the images that features were made of, told otherwise than by reading them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_source(file: FeatureFile, job: Any) -> SourceCheck:
     dataset = job.dataset
     if dataset.missing is None:
         return SourceCheck(
-            said="Images are decoded again by what decoded them before: a decoder's own fault would not be seen."
+            said="Images are decoded by what decoded them before: a decoder's own fault would not be seen."
         )
     rows = np.asarray(job.index)
     never = dataset.missing[rows] & file.ok
@@ -43,13 +43,13 @@ def check_source(file: FeatureFile, job: Any) -> SourceCheck:
         return SourceCheck(
             (
                 f"{int(never.sum()):,} rows marked ok, such as {first!r}, are of images that the source does "
-                f"not hold ({dataset.why_missing}): their features are of black images. Restore the source and "
-                "extract again.",
+                f"not hold ({dataset.why_missing}): their features are of black images. Restore the source "
+                "and extract again.",
             )
         )
     return SourceCheck(
         said=(
-            f"The source holds all {int(file.ok.sum()):,} images: every chunk was written, every virtual source "
-            "is there. Whether the right values were written into them can't be checked."
+            f"The source holds all {int(file.ok.sum()):,} images: every chunk was written, every virtual "
+            "source is there. Whether the right values were written into them can't be checked."
         )
     )

@@ -54,7 +54,7 @@ def test_json(made, capsys):
         "n_compared": 3,
         "not_compared": "",
         "weights": "",
-        "source": "Images are decoded again by what decoded them before: a decoder's own fault would not be seen.",
+        "source": "Images are decoded by what decoded them before: a decoder's own fault would not be seen.",
     }
 
 
