@@ -16,6 +16,8 @@ from embedkit.console import fitting, numbered, print_table
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import title as metric_title
 
+# A matrix of more classes fits no terminal; the result holds it.
+MOST_CLASSES = 30
 _ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
 
 
@@ -46,8 +48,11 @@ def print_run(run: ClusterRun) -> None:
         names, classes = run.result.outcomes["confusion_columns"], run.result.outcomes["class_names"]
         numbers, rows = numbered(classes)
         number = dict(zip(classes, numbers, strict=True))
-        short = _confusion_table(run, [number.get(name, name) for name in names], rows)
-        print_table(fitting(_confusion_table(run, names, classes), short))
+        if len(classes) > MOST_CLASSES:
+            print(f"The confusion matrix of {len(classes)} classes is in the result.")
+        else:
+            short = _confusion_table(run, [number.get(name, name) for name in names], rows)
+            print_table(fitting(_confusion_table(run, names, classes), short))
         print()
     print_table(_size_table(run))
     if run.diagnosis is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
+MAX_CLASSES = 40
 BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
 
 
@@ -91,10 +92,13 @@ def _print_each(scores: Scores | RegressionScores) -> None:
         print_table(table)
         return
     table = _columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
-    for c in scores.classes:
+    largest = sorted(scores.classes, key=lambda c: -c.n)[:MAX_CLASSES]
+    for c in (c for c in scores.classes if len(scores.classes) <= MAX_CLASSES or c in largest):
         cells = [" ".join(_cells(m)) for m in (c.precision, c.recall, c.f1, c.roc_auc)]
         table.add_row(Text(c.name), f"{c.n:,}", *cells)
     print_table(table)
+    if len(scores.classes) > MAX_CLASSES:
+        print(f"The {MAX_CLASSES} largest of {len(scores.classes)} classes; the result holds all.")
     names = [c.name for c in scores.classes]
     if len(names) <= MAX_CONFUSION:
         print()

@@ -72,15 +72,17 @@ def check_features(sample: Sample, nuisance: Finding) -> Finding:
         return Finding("features", "note", evidence, text)
     hidden = sample.whitened_agreement
     if hidden is not None and sample.agreement is not None and hidden > max(WEAK, 2 * sample.agreement):
-        advice = (
-            f"The other components do hold the classes: with all scaled to one variance, agreement between "
-            f"neighbours rises from {sample.agreement:.2f} to {hidden:.2f}. Take `--prep whiten30`."
+        # No collapse: what the classes differ by is there, behind what they don't differ by.
+        text = (
+            f"{said}, and the classes are in the others: with all components scaled to one variance, "
+            f"agreement between neighbours rises from {sample.agreement:.2f} to {hidden:.2f}. Take "
+            f"`--prep whiten30` ({ranks})."
         )
-    else:
-        advice = (
-            "The backbone collapsed, or was given blank images: look at the images, the weights and the "
-            "precision, or take another backbone or layer."
-        )
+        return Finding("features", "cause", evidence, text)
+    advice = (
+        "The backbone collapsed, or was given blank images: look at the images, the weights and the "
+        "precision, or take another backbone or layer."
+    )
     return Finding(
         "features",
         "cause",

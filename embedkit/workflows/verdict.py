@@ -55,7 +55,11 @@ def sentence(one: Compared, a: str, b: str, *, alpha: float = ALPHA) -> str:
     if one.p_holm > alpha:
         value, low, high = (100 * x + 0.0 for x in (d.value, d.low, d.high))  # never -0.0
         by = f"{b} - {a}: {value:+.1f} points, {low:+.1f} to {high:+.1f}"
-        return f"{one.name}: {a} and {b} can't be told apart ({by})."
+        # The interval is of this measure alone; the verdict is of one of several.
+        several = (
+            "" if low <= 0 <= high else f"; p = {one.p_holm:.2g} after Holm's correction for all measures"
+        )
+        return f"{one.name}: {a} and {b} can't be told apart ({by}{several})."
     better, value, low, high = (b, d.value, d.low, d.high) if d.value > 0 else (a, -d.value, -d.high, -d.low)
     return (
         f"{one.name}: {better} is better by {100 * value:.1f} points ({100 * low:.1f} to {100 * high:.1f})."

@@ -1,6 +1,7 @@
 """`embedkit compare`: the verdict on two files of the same images."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,11 @@ def test_each_measure_has_a_sentence():
     )
     assert sentence(one("linear", 0.0, -0.0, 0.004, 0.3), "A", "B") == (
         "linear: A and B can't be told apart (B - A: +0.0 points, +0.0 to +0.4)."
+    )
+    # An interval of one measure that leaves 0 out, and a correction for all of them that does not.
+    assert sentence(replace(one("linear", 0.05, 0.01, 0.09, 0.02), p_holm=0.08), "A", "B") == (
+        "linear: A and B can't be told apart (B - A: +5.0 points, +1.0 to +9.0; p = 0.08 after Holm's "
+        "correction for all measures)."
     )
 
 
