@@ -7,7 +7,7 @@ import html
 import os
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.provenance import Provenance
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
@@ -173,7 +174,7 @@ def _page(
     neighbours = nearest_neighbours(x, 8, metric=near)
     thumbnails = None
     if options.thumbnails and options.max_thumbnails:
-        thumbnails, problems = _thumbnails(file.provenance, rows.ids, evidence.clusterings, options)
+        thumbnails, problems = _thumbnails(file.made, rows.ids, evidence.clusterings, options)
         for text in problems:
             say(text)
     columns = _columns(rows, evidence, neighbours, thumbnails)
@@ -265,7 +266,7 @@ def _features(
 
 
 def _thumbnails(
-    provenance: Mapping[str, Any], ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
+    made: Provenance, ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
 ) -> tuple[Any, list[str]]:
     from embedkit.datasets.source_images import find_dataset
     from reports.map.sections.clusters import central_rows
@@ -276,8 +277,8 @@ def _thumbnails(
     ]
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
     try:
-        dataset = find_dataset(provenance, options.path)
-        crop = provenance.get("preprocessing", {}).get("center_crop")
+        dataset = find_dataset(made, options.path, ids=ids.tolist())
+        crop = made.center_crop
         thumbnails = read_thumbnails(
             dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
         )

@@ -72,15 +72,37 @@ def hub_reachable(timeout: float = HUB_TIMEOUT_SECONDS) -> bool:
     return answered.is_set()
 
 
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Take from the hub's cache alone what is loaded in the block, and ask no network."""
+    import huggingface_hub.constants as hub
+
+    before = hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
+
+
 def in_cache(name: str) -> bool:
-    """Whether the hub's weights of a timm name lie in the local cache already."""
+    """Whether the weights of a timm name or of ``hf-hub:owner/name`` lie in the local cache already."""
     import timm
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
+    of_hub = name.startswith(("hf-hub:", "hf_hub:"))
+    try:
+        config = None if of_hub else timm.get_pretrained_cfg(name)
+    except RuntimeError:  # no name of timm's
         return False
+    place = name[len("hf-hub:") :] if of_hub else config.hf_hub_id if config else None
+    if not place:
+        return False
+    place, _, revision = place.partition("@")
     names = ("model.safetensors", "pytorch_model.bin")
-    return any(
-        isinstance(try_to_load_from_cache(config.hf_hub_id, file), (str, os.PathLike)) for file in names
-    )
+    try:
+        found = [try_to_load_from_cache(place, file, revision=revision or None) for file in names]
+    except HFValidationError:
+        return False
+    return any(isinstance(file, (str, os.PathLike)) for file in found)

@@ -159,7 +159,7 @@ def _note_tables(root: Path, found: Sequence[tuple[str, int]]) -> None:
 
 def _stays_inside(link: os.DirEntry[str], root: Path) -> bool:
     # Links to folders are left out even inside: they would give the same images twice, or a circle.
-    target = Path(link.path).resolve()
+    target = Path(os.path.realpath(link.path))  # Path.resolve raises on a circle before Python 3.13
     return target.is_file() and target.is_relative_to(root)
 
 

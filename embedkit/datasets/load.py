@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embedkit.datasets.csv_file import load_csv
 from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.download import Published, cache_folder
 from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
-from embedkit.datasets.galaxy10 import load_galaxy10_decals, load_galaxy10_sdss
+from embedkit.datasets.galaxy10 import DECALS, SDSS, load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
 from embedkit.datasets.hdf5 import load_h5
 from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
 from embedkit.datasets.simulated import load_simulated
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.regular import check_input
 from embedkit.options import asked, by_keywords, declared, nearest
 from embedkit.versions import GET_SAMPLE
 
@@ -40,6 +42,8 @@ class Source:
         Where the images come from.
     citation, licence
         What to cite, and the terms of the images and labels.
+    published
+        The file on the web that `load` downloads, if it does.
     """
 
     summary: str
@@ -49,6 +53,7 @@ class Source:
     origin: str
     citation: str
     licence: str
+    published: Published | None = None
 
 
 _GALAXY_ZOO = "Lintott et al. 2008, MNRAS 389, 1179; Willett et al. 2013, MNRAS 435, 2835"
@@ -71,6 +76,7 @@ DATASETS = {
         origin="downloaded once (2.5 GB), or --path",
         citation=f"Leung & Bovy 2019, MNRAS 483, 3255; Walmsley et al. 2022, MNRAS 509, 3966; {_GALAXY_ZOO}",
         licence="MIT (Galaxy10); see the Legacy Surveys' acknowledgment",
+        published=DECALS.file,
     ),
     "galaxy10-sdss": Source(
         summary="galaxies of the Sloan Digital Sky Survey in ten kinds",
@@ -80,6 +86,7 @@ DATASETS = {
         origin="downloaded once, or --path",
         citation=f"Leung & Bovy 2019, MNRAS 483, 3255; {_GALAXY_ZOO}",
         licence="MIT (Galaxy10); see the SDSS image use policy",
+        published=SDSS.file,
     ),
     "galaxy-zoo-2": Source(
         summary="the Kaggle challenge's SDSS galaxies with vote fractions",
@@ -158,9 +165,43 @@ def load_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptio
     return open_dataset(source, options)
 
 
-def load_again(origin: Mapping[str, Any]) -> Dataset:
-    """Open the dataset that an ``origin`` describes, as `Dataset.origin` or a feature file has it."""
+def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
+    """Open the dataset that an ``origin`` describes, as `Dataset.origin` or a feature file has it.
+
+    Nothing is downloaded, for nobody named it.
+
+    Parameters
+    ----------
+    origin
+        ``source``, and options of it.
+    ids
+        Of images that are looked for: a folder that has none of the first is not listed.
+
+    Raises
+    ------
+    EmbedkitError
+        As `load_dataset`; or it is not here, or is recorded in another way.
+    """
     words = {_SEED.get(name, name): value for name, value in origin.items()}
+    source = words.get("source")
+    strange = [name for name in words if name != "source" and name not in declared(DatasetOptions)]
+    if not isinstance(source, str) or strange:
+        raise EmbedkitError(
+            f"its dataset is recorded in another way ({strange[0] if strange else 'source'!r})"
+        )
+    published = DATASETS[source].published if source in DATASETS else None
+    if published is not None and words.get("path") is None:
+        place = cache_folder() / published.name
+        if not place.is_file():
+            raise EmbedkitError(
+                f"{place}: {source} is not there, and is downloaded only where it is named, as by "
+                f"`embedkit datasets {source}`."
+            )
+        words["path"] = str(place)
+    if ids and source not in DATASETS and Path(source).is_dir():
+        some = ids[:: -(-len(ids) // 100)]
+        if not any((Path(source) / name).is_file() for name in some):
+            raise EmbedkitError(f"{source}: the images are not there any more, such as {some[0]}")
     return load_dataset(**words)
 
 
@@ -175,6 +216,7 @@ def _loader(source: str) -> tuple[Callable[..., Dataset], str]:
     if place.is_dir():
         return load_folder, f"the folder {source}"
     if place.exists():
+        check_input(place, "Name a folder, or a file.")
         load = _BY_ENDING.get(place.suffix.lower())
         if load is None:
             raise UsageError(

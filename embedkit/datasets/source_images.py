@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +11,25 @@ from numpy.typing import NDArray
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import DATASETS, load_again
 from embedkit.errors import EmbedkitError
+from embedkit.files.provenance import Provenance
 from embedkit.files.store import FeatureFile
 from embedkit.images.decode import crop, decode
 
 
 def find_dataset(
-    provenance: Mapping[str, Any], images: str | None = None, *, where: str = "the feature file"
+    made: Provenance, images: str | None = None, *, ids: Sequence[str] = (), where: str = "the feature file"
 ) -> Dataset:
     """Open the dataset that a feature file was made from.
 
     Parameters
     ----------
-    provenance
-        Of the feature file.
+    made
+        How the feature file was made.
     images
         Where the images lie now, if elsewhere: the folder or file that takes the place of the recorded
         one, or of the ``--path`` of a registered dataset.
+    ids
+        Of the feature file's rows: a folder in which the first of them all are missing is not listed.
     where
         Names the file in a message.
 
@@ -36,17 +38,17 @@ def find_dataset(
     EmbedkitError
         Nothing recorded, or nothing there.
     """
-    origin = dict(provenance.get("dataset", {}).get("origin", {}))
+    origin = made.origin
     if images is not None and origin.get("source") in DATASETS:
         origin["path"] = images
     elif images is not None:
         origin = {key: value for key, value in origin.items() if key not in ("source", "root", "path")}
         origin["source"] = images
     if "source" not in origin:
-        if "imported" in provenance:
+        if made.imported:
             raise EmbedkitError(f"{where}: its vectors were imported, so it knows of no images.")
         raise EmbedkitError(f"{where}: it doesn't record its dataset.")
-    return load_again(origin)
+    return load_again(origin, ids)
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ class SourceImages:
         EmbedkitError
             None is recorded, it is not there any more, or it holds none of the file's ids.
         """
-        dataset = find_dataset(file.provenance, where=str(file.path))
+        dataset = find_dataset(file.made, ids=file.rows.ids.tolist(), where=str(file.path))
         rows = {str(name): row for row, name in enumerate(dataset.rows.ids)}
         place = np.array([rows.get(str(name), -1) for name in file.rows.ids], dtype=np.int64)
         if (place < 0).all():
             raise EmbedkitError(f"{file.path}: none of its ids is in {dataset.name} any more.")
-        return cls(dataset, place, file.provenance.get("preprocessing", {}).get("center_crop"))
+        return cls(dataset, place, file.made.center_crop)
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """Return the image (h, w, 3) of a row of the file, cropped as the extraction did.

@@ -156,7 +156,7 @@ def _finished(path: Path, job: Job) -> Extraction:
                 f"{path}: {n_failed} of its {file.n} images were skipped as unreadable, such as {name!r}: "
                 f"{reason} Give --on-error skip to accept them, or mend them and give --overwrite."
             )
-        used = file.provenance.get("precision_used", {}).get("used", "?")
+        used = file.made.precision or "?"
         return Extraction(path, file.n, file.d, n_failed, "already there", None, used)
 
 

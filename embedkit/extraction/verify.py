@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.extraction.verify_options import VerifyOptions
 from embedkit.extraction.verify_source import SourceCheck, check_source
 from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weights_place
+from embedkit.files.provenance import ExtractionRecord
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
+
+if TYPE_CHECKING:
+    from embedkit.backbones.options import BackboneSpec
+    from embedkit.images.options import Overrides
 
 # The same weights and pixels in the same precision agree closer than this on any processor.
 SAME_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
@@ -23,6 +28,8 @@ SAME_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
 # What is left once the file's mean is taken off tells them apart, where it is more than rounding.
 SAME_CENTRED_COSINE = 0.5
 LEAST_SPREAD = 0.02
+# Sides beyond that were never computed.
+LARGEST_INPUT = 16_384
 
 
 @dataclass(frozen=True)
@@ -168,62 +175,99 @@ def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str
     """Rebuild the extraction that made the file, from its provenance."""
     from dataclasses import replace
 
+    from embedkit.backbones.hub import in_cache, offline
     from embedkit.backbones.options import BackboneSpec
     from embedkit.datasets.load import load_again
     from embedkit.extraction.job import Job, model_in
     from embedkit.extraction.options import ExtractOptions
-    from embedkit.images.preprocess import overrides_of
 
-    provenance = file.provenance
-    imported = provenance.get("imported")
-    if isinstance(imported, dict) and "backbone" not in provenance:
+    if file.made.imported:
         raise _NotThereError(
-            f"its vectors were imported from {imported.get('file')}, and no backbone can compute them again. "
-            "Shapes, ids, labels and values were checked."
+            f"its vectors were imported from {file.made.imported_from}, and no backbone can compute them "
+            "again. Shapes, ids, labels and values were checked."
         )
-    if "backbone" not in provenance or "origin" not in provenance.get("dataset", {}):
+    record = file.made.extraction
+    if record is None:
         raise _NotThereError("the file does not say what it was made from.")
-    origin = dict(provenance["dataset"]["origin"])
+    overrides = _overrides(record, file.d)
+    origin = dict(record.dataset.origin)
     if "path" in moved:
         origin["path" if origin.get("path") else "source"] = str(moved["path"])
-    weights = moved.get("weights") or provenance["backbone"]["origin"]["weights"]
-    adapter = moved.get("adapter") or provenance["backbone"]["origin"]["adapter"]
+    weights = moved.get("weights") or record.backbone.origin.weights
+    adapter = moved.get("adapter") or record.backbone.origin.adapter
     for kind, place in (("weights", weights), ("adapter", adapter)):
         if place is not None and not Path(place).exists():
             if kind in moved:
                 raise EmbedkitError(f"--{kind} {place}: no such file or folder.")
             raise _NotThereError(f"its {kind} {place} are gone. Give --{kind}.")
     try:
-        dataset = load_again(origin)
+        dataset = load_again(origin, file.rows.ids.tolist())
     except EmbedkitError as error:
         if "path" in moved:
             raise
         raise _NotThereError(f"its dataset can't be read ({error}). Give --path.") from error
-    if dataset.fingerprint != provenance["dataset"]["fingerprint"]:
+    if dataset.fingerprint != record.dataset.fingerprint:
         raise EmbedkitError(
             f"{file.path}: the dataset at {origin.get('path') or origin.get('source')} is not the one it was "
             "made from: its names, sizes or labels differ. Extract again, or name the right one with --path."
         )
     spec = BackboneSpec(
-        provenance["backbone"]["name"],
+        record.backbone.name,
         weights=None if weights is None else Path(weights),
         adapter=None if adapter is None else Path(adapter),
-        random_init=provenance["backbone"]["origin"]["random_init"],
-        preprocessing=overrides_of(provenance["preprocessing"]),
+        random_init=record.backbone.origin.random_init,
+        preprocessing=overrides,
     )
-    precision = provenance["precision_used"]["used"]
-    pooling = provenance["pooling"]
+    precision = record.precision_used.used
+    pooling = record.pooling
     options = ExtractOptions(
-        pool=pooling["pool"],
-        layers=None if pooling["pool"] == "model" else ",".join(f"b{layer}" for layer in pooling["layers"]),
-        views=provenance["views"]["name"],
-        seed=provenance["views"]["seed"] or 0,
+        pool=pooling.pool,
+        layers=None if pooling.pool == "model" else ",".join(f"b{layer}" for layer in pooling.layers),
+        views=record.views.name,
+        seed=record.views.seed or 0,
         limit=file.n,
     )
-    job = Job.plan(dataset, spec, options)
-    if job.backbone.weights_sha256 != provenance["backbone"]["weights_sha256"]:
+    if _of_hub(spec) and not in_cache(spec.backbone):
+        raise _NotThereError(
+            f"the weights of {spec.backbone} are not in the local cache, and a check asks no network. Give "
+            f"--weights, or get them with `embedkit extract DATASET --backbone {spec.backbone} -o other.h5`."
+        )
+    with offline():
+        job = Job.plan(dataset, spec, options)
+    if job.backbone.weights_sha256 != record.backbone.weights_sha256:
         raise EmbedkitError(
             f"{file.path}: the weights of {spec.backbone} are not the ones it was made with. Name them with "
             "--weights."
         )
     return replace(job, backbone=model_in(job.backbone, precision, job.device)), precision
+
+
+def _overrides(record: ExtractionRecord, d: int) -> Overrides:
+    """Return the recorded preprocessing, of a size that the recorded features can come from."""
+    from embedkit.backbones.options import PIXELS
+    from embedkit.computing.device import PRECISIONS
+    from embedkit.images.preprocess import overrides_of
+
+    try:
+        overrides = overrides_of(record.preprocessing)
+        size = int(record.preprocessing["image_size"])
+    except (LookupError, TypeError, ValueError, OverflowError, UsageError) as error:
+        raise _NotThereError(
+            f"its preprocessing is recorded in another way ({first_line(error)})."
+        ) from error
+    pixels = record.backbone.name.startswith(PIXELS)
+    if (
+        record.precision_used.used not in PRECISIONS
+        or not 0 < size <= LARGEST_INPUT
+        or (pixels and 3 * size**2 != d)
+    ):
+        raise _NotThereError("the file does not say what it was made from.")
+    return overrides
+
+
+def _of_hub(spec: BackboneSpec) -> bool:
+    from embedkit.backbones.options import PIXELS
+    from embedkit.backbones.shipped import SHIPPED
+
+    named = spec.backbone.startswith((PIXELS, "local-dir:")) or spec.backbone in SHIPPED
+    return not named and spec.weights is None and spec.random_init is None

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from embedkit.errors import DataError
+from embedkit.files.provenance import MADE_BY
 from embedkit.files.store import FeatureFile
-
-# In a feature file's provenance. Views are not among them: their mean is a better measurement of the same
-# thing.
-MADE_BY = ("backbone.name", "backbone.weights_sha256", "backbone.adapter_sha256", "pooling", "preprocessing")
 
 
 def identity(file: FeatureFile) -> dict[str, Any]:
@@ -23,20 +20,13 @@ def identity(file: FeatureFile) -> dict[str, Any]:
         ``dataset``, ``features_name``, ``features_sha256``, ``d``, ``n_views`` and ``made_by``: the values of
         `MADE_BY`, empty where the file has no provenance.
     """
-    made_by: dict[str, Any] = {}
-    if "backbone" in file.provenance:
-        for name in MADE_BY:
-            value: Any = file.provenance
-            for key in name.split("."):
-                value = value.get(key) if isinstance(value, dict) else None
-            made_by[name] = value
     return {
         "dataset": file.dataset_name,
         "features_name": file.features_name,
         "features_sha256": file.sha256,
         "d": file.d,
         "n_views": file.n_views,
-        "made_by": made_by,
+        "made_by": file.made.made_by,
     }
 
 

@@ -5,11 +5,13 @@ Its specification is docs/reference/feature-file.md.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import h5py
 import numpy as np
+
+from embedkit.files.provenance import read_provenance
+from embedkit.strict_json import UndeclaredError, declared
 
 SCHEMA_VERSION = 1
 FORMAT = "embedkit-features"
@@ -69,11 +71,13 @@ def _broken_structure(file: h5py.File) -> list[str]:
             problems.append(f"/{name} holds {file[name].dtype}, which is no {_KINDS[kind]}. Extract again.")
     if problems:
         return problems
-    if _from_json(file.attrs.get("provenance", "{}"), dict) is None:
-        problems.append("its provenance is not a JSON object. Extract again.")
+    try:
+        read_provenance(file.attrs.get("provenance", "{}"))
+    except UndeclaredError as error:
+        problems.append(f"its provenance is not a JSON object ({error}). Extract again.")
     for name, attribute in (("labels", "class_names"), ("targets", "target_names")):
-        if name in file and _from_json(file[name].attrs.get(attribute), list) is None:
-            problems.append(f"/{name} has no {attribute}, a JSON list. Extract again.")
+        if name in file and not _is_list(file[name].attrs.get(attribute)):
+            problems.append(f"/{name} has no {attribute}, a JSON list of names. Extract again.")
     if "within_covariance" in file:
         n_views = file["within_covariance"].attrs.get("n_views")
         if not isinstance(n_views, (int, np.integer)) or n_views < 2:
@@ -89,10 +93,9 @@ def _holds(dtype: np.dtype[Any], kind: str) -> bool:
     return h5py.check_string_dtype(dtype) is not None if kind == "text" else dtype.kind in kind
 
 
-def _from_json(text: Any, kind: type) -> Any:
-    """The JSON value in an attribute; None where it is absent, broken or of another kind."""
+def _is_list(text: Any) -> bool:
     try:
-        value = json.loads(text)
-    except (ValueError, TypeError):
-        return None
-    return value if isinstance(value, kind) else None
+        declared(text, list[str])
+    except (UndeclaredError, TypeError):
+        return False
+    return True

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.files.aside import aside
+from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
 from embedkit.files.rows import Rows
 from embedkit.files.schema import FORMAT, SCHEMA_VERSION, schema_problems
@@ -152,7 +153,12 @@ class FeatureFile:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """How the features were made; empty where the file records none."""
-        return dict(json.loads(self._file().attrs.get("provenance", "{}")))
+        return dict(self.made.record)
+
+    @cached_property
+    def made(self) -> Provenance:
+        """The same, of a declared shape: what verbs read of it."""
+        return read_provenance(self._file().attrs.get("provenance", "{}"))
 
     @cached_property
     def rows(self) -> Rows:
@@ -269,12 +275,12 @@ class FeatureFile:
     @property
     def dataset_name(self) -> str:
         """Name of the dataset, or of the file where the provenance has none."""
-        return str(self.provenance.get("dataset", {}).get("name", self.path.stem))
+        return self.made.dataset_name or self.path.stem
 
     @property
     def features_name(self) -> str:
         """Short name of the feature set for tables, such as ``vit_small_patch16_224.dino cls-4``."""
-        return str(self.provenance.get("features_name", self.path.stem))
+        return self.made.features_name or self.path.stem
 
     def problems(self) -> list[str]:
         """Check every invariant of the schema; an empty list means a sound file."""
