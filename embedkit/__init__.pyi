@@ -1097,6 +1097,7 @@ def probe(
     refit: bool = False,
     class_weight: Literal["balanced"] | None = None,
     device: str | None = None,
+    targets: str | Sequence[str] | None = None,
     dedupe: Literal["drop", "group"] | None = None,
     seeds: int = 1,
     budget: str | Sequence[str] = (),
@@ -1173,6 +1174,8 @@ def probe(
         weigh rows so that every class counts the same (default: every row counts the same)
     device
         where it computes (default: cpu; auto takes a GPU if there is one)
+    targets
+        which of the file's numbers to predict (default: all of them)
     dedupe
         drop: leave copies of later parts out of training and validation; group: move copies to where the first is; with the score before and after
     seeds

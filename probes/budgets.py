@@ -16,7 +16,6 @@ from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
@@ -26,7 +25,7 @@ from embedkit.scoring.budget import Budget
 from embedkit.scoring.dividing import by_name
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import over_draws
-from probes.division import Dealt, Labelled, deal_rows, settle_rows
+from probes.division import Dealt, Labelled, deal_rows, probed, settle_rows
 from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import DRAWS, ProbeOptions, check_budgets
@@ -106,7 +105,7 @@ def probe_budgets(
         raise UsageError(f"--draws {draws}: at least 1.")
     check_budgets(options)
     notes: list[str] = []
-    with selected(features, options) as file:
+    with probed(features, options) as file:
         try:
             dealt = settle_rows(file, dealt or deal_rows(file, options), options)
             labelled, splits = dealt.labelled, dealt.splits

@@ -13,7 +13,7 @@ from embedkit.files.store import FeatureFile
 from embedkit.scoring.split_file import write_splits
 from probes.apply import Applied, apply
 from probes.budgets import probe_budgets
-from probes.division import Dealt, deal_rows, settle_rows
+from probes.division import Dealt, deal_rows, probed, settle_rows
 from probes.leaks.run import LeaksReport
 from probes.leaks.search import find
 from probes.options import DRAWS, ProbeOptions, ProbePlaces, ProbeProtocol
@@ -58,7 +58,7 @@ def probe(
     if places.apply is not None:
         with selected(features, options) as file:
             return apply(places.apply, file, output=places.output)
-    with selected(features, options) as file:
+    with probed(features, options) as file:
         try:
             leaks = _copies(file, options) if protocol.leaks or options.dedupe else None
             if protocol.budget:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.files.selected import selected, with_targets
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.asked_split import draw_splits
 from embedkit.scoring.splits import Split
@@ -17,6 +20,13 @@ from probes.options import ProbeOptions
 
 if TYPE_CHECKING:
     from probes.leaks.leaks import Leaks
+
+
+@contextmanager
+def probed(features: str | os.PathLike[str] | FeatureFile, options: ProbeOptions) -> Iterator[FeatureFile]:
+    """Yield the rows and the targets of a feature file that the options ask for."""
+    with selected(features, options) as file:
+        yield with_targets(file, options.targets)
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,12 @@ def usable_targets(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int6
     """Return -1 for rows that can't be used, 0 or 1 in turn for the others; and how many are left out."""
     rows, ok = file.rows, file.ok
     notes.extend(file.remarks)
-    if rows.targets is None or not np.isfinite(rows.targets).all(axis=1).any():
+    if rows.targets is not None and not np.isfinite(rows.targets).all(axis=1).any():
+        empty = np.flatnonzero(~np.isfinite(rows.targets).any(axis=0))
+        named = ", ".join(rows.target_names[t] for t in empty[:5])
+        why = f"no row has a number for {named}" if len(empty) else "no row has a number for all of them"
+        raise DataError(f"{why}. Name other targets with --targets ({', '.join(rows.target_names[:20])}).")
+    if rows.targets is None:
         raise DataError(
             "no targets stored. Extract again from a dataset with targets, such as a CSV of vote fractions, "
             "or take a probe of labels, such as --kind linear."

@@ -66,6 +66,8 @@ class ProbeOptions(Settings, Selection):
         ``balanced``, or None for every row alike.
     device
         ``cpu``, ``cuda`` or ``auto``.
+    targets
+        Of a regression: which of the file's targets; all by default.
     dedupe
         What happens to copies across the split: ``drop`` leaves out training and validation rows that have
         one in a later part, ``group`` moves every copy to where the first of them is. None for neither.
@@ -100,6 +102,13 @@ class ProbeOptions(Settings, Selection):
         unset="every row counts the same",
     )
     device: str | None = device_option(None, unset="cpu; auto takes a GPU if there is one")
+    targets: tuple[str, ...] | None = option(
+        None,
+        "which of the file's numbers to predict",
+        metavar="A,B,...",
+        separator=",",
+        unset="all of them",
+    )
     dedupe: str | None = option(
         None,
         "drop: leave copies of later parts out of training and validation; group: move copies to where the "
@@ -128,6 +137,9 @@ class ProbeOptions(Settings, Selection):
                 raise UsageError(
                     f"{known[name].flag} is for --kind {' or '.join(owners)}, not {self.kind}. Leave it out."
                 )
+        if self.targets is not None and not self.probe.regression:
+            kinds = " or ".join(kind for kind, probe in PROBES.items() if probe.regression)
+            raise UsageError(f"--targets is for --kind {kinds}, not {self.kind}. Leave it out.")
         if self.select is not None and self.probe.regression:
             raise UsageError(f"--select is not for --kind {self.kind}, which chooses by RMSE. Leave it out.")
         if self.select == "log_loss" and self.kind == "knn":

@@ -15,10 +15,9 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
 from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.steps import Preparation
-from probes.division import Dealt, deal_rows, settle_rows
+from probes.division import Dealt, deal_rows, probed, settle_rows
 from probes.fitting import fit_splits
 from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
@@ -56,7 +55,7 @@ def probe(
     EmbedkitError
         A file that can't be read or probed; the message says what to do.
     """
-    with selected(features, options) as file:
+    with probed(features, options) as file:
         try:
             report = _probe(file, options, dealt, single=save_model is not None)
         except DataError as error:

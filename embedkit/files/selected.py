@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,60 @@ class SelectedFile(FeatureFile):
     def read_view_mean(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Return view means of kept rows (rows, d)."""
         return self.base.read_view_mean(self.index if rows is None else self.index[rows])
+
+
+class FewerTargets(SelectedFile):
+    """A feature file with some of its targets; `with_targets` makes it."""
+
+    def __init__(self, base: FeatureFile, names: Sequence[str]) -> None:
+        of = base.selection or {"asked": {}}
+        super().__init__(
+            base,
+            np.arange(base.n),
+            keep=np.arange(len(base.rows.class_names)),
+            name=_class_words("targets", names).replace("classes", "targets"),
+            record={**of, "targets": list(names)},
+            remarks=base.remarks if isinstance(base, SelectedFile) else (),
+        )
+        self.targets = tuple(names)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Ids and annotations, with these targets in this order."""
+        rows = self.base.rows
+        assert rows.targets is not None
+        columns = [rows.target_names.index(name) for name in self.targets]
+        return replace(rows, targets=rows.targets[:, columns], target_names=self.targets)
+
+    def read(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Return features as (rows, d) float32, as the base does."""
+        return self.base.read(rows)
+
+    def read_view_mean(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Return view means (rows, d), as the base does."""
+        return self.base.read_view_mean(rows)
+
+
+def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
+    """Return a file with these targets alone; the file itself where they are all.
+
+    Raises
+    ------
+    UsageError
+        A target that the file doesn't have, or one twice.
+    """
+    there = file.rows.target_names
+    if names is None or tuple(names) == there:
+        return file
+    for name in names:
+        if name not in there:
+            known = f"There are: {_listed(there)}." if there else "It has none."
+            raise UsageError(
+                f"--targets {name}: {file.path} has no such target.{nearest(name, there)} {known}"
+            )
+        if list(names).count(name) > 1:
+            raise UsageError(f"--targets names {name} twice. Name each once.")
+    return FewerTargets(file, names)
 
 
 @contextmanager
