@@ -11,10 +11,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from embedkit.computing import interrupts, streams
+from embedkit.console.visible import Visible, plain
 from embedkit.errors import DISK_FULL, EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
 from embedkit.versions import own_version
-from embedkit.visible import Visible, plain
 
 Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from embedkit import console
 from embedkit.cli import main
-from embedkit.visible import Visible, visible
+from embedkit.console.visible import Visible, visible
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202eabc\u2066 \x9b31m \x85 \u2028 \udcff \x7f \rover"
 

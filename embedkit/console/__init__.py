@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from embedkit.visible import plain, visible
+from embedkit.console.visible import plain, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
