@@ -79,6 +79,12 @@ def attention(
     labels_key: str | None = None,
     subset: Literal["training", "test"] | None = None,
     threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
@@ -138,6 +144,18 @@ def attention(
         galaxy-zoo-2: which images (default: training)
     threshold
         galaxy-zoo-2: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
     n
         simulated: number of images (default: 1000)
     size
@@ -204,6 +222,12 @@ def bench(
     labels_key: str | None = None,
     subset: Literal["training", "test"] | None = None,
     threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
@@ -285,6 +309,18 @@ def bench(
         galaxy-zoo-2: which images (default: training)
     threshold
         galaxy-zoo-2: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
     n
         simulated: number of images (default: 1000)
     size
@@ -510,6 +546,12 @@ def extract(
     labels_key: str | None = None,
     subset: Literal["training", "test"] | None = None,
     threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
@@ -561,7 +603,8 @@ def extract(
     UsageError
         Options that exclude each other or name something unknown.
     EmbedkitError
-        The output exists with other contents, an unreadable image, weights that can't be had, a full disk.
+        The output exists with other contents, an unreadable image, or all of them with ``on_error="skip"``,
+        weights that can't be had, a full disk.
 
     Options
     -------
@@ -589,6 +632,18 @@ def extract(
         galaxy-zoo-2: which images (default: training)
     threshold
         galaxy-zoo-2: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
     n
         simulated: number of images (default: 1000)
     size
@@ -819,6 +874,12 @@ def load_dataset(
     labels_key: str | None = None,
     subset: Literal["training", "test"] | None = None,
     threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
@@ -864,6 +925,18 @@ def load_dataset(
         galaxy-zoo-2: which images (default: training)
     threshold
         galaxy-zoo-2: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
     n
         simulated: number of images (default: 1000)
     size
@@ -888,6 +961,12 @@ def pretrain(
     labels_key: str | None = None,
     subset: Literal["training", "test"] | None = None,
     threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
@@ -982,6 +1061,18 @@ def pretrain(
         galaxy-zoo-2: which images (default: training)
     threshold
         galaxy-zoo-2: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
     n
         simulated: number of images (default: 1000)
     size

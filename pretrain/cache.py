@@ -36,7 +36,7 @@ def read_frames(dataset: Dataset, preprocessing: Preprocessing) -> torch.Tensor:
 
 def _frame(dataset: Dataset, row: int, preprocessing: Preprocessing, side: int | None) -> np.ndarray:
     where = dataset.where(row)
-    pixels = preprocessing.frame(decode(dataset.read(row), where), where)
+    pixels = preprocessing.frame(decode(dataset.read(row), where, channels=preprocessing.channels), where)
     target = side or min(int(MARGIN * preprocessing.image_size), *pixels.shape[:2])
     pixels = center(pixels, target)
     pad = [(max(0, target - length)) for length in pixels.shape[:2]]

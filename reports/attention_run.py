@@ -140,9 +140,9 @@ def _format(path: Path) -> str:
 def _pixels(images: Dataset, backbone: Backbone, n: int) -> NDArray[np.uint8]:
     """(n, s, s, 3): images spread evenly over the dataset, as the backbone's preprocessing gives them."""
     rows = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(int)
-    return np.stack(
-        [
-            backbone.preprocessing(decode(images.read(row), images.where(row)), images.where(row))
-            for row in rows
-        ]
-    )
+    shown = []
+    for row in rows:
+        where = images.where(row)
+        pixels = decode(images.read(row), where, channels=backbone.preprocessing.channels)
+        shown.append(backbone.preprocessing(pixels, where))
+    return np.stack(shown)

@@ -19,6 +19,7 @@ from embedkit.datasets.annotations import check_size, make_rows, note_unused, wa
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.files.words import SPLIT_NAMES
+from embedkit.images.values import MANY
 
 NO_OBJECTS = (
     "holds Python objects, which can only be read by running code from the file. Store a plain array: "
@@ -306,9 +307,7 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> No
         raise EmbedkitError(f"{where}: an array of shape {shape} holds no images. {expected}")
     if len(shape) == 3 and shape[2] in (1, 3, 4):
         raise EmbedkitError(f"{where}: an array of shape {shape} looks like one image. {expected}")
-    if len(shape) == 4 and shape[3] not in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        raise EmbedkitError(
-            f"{where}: an array of shape {shape} has no axis of 1, 3 or 4 channels. {expected}"
-        )
+    if len(shape) == 4 and min(shape[1], shape[3]) > MANY:  # which of fewer are shown, --channels says
+        raise EmbedkitError(f"{where}: an array of shape {shape} has no axis of channels. {expected}")
     if dtype.kind not in "buif":
         raise EmbedkitError(f"{where}: an array of {dtype} holds no images. {expected}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,18 @@ from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.rows import Rows, labels_from_names
 from embedkit.files.words import SPLIT_NAMES
+from embedkit.images import fits
+from embedkit.images.decode import MAX_BYTES
 
 IMAGE_ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jfi"),
+        *(".png", ".webp", ".gif", ".bmp", ".dib", ".avif"),
+        *(".tif", ".tiff", ".btf", ".tf8"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        *(".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
+        *fits.ENDINGS,
+    )
 )
 
 
@@ -44,8 +55,22 @@ class ImageFiles:
         """Return the bytes of one image; raises `ImageError` where the file cannot be read."""
         path = self.where(row)
         try:
+            # A pipe would be waited on for ever, and a device never ends.
+            found = os.stat(path)  # noqa: PTH116 - called for every image
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError(
+                    f"{path}: not a regular file, but a folder, pipe, socket or device. Remove it, or "
+                    "leave such "
+                    "images out with --on-error skip."
+                )
+            if found.st_size > MAX_BYTES:
+                raise ImageError(
+                    f"{path}: {found.st_size:,} bytes, over the limit of {MAX_BYTES:,}. Cut or shrink it, "
+                    "or leave "
+                    "such images out with --on-error skip."
+                )
             with open(path, "rb") as file:  # noqa: PTH123 - called for every image
-                return file.read()
+                return file.read(found.st_size + 1)
         except OSError as error:
             raise ImageError(
                 f"{path}: cannot be read ({error.strerror or error}). Restore the file, or leave such images "
@@ -53,12 +78,19 @@ class ImageFiles:
             ) from error
 
 
-def load_folder(source: str) -> Dataset:
+def ending(name: str) -> str:
+    """Return the ending of a file's name in small letters: both parts of ``.fits.gz``."""
+    name = name.lower()
+    return next((end for end in fits.ENDINGS if name.endswith(end)), os.path.splitext(name)[1])  # noqa: PTH122
+
+
+def load_folder(source: str, *, follow_links: bool = False) -> Dataset:
     """Read a folder of images, nested to any depth, in the order of their paths.
 
     Ids are the paths relative to the folder. With two or more subfolders the first path component is the
     label; images beside them have none. Where every subfolder is named after a split (train, val, test,
-    ...), that is the split and the next component the label.
+    ...), that is the split and the next component the label. With `follow_links`, links to folders and to
+    files elsewhere are followed, and every folder is read once, under its own name where it has one.
 
     Raises
     ------
@@ -66,7 +98,7 @@ def load_folder(source: str) -> Dataset:
         No images, or a folder that cannot be read.
     """
     root = Path(source).resolve()
-    names, sizes = _find_images(root)
+    names, sizes = _find_images(root, follow_links=follow_links)
     if not names:
         raise EmbedkitError(
             f"{root}: no images in this folder. Images are known by their ending: "
@@ -86,7 +118,7 @@ def load_folder(source: str) -> Dataset:
         read=files.read,
         where=files.where,
         fingerprint=fingerprint(rows, {"sizes": np.array(sizes, dtype=np.int64)}),
-        origin={"source": str(root)},
+        origin={"source": str(root)} | ({"follow_links": True} if follow_links else {}),
     )
 
 
@@ -109,41 +141,86 @@ def _annotations(root: Path, names: Sequence[str]) -> tuple[list[str], tuple[str
     return labels, classes, split
 
 
-def _find_images(root: Path) -> tuple[list[str], list[int]]:
-    found: list[tuple[str, int]] = []
-    other: Counter[str] = Counter()
-    links = 0
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = list(os.scandir(root / folder))
-        except OSError as error:
-            raise EmbedkitError(
-                f"{root / folder}: cannot be read ({error.strerror or error}). Change its permissions, or "
-                "move it out of the dataset."
-            ) from error
-        for entry in entries:
+@dataclass
+class _Found:
+    images: list[tuple[str, int]] = field(default_factory=list)
+    other: Counter[str] = field(default_factory=Counter)
+    links: int = 0
+    again: int = 0
+    irregular: int = 0
+
+
+def _find_images(root: Path, *, follow_links: bool) -> tuple[list[str], list[int]]:
+    found = _Found()
+    seen: set[tuple[int, int]] = set()
+    folders: list[str] = [""]
+    linked: list[str] = []
+    while folders or linked:
+        # Links come last and in order, so that a folder is found under its own name, in any file system.
+        if not folders:
+            linked.sort(reverse=True)
+        folder = (folders or linked).pop()
+        if follow_links:
+            status = (root / folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                found.again += 1
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        for entry in _entries(root / folder):
             if entry.name.startswith("."):
                 continue
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_symlink() and not _stays_inside(entry, root):
-                links += 1
+            if entry.is_symlink() and not _is_followed(entry, root, follow_links):
+                found.links += 1
             elif entry.is_dir():
-                folders.append(name)
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:  # noqa: PTH122 - once an image
-                found.append((name, entry.stat().st_size))
+                (linked if entry.is_symlink() else folders).append(name)
+            elif ending(entry.name) not in IMAGE_ENDINGS:
+                found.other[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1  # noqa: PTH122
+            elif not entry.is_file():
+                found.irregular += 1
             else:
-                other[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1  # noqa: PTH122
-    _check_names(root, found)
-    if links:
-        note(f"{root}: left out {links:,} links that lead out of the folder, to a folder or to nothing.")
-    _note_tables(root, found)
-    if other:
-        kinds = ", ".join(f"{count} {ending}" for ending, count in other.most_common(5))
-        note(f"{root}: left out {other.total():,} that are no images by their ending ({kinds}).")
-    found.sort()
-    return [name for name, _ in found], [size for _, size in found]
+                found.images.append((name, entry.stat().st_size))
+    _check_names(root, found.images)
+    _note_tables(root, found.images)
+    _say_left_out(root, found, follow_links)
+    found.images.sort()
+    return [name for name, _ in found.images], [size for _, size in found.images]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise EmbedkitError(
+            f"{folder}: cannot be read ({error.strerror or error}). Change its permissions, or move it out "
+            "of the dataset."
+        ) from error
+
+
+def _say_left_out(root: Path, found: _Found, follow_links: bool) -> None:
+    if found.links and follow_links:
+        note(f"{root}: left out {found.links:,} links that lead to nothing or in a circle.")
+    elif found.links:
+        note(
+            f"{root}: left out {found.links:,} links that lead out of the folder, to a folder or to nothing. "
+            "--follow-links takes them in."
+        )
+    if found.again:
+        note(f"{root}: left out {found.again:,} links to folders that were read already.")
+    if found.irregular:
+        note(f"{root}: left out {found.irregular:,} that are pipes, sockets or devices.")
+    if found.other:
+        kinds = ", ".join(f"{count} {end}" for end, count in found.other.most_common(5))
+        note(f"{root}: left out {found.other.total():,} that are no images by their ending ({kinds}).")
+
+
+def _is_followed(link: os.DirEntry[str], root: Path, follow_links: bool) -> bool:
+    if not follow_links:
+        return _stays_inside(link, root)
+    try:
+        return Path(link.path).exists()
+    except OSError:  # a circle of links
+        return False
 
 
 def _note_tables(root: Path, found: Sequence[tuple[str, int]]) -> None:

@@ -19,9 +19,11 @@ from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
 from embedkit.datasets.hdf5 import load_h5
 from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
+from embedkit.datasets.pixels import read_as
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import check_input
+from embedkit.images.reading import FIELDS
 from embedkit.options import asked, by_keywords, declared, nearest
 from embedkit.versions import GET_SAMPLE
 
@@ -129,16 +131,18 @@ def open_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptio
         if given:
             raise UsageError(f"{_flag(next(iter(given)))} does not apply to a dataset that is open already.")
         return source
-    source = os.fspath(source)
+    # How numbers become pixels is one thing for all sources; the rest is each one's own.
+    own = {name: value for name, value in given.items() if name not in FIELDS}
+    return read_as(_open(os.fspath(source), own), options.reading())
+
+
+def _open(source: str, given: Mapping[str, Any]) -> Dataset:
     load, what = _loader(source)
     applies = [_SEED.get(name, name) for name in inspect.signature(load).parameters if name != "source"]
     for name in given:
         if name not in applies:
-            known = ", ".join(map(_flag, applies))
-            raise UsageError(
-                f"{_flag(name)} does not apply to {what}. "
-                + (f"Its options are {known}." if known else "It has no options.")
-            )
+            known = ", ".join(map(_flag, [*applies, *FIELDS]))
+            raise UsageError(f"{_flag(name)} does not apply to {what}. Its options are {known}.")
     words = {_ITS_SEED.get(name, name): value for name, value in given.items()}
     return load(**words) if source in DATASETS else load(source, **words)
 

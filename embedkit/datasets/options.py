@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embedkit.images.reading import FIELDS, STRETCH, STRETCHES, Reading
 from embedkit.options import READS, add_flags, check, option, path_option
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class DatasetOptions:
         Of an .npz or .h5 file: names of its arrays.
     subset, threshold
         Of galaxy-zoo-2, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2`.
+    follow_links
+        Of a folder: whether links to folders, and out of it, are followed.
+    channels, white, hdu, stretch, percentiles
+        How numbers become pixels, see `embedkit.images.reading.Reading`; the last three are of FITS.
     n, size, dataset_seed
         Of simulated: how many images, pixels a side, and the seed that they are drawn from, which is not the
         ``seed`` of a verb that draws at random itself.
@@ -79,6 +84,35 @@ class DatasetOptions:
         metavar="SHARE",
         group=GROUP,
     )
+    follow_links: bool | None = option(
+        None, "folder: follow links to folders, and out of it; each folder is read once", group=GROUP
+    )
+    channels: tuple[int, ...] | None = option(
+        None,
+        "arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2",
+        least=0,
+        metavar="A,B,...",
+        separator=",",
+        group=GROUP,
+    )
+    white: float | None = option(
+        None, "value that is drawn white, such as 4095", above=0, metavar="VALUE", group=GROUP
+    )
+    hdu: str | None = option(
+        None, "FITS: number or name of the part", metavar="PART", unset="the first image", group=GROUP
+    )
+    stretch: str | None = option(
+        None, "FITS: from values to grey", choices=STRETCHES, unset=STRETCH, group=GROUP
+    )
+    percentiles: tuple[float, float] | None = option(
+        None,
+        "FITS: percentages drawn black and white",
+        least=0,
+        most=100,
+        metavar="LOW HIGH",
+        unset="0.5 99.5",
+        group=GROUP,
+    )
     n: int | None = option(
         None, "simulated: number of images", flag="--n", least=1, metavar="N", unset="1000", group=GROUP
     )
@@ -91,6 +125,11 @@ class DatasetOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        self.reading()
+
+    def reading(self) -> Reading:
+        """Return how numbers become pixels."""
+        return Reading.of({name: getattr(self, name) for name in FIELDS})
 
 
 def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False, or_else: str = "") -> None:

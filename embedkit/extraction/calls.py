@@ -10,12 +10,14 @@ from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
+from embedkit.errors import EmbedkitError
 from embedkit.extraction import extract as extraction
 from embedkit.extraction.extract import Extraction
 from embedkit.extraction.options import FEATURE_FILE, ExtractCall, ExtractPlaces
 from embedkit.extraction.parts import parts_folder
 from embedkit.extraction.plan import ExtractionPlan, plan
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.store import FeatureFile
 from embedkit.images.options import Overrides
 from embedkit.options import RUNS, Writes
 
@@ -57,7 +59,8 @@ def extract(
     UsageError
         Options that exclude each other or name something unknown.
     EmbedkitError
-        The output exists with other contents, an unreadable image, weights that can't be had, a full disk.
+        The output exists with other contents, an unreadable image, or all of them with ``on_error="skip"``,
+        weights that can't be had, a full disk.
     """
     images = open_dataset(dataset, data)
     place = RUNS / f"{images.name}.h5" if output is None else Path(output)
@@ -66,4 +69,13 @@ def extract(
     spec = replace(backbone, preprocessing=preprocessing)
     if options.dry_run:
         return plan(images, place, spec, options)
-    return extraction.extract(images, place, backbone=spec, options=options)
+    found = extraction.extract(images, place, backbone=spec, options=options)
+    if found.n_failed and found.n_failed == found.n:
+        with FeatureFile(found.path) as file:
+            name, reason = next(iter(file.errors.items()))
+        raise EmbedkitError(
+            f"{found.path}: none of its {found.n:,} images could be read, such as {name!r}: {reason} Mend "
+            "them "
+            "and give --overwrite."
+        )
+    return found

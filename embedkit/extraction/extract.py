@@ -29,6 +29,9 @@ from embedkit.extraction.parts import Part, Parts
 from embedkit.extraction.precision import choose_precision
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile, file_sha256
+from embedkit.images.remarks import remarks
+
+_LOOKED_AT = 8  # images, before the first batch
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
     output_folder.mkdir(parents=True, exist_ok=True)
     with parts.locked(f"rank-{rank}-of-{world}"):
         resumed, precision = ranks.from_leader(lambda: _begin(job, parts))
+        if ranks.leads and not resumed:
+            _look(job)
         model = model_in(job.backbone, precision["used"], job.device)
         mine = range(rank, len(parts), world)
         if resumed:
@@ -141,6 +146,19 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
             parts.output, len(job.index), 0, 0, done, _rate(n_images, seconds), precision["used"]
         )
     return replace(_finished(parts.output, job), done=done, images_per_second=_rate(n_images, seconds))
+
+
+def _look(job: Job) -> None:
+    """Say what a few images show and the features never would."""
+    rows = job.index[np.linspace(0, len(job.index) - 1, min(_LOOKED_AT, len(job.index))).round().astype(int)]
+
+    def sources() -> Generator[bytes | NDArray[Any]]:
+        for row in rows:
+            with contextlib.suppress(ImageError, OSError):  # which is said in its turn
+                yield job.dataset.read(int(row))
+
+    for sentence in remarks(sources()):
+        console.note(f"{job.dataset.name}: {sentence}.")
 
 
 def _rate(n_images: int, seconds: float) -> float | None:
@@ -213,7 +231,9 @@ def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
     manifest = parts.begun_with(lenient=job.options.overwrite)
     if manifest is not None:
         differences = _differences(job.asked, manifest["asked"])
-        if differences and not job.options.overwrite:
+        # Where no part is finished, such as after an error that named the option to give, nothing is lost.
+        lost = job.options.shard is not None or bool(parts.finished())
+        if differences and not job.options.overwrite and lost:
             raise EmbedkitError(
                 f"{parts.folder}: an unfinished extraction was begun in another way "
                 f"({'; '.join(differences[:4])}). Finish it with its own options, give another -o, or "

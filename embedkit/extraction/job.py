@@ -113,7 +113,7 @@ def load_image(job: Job, row: int) -> NDArray[np.uint8] | ImageError:
     dataset = job.dataset
     where = dataset.where(row)
     try:
-        pixels = decode(dataset.read(row), where)
+        pixels = decode(dataset.read(row), where, channels=job.backbone.preprocessing.channels)
         return make_views(
             pixels,
             job.backbone.preprocessing,

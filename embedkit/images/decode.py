@@ -17,10 +17,25 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from embedkit.errors import ImageError
+from embedkit.images.fits import is_fits, read_fits
+from embedkit.images.jpeg import end_of_jpeg
+from embedkit.images.reading import PLAIN, Reading
+from embedkit.images.tiff import is_tiff, read_tiff
+from embedkit.images.values import MAX_PIXELS, check_size, over_black, to_pixels, too_large
 
-# 8192 x 8192, 201 MB as RGB: room for a wide-field mosaic, and few enough bytes that a batch of worker
-# processes survives the worst file. A 30,000 x 30,000 PNG of one colour is 3 MB on disk and 2.7 GB decoded.
-MAX_PIXELS = 2**26
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "THUMBNAIL_TYPE",
+    "center",
+    "crop",
+    "decode",
+    "thumbnail",
+]
+
+# More than any image under `MAX_PIXELS` takes; what is larger is no image, or not meant to be one.
+MAX_BYTES = 2**31
 
 # A list, because Pillow would otherwise try every plugin it has, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -37,7 +52,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_CHANNELS = (1, 3, 4)
 _DAMAGED = "Restore the file or remove it, or leave such images out with --on-error skip."
 
 _one_at_a_time = threading.Lock()
@@ -52,22 +66,29 @@ def _no_warnings() -> Iterator[None]:
         yield
 
 
-def decode(source: bytes | NDArray[Any], where: str) -> NDArray[np.uint8]:
+def decode(
+    source: bytes | NDArray[Any], where: str, *, reading: Reading = PLAIN, channels: int = 3
+) -> NDArray[np.uint8]:
     """Decode one image.
 
     Parameters
     ----------
     source
-        The bytes of an image file, or an array: (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), or with the
-        channels first. uint8 as it is, uint16 by the type's range, floats within 0 to 1, booleans, and
-        other integers within 0 to 255.
+        The bytes of an image file, or an array: (h, w), (h, w, 1) or (h, w, 3), or with the channels first.
+        uint8 as it is, uint16 by the type's range, floats within 0 to 1, booleans, and other integers
+        within 0 to 255.
     where
         The place that an error message names.
+    reading
+        What is said of numbers that are not plainly pixels.
+    channels
+        How many the model takes. Of another number than 1 and 3, the image must have as many, and none of
+        them is taken for opacity.
 
     Returns
     -------
-    pixels : (h, w, 3) uint8
-        Writable and contiguous. Grey is repeated, transparency is laid over black.
+    pixels : (h, w, 3) uint8, or (h, w, channels)
+        Writable and contiguous. Grey is repeated, transparency that a file declares is laid over black.
 
     Raises
     ------
@@ -75,8 +96,8 @@ def decode(source: bytes | NDArray[Any], where: str) -> NDArray[np.uint8]:
         Empty, truncated or foreign bytes, more than `MAX_PIXELS`, or an array that is no image.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, where)
-    return _from_bytes(source, where)
+        return to_pixels(source, where, reading=reading, channels=channels)
+    return _from_bytes(source, where, reading, channels)
 
 
 def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -108,35 +129,55 @@ def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     return buffer.getvalue()
 
 
-def _from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
+def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDArray[np.uint8]:
     if not data:
         raise ImageError(f"{where}: the file is empty (0 bytes). {_DAMAGED}")
     try:
-        with _no_warnings():
-            image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
-            turn = _turn(image)
-        _check_size(image.width, image.height, where)
-        if image.format in ("JPEG", "MPO"):
-            _check_jpeg_end(data, where)
-            image.load()  # cannot warn, and so threads may decode side by side
-        else:
-            with _no_warnings():
-                image.load()
-        pixels = _to_rgb(image, where, turn)
+        if is_fits(data):
+            return to_pixels(read_fits(data, where, reading), where, channels=channels)
+        if is_tiff(data):
+            bands = reading.channels is not None or channels not in (1, 3)
+            samples = read_tiff(data, where, bands=bands)
+            if samples is not None:
+                return to_pixels(
+                    samples.values,
+                    where,
+                    reading=reading,
+                    channels=channels,
+                    alpha=samples.alpha,
+                    bits=samples.bits,
+                )
+        pixels = _through_pillow(data, where)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{where}: not an image that can be read ({_first_bytes(data)}). Known are "
-            f"{', '.join(FORMATS)}; convert it, or leave such files out with --on-error skip."
+            f"{', '.join(FORMATS)} and FITS; convert it, or leave such files out with --on-error skip."
         ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(_too_large(where, "far")) from error
+        raise ImageError(too_large(where, "far")) from error
     except MemoryError as error:
         raise ImageError(f"{where}: not enough memory to decode it. Use fewer --workers.") from error
     except Exception as error:  # Pillow's plugins raise nearly any type on damaged input
         raise ImageError(f"{where}: damaged or cut off ({_reason(error)}). {_DAMAGED}") from error
-    return pixels
+    return pixels if reading == PLAIN else to_pixels(pixels, where, reading=reading, channels=channels)
+
+
+def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
+    with _no_warnings():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
+        turn = None if image.format == "TIFF" else _turn(image)  # which Pillow turns itself
+    check_size(image.width, image.height, where)
+    if image.format in ("JPEG", "MPO"):
+        # Pillow refuses a cut-off one unless somebody has set its global LOAD_TRUNCATED_IMAGES.
+        if end_of_jpeg(data) is None:
+            raise ImageError(f"{where}: cut off (a JPEG without its end marker). {_DAMAGED}")
+        image.load()  # cannot warn, and so threads may decode side by side
+    else:
+        with _no_warnings():
+            image.load()
+    return _to_rgb(image, where, turn)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -144,25 +185,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # damaged metadata says nothing of the pixels, which are checked on their own
         return None
-
-
-def _check_size(width: int, height: int, where: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(where, f"{width:,} x {height:,} pixels,"))
-
-
-def _too_large(where: str, size: str) -> str:
-    return (
-        f"{where}: {size} over the limit of {MAX_PIXELS:,} pixels, so it was not decoded. Cut or shrink it, "
-        "or leave such images out with --on-error skip."
-    )
-
-
-def _check_jpeg_end(data: bytes, where: str) -> None:
-    # libjpeg fills what is missing with grey. Pillow refuses that unless somebody has set its global
-    # LOAD_TRUNCATED_IMAGES, so the marker is checked: entropy-coded data cannot contain either pattern.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise ImageError(f"{where}: cut off (a JPEG without its end marker). {_DAMAGED}")
 
 
 def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDArray[np.uint8]:
@@ -173,83 +195,15 @@ def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDA
         return np.array(image)
     if mode.startswith("I") or mode == "F":
         values = np.asarray(image)
-        if mode == "I" and values.min() >= 0 and values.max() <= 65535:
-            values = values.astype(np.uint16)  # how Pillow gives 16-bit PGM
-        return _from_array(values, where)
+        if mode == "I" and image.format == "PPM":
+            values = values.astype(np.uint16)  # scaled by the file's own white to 16 bits
+        return to_pixels(values, where)
     if image.has_transparency_data:
         with _no_warnings():
-            return _over_black(np.asarray(image.convert("RGBA")))
+            return over_black(np.asarray(image.convert("RGBA")))
     if mode in ("L", "1"):
-        return _repeat(np.asarray(image.convert("L")))
+        return np.repeat(np.asarray(image.convert("L"))[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"))
-
-
-def _from_array(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    shape = values.shape
-    if values.ndim not in (2, 3) or 0 in shape:
-        raise ImageError(f"{where}: an array of shape {shape} is no image. Give (h, w) or (h, w, 3).")
-    if values.ndim == 3 and shape[2] not in _CHANNELS:
-        if shape[0] not in _CHANNELS:
-            raise ImageError(
-                f"{where}: an array of shape {shape} has no axis of 1, 3 or 4 channels. Choose the bands "
-                "that stand for red, green and blue, and store (h, w, 3)."
-            )
-        values = np.moveaxis(values, 0, 2)
-    _check_size(values.shape[1], values.shape[0], where)
-    pixels = _to_uint8(values, where)
-    if pixels.ndim == 2:
-        return _repeat(pixels)
-    if pixels.shape[2] == 1:
-        return _repeat(pixels[:, :, 0])
-    if pixels.shape[2] == 4:
-        return _over_black(pixels)
-    return np.array(pixels, order="C")
-
-
-def _to_uint8(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
-    kind = values.dtype.kind
-    if values.dtype == np.uint8:
-        return values
-    if kind == "u" and values.dtype.itemsize == 2:  # of either byte order
-        scaled: NDArray[np.uint32] = (values.astype(np.uint32) * 255 + 32767) // 65535
-        return scaled.astype(np.uint8)
-    if kind == "b":
-        return values.astype(np.uint8) * np.uint8(255)
-    if kind == "f":
-        low, high = float(values.min()), float(values.max())  # NaN if there is one NaN
-        if not (np.isfinite(low) and np.isfinite(high)):
-            n_bad = int((~np.isfinite(values)).sum())
-            raise ImageError(
-                f"{where}: {n_bad:,} of {values.size:,} values are NaN or infinite. Fill them before, or "
-                "leave such images out with --on-error skip."
-            )
-        # 1e-3 forgives the rounding of a resize; more is another scale, which must not be guessed an image.
-        if low < -1e-3 or high > 1 + 1e-3:
-            raise ImageError(
-                f"{where}: floats from {low:g} to {high:g}, expected 0 to 1. Divide by the full range (255 "
-                "for 8 bits), or store uint8."
-            )
-        rounded: NDArray[np.uint8] = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
-        return rounded
-    if kind in "iu":
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 255:
-            raise ImageError(
-                f"{where}: {values.dtype} values from {low} to {high}; this type has no agreed white. Store "
-                "uint8 or uint16, or floats from 0 to 1."
-            )
-        return values.astype(np.uint8)
-    raise ImageError(f"{where}: an array of {values.dtype} is no image. Store uint8, uint16 or floats.")
-
-
-def _repeat(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    alpha = rgba[:, :, 3:].astype(np.uint16)
-    pixels: NDArray[np.uint8] = ((rgba[:, :, :3] * alpha + 127) // 255).astype(np.uint8)
-    return pixels
 
 
 def _first_bytes(data: bytes) -> str:

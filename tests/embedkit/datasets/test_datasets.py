@@ -375,7 +375,7 @@ def test_file_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_apply(classes: Path, table: Path) -> None:
-    with pytest.raises(UsageError, match=r"--root does not apply to the folder .*It has no options"):
+    with pytest.raises(UsageError, match=r"--root does not apply to the folder .*Its options are --follow"):
         load_dataset(str(classes), root="x")
     with pytest.raises(UsageError, match="--path does not apply to the file"):
         load_dataset(str(table), path="x")

@@ -49,7 +49,7 @@ def test_npy_is_mapped_and_read_by_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("shape", [(7, 10, 12), (7, 10, 12, 1), (7, 3, 10, 12), (7, 4, 10, 12)])
+@pytest.mark.parametrize("shape", [(7, 10, 12), (7, 10, 12, 1), (7, 3, 10, 12)])
 def test_layouts_of_arrays(tmp_path: Path, shape: tuple[int, ...], order: str) -> None:
     stored = RNG.integers(0, 256, shape, dtype=np.uint8)
     np.save(tmp_path / "a.npy", np.asarray(stored, order=order))
@@ -208,7 +208,7 @@ def test_fingerprint_follows_shape_and_labels_and_not_the_place(tmp_path: Path) 
         ((7, 5), r"shape \(7, 5\) holds no images. .*`embedkit import`.* Images are \(n, h, w\)"),
         ((64, 64, 3), "looks like one image"),
         ((0, 8, 8), "holds no images"),
-        ((7, 5, 8, 8), "no axis of 1, 3 or 4 channels"),
+        ((7, 70, 8, 80), "no axis of channels"),
         ((2, 3, 4, 5, 6), "holds no images"),
     ],
 )

@@ -76,3 +76,43 @@ def test_what_is_asked_for_in_options_is_what_computes():
 def test_an_unknown_option_names_the_nearest(image_folder):
     with pytest.raises(TypeError, match="Did you mean 'center_crop'"):
         embedkit.extract(image_folder(1), centre_crop=8)
+
+
+def test_a_call_that_could_read_nothing_has_failed(tmp_path):
+    from embedkit.backbones.options import BackboneSpec
+    from embedkit.errors import EmbedkitError
+    from embedkit.extraction.calls import extract
+    from embedkit.extraction.options import ExtractCall
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("no image")
+    call = {"backbone": BackboneSpec("pixels:4"), "options": ExtractCall(on_error="skip")}
+    for _ in range(2):  # and where it is there already
+        with pytest.raises(EmbedkitError, match=r"none of its 2 images could be read, such as 'a\.png': "):
+            extract(folder, tmp_path / "f.h5", **call)
+
+
+def test_another_call_may_follow_one_that_finished_nothing(tmp_path, capsys):
+    from embedkit.backbones.options import BackboneSpec
+    from embedkit.datasets.options import DatasetOptions
+    from embedkit.errors import ImageError
+    from embedkit.extraction.calls import extract
+
+    np.save(tmp_path / "griz.npy", np.random.default_rng(0).integers(0, 99, (4, 20, 20, 4), dtype=np.uint8))
+    places = (tmp_path / "griz.npy", tmp_path / "f.h5")
+    with pytest.raises(ImageError, match="--channels 0,1,2"):
+        extract(*places, backbone=BackboneSpec("pixels:4"))
+    assert extract(*places, DatasetOptions(channels=(0, 1, 2)), BackboneSpec("pixels:4")).n == 4
+
+
+def test_dark_data_is_said(tmp_path, capsys):
+    from embedkit.backbones.options import BackboneSpec
+    from embedkit.extraction.calls import extract
+
+    deep = np.random.default_rng(0).integers(0, 4096, (4, 20, 20)).astype(np.uint16)
+    deep[:, 0, 0] = 4095
+    np.save(tmp_path / "deep.npy", deep)
+    extract(tmp_path / "deep.npy", tmp_path / "f.h5", backbone=BackboneSpec("pixels:4"))
+    assert "deep: values up to 4,095 of 65,535" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from PIL import Image, ImageFile
 
 from embedkit.errors import ImageError
 from embedkit.images.decode import MAX_PIXELS, decode, thumbnail
+from embedkit.images.reading import Reading
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -108,8 +109,8 @@ def test_transparency_is_laid_over_black() -> None:
     alpha = RNG.integers(0, 256, (20, 30, 1), dtype=np.uint8)
     rgba = np.concatenate([PIXELS, alpha], axis=2)
     expected = np.round(PIXELS.astype(float) * alpha / 255).astype(np.uint8)
-    for data in (encoded(Image.fromarray(rgba), "PNG"), rgba):
-        np.testing.assert_array_equal(decode(data, "x"), expected)
+    for kind in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(decode(encoded(Image.fromarray(rgba), kind), "x"), expected)
 
 
 def test_opaque_alpha_changes_nothing() -> None:
@@ -157,8 +158,18 @@ def test_every_exif_orientation_shows_the_same_scene() -> None:
     for orientation, pixels in stored.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        data = encoded(Image.fromarray(np.ascontiguousarray(pixels)), "PNG", exif=exif)
-        np.testing.assert_array_equal(decode(data, "x"), PIXELS, err_msg=str(orientation))
+        for kind, lossless in (("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
+            data = encoded(Image.fromarray(np.ascontiguousarray(pixels)), kind, exif=exif, **lossless)
+            np.testing.assert_array_equal(decode(data, "x"), PIXELS, err_msg=f"{kind} {orientation}")
+        smooth = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)))
+        for kind in ("JPEG", "AVIF"):  # lossy: the scene is nearest to itself of all its turns
+            data = encoded(Image.fromarray(smooth), kind, exif=exif, quality=95)
+            found = decode(data, "x").astype(int)
+            assert found.shape == PIXELS.shape
+            off = [
+                np.abs(found - np.rot90(PIXELS, k)[:: 1 - 2 * flip]).mean() for k in (0, 2) for flip in (0, 1)
+            ]
+            assert int(np.argmin(off)) == 0, (kind, orientation)
 
 
 def test_damaged_exif_is_ignored_without_a_warning() -> None:
@@ -218,6 +229,50 @@ def test_half_a_file_is_an_error(kind: str) -> None:
 
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
     np.testing.assert_array_equal(decode(photo() + b"\0" * 100, "x"), decode(photo(), "x"))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40,  # the film of a motion photo
+        b"\xff\xda\0\x08" + b"\x55" * 300,  # what looks like the begin of another scan
+        b"\xff\xd8\xff\xe0 and no more",
+        b"SEFT",
+    ],
+)
+def test_what_follows_a_jpeg_does_not_make_it_cut_off(progressive: bool, after: bytes) -> None:
+    data = photo(progressive=progressive)
+    np.testing.assert_array_equal(decode(data + after, "x"), decode(data, "x"))
+
+
+def test_of_jpegs_one_after_another_the_first_is_read() -> None:
+    first, second = photo(quality=90), encoded(Image.fromarray(PIXELS), "JPEG")
+    np.testing.assert_array_equal(decode(first + second, "x"), decode(first, "x"))
+    with pytest.raises(ImageError, match="cut off"):
+        decode(first[: len(first) // 2] + second, "x")
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_jpeg() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + encoded(Image.fromarray(PIXELS), "JPEG", quality=20)
+    data = photo(exif=exif)
+    assert data.count(b"\xff\xd9") == 2
+    np.testing.assert_array_equal(decode(data, "x"), decode(photo(), "x"))
+    for end in range(data.index(b"\xff\xd9") + 2, len(data) - 1, 29):
+        with pytest.raises(ImageError, match="x: "):
+            decode(data[:end], "x")
+
+
+def test_an_mpo_is_its_first_picture() -> None:
+    first = Image.open(io.BytesIO(photo()))
+    data = encoded(first, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 64), (255, 0, 0))])
+    assert np.abs(decode(data, "x").astype(int) - np.asarray(first)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "PPM", "AVIF", "TIFF", "JPEG2000"])
+def test_bytes_after_the_end_of_other_formats_do_no_harm(kind: str) -> None:
+    data = encoded(Image.fromarray(PIXELS), kind)
+    np.testing.assert_array_equal(decode(data + b"\0ftyp\xff\xd8" * 9, "x"), decode(data, "x"))
 
 
 def test_decompression_bomb_is_refused_before_decoding() -> None:
@@ -282,6 +337,49 @@ def test_wide_integers_only_within_a_byte() -> None:
 def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="is no image"):
         decode(np.zeros(shape, np.uint8), "x")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_fourth_channel_of_an_array_is_never_guessed(dtype) -> None:
+    griz = (RNG.random((20, 30, 4)) * (1 if dtype == np.float32 else np.iinfo(dtype).max)).astype(dtype)
+    griz[:, :, 3] = 0  # as opacity it would make everything black
+    for array in (griz, griz.transpose(2, 0, 1)):
+        with pytest.raises(
+            ImageError, match="4 channels, and nothing says what the fourth is.*--channels 0,1,2"
+        ):
+            decode(array, "x")
+        for chosen in ((0, 1, 2), (3, 2, 1)):
+            found = decode(array, "x", reading=Reading(channels=chosen))
+            np.testing.assert_array_equal(found, decode(np.ascontiguousarray(griz[:, :, chosen]), "x"))
+        grey = decode(array, "x", reading=Reading(channels=(1,)))
+        np.testing.assert_array_equal(grey, decode(griz[:, :, 1], "x"))
+        assert decode(array, "x", channels=4).shape == (20, 30, 4)
+    with pytest.raises(ImageError, match="4 channels, so there is no channel 4"):
+        decode(griz, "x", reading=Reading(channels=(4,)))
+
+
+def test_a_fourth_channel_that_is_white_throughout_changes_nothing() -> None:
+    for white, dtype in ((255, np.uint8), (65535, np.uint16), (1, np.float32)):
+        rgb = (RNG.random((20, 30, 3)) * white).astype(dtype)
+        rgba = np.dstack([rgb, np.full((20, 30), white, dtype)])
+        np.testing.assert_array_equal(decode(rgba, "x"), decode(rgb, "x"))
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.arange(4096, dtype=np.uint16).reshape(64, 64), 4095),
+        (np.arange(4096, dtype=np.int32).reshape(64, 64), 4095),
+        (np.linspace(0, 300, 4096).reshape(64, 64), 300),
+        (np.arange(4096, dtype=np.uint16).reshape(64, 64), 1000),
+        (np.linspace(-5, 300, 4096, dtype=np.float32).reshape(64, 64), 250.5),
+    ],
+)
+def test_the_value_that_is_white_can_be_said(values: np.ndarray, white: float) -> None:
+    expected = np.floor(np.clip(values / white, 0, 1) * 255 + 0.5)
+    found = decode(values, "x", reading=Reading(white=white))[:, :, 0]
+    assert np.abs(found - expected).max() <= 1
+    assert (found == expected).mean() > 0.999
 
 
 def test_five_bands_need_a_choice() -> None:

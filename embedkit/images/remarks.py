@@ -1,0 +1,77 @@
+"""What a look at a few images shows and pixels don't say: dark 16-bit data, pages that are not read."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedkit.images.tiff import is_tiff, n_pages, read_tiff
+
+# Data of a range and more below that of the type is the doing of a 10-, 12- or 14-bit sensor.
+_DARK = 2**14
+
+_PNG = b"\x89PNG"
+
+
+def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
+    """Return what should be said of a dataset, of some of its images.
+
+    Parameters
+    ----------
+    sources
+        Images as a dataset's `read` gives them. What can't be read is passed over.
+
+    Returns
+    -------
+    said
+        Sentences without an end, for a message that begins with the dataset's name.
+    """
+    tops, pages = [], 1
+    for source in sources:
+        try:
+            top, n = _top(source), n_pages(source) if isinstance(source, bytes) and is_tiff(source) else 1
+        except Exception:  # it is said where the image is decoded
+            continue
+        pages = max(pages, n)
+        if top is not None:
+            tops.append(top)
+    said = []
+    if tops and 0 < max(tops) < _DARK:
+        bits = max(tops).bit_length()
+        said.append(
+            f"values up to {max(tops):,} of 65,535 in the images looked at: it seems to be {bits}-bit data "
+            "in 16 "
+            f"bits, and stays dark. --white {2**bits - 1} mends that"
+        )
+    if pages > 1:
+        said.append(f"TIFF of up to {pages:,} pages, of which the first is read")
+    return said
+
+
+def _top(source: bytes | NDArray[Any]) -> int | None:
+    """Return the largest value of a 16-bit image; None of another."""
+    if isinstance(source, np.ndarray):
+        values, bits = source, 16
+    elif is_tiff(source):
+        samples = read_tiff(source, "")
+        if samples is None:
+            return None
+        values, bits = samples.values, samples.bits
+    elif source[:4] == _PNG:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(source), formats=("PNG",))
+        if not image.mode.startswith("I;16"):
+            return None
+        values, bits = np.asarray(image), 16
+    else:
+        return None
+    if values.dtype.kind != "u" or values.dtype.itemsize != 2 or bits != 16 or not values.size:
+        return None
+    return int(values.max())
