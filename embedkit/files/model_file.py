@@ -15,7 +15,14 @@ import numpy as np
 
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import write_bytes
+from embedkit.files.own_hdf5 import unsound
 from embedkit.strict_json import strict
+
+# What using contents of another shape than they should be may end in.
+_BROKEN = (
+    *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError),
+    *(RecursionError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class ModelFormat:
             raise EmbedkitError(f"{path}: no such file. {self.missing.format(path=path)}")
         try:
             with h5py.File(path, "r") as file:
+                if problem := unsound(file, path):
+                    raise EmbedkitError(f"{path}: damaged ({problem}). {self.broken}")
                 if file.attrs.get("format") != self.name:
                     raise EmbedkitError(f"{path}: {self.foreign}")
                 version = file.attrs.get("schema_version")
@@ -73,7 +82,7 @@ class ModelFormat:
                         f"Update embedkit, or {self.outdated}"
                     )
                 yield file, json.loads(file.attrs["about"])
-        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except _BROKEN as error:
             raise EmbedkitError(
                 f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"
             ) from error

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.files.aside import aside
+from embedkit.files.own_hdf5 import unsound
 from embedkit.files.provenance import Provenance, read_provenance
+from embedkit.files.regular import check_input
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
-from embedkit.files.rows import Rows
+from embedkit.files.rows import Rows, text_array
 from embedkit.files.schema import FORMAT, SCHEMA_VERSION, schema_problems
 
 _STRINGS = h5py.string_dtype("utf-8")
@@ -128,9 +130,12 @@ class FeatureFile:
                 f"{self.path}: not a feature file. If it holds vectors, one row each, make one of it: "
                 f"`embedkit import {self.path} -o {target}`. For images: `embedkit extract {self.path}`."
             )
+        check_input(self.path, "Name a feature file.")
         try:
+            if problem := unsound(self._file(), self.path):
+                return [f"damaged ({problem}). Delete it and extract again."]
             return schema_problems(self._file())
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
             self.close()
             if isinstance(error, PermissionError):
                 raise FeatureFileError(f"{self.path}: permission denied. Make the file readable.") from error
@@ -166,7 +171,7 @@ class FeatureFile:
         file = self._file()
 
         def strings(name: str) -> NDArray[np.str_] | None:
-            return np.asarray(file[name].asstr()[...], dtype=np.str_) if name in file else None
+            return text_array(file[name].asstr()[...], name) if name in file else None
 
         def array(name: str) -> Any:
             return file[name][...] if name in file else None
