@@ -156,7 +156,8 @@ class Running:
         with done_again(lines, since):
             found = self.run(step, lambda: step.call(file))
         if found is not None:
-            self.results.extend((self.output, result) for result in found.results)
+            new = [(self.output, result) for result in found.results]
+            self.results.extend(one for one in new if one not in self.results)  # those that stood there are
             self._journal.add(step.command, inputs, _names(found.results))
 
     def draw(self, step: Step, file: FeatureFile) -> None:

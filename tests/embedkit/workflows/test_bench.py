@@ -412,3 +412,22 @@ def test_without_labels_probes_are_left_out_and_clusterings_done(features, tmp_p
     assert not found.failed
     kmeans, _ = found.results
     assert (kmeans.params["k"], kmeans.outcomes["k_choice"]["k"] >= 2) == ("auto", True)
+
+
+def test_a_bench_killed_between_a_line_and_its_journal_adds_no_second_line(features, tmp_path):
+    import json
+
+    out = tmp_path / "out"
+    words = ["bench", "--feature-files", str(features[0]), "--probes", "knn", "--seeds", "2", "--no-reports"]
+    assert main([*words, "-o", str(out)]) == 0
+    lines = (out / "results.jsonl").read_bytes()
+    board = (out / "leaderboard.json").read_bytes()
+    journal = json.loads((out / "bench.json").read_text())
+    last = journal["steps"].pop()
+    del last["made"]
+    journal["begun"] = [last | {"since": lines.rindex(b"\n", 0, -1) + 1}]
+    (out / "bench.json").write_text(json.dumps(journal))
+    assert main([*words, "-o", str(out)]) == 0
+    assert (out / "results.jsonl").read_bytes() == lines
+    assert (out / "leaderboard.json").read_bytes() == board
+    assert json.loads((out / "bench.json").read_text())["begun"] == []
