@@ -260,7 +260,7 @@ def bench(
     min_per_class
         leave out classes with fewer rows than that (default: none)
     backbones
-        timm names, pixels:32, ...
+        timm names, pixels:32, NAME=FILE with a file of weights, ...
     feature_files
         feature files that exist
     views
@@ -767,6 +767,7 @@ def leaderboard(
     sort: str | None = None,
     output: _Place | None = None,
     format: Literal["table", "markdown", "csv", "json", "html"] | None = None,
+    wide: bool = False,
     html: _Place | None = None,
 ) -> Leaderboard:
     """Rank results, one table a dataset and task, and say which differences are real.
@@ -811,6 +812,8 @@ def leaderboard(
         write it there instead of on the terminal
     format
         how to write it (default: as the ending of -o says, else a table)
+    wide
+        every column, however wide the terminal is
     html
         also write one sortable page with the intervals drawn
     """

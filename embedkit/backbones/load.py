@@ -148,6 +148,24 @@ def resolved(spec: BackboneSpec) -> BackboneSpec:
     return spec if spec.adapter is None else read_adapter(spec.adapter).spec(spec)
 
 
+def check_backbone(spec: BackboneSpec) -> None:
+    """Refuse what `load_backbone` would, as far as that is known before a model is built.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or a file of weights that is not there.
+    EmbedkitError
+        An adapter that can't be read.
+    """
+    if spec.backbone.startswith(PIXELS):
+        return
+    spec = resolved(spec)
+    check_name(spec.backbone)
+    if spec.weights is not None and not spec.weights.is_file():
+        raise UsageError(f"{spec.weights}: no such file. Name the file of weights.")
+
+
 def _pixels(spec: BackboneSpec) -> Backbone:
     side = spec.backbone.removeprefix(PIXELS)
     own = Preprocessing(image_size=int(side), resize=int(side), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,12 +44,20 @@ def print_table(table: Table) -> None:
     _stdout().print(table)
 
 
-def table_text(table: Table) -> str:
-    """Return what `print_table` would print."""
-    console = _stdout()
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
+def table_text(table: Table, *, wide: bool = False) -> str:
+    """Return what `print_table` would print, as text without styles, which nothing has to take out again.
+
+    `wide` makes it as wide as its content, whatever the terminal.
+    """
+    from rich.measure import Measurement
+
+    width = _stdout().width
+    console = _console()(io.StringIO(), width=width, force_terminal=False)
+    if wide:
+        options = console.options.update(max_width=10_000)
+        console.width = max(width, Measurement.get(console, options, table).maximum)
+    console.print(table)
+    return str(console.file.getvalue())
 
 
 def fitting(*tables: Table) -> Table:

@@ -45,7 +45,9 @@ def split_option(value: str | None = "auto", *, unset: str | None = None) -> Any
 def check_split(split: str) -> None:
     """Refuse what is no way to divide rows; raises `UsageError` that lists the ways."""
     name, _, k = split.partition(":")
-    folds = name == "kfold" and k.isdigit()
+    folds = name == "kfold" and k.isdecimal()
+    if folds and int(k) < 2:
+        raise UsageError(f"--split {split}: at least 2 folds are needed, such as kfold:5.")
     if not folds and split not in SPLITS[:4] and not split.endswith(".json"):
         raise UsageError(f"--split {split}: unknown. Give one of {', '.join(SPLITS)}.")
 

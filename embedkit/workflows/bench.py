@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from embedkit import console
+from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.options import DatasetOptions
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
 from embedkit.files.results import Result
@@ -127,6 +128,9 @@ def bench(
     _check_outputs(plan, found, steps, images)
     commands = tuple(step.command for step in steps)
     if places.dry_run:
+        for source in found:
+            if source.extract is not None:
+                _check_extract(source.extract)
         return BenchRun(output, commands)
     files = {source.path: source.file for source in found if source.file is not None}
     with folder_locked(output, "benching"), Running(output, len(steps), files) as running:
@@ -148,6 +152,27 @@ def bench(
         tuple(result for _, result in running.results),
         board,
     )
+
+
+def _check_extract(step: Step) -> None:
+    """Refuse what ``embedkit extract`` would refuse before it loads a model.
+
+    Raises
+    ------
+    UsageError
+        An unknown dataset or backbone, or a file of weights or an adapter that is not there; the message
+        names the command.
+    """
+    from embedkit.backbones.load import check_backbone
+    from embedkit.datasets.load import open_dataset
+
+    spec = next(one for one in step.options if isinstance(one, BackboneSpec))
+    images = next(one for one in step.options if isinstance(one, DatasetOptions))
+    try:
+        open_dataset(step.inputs[0], images)
+        check_backbone(spec)
+    except EmbedkitError as error:
+        raise UsageError(f"{error} So `{step}` would fail.") from error
 
 
 def _check_outputs(

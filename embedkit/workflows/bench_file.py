@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import tomllib
@@ -28,6 +29,8 @@ OF_THE_BENCH = {
 }
 # Options of an extraction that mean nothing in a bench, which names the backbone and needs the whole file.
 NOT_OF_A_BENCH = ("backbone", "dry_run", "shard")
+# Those that name a file or a folder.
+FILES = ("weights", "adapter")
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,13 @@ class Backbone:
 
     @property
     def file_name(self) -> str:
-        """A name for its feature file, which differs where any option does."""
-        parts = [self.name, *(f"{key}-{value}" for key, value in self.options.items())]
+        """A name for its feature file, which differs where any option does.
+
+        Of a file of weights it has the name and a few digits that stand for its folder.
+        """
+        parts = [self.name, *(_named(key, value) for key, value in self.options.items())]
         name = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.")
-        if len(name) > LONGEST_NAME:  # the paths of weights are in it
+        if len(name) > LONGEST_NAME:
             name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         return f"{name}.h5"
 
@@ -63,6 +69,14 @@ class Backbone:
         """Return the control: the same architecture and settings with random weights."""
         kept = {key: value for key, value in self.options.items() if key not in ("weights", "adapter")}
         return Backbone(self.name, kept | {"random_init": 0})
+
+
+def _named(key: str, value: Any) -> str:
+    """Return the part of a file's name that stands for one option."""
+    if key not in FILES:
+        return f"{key}-{value}"
+    digest = hashlib.sha256(os.path.abspath(value).encode()).hexdigest()[:4]  # noqa: PTH100 - links stay
+    return f"{Path(value).stem}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -221,8 +235,18 @@ def _check_extraction(source: str, where: str, given: Mapping[str, Any]) -> None
     Step.make("extract", source, where=where, **given)
 
 
+def _of_word(word: str) -> dict[str, Any]:
+    """Read ``NAME``, or ``NAME=FILE`` of a backbone with a file of weights."""
+    if word.startswith("local-dir:"):
+        return {"name": word}
+    name, equals, weights = word.partition("=")
+    if equals and not (name and weights):
+        raise UsageError(f"{word!r} in backbones: give NAME, or NAME=FILE with a file of weights.")
+    return {"name": name, "weights": weights} if equals else {"name": word}
+
+
 def _backbone(number: int, entry: Any, shared: Mapping[str, Any]) -> Backbone:
-    table = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
+    table = dict(entry) if isinstance(entry, Mapping) else _of_word(str(entry))
     if "name" not in table:
         raise UsageError(f"[[backbones]] {number} has no name.")
     return Backbone(str(table.pop("name")), {**shared, **table})

@@ -38,8 +38,8 @@ class BenchOptions(Selection):
     Parameters
     ----------
     backbones
-        Each a name as ``embedkit extract --backbone`` takes it, or a table of ``name`` and options of
-        ``embedkit extract``.
+        Each a name as ``embedkit extract --backbone`` takes it, ``NAME=FILE`` with a file of weights, or a
+        table of ``name`` and options of ``embedkit extract``.
     feature_files
         Feature files that exist.
     probes, clusterings
@@ -59,7 +59,11 @@ class BenchOptions(Selection):
     """
 
     backbones: tuple[Any, ...] = option(
-        (), "timm names, pixels:32, ...", metavar="A,B,...", separator=",", tables=True
+        (),
+        "timm names, pixels:32, NAME=FILE with a file of weights, ...",
+        metavar="A,B,...",
+        separator=",",
+        tables=True,
     )
     feature_files: tuple[str, ...] = option((), "feature files that exist", metavar="FILE", place=READS)
     views: str | None = as_in(ExtractOptions, "views", None)

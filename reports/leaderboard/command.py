@@ -34,4 +34,4 @@ def _run(args: argparse.Namespace) -> None:
         note(f"Left out {board.n_older} older {times} of the same thing; the newest of each is shown.")
     if places.html is not None:
         note(f"{places.html}: open it in a browser.")
-    print(written(board, places.style) if places.output is None else places.output)
+    print(written(board, places.style, wide=places.wide) if places.output is None else places.output)

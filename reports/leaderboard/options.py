@@ -61,6 +61,8 @@ class LeaderboardPlaces:
     format
         Of `output`, or of what the command prints: by default what the ending of the file's name says, and
         a table on the terminal.
+    wide
+        Show every column in tables on the terminal, however narrow it is.
     html
         One more file, the sortable page.
     """
@@ -74,6 +76,7 @@ class LeaderboardPlaces:
     format: str | None = option(
         None, "how to write it", choices=FORMATS, unset="as the ending of -o says, else a table"
     )
+    wide: bool = option(False, "every column, however wide the terminal is")
     html: Path | None = option(
         None,
         "also write one sortable page with the intervals drawn",

@@ -25,9 +25,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def written(board: Board, style: str) -> str:
-    """Return the leaderboard in one of `reports.leaderboard.options.FORMATS`; no newline ends it."""
+def written(board: Board, style: str, *, wide: bool = False) -> str:
+    """Return the leaderboard in one of `reports.leaderboard.options.FORMATS`; no newline ends it.
+
+    A table is as wide as the terminal, or as its columns if it is to be `wide`.
+    """
     from reports.leaderboard.page import page
+
+    if wide and style == "table":
+        return terminal_text(board, wide=True).removesuffix("\n")
 
     writers = {
         "table": terminal_text,
@@ -39,8 +45,18 @@ def written(board: Board, style: str) -> str:
     return writers[style](board).removesuffix("\n")
 
 
-def terminal_text(board: Board) -> str:
-    """Return the tables, each with its notes, as wide as the terminal: what is too wide for it is named."""
+def terminal_text(board: Board, *, wide: bool = False) -> str:
+    """Return the tables, each with its notes.
+
+    They are as wide as the terminal, and the columns that are too wide for it are named; or `wide`, with
+    every column.
+    """
+    if wide:
+        shown = zip(tables(board), board.groups(), strict=True)
+        return "\n\n".join(
+            "\n".join([table_text(table, wide=True).removesuffix("\n"), *board.notes(key)])
+            for table, (key, _) in shown
+        )
     parts = []
     for key, entries in board.groups():
         header, lines = cells(entries, board.sort)
@@ -52,7 +68,7 @@ def terminal_text(board: Board) -> str:
                 break
             del columns[name]
             table, left_out = _table(key, columns, narrow=True), [name, *left_out]
-        wider = [f"Too wide for this terminal: {', '.join(left_out)}. See them with -o board.md."]
+        wider = [f"Too wide for this terminal: {', '.join(left_out)}. See them with --wide."]
         parts.append(
             "\n".join([table_text(table).removesuffix("\n"), *wider[: len(left_out)], *board.notes(key)])
         )

@@ -89,11 +89,9 @@ def test_from_images_to_a_leaderboard_with_controls(tmp_path, monkeypatch, capsy
     assert "| knn |" in Path("out/leaderboard.md").read_text()
     assert "pixels:32" in Path("out/leaderboard.html").read_text()
     control = "test_vit-image_size-32-resize-32-views-rot4-random_init-0.h5"
-    assert sorted(path.name for path in Path("out/features").glob("*.h5")) == [
-        "pixels-32.h5",
-        control,
-        "test_vit-weights-trained.safetensors-image_size-32-resize-32-views-rot4.h5",
-    ]
+    pixels, drawn, trained = sorted(path.name for path in Path("out/features").glob("*.h5"))
+    assert (pixels, drawn) == ("pixels-32.h5", control)
+    assert re.fullmatch(r"test_vit-trained-[0-9a-f]{4}-image_size-32-resize-32-views-rot4\.h5", trained)
     with FeatureFile(f"out/features/{control}") as file:
         assert (file.n, file.n_views) == (40, 4)
 
@@ -266,10 +264,36 @@ def test_paths_of_weights_make_no_name_too_long_for_a_disk():
     assert max(map(len, names)) < 200
 
 
+def test_a_word_names_a_backbone_with_its_weights(tmp_path):
+    (tmp_path / "mine.safetensors").touch()
+    words = ["test_vit", f"test_vit={tmp_path}/mine.safetensors", "local-dir:a=b"]
+    plan = make_plan({"dataset": "simulated", "backbones": words})
+    assert [one.name for one in plan.backbones] == ["test_vit", "test_vit", "local-dir:a=b"]
+    step = plan.extraction(plan.backbones[1], tmp_path / "f.h5")
+    assert ("--weights", f"{tmp_path}/mine.safetensors") in zip(step.command, step.command[1:], strict=False)
+    assert re.fullmatch(r"test_vit-mine-[0-9a-f]{4}\.h5", plan.backbones[1].file_name)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("simulated --backbones resnet51", "unknown backbone 'resnet51'. Close: resnet"),
+        ("simulated --backbones test_vit=nowhere.pth", "nowhere.pth: no such file"),
+        ("nofolder --backbones pixels:4", "nofolder: no such file or folder"),
+        ("simulated --backbones pixels:4 --split kfold:1", "kfold:1: at least 2 folds are needed"),
+        ("simulated --backbones =w.pth", "give NAME, or NAME=FILE"),
+    ],
+)
+def test_a_dry_run_refuses_what_extract_would(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *words.split(), "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"feature_files": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, backbones"),
+        ({"feature_files": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, .*backbones"),
         ({"dataset": {"source": "x", "rot": 1}}, r"\[dataset\] knows no 'rot'. Did you mean 'root'\?"),
         ({"dataset": "x", "backbones": [{"name": "a", "width": 1}]}, r"\[\[backbones\]\] 1 knows no 'width'"),
         ({"dataset": "x", "backbones": [{"views": "d4"}]}, r"\[\[backbones\]\] 1 has no name"),

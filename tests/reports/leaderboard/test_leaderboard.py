@@ -326,8 +326,12 @@ def test_a_terminal_that_is_too_narrow_has_fewer_columns_and_names_the_others(mo
         for whole in ("vit_small_patch16_224.dino", "0.500", "[0.400, 0.600]", "chance"):
             assert whole in text
         found = [line for line in text.splitlines() if line.startswith("Too wide")]
-        wider = f"Too wide for this terminal: {left_out}. See them with -o board.md."
+        wider = f"Too wide for this terminal: {left_out}. See them with --wide."
         assert found == ([wider] if left_out else [])
+        assert "\x1b" not in text
+        every = terminal_text(board, wide=True)
+        assert "Too wide" not in every
+        assert all(heading in every for heading in ("NMI", "ARI", "AUC", "0.500 [0.400, 0.600]"))
 
 
 def test_unknown_task_and_metric():
