@@ -23,11 +23,14 @@ class Shipped:
         fp16 safetensors in `FOLDER`.
     image_size
         Side of its input in pixels; an image is resized to that without a crop.
+    center_crop
+        Side of the middle of the images that it was trained on, in their pixels.
     """
 
     architecture: str
     file: str
     image_size: int
+    center_crop: int
 
     @property
     def path(self) -> Path:
@@ -35,4 +38,4 @@ class Shipped:
         return FOLDER / self.file
 
 
-SHIPPED = {"embedkit-galaxy": Shipped("regnetx_002", "embedkit-galaxy.fp16.safetensors", 64)}
+SHIPPED = {"embedkit-galaxy": Shipped("regnetx_002", "embedkit-galaxy.fp16.safetensors", 64, 128)}

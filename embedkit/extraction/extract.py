@@ -23,6 +23,7 @@ from embedkit.computing.processes import Ranks, share_work
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
+from embedkit.extraction.hints import say_crop, say_time
 from embedkit.extraction.job import STORAGE, Job, forward, load_image, model_in
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Part, Parts
@@ -119,6 +120,8 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
     rank, world = ranks.rank, ranks.world
     if ranks.from_leader(lambda: _already_there(job, parts)):
         return _finished(parts.output, job)
+    if ranks.leads:
+        say_crop(job)
     output_folder = parts.output.parent
     output_folder.mkdir(parents=True, exist_ok=True)
     with parts.locked(f"rank-{rank}-of-{world}"):
@@ -297,6 +300,7 @@ def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[f
     n_images = 0
     total = len(job.index)
     before = total - sum(parts.slice(number).stop - parts.slice(number).start for number in todo)
+    say_time(job, total - before, precision)
     filling = _Filling(job, parts)
     batches = _batches(job, parts, todo)
     # One batch stays in flight, so that a GPU computes while the next one is put together.
@@ -309,6 +313,9 @@ def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[f
                 advance(filling.add(in_flight))
             in_flight = launched
             n_images += len(images)
+            if job.device.type == "cpu":  # where a batch is done when it is launched
+                advance(filling.add(in_flight))
+                in_flight = None
         if in_flight is not None:
             advance(filling.add(in_flight))
     return time.perf_counter() - started, n_images

@@ -12,6 +12,7 @@ import torch
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import describe_device, native_bf16
 from embedkit.datasets.dataset import Dataset
+from embedkit.extraction.hints import say_crop
 from embedkit.extraction.job import Job
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
@@ -52,6 +53,7 @@ class ExtractionPlan:
 def plan(dataset: Dataset, output: Path, backbone: BackboneSpec, options: ExtractOptions) -> ExtractionPlan:
     """Resolve everything that an extraction would do, and compute nothing."""
     job = Job.plan(dataset, backbone, options)
+    say_crop(job)
     size = job.backbone.preprocessing.image_size
     with torch.inference_mode():
         channels = job.backbone.preprocessing.channels

@@ -1,0 +1,66 @@
+"""What is worth saying before an extraction begins: how long it takes, and the crop that a backbone wants."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from embedkit.backbones.shipped import SHIPPED
+from embedkit.console import note
+from embedkit.errors import EmbedkitError
+from embedkit.extraction.job import Job, forward
+from embedkit.images.decode import decode
+
+# An estimate is worth saying from here on, and so is measuring for it.
+LONG_SECONDS = 30.0
+MANY_PASSES = 32
+
+
+def say_time(job: Job, n_images: int, precision: str) -> None:
+    """Say how long so many images will take, where that is long: from one image on this processor.
+
+    On a GPU nothing is said: the bar knows it after the first batches, which are there in seconds.
+    """
+    passes = n_images * job.views.n
+    if job.device.type != "cpu" or passes <= MANY_PASSES:
+        return
+    size = job.backbone.preprocessing.image_size
+    channels = job.backbone.preprocessing.channels
+    blank = torch.zeros(1, size, size, 3 if channels == 1 else channels, dtype=torch.uint8)
+    started = time.perf_counter()
+    forward(job, blank, precision)
+    seconds = time.perf_counter() - started
+    if seconds * passes >= LONG_SECONDS:
+        note(
+            f"About {in_words(seconds * passes)} for {passes:,} images of {size} x {size} pixels: one takes "
+            f"{seconds:.2g} s on this processor. --limit takes fewer of them, --image-size smaller ones."
+        )
+
+
+def in_words(seconds: float) -> str:
+    """Write a time as ``40 seconds``, ``12 minutes`` or ``3.5 hours``."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def say_crop(job: Job) -> None:
+    """Say that a backbone saw the middle of its images only, where it is shown whole ones that are larger."""
+    shipped = SHIPPED.get(job.backbone.name)
+    if shipped is None or job.backbone.preprocessing.center_crop is not None or not len(job.index):
+        return
+    row = int(job.index[0])
+    try:
+        height, width = np.shape(decode(job.dataset.read(row), job.dataset.where(row)))[:2]
+    except (EmbedkitError, OSError):  # the extraction says so
+        return
+    if min(height, width) > shipped.center_crop:
+        note(
+            f"{job.backbone.name} was trained on the middle {shipped.center_crop} pixels of images, in which "
+            f"the object fills about half of that. These are {width} x {height}, and shrunk whole. Where the "
+            f"object fills only the middle, crop: --center-crop {shipped.center_crop}, say."
+        )

@@ -1,0 +1,65 @@
+"""What messages advise exists: every flag and every verb in the library's own words."""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from embedkit.verbs import VERBS, target
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("embedkit", "pretrain", "probes", "clustering", "reports")
+SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+# Of other programs.
+OTHERS = {
+    "--force-reinstall",
+    "--standalone",
+    "--nproc_per_node",
+    "--nproc-per-node",
+    "--upgrade",
+    "--editable",
+    "--nnodes",
+}
+COMMAND = re.compile(r"`embedkit ([^`]*)`")
+
+
+def parser(verb):
+    made = argparse.ArgumentParser(add_help=True, allow_abbrev=False)
+    target(VERBS[verb].command)(made)
+    return made
+
+
+FLAGS = {verb: set(parser(verb)._option_string_actions) for verb in VERBS}
+KNOWN = set().union(*FLAGS.values()) | {"--version"} | OTHERS
+
+
+def texts(file):
+    """Line and text of every string of a file; what a format puts in is a word."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = [str(one.value) if isinstance(one, ast.Constant) else "WORD" for one in node.values]
+            yield node.lineno, "".join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_flag_that_is_named_exists(file):
+    for line, text in texts(file):
+        for flag in re.findall(r"(?<![\w`{-])--[a-z][a-z0-9-]+\b(?!-?WORD)", text):
+            assert flag.rstrip("-") in KNOWN, f"{file}:{line}: {flag}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_command_that_is_named_has_those_flags(file):
+    for line, text in texts(file):
+        for command in COMMAND.findall(text):
+            verb, *words = command.split()
+            if verb in ("VERB", "WORD", "--help"):
+                continue
+            assert verb in VERBS, f"{file}:{line}: embedkit {verb}"
+            for word in words:
+                if re.fullmatch(r"--?[a-z][a-z0-9-]*", word):
+                    assert word in FLAGS[verb], f"{file}:{line}: embedkit {verb} {word}"
