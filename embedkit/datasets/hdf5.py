@@ -20,6 +20,7 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.hdf5 import contents, reading
 from embedkit.files.hdf5 import open_hdf5 as open_any
 from embedkit.files.hdf5_gaps import gaps
+from embedkit.files.hdf5_heaps import damaged_heap
 
 MAX_CHUNK_CACHE = 2**29
 
@@ -62,6 +63,8 @@ def load_h5(source: str, *, images_key: str | None = None, labels_key: str | Non
                 raise UsageError(f"{path}: {name}: {why}.")
             note(f"{path}: not used: {why.removeprefix(f'{path}: ').rstrip('.')}.")
         group = images_group(found, images_key)
+        if group is not None or any(item.dtype.kind == "O" for item in found.datasets.values()):
+            check_heaps(file, path)
         if group is not None:
             return load_group(path, found, stored, group, images_key=images_key, labels_key=labels_key)
         return array_dataset(path, stored, images_key=images_key, labels_key=labels_key)
@@ -71,6 +74,8 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file of images; raises `EmbedkitError` on a damaged one or a feature file."""
     file = open_any(path, "Restore the file.")
     with reading(path, "Restore the file."):
+        if "format" in file.attrs:
+            check_heaps(file, path)
         features = "format" in file.attrs and file.attrs["format"] == "embedkit-features"
     if features:
         file.close()
@@ -79,6 +84,13 @@ def open_hdf5(path: Path) -> h5py.File:
             "`report`; extract wants the images."
         )
     return file
+
+
+def check_heaps(file: h5py.File, path: Path) -> None:
+    """Refuse a file whose text, or bytes of free length, HDF5 would read for ever."""
+    wrong = damaged_heap(file, path)
+    if wrong:
+        raise EmbedkitError(f"{path}: damaged: {wrong.rstrip('.')}. Restore the file.")
 
 
 def read_hdf5(dataset: h5py.Dataset, name: str, where: str) -> NDArray[Any]:

@@ -348,3 +348,13 @@ def test_big_endian_arrays_are_the_same(tmp_path: Path) -> None:
     dataset = load_dataset(str(tmp_path / "a.npz"))
     np.testing.assert_array_equal(dataset.read(3), wide[3])
     assert dataset.rows.labels.tolist() == [0, 1] * 3 + [1]
+
+
+def test_zeros_where_text_was_are_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.h5", images=IMAGES, labels=["a", "b"] * 3 + ["a"]))
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")
+    data[heap + 16 : heap + 64] = bytes(48)
+    path.write_bytes(data)
+    with pytest.raises(EmbedkitError, match=r"a\.h5: damaged: .* Restore the file"):
+        load_dataset(str(path))
