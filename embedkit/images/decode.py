@@ -6,10 +6,6 @@ What is done with images that are not plain 8-bit RGB stands in docs/reference/d
 from __future__ import annotations
 
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from embedkit.errors import ImageError
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
+from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PLAIN, Reading
 from embedkit.images.tiff import is_tiff, read_tiff
 from embedkit.images.values import MAX_PIXELS, check_size, over_black, to_pixels, too_large
@@ -53,17 +50,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DAMAGED = "Restore the file or remove it, or leave such images out with --on-error skip."
-
-_one_at_a_time = threading.Lock()
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    # Pillow warns about odd metadata and large sizes; what matters of that is an ImageError here. The
-    # filters are global to the process, so only one thread may swap them at a time.
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def decode(
@@ -165,7 +151,7 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
 
 
 def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
-    with _no_warnings():
+    with no_warnings():
         image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
         turn = None if image.format == "TIFF" else _turn(image)  # which Pillow turns itself
     check_size(image.width, image.height, where)
@@ -175,7 +161,7 @@ def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
             raise ImageError(f"{where}: cut off (a JPEG without its end marker). {_DAMAGED}")
         image.load()  # cannot warn, and so threads may decode side by side
     else:
-        with _no_warnings():
+        with no_warnings():
             image.load()
     return _to_rgb(image, where, turn)
 
@@ -199,7 +185,7 @@ def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDA
             values = values.astype(np.uint16)  # scaled by the file's own white to 16 bits
         return to_pixels(values, where)
     if image.has_transparency_data:
-        with _no_warnings():
+        with no_warnings():
             return over_black(np.asarray(image.convert("RGBA")))
     if mode in ("L", "1"):
         return np.repeat(np.asarray(image.convert("L"))[:, :, None], 3, axis=2)

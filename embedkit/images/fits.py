@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import re
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import ImageError
+from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PERCENTILES, STRETCH, Reading
+from embedkit.images.unpack_fits import unpack
 from embedkit.images.values import MANY, MAX_PIXELS, check_size, choose_channels, to_uint8
 
 ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
@@ -105,8 +106,19 @@ def stretched(
 
 def image_parts(data: bytes, where: str) -> list[str]:
     """Name the parts of a FITS file that hold images."""
-    with _opened(data, where) as parts:
+    with no_warnings(), _opened(_plain(data, where), where) as parts:
         return [f"{number} {part.name}".strip() for number, part in enumerate(parts) if _is_image(part)]
+
+
+def _plain(data: bytes, where: str) -> bytes:
+    """Return the bytes of the file itself, where gzip compressed it."""
+    if data[:2] != _GZIP:
+        return data
+    with gzip.open(io.BytesIO(data)) as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES or data[:9] != _START:
+        raise ImageError(f"{where}: what is compressed in it is no FITS image. Give the image itself.")
+    return data
 
 
 def _opened(data: bytes, where: str) -> Any:
@@ -114,32 +126,25 @@ def _opened(data: bytes, where: str) -> Any:
         from astropy.io import fits
     except ImportError as error:
         raise ImageError(f"{where}: {MISSING}") from error
-    if data[:2] == _GZIP:
-        with gzip.open(io.BytesIO(data)) as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES or data[:9] != _START:
-            raise ImageError(f"{where}: what is compressed in it is no FITS image. Give the image itself.")
     if any(int(found[1]) > _MOST_AXES for found in _COUNT.finditer(data) if found.start() % 80 == 0):
         raise ImageError(f"{where}: damaged (a header of more than {_MOST_AXES} axes). Restore the file.")
     return fits.open(io.BytesIO(data), memmap=False, ignore_missing_simple=False, ignore_blank=False)
 
 
 def _image(data: bytes, where: str, hdu: str | None) -> NDArray[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with _opened(data, where) as parts:
-            part = _chosen(parts, where, hdu)
-            shape = part.shape
-            n_planes = int(np.prod(shape[:-2], dtype=object)) if len(shape) > 2 else 1
-            check_size(shape[-1], shape[-2], where)
-            if n_planes > MANY or n_planes * shape[-1] * shape[-2] > 4 * MAX_PIXELS:
-                raise ImageError(
-                    f"{where}: a FITS cube of shape {shape}. Store the planes that are to be seen."
-                )
-            values = part.data
-            if values is None or values.shape != shape:
-                raise ImageError(f"{where}: damaged or cut off (its data are missing). Restore the file.")
-            array: NDArray[Any] = np.asarray(values)
+    data = _plain(data, where)
+    with no_warnings(), _opened(data, where) as parts:
+        part = _chosen(parts, where, hdu)
+        shape = part.shape
+        n_planes = int(np.prod(shape[:-2], dtype=object)) if len(shape) > 2 else 1
+        check_size(shape[-1], shape[-2], where)
+        if n_planes > MANY or n_planes * shape[-1] * shape[-2] > 4 * MAX_PIXELS:
+            raise ImageError(f"{where}: a FITS cube of shape {shape}. Store the planes that are to be seen.")
+        compressed = hasattr(part, "compression_type")
+        values = unpack(data, parts.index(part), where) if compressed else part.data
+        if values is None or values.shape != shape:
+            raise ImageError(f"{where}: damaged or cut off (its data are missing). Restore the file.")
+        array: NDArray[Any] = np.asarray(values)
     return array
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embedkit.images.quiet import no_warnings
 from embedkit.images.tiff import is_tiff, n_pages, read_tiff
 
 # Data of a range and more below that of the type is the doing of a 10-, 12- or 14-bit sensor.
@@ -64,8 +64,7 @@ def _top(source: bytes | NDArray[Any]) -> int | None:
             return None
         values, bits = samples.values, samples.bits
     elif source[:4] == _PNG:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with no_warnings():
             image = Image.open(io.BytesIO(source), formats=("PNG",))
         if not image.mode.startswith("I;16"):
             return None

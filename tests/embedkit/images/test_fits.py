@@ -1,5 +1,6 @@
 """FITS against astropy: its files, and the stretches of its visualisation."""
 
+import contextlib
 import gzip
 import io
 
@@ -99,8 +100,9 @@ def test_the_first_part_with_an_image_is_read_or_the_one_that_is_named():
 
 def test_compressed_files_are_the_same_image():
     whole = np.round(SKY).astype(np.int32)
-    data = written(fits.PrimaryHDU(), fits.CompImageHDU(whole, compression_type="RICE_1"))
-    np.testing.assert_array_equal(decode(data, "x"), decode(primary(whole), "x"))
+    for codec in ("RICE_1", "HCOMPRESS_1", "PLIO_1", "GZIP_1", "GZIP_2"):
+        data = written(fits.PrimaryHDU(), fits.CompImageHDU(whole, compression_type=codec))
+        np.testing.assert_array_equal(decode(data, "x"), decode(primary(whole), "x"), err_msg=codec)
     np.testing.assert_array_equal(decode(gzip.compress(primary(SKY)), "x"), decode(primary(SKY), "x"))
 
 
@@ -139,3 +141,43 @@ def test_damaged_and_hostile_files_are_named():
         decode(endless, "x")
     with pytest.raises(ImageError, match="is no FITS image"):
         decode(gzip.compress(b"text"), "x")
+
+
+@pytest.mark.parametrize("codec", ["RICE_1", "HCOMPRESS_1"])
+def test_damaged_tiles_end_no_process(codec):
+    whole = RNG.integers(0, 200, (40, 50)).astype(np.int32)
+    data = written(fits.PrimaryHDU(), fits.CompImageHDU(whole, compression_type=codec))
+    random = np.random.default_rng(1)
+    begin = len(data) - 2880 * 2
+    for _ in range(40):
+        damaged = bytearray(data)
+        for place in random.integers(begin, len(data), 30):
+            damaged[place] = random.integers(256)
+        with contextlib.suppress(ImageError):
+            decode(bytes(damaged), "x")
+    np.testing.assert_array_equal(decode(data, "x"), decode(primary(whole), "x"))
+
+
+def test_a_decoder_that_dies_or_hangs_is_named_and_started_again(monkeypatch):
+    from embedkit.images import unpack_fits
+
+    data = written(fits.PrimaryHDU(), fits.CompImageHDU(np.ones((9, 9), np.int32) * 3))
+    expected = decode(data, "x")
+    monkeypatch.setattr(unpack_fits, "SECONDS", 0.0)
+    with pytest.raises(ImageError, match="x: damaged .* compressed data end or stop the decoder"):
+        decode(data, "x")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(decode(data, "x"), expected)
+
+
+def test_decoding_in_threads_leaves_no_warning_filter():
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    filters = list(warnings.filters)
+    data = [primary(SKY), written(fits.PrimaryHDU(), fits.CompImageHDU(SKY.astype(np.int32)))] * 8
+    expected = [decode(item, "x") for item in data[:2]] * 8
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(lambda item: decode(item, "x"), data), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert list(warnings.filters) == filters
