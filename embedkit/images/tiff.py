@@ -32,6 +32,10 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _MAX_BYTES = 2**31
 _ORIENTATION = 274
+_LENGTHS = (
+    *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "rowsperstrip"),
+    *("tilewidth", "tilelength"),
+)
 
 # What each orientation needs to stand upright (TIFF 6.0, tag 274), of (h, w, c).
 _TURNS = {
@@ -118,6 +122,9 @@ def read_tiff(data: bytes, where: str, *, bands: bool = False) -> Samples | None
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
+        # tifffile takes what stands there; several lengths for one would be multiplied out as a tuple.
+        if not all(isinstance(getattr(page, name), int) for name in _LENGTHS):
+            raise ImageError(f"{where}: damaged (a length that is no number). Restore the file.")
         check_size(page.imagewidth, page.imagelength, where)
         if page.imagedepth > 1:
             raise ImageError(f"{where}: a TIFF of {page.imagedepth} planes in depth. Store one of them.")
@@ -163,16 +170,16 @@ def _first(page: Any, tag: int, default: int) -> int:
 
 
 def _check_whole(page: Any, n_bytes: int, where: str) -> None:
+    if page.nbytes > _MAX_BYTES:
+        raise ImageError(
+            f"{where}: {page.nbytes:,} bytes of samples, too many for one image. Store fewer bands."
+        )
     # tifffile fills strips and tiles that are not there with zeros.
     ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
     n = int(np.prod(page.chunked)) if page.chunked else len(ends)
     if len(ends) < n or 0 in page.databytecounts or 0 in page.dataoffsets or max(ends, default=0) > n_bytes:
         raise ImageError(
             f"{where}: damaged or cut off (strips or tiles of this TIFF are missing). Restore the file."
-        )
-    if page.nbytes > _MAX_BYTES:
-        raise ImageError(
-            f"{where}: {page.nbytes:,} bytes of samples, too many for one image. Store fewer bands."
         )
 
 

@@ -282,3 +282,15 @@ def test_a_codec_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(tifffile.TiffPage, "asarray", missing)
     with pytest.raises(ImageError, match=r"16 bits .* LZW, .* Install embedkit-images\[tiff\]"):
         decode(data, "x")
+
+
+def test_a_length_of_several_numbers_is_damage():
+    data = written(drawn("int16", (H, W, 3)), photometric="rgb", rowsperstrip=10)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages.first.tags
+        width, length = tags["ImageWidth"], tags["ImageLength"]
+    many = bytearray(data)
+    many[width.offset + 4 : width.offset + 12] = (500).to_bytes(4, "little") + (8).to_bytes(4, "little")
+    many[length.offset + 8 : length.offset + 12] = (3_000_000).to_bytes(4, "little")
+    with pytest.raises(ImageError, match="a length that is no number"):
+        decode(bytes(many), "x")
