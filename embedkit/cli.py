@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from embedkit.computing import interrupts, streams
@@ -63,7 +64,17 @@ def check(argv: Sequence[str]) -> argparse.Namespace:
 def _run(name: str, argv: Sequence[str]) -> int | None:
     handler, args = _parse(name, argv)
     _check_places(name, args)
+    _check_features(args)
     return handler(args)
+
+
+def _check_features(args: argparse.Namespace) -> None:
+    """Refuse a feature file that is not there before the verb's own imports, which take seconds."""
+    named = getattr(args, "features", None)
+    if isinstance(named, (str, Path)) and not Path(named).exists():
+        from embedkit.files.store import FeatureFile
+
+        FeatureFile(named)  # which says so
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:

@@ -25,6 +25,8 @@ def hub_or_cache(name: str) -> Iterator[None]:
 
     was_offline = hub.HF_HUB_OFFLINE
     needs_hub = not name.startswith("local-dir:")
+    if needs_hub and not was_offline and not in_cache(name):
+        note(f"Asking the model hub ({hub.ENDPOINT}) for the weights of {name}.")
     if needs_hub and not was_offline and not hub_reachable():
         note(f"The model hub ({hub.ENDPOINT}) does not answer; looking in the local cache only.")
         hub.HF_HUB_OFFLINE = True

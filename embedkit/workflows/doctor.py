@@ -111,14 +111,19 @@ def run(args: argparse.Namespace) -> int:
 
 def doctor() -> Examination:
     """Look at everything that embedkit's results or speed depend on: versions, device, hub, disk."""
-    findings = (
+    findings = [
         Finding("python", f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}"),
         Finding("cores", str(os.cpu_count())),
-        *[_package(module, name) for module, name in REQUIRED.items()],
+    ]
+    with console.progress("looking", len(REQUIRED) + len(LOOKS), unit="things") as advance:
+        for module, name in REQUIRED.items():
+            findings.append(_package(module, name))
+            advance()
         # What is missing above must not keep the rest from being looked at.
-        *[_guarded(what, look) for what, look in LOOKS.items()],
-    )
-    return Examination(findings)
+        for what, look in LOOKS.items():
+            findings.append(_guarded(what, look))
+            advance()
+    return Examination(tuple(findings))
 
 
 def _package(module: str, name: str) -> Finding:

@@ -352,3 +352,15 @@ def test_a_users_mistake_gets_a_message_and_no_traceback(line, world, tmp_path, 
     said = capsys.readouterr()
     assert message in (said.out + said.err if arguments[0] == "verify" else said.err)
     assert not (tmp_path / "new.h5").exists()
+
+
+@pytest.mark.parametrize("verb", ["cluster", "probe", "report", "leaks", "verify"])
+def test_a_feature_file_that_is_missing_is_said_before_the_heavy_imports(verb, tmp_path):
+    code = (
+        "import sys; from embedkit.cli import main; code = main(sys.argv[1:]); "
+        "print(code, *({'torch', 'faiss', 'sklearn', 'umap'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", code, verb, str(tmp_path / "nowhere.h5")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "1"
+    assert "nowhere.h5: no such file. Make it with `embedkit extract DATASET" in done.stderr
