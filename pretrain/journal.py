@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import fields
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import aside, filling, write_text
+from embedkit.files.regular import check_input
+from embedkit.strict_json import UndeclaredError, of_shape
 from pretrain.choice import best
 from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
 
 CHECKPOINT = "checkpoint.pt"
+BEGIN_AGAIN = "Delete it to begin again, or give another -o."
 _RENAMED = {"views": "view_preset", "clip": "clip_grad", "shard": "fsdp"}
 
 
@@ -39,17 +44,59 @@ def read_checkpoint(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | Non
     Raises
     ------
     EmbedkitError
-        It was begun with other options.
+        It was begun with other options, or is damaged.
     """
     path = folder / CHECKPOINT
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    # An option that is younger than the checkpoint had its default then.
-    begun = describe(PretrainOptions()) | _today(state["asked"])
-    if begun != asked:
-        raise EmbedkitError(f"{path}: was begun with other options. Give another -o.")
-    return state
+    check_input(path, BEGIN_AGAIN)
+    with taken_up(folder):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        about = of_shape({name: state[name] for name in ("asked", "step", "log")}, _About)
+        # An option that is younger than the checkpoint had its default then.
+        begun = describe(PretrainOptions()) | _today(about.asked)
+        if not isinstance(state["best"], dict) or not about.step >= 0:
+            raise UndeclaredError("best or step")
+    differences = [
+        f"{name}: {_short(begun.get(name))} there, {_short(asked.get(name))} asked for"
+        for name in sorted({*begun, *asked})
+        if begun.get(name) != asked.get(name)
+    ]
+    if differences:
+        more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise EmbedkitError(
+            f"{path}: was begun with other options ({'; '.join(differences[:4])}{more}). Give those, or "
+            "another -o."
+        )
+    return {**state, "step": about.step, "log": about.log}
+
+
+@contextmanager
+def taken_up(folder: Path) -> Iterator[None]:
+    """Say of a checkpoint that is damaged, or of another network, what it is; nothing in it is executed."""
+    try:
+        yield
+    except (EmbedkitError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # torch's reader ends in whatever its C++ throws
+        raise EmbedkitError(
+            f"{folder / CHECKPOINT}: damaged, or no checkpoint of a pretraining ({first_line(error)}). "
+            f"{BEGIN_AGAIN}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a checkpoint says besides tensors."""
+
+    asked: dict[str, Any]
+    step: int
+    log: list[dict[str, int | float]]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _today(asked: dict[str, Any]) -> dict[str, Any]:

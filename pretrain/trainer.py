@@ -21,7 +21,7 @@ from pretrain.batches import Batch, Batches
 from pretrain.build import build_objective
 from pretrain.choice import best, looks, out_of_patience
 from pretrain.held_out import HeldOut
-from pretrain.journal import CHECKPOINT, describe, read_checkpoint, write_checkpoint, write_log
+from pretrain.journal import CHECKPOINT, describe, read_checkpoint, taken_up, write_checkpoint, write_log
 from pretrain.monitors import check_collapse
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine
@@ -220,9 +220,10 @@ class Run:
         state = read_checkpoint(self.folder, self.asked)
         if state is None:
             return
-        for name, module in self.objective.modules().items():
-            load(module, state[name])
-        load_optimiser(self.optimiser, state["optimiser"])
+        with taken_up(self.folder):
+            for name, module in self.objective.modules().items():
+                load(module, state[name])
+            load_optimiser(self.optimiser, state["optimiser"])
         self.step, self.log, self.best = state["step"], state["log"], state["best"]
         if ranks.rank() == 0:  # a kill after the checkpoint, and before its log
             write_log(self.folder, self.log)

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 
 from embedkit.errors import EmbedkitError, first_line
+from embedkit.files.hdf5_heaps import damaged_heap
 from embedkit.files.regular import check_input
 
 _MOST_LINKS = 32  # one after the other; HDF5 itself stops at 16
@@ -59,13 +60,18 @@ def open_hdf5(path: Path, fix: str) -> h5py.File:
     check_input(path, fix)
     try:
         # Resolved, because sources are looked for beside the file as it was named.
-        return h5py.File(path.resolve(), "r")
+        file = h5py.File(path.resolve(), "r")
     except FileNotFoundError as error:
         raise EmbedkitError(f"{path}: no such file. {fix}") from error
     except PermissionError as error:
         raise EmbedkitError(f"{path}: permission denied. Make the file readable.") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise EmbedkitError(f"{path}: {why_not_opened(path, error, fix)}") from error
+    problem = damaged_heap(file, path)
+    if problem is not None:
+        file.close()
+        raise EmbedkitError(f"{path}: damaged ({problem}). {fix}")
+    return file
 
 
 @contextlib.contextmanager

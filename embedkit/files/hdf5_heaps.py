@@ -7,6 +7,7 @@ still for ever. The heaps are walked here first, all at once.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,17 +42,26 @@ def damaged_heap(file: h5py.File, path: Path) -> str | None:
 
 def _arrays(file: h5py.File) -> list[tuple[int, int]]:
     """Begin and end of the large arrays of numbers, in which nothing is looked for."""
-    found = []
+    found: list[tuple[int, int]] = []
     for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            continue
-        item = file[name]
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind == "O":
-            continue
-        offset, size = item.id.get_offset(), item.id.get_storage_size()
-        if offset is not None and size > _LARGE:
-            found.append((offset, offset + size))
+        # What can't be opened is searched like the rest; whoever reads it says what is wrong with it.
+        with contextlib.suppress(LookupError, OSError, RuntimeError, ValueError, TypeError):
+            if isinstance(file.get(name, getlink=True), h5py.HardLink):
+                found += _array(file[name])
     return sorted(found)
+
+
+def _array(item: h5py.Dataset | h5py.Group) -> list[tuple[int, int]]:
+    """Begin and end of each piece of a large array of numbers."""
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind == "O" or item.id.get_storage_size() <= _LARGE:
+        return []
+    offset = item.id.get_offset()
+    if offset is not None:
+        return [(offset, offset + item.id.get_storage_size())]
+    found: list[tuple[int, int]] = []
+    if item.chunks is not None:
+        item.id.chunk_iter(lambda one: found.append((one.byte_offset, one.byte_offset + one.size)))
+    return found
 
 
 def _heaps(data: mmap.mmap, arrays: list[tuple[int, int]]) -> Iterator[int]:

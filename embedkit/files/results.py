@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
-from embedkit.files.regular import check_output
+from embedkit.files.regular import check_input, check_output
 from embedkit.files.standing import standing
 from embedkit.strict_json import strict
 from embedkit.versions import versions
@@ -159,6 +159,10 @@ def _metric(name: str, metric: Any) -> Metric:
     return made
 
 
+# Files and digests that others are found by.
+_NAMED = ("predictions", "assignments", "features_file", "features_sha256", "time", "model", "model_sha256")
+
+
 def _check(record: Mapping[str, Any]) -> None:
     """Refuse a line whose fields have other types than a result's."""
     for name in ("task", "dataset", "features", "method", "split", "backend"):
@@ -169,6 +173,11 @@ def _check(record: Mapping[str, Any]) -> None:
     for name in ("params", "outcomes", "provenance"):
         if not isinstance(record.get(name, {}), dict):
             raise ValueError(f"{name} is no object")
+    for name in _NAMED:
+        if not isinstance(record.get("provenance", {}).get(name), (str, type(None))):
+            raise ValueError(f"provenance {name} is no text")
+    if not isinstance(record["outcomes"].get("matching", {}), dict):
+        raise ValueError("outcomes matching is no object")
     for name, kinds in (("seed", (int,)), ("n", (int,)), ("seconds", (int, float))):
         if not _is_number(record[name], *kinds):
             raise ValueError(f"{name} {record[name]!r} is no number")
@@ -284,6 +293,7 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
         )
     results: list[tuple[Path, Result]] = []
     for file in files:
+        check_input(file, "Restore the file, or name another folder.")
         for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
             if not line.strip():
                 continue

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
+from embedkit.files.regular import read_bytes
 
+MOST_BYTES = 2**32
 TEXT, INTEGER, NUMBER = "text", "integer", "number"
 _DTYPES: dict[str, type[np.generic]] = {TEXT: np.str_, INTEGER: np.int64, NUMBER: np.float64}
 # What a spreadsheet takes for the beginning of a formula, after any apostrophes that stand before it.
@@ -344,7 +346,7 @@ def _kind_of(path: Path, header: list[str], kinds: Sequence[TableKind], again: s
 
 def _lines(path: Path, again: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each line that is not blank."""
-    raw = path.read_bytes()
+    raw = read_bytes(path, again, at_most=MOST_BYTES)
     try:
         # A spreadsheet may have put a byte-order mark first.
         text = raw.decode("utf-8-sig")

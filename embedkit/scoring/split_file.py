@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,27 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import write_text
+from embedkit.files.regular import read_bytes
 from embedkit.files.words import SPLITS
 from embedkit.scoring.splits import Split
+from embedkit.strict_json import UndeclaredError, declared
 
 FORMAT = "embedkit-splits"
+MOST_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class _Split:
+    name: str
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+@dataclass(frozen=True)
+class _SplitFile:
+    format: str
+    splits: list[_Split]
 
 
 def write_splits(path: str | os.PathLike[str], splits: Sequence[Split], ids: NDArray[np.str_]) -> None:
@@ -50,14 +68,15 @@ def read_splits(path: str | os.PathLike[str], ids: NDArray[np.str_]) -> tuple[Sp
         No such file, another format, or an id that is not among `ids`.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise EmbedkitError(f"{path}: no such split file. Write one with --save-split {path}.")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise ValueError("no embedkit format mark")
-        parts = [(str(s["name"]), [[str(i) for i in s[p]] for p in SPLITS]) for s in record["splits"]]
-    except (ValueError, KeyError, TypeError) as error:
+        text = read_bytes(path, "Name a file that --save-split wrote.", at_most=MOST_BYTES)
+        record = declared(text, _SplitFile)
+        if record.format != FORMAT:
+            raise UndeclaredError("no embedkit format mark")
+        parts = [(s.name, [getattr(s, part) for part in SPLITS]) for s in record.splits]
+    except UndeclaredError as error:
         raise EmbedkitError(
             f"{path}: not a split file ({error}). Write one with --save-split, or name --split stratified."
         ) from error

@@ -14,11 +14,13 @@ from typing import Any
 
 from embedkit.backbones.options import DEFAULT_BACKBONE
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.regular import read_bytes
 from embedkit.options import asked, from_mapping
 from embedkit.workflows.bench_options import DEFAULT, NAMES, BenchOptions
 from embedkit.workflows.step import Step
 
 PIXELS = "pixels:32"
+MOST_BYTES = 2**24
 # File systems take 255 bytes, and what is written beside the file has longer names.
 LONGEST_NAME = 160
 # Options of a method that the bench sets itself.
@@ -167,10 +169,11 @@ def read_plan(path: Path) -> Plan:
         An unknown key, or a value of the wrong kind; the message names it.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_bytes(path, "Name a TOML file.", at_most=MOST_BYTES).decode("utf-8")
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise EmbedkitError(f"{path}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise EmbedkitError(f"{path}: not a TOML file ({error}).") from error
     try:
         return make_plan(document)

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import write_text
+from embedkit.files.regular import read_bytes
+from embedkit.strict_json import UndeclaredError, declared
 
 JOURNAL_FILE = "bench.json"
+MOST_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class _Done:
+    command: list[str]
+    inputs: list[str]
+    made: list[str]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    command: list[str]
+    inputs: list[str]
+    since: int
+
+
+@dataclass(frozen=True)
+class _Steps:
+    steps: list[_Done]
+    begun: list[_Begun] = field(default_factory=list)
 
 
 class Journal:
@@ -33,19 +58,15 @@ class Journal:
         self.path = folder / JOURNAL_FILE
         self._steps: dict[str, dict[str, Any]] = {}
         self._begun: dict[str, dict[str, Any]] = {}
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return
+        fix = "Delete it; only probes and clusterings are computed again."
         try:
-            found = json.loads(self.path.read_bytes())
-            for step in found.get("begun", []):
-                self._begun[_key(step["command"], step["inputs"])] = {**step, "since": int(step["since"])}
-            for step in found["steps"]:
-                self._steps[_key(step["command"], step["inputs"])] = {**step, "made": list(step["made"])}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise EmbedkitError(
-                f"{self.path}: no journal of a bench ({error}). Delete it; only probes and clusterings are "
-                "computed again."
-            ) from error
+            found = declared(read_bytes(self.path, fix, at_most=MOST_BYTES), _Steps)
+        except (UndeclaredError, FileNotFoundError) as error:
+            raise EmbedkitError(f"{self.path}: no journal of a bench ({error}). {fix}") from error
+        self._begun = {_key(step.command, step.inputs): asdict(step) for step in found.begun}
+        self._steps = {_key(step.command, step.inputs): asdict(step) for step in found.steps}
 
     def made(self, command: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...] | None:
         """Return what this command made of inputs with these digests; None where it has not ended well."""

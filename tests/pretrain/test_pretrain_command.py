@@ -287,5 +287,37 @@ def test_a_checkpoint_under_the_names_of_before_is_gone_on_with(tmp_path):
     old = {name: value for name, value in asked.items() if not name.startswith("lora_")}
     old["lora"] = {"rank": 16, "alpha": 32, "blocks": None, "targets": "qv"}
     old |= {"views": old.pop("view_preset"), "clip": old.pop("clip_grad"), "shard": old.pop("fsdp")}
-    write_checkpoint(tmp_path, {"asked": old})
-    assert read_checkpoint(tmp_path, asked) == {"asked": old}
+    state = {"asked": old, "step": 3, "log": [{"epoch": 1, "loss": 0.5}], "best": {}}
+    write_checkpoint(tmp_path, state)
+    assert read_checkpoint(tmp_path, asked) == state
+    with pytest.raises(EmbedkitError, match=r"other options \(batch_size: 64 there, 32 asked for\)"):
+        read_checkpoint(tmp_path, asked | {"batch_size": 32})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("step"),
+        lambda state: state.update(step="3"),
+        lambda state: state.update(step=-1),
+        lambda state: state.update(log=[{"epoch": "x"}]),
+        lambda state: state.update(log=3),
+        lambda state: state.update(best=None),
+        lambda state: state.update(asked=[1]),
+        lambda state: state.clear(),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, change):
+    from pretrain.journal import describe, read_checkpoint, write_checkpoint
+    from pretrain.options import PretrainCall
+
+    asked = describe(PretrainCall())
+    state = {"asked": asked, "step": 3, "log": [{"epoch": 1}], "best": {}}
+    change(state)
+    write_checkpoint(tmp_path, state)
+    with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
+        read_checkpoint(tmp_path, asked)
+    for content in (b"", b"PK", bytes(100)):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
+            read_checkpoint(tmp_path, asked)
