@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clustering.methods import Assigned
-from clustering.model_file import SavedModel, load_model
+from clustering.model_file import FORMAT, SavedModel, load_model
 from clustering.options import ClusterOptions
 from clustering.output import write_assignments
 from clustering.report import ClusterRun
@@ -92,8 +92,9 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, options: ClusterOp
     notes += check_alike(saved.fitted_on, file, model="model", again="cluster them anew")
     index, labels = readable_rows(file, notes)
     start = time.perf_counter()
-    x = saved.prepared.transform_file(file, index)
-    assigned = saved.model.assign(x)
+    with FORMAT.using(model):
+        x = saved.prepared.transform_file(file, index)
+        assigned = saved.model.assign(x)
     seconds = time.perf_counter() - start
 
     labelled = np.flatnonzero(labels >= 0)

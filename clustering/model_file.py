@@ -14,8 +14,10 @@ from clustering.manifold import UMAP
 from clustering.methods import Model
 from clustering.mixture import GMM
 from clustering.temi import TEMI
+from embedkit.files.identity import FittedOn
 from embedkit.files.model_file import ModelFormat, read_arrays
 from embedkit.preparing.preparation import Prepared
+from embedkit.strict_json import of_shape
 
 FORMAT = ModelFormat(
     "embedkit-cluster-model",
@@ -65,6 +67,18 @@ class SavedModel:
     seed: int
 
 
+@dataclass(frozen=True)
+class _About:
+    """What a file says of its model."""
+
+    method: str
+    estimator: str
+    settings: dict[str, Any]
+    classes: dict[str, str]
+    fitted_on: FittedOn
+    seed: int
+
+
 def save_model(path: str | os.PathLike[str], saved: SavedModel) -> None:
     """Write a model, whole or not at all."""
     about = {
@@ -91,15 +105,16 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     EmbedkitError
         No such file, another kind of file, a newer schema, or a broken file.
     """
-    with FORMAT.open(path) as (file, about):
-        estimator = ESTIMATORS[about["estimator"]].from_state(read_arrays(file["estimator"]))
+    with FORMAT.open(path) as (file, record):
+        about = of_shape(record, _About)
+        estimator = ESTIMATORS[about.estimator].from_state(read_arrays(file["estimator"]))
         reducer = UMAP.from_state(read_arrays(file["reducer"])) if "reducer" in file else None
         return SavedModel(
-            about["method"],
+            about.method,
             Model(estimator, file["centers"][...], reducer),
             Prepared.load(read_arrays(file["preparation"])),
-            about["settings"],
-            {int(cluster): name for cluster, name in about["classes"].items()},
-            about["fitted_on"],
-            about["seed"],
+            about.settings,
+            {int(cluster): name for cluster, name in about.classes.items()},
+            record["fitted_on"],
+            about.seed,
         )

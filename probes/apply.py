@@ -20,7 +20,7 @@ from embedkit.files.tables import APPLIED_CLASSES, APPLIED_TARGETS, write_table
 from embedkit.scoring.calibration import N_BINS, reliability
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.target_scores import RegressionScores, score_targets
-from probes.model_file import SavedProbe, load_probe
+from probes.model_file import FORMAT, SavedProbe, load_probe
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +112,7 @@ def apply(
     saved = load_probe(model)
     with FeatureFile.opened(features) as file:
         try:
-            applied = _apply(saved, file)
+            applied = _apply(saved, file, model)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
     if output is None:
@@ -126,7 +126,7 @@ def apply(
     return replace(applied, predictions_path=target)
 
 
-def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:
+def _apply(saved: SavedProbe, file: FeatureFile, model: str | os.PathLike[str]) -> Applied:
     notes = [f"{saved.kind} probe, fitted on {saved.fitted_on['dataset']}: nothing is fitted here."]
     notes += check_alike(saved.fitted_on, file, model="probe", again="fit a probe anew")
     notes += file.remarks
@@ -137,7 +137,11 @@ def _apply(saved: SavedProbe, file: FeatureFile) -> Applied:
         notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
     if file.sha256 == saved.fitted_on["features_sha256"]:
         notes.append("The probe was fitted on rows of this very file: scores here are too good to be true.")
-    outputs = saved.outputs(file, rows)
+    with FORMAT.using(model):
+        outputs = saved.outputs(file, rows)
+        names = saved.names
+        if outputs.shape != (len(rows), len(names)) or len(saved.baseline) != len(names):
+            raise ValueError(f"outputs {outputs.shape} of {len(names)} names")
     score = _score_targets if saved.regression else _score_classes
     true, metrics, scores = score(saved, file, rows, outputs, notes)
     return Applied(saved, file.rows.ids[rows], outputs, true, metrics, scores, tuple(notes))

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
+from embedkit.files.identity import FittedOn
 from embedkit.files.model_file import ModelFormat, read_arrays
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.preparation import Prepared
 from embedkit.scoring.calibration import scale
+from embedkit.strict_json import of_shape
 from probes.kinds.registry import PROBES
 
 FORMAT = ModelFormat(
@@ -107,6 +109,17 @@ class SavedProbe:
         return scale(p, self.temperature) if calibrated and self.temperature is not None else p
 
 
+@dataclass(frozen=True)
+class _About:
+    """What a file says of its probe."""
+
+    kind: str
+    names: list[str]
+    temperature: float | None
+    settings: dict[str, Any]
+    fitted_on: FittedOn
+
+
 def save_probe(path: str | os.PathLike[str], saved: SavedProbe) -> None:
     """Write a probe, whole or not at all."""
     about = {
@@ -130,14 +143,16 @@ def load_probe(path: str | os.PathLike[str]) -> SavedProbe:
     EmbedkitError
         No such file, another kind of file, another schema, or a broken file.
     """
-    with FORMAT.open(path) as (file, about):
+    with FORMAT.open(path) as (file, record):
+        about = of_shape(record, _About)
+        kind = PROBES[about.kind]
         return SavedProbe(
-            about["kind"],
-            PROBES[about["kind"]].make.from_state(read_arrays(file["probe"])),
+            about.kind,
+            kind.make.from_state(read_arrays(file["probe"])),
             Prepared.load(read_arrays(file["preparation"])),
-            tuple(about["names"]),
+            tuple(about.names),
             np.asarray(file["baseline"][...], np.float64),
-            about["temperature"],
-            about["settings"],
-            about["fitted_on"],
+            about.temperature,
+            about.settings,
+            record["fitted_on"],
         )

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from embedkit.errors import DataError
 from embedkit.files.provenance import MADE_BY
 from embedkit.files.store import FeatureFile
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """What `identity` says, as a saved model must hold it."""
+
+    dataset: str
+    features_name: str
+    features_sha256: str
+    d: int
+    n_views: int
+    made_by: dict[str, Any]
 
 
 def identity(file: FeatureFile) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import write_bytes
 from embedkit.files.own_hdf5 import unsound
-from embedkit.strict_json import strict
+from embedkit.strict_json import declared, strict
 
 # What using contents of another shape than they should be may end in.
 _BROKEN = (
@@ -58,6 +58,18 @@ class ModelFormat:
         write_bytes(path, image)
 
     @contextmanager
+    def using(self, path: str | os.PathLike[str]) -> Iterator[None]:
+        """Name a file as broken whose contents fail in the block, as arrays do that don't belong together."""
+        try:
+            yield
+        except EmbedkitError:
+            raise
+        except _BROKEN as error:
+            raise EmbedkitError(
+                f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"
+            ) from error
+
+    @contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
         """Yield a file and what it says; what fails in the block because of its contents names it as broken.
 
@@ -81,7 +93,10 @@ class ModelFormat:
                         f"{path}: schema version {version}, this embedkit reads {self.version}. "
                         f"Update embedkit, or {self.outdated}"
                     )
-                yield file, json.loads(file.attrs["about"])
+                text = file.attrs["about"]
+                if not isinstance(text, str):
+                    raise ValueError("its about is no text")
+                yield file, declared(text, dict[str, Any])
         except _BROKEN as error:
             raise EmbedkitError(
                 f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"

@@ -70,7 +70,10 @@ def read_bytes(path: str | os.PathLike[str], fix: str, *, at_most: int) -> bytes
     """
     check_input(path, fix)
     with Path(path).open("rb") as stream:
-        data = stream.read(at_most + 1)
+        # By its size, because Python sets aside all that it is asked to read; files of /proc say 0.
+        data = stream.read(min(os.fstat(stream.fileno()).st_size, at_most))
+        while len(data) <= at_most and (more := stream.read(2**20)):
+            data += more
     if len(data) > at_most:
         raise EmbedkitError(f"{path}: over {at_most:,} bytes, which no such file has. {fix}")
     return data

@@ -121,3 +121,18 @@ def test_an_endless_id_is_refused_by_name(file):
         opened["ids"][3] = "x" * 5_000_000
     with pytest.raises(EmbedkitError, match=r"f.h5: ids hold 'xxx.* of 5,000,000 characters"):
         len(FeatureFile(file).rows)
+
+
+def test_a_large_bound_sets_no_memory_aside(tmp_path):
+    import tracemalloc
+
+    from embedkit.files.regular import read_bytes
+
+    small = tmp_path / "small"
+    small.write_bytes(b"x" * 10)
+    tracemalloc.start()
+    assert read_bytes(small, "", at_most=2**34) == b"x" * 10
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    with pytest.raises(EmbedkitError, match="over 9 bytes"):
+        read_bytes(small, "", at_most=9)
