@@ -278,7 +278,7 @@ def bench(
     preps
         try each with every method: default (each method's own), none, view-whiten, ...
     split
-        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: the probe's own)
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: the probe's own)
     seed
         seed of everything that is random (default: 0)
     seeds
@@ -509,7 +509,7 @@ def compare(
     prep_b
         prepare B so instead
     split
-        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: kfold:5)
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: kfold:5)
     seed
         seed of everything that is random (default: 0)
     budget
@@ -853,7 +853,7 @@ def leaks(
     min_per_class
         leave out classes with fewer rows than that (default: none)
     split
-        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: auto)
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: auto)
     seed
         seed of everything that is random (default: 0)
     save_split
@@ -1253,7 +1253,7 @@ def probe(
     kind
         which probe (default: linear)
     split
-        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else by group, else stratified (default: auto)
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: auto)
     prep
         prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
     seed

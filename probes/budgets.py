@@ -107,7 +107,7 @@ def probe_budgets(
     notes: list[str] = []
     with probed(features, options) as file:
         try:
-            dealt = settle_rows(file, dealt or deal_rows(file, options), options)
+            dealt = settle_rows(file, dealt or deal_rows(file, options, one_for="--budget"), options)
             labelled, splits = dealt.labelled, dealt.splits
             notes += dealt.notes
             if len(splits) > 1:

@@ -60,7 +60,8 @@ def probe(
             return apply(places.apply, file, output=places.output)
     with probed(features, options) as file:
         try:
-            leaks = _copies(file, options) if protocol.leaks or options.dedupe else None
+            one_for = places.one_split or ("--budget" if protocol.budget else None)
+            leaks = _copies(file, options, one_for) if protocol.leaks or options.dedupe else None
             if protocol.budget:
                 return _budgets(file, options, protocol, places, leaks)
             if protocol.seeds > 1:
@@ -84,9 +85,9 @@ class _Copies:
         )
 
 
-def _copies(file: FeatureFile, options: ProbeOptions) -> _Copies:
+def _copies(file: FeatureFile, options: ProbeOptions, one_for: str | None) -> _Copies:
     notes: list[str] = []
-    dealt = deal_rows(file, options)
+    dealt = deal_rows(file, options, one_for=one_for)
     settle_rows(file, dealt, replace(options, dedupe=None))  # refused before the images are read
     found = find(file, notes)
     report = LeaksReport(found, file.rows.ids, dealt.splits, tuple(notes))
@@ -96,7 +97,11 @@ def _copies(file: FeatureFile, options: ProbeOptions) -> _Copies:
 def _single(
     file: FeatureFile, options: ProbeOptions, places: ProbePlaces, copies: _Copies | None
 ) -> ProbeReport:
-    dealt, leaks = (copies.dealt, copies.report) if copies else (None, None)
+    dealt, leaks = (
+        (copies.dealt, copies.report)
+        if copies
+        else (deal_rows(file, options, one_for=places.one_split), None)
+    )
     output = places.output
     before = None
     if options.dedupe:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError
 from embedkit.files.selected import selected, with_targets
 from embedkit.files.store import FeatureFile
-from embedkit.scoring.asked_split import draw_splits
+from embedkit.scoring.asked_split import Asked, draw_splits
 from embedkit.scoring.splits import Split
 from probes.options import ProbeOptions
 
@@ -105,8 +105,17 @@ class Dealt:
     leaks: Leaks | None = None
 
 
-def deal_rows(file: FeatureFile, options: ProbeOptions) -> Dealt:
+def deal_rows(file: FeatureFile, options: ProbeOptions, *, one_for: str | None = None) -> Dealt:
     """Read the labels and draw the splits, with copies where chance puts them.
+
+    Parameters
+    ----------
+    file
+        The rows.
+    options
+        The split and its seed.
+    one_for
+        The option for which ``auto`` makes one split, however few the labels.
 
     Raises
     ------
@@ -115,21 +124,8 @@ def deal_rows(file: FeatureFile, options: ProbeOptions) -> Dealt:
     """
     notes: list[str] = []
     labelled = read_labels(file, options, notes)
-    return Dealt(labelled, asked_splits(file, labelled.labels, options, notes), tuple(notes))
-
-
-def asked_splits(
-    file: FeatureFile, labels: NDArray[np.int64], options: ProbeOptions, notes: list[str]
-) -> tuple[Split, ...]:
-    """Divide the rows with a label (at least 0) as the options ask; `notes` takes what was decided."""
-    return draw_splits(
-        file.rows,
-        labels,
-        options.split,
-        fractions=options.fractions,
-        seed=options.seed,
-        notes=notes,
-    )
+    asked = Asked(options.split, options.fractions, options.seed, one_for)
+    return Dealt(labelled, draw_splits(file.rows, labelled.labels, asked, notes=notes), tuple(notes))
 
 
 def settle_rows(file: FeatureFile, dealt: Dealt, options: ProbeOptions) -> Dealt:

@@ -47,8 +47,8 @@ class ProbeOptions(Settings, Selection):
     kind
         A name in `PROBES`.
     split
-        ``auto`` (the file's own, else by group, else stratified), ``file``, ``stratified``, ``group``,
-        ``kfold:5``, or the path of a saved split, ending in .json.
+        ``auto`` (the file's own, else folds of fewer than 300 labelled rows, else by group, else stratified),
+        ``file``, ``stratified``, ``group``, ``kfold:5``, or the path of a saved split, ending in .json.
     prep
         What happens to the features first, in the words of
         `embedkit.preparing.preparation.Preparation.parse`; fitted on the training rows of each split.
@@ -277,6 +277,11 @@ class ProbePlaces:
     def results(self) -> Path | None:
         """The file that results are added to."""
         return None if self.output is None else self.output / "results.jsonl"
+
+    @property
+    def one_split(self) -> str | None:
+        """The option for which few labels, too, are divided once rather than in folds."""
+        return next((_flag(name) for name in ("save_model", "save_split") if getattr(self, name)), None)
 
     def check(self, options: ProbeOptions, protocol: ProbeProtocol) -> None:
         """Refuse what does not go together; raises `UsageError`."""

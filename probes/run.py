@@ -57,6 +57,7 @@ def probe(
     """
     with probed(features, options) as file:
         try:
+            dealt = dealt or deal_rows(file, options, one_for=None if save_model is None else "--save-model")
             report = _probe(file, options, dealt, single=save_model is not None)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
@@ -68,11 +69,11 @@ def probe(
 def _probe(
     file: FeatureFile,
     options: ProbeOptions,
-    dealt: Dealt | None,
+    dealt: Dealt,
     *,
     single: bool = False,
 ) -> ProbeReport:
-    dealt = settle_rows(file, dealt or deal_rows(file, options), options)
+    dealt = settle_rows(file, dealt, options)
     labelled, splits, notes = dealt.labelled, dealt.splits, list(dealt.notes)
     if single and len(splits) > 1:
         raise UsageError(
@@ -178,7 +179,9 @@ def _save(
 
 def _write(file: FeatureFile, report: ProbeReport, options: ProbeOptions, output: Path) -> ProbeReport:
     """Write the predictions, then the result that names them."""
-    path = predictions_path(file, options, output)
+    # `auto` divides few rows in two ways, for other options than these.
+    folded = [report.result.split] if options.split == "auto" and len(report.splits) > 1 else []
+    path = predictions_path(file, options, output, *folded)
     write_predictions(path, report.predictions, file.rows)
     result = replace(report.result, provenance={**report.result.provenance, "predictions": path.name})
     result = append_result(output / RESULTS_FILE, result)

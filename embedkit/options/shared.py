@@ -38,7 +38,8 @@ def prep_option(value: str | None, *, unset: str | None = None) -> Any:
 def split_option(value: str | None = "auto", *, unset: str | None = None) -> Any:
     """Declare ``--split``; `check_split` says whether a value is one."""
     words = ", ".join(SPLITS)
-    how = f"how rows are divided: {words}; auto takes the file's own, else by group, else stratified"
+    auto = "auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified"
+    how = f"how rows are divided: {words}; {auto}"
     return option(value, how, metavar="HOW", unset=unset, place=READS)
 
 

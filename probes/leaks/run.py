@@ -17,7 +17,7 @@ from embedkit.files.guard import guarded
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import COPIES, write_table
-from embedkit.scoring.asked_split import draw_splits
+from embedkit.scoring.asked_split import Asked, draw_splits
 from embedkit.scoring.split_file import write_splits
 from embedkit.scoring.splits import Split
 from probes.division import usable_labels
@@ -144,7 +144,7 @@ def leaks(
         notes += file.remarks
         found = find(file, notes)
         try:
-            splits = _splits(file, options, notes)
+            splits = _splits(file, options, places, notes)
             if places.save_split is not None and splits:
                 notes.append(_keep(places.save_split, splits, found, file))
         except DataError as error:
@@ -155,13 +155,16 @@ def leaks(
     return report
 
 
-def _splits(file: FeatureFile, options: LeaksOptions, notes: list[str]) -> tuple[Split, ...]:
+def _splits(
+    file: FeatureFile, options: LeaksOptions, places: LeaksPlaces, notes: list[str]
+) -> tuple[Split, ...]:
     labels = file.rows.labels
     if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
         notes.append(f"{file.path}: no labels of two classes, so no split is drawn.")
         return ()
     usable, _ = usable_labels(file, notes)
-    return draw_splits(file.rows, usable, options.split, seed=options.seed, notes=notes)
+    asked = Asked(options.split, seed=options.seed, one_for="--save-split" if places.save_split else None)
+    return draw_splits(file.rows, usable, asked, notes=notes)
 
 
 def _keep(path: Path, splits: Sequence[Split], found: Leaks, file: FeatureFile) -> str:

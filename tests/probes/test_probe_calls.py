@@ -195,3 +195,22 @@ def test_several_results_are_data_frames(make_file):
     budgets = embedkit.probe(path, **QUICK, budget=2, draws=2, output=None).to_pandas()
     assert set(budgets.budget) == {"2 per class"}
     assert list(embedkit.leaks(path).to_pandas().columns) == ["kind", "id", "other"]
+
+
+def test_few_labels_are_tested_in_folds_save_where_one_split_is_needed(make_file, tmp_path):
+    few = make_file(n=90)
+    plain = embedkit.probe(few, **QUICK, output=tmp_path)
+    assert (plain.result.split, plain.result.n, len(plain.splits)) == ("kfold:5", 90, 5)
+    assert embedkit.leaks(few).splits[0].name == "kfold:5 fold 1"
+    for place in ("save_model", "save_split"):
+        one = embedkit.probe(few, **QUICK, output=tmp_path, **{place: tmp_path / f"{place}.json"})
+        assert one.result.split == "stratified 70/15/15"
+        assert any(f"not for --{place.replace('_', '-')}." in line for line in one.notes)
+        # Two results of one folder, each with predictions of its own.
+        assert one.predictions_path != plain.predictions_path
+    budget = embedkit.probe(few, **QUICK, budget=5, draws=1, leaks=True, output=None)
+    assert budget.results[0].split == "stratified 70/15/15"
+    kept = embedkit.leaks(few, save_split=tmp_path / "clean.json")
+    assert [split.name for split in kept.splits] == ["stratified 70/15/15"]
+    rows = plain.predictions_path.read_text(encoding="utf-8").splitlines()
+    assert sum(",test," in line for line in rows) == 90

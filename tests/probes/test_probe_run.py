@@ -177,12 +177,13 @@ def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
 
 def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_file):
     path = make_file(n=60)
-    report = probe(path, ProbeOptions(kind="knn"))
+    report = probe(path, ProbeOptions(kind="knn", split="stratified"))
     assert report.result.params["choice"]["grid"] == [10, 20]
     assert any("Left out k above the" in line for line in report.notes)
     with pytest.raises(EmbedkitError, match=r"k = 200 neighbours are asked of 4\d training rows"):
-        probe(path, ProbeOptions(kind="knn", n_neighbors=(10, 200)))
-    tiny = probe(make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5"), ProbeOptions(kind="knn"))
+        probe(path, ProbeOptions(kind="knn", split="stratified", n_neighbors=(10, 200)))
+    tiny = make_file(n=12, labels=np.arange(12) % 3, name="tiny.h5")
+    tiny = probe(tiny, ProbeOptions(kind="knn", split="stratified"))
     assert tiny.result.params["choice"]["grid"] == [1, 5]
 
 

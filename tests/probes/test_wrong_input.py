@@ -30,9 +30,9 @@ def targets(tmp_path):
 def test_a_split_column_with_unknown_names(make_file, capsys, tmp_path):
     path = make_file(split=np.array(["train", "train", "validation", "test"] * 75))
     with h5py.File(path, "a") as file:
-        file["split"][4] = "training"
+        file["split"][4] = "trein"
     said = error(capsys, path, "-o", tmp_path)
-    assert "split 'training' of 'images/galaxy 4.jpg' is not one of train, validation, test" in said
+    assert "split 'trein' of 'images/galaxy 4.jpg' is not one of train, validation, test" in said
     assert "Rename it" in said
 
 
