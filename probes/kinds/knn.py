@@ -46,7 +46,10 @@ def vote(
     Returns
     -------
     dict
-        k to (n, c) float64: each class's share of the votes.
+        k to (n, c) float64: each class's share of the votes. Where several classes have the largest, that of
+        the nearest neighbour among theirs is the next number above, so that the order of classes decides
+        nothing; neighbours of equal similarity stand by the number of rows of their class, then in the
+        bank's order.
 
     References
     ----------
@@ -57,6 +60,7 @@ def vote(
     # Divided by the nearest one's weight: the shares stay the same, and no temperature overflows.
     weight = np.exp((neighbours.similarity - neighbours.similarity[:, :1]) / temperature)
     cell = np.arange(n)[:, None] * n_classes + labels[neighbours.index]
+    sizes = np.bincount(labels, minlength=n_classes)
     votes = np.zeros(n * n_classes)
     shares: dict[int, NDArray[np.float64]] = {}
     done = 0
@@ -64,8 +68,32 @@ def vote(
         some = slice(done, k)
         votes += np.bincount(cell[:, some].ravel(), weights=weight[:, some].ravel(), minlength=n * n_classes)
         total = votes.reshape(n, n_classes)
-        shares[k] = total / total.sum(axis=1, keepdims=True)
+        shares[k] = _untied(total, neighbours, labels, sizes, k)
         done = k
+    return shares
+
+
+def _untied(
+    votes: NDArray[np.float64],
+    neighbours: Neighbours,
+    labels: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    k: int,
+) -> NDArray[np.float64]:
+    """Return the shares of (n, c) votes, one of several largest raised by the least there is."""
+    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+    tied = np.count_nonzero(shares == shares.max(axis=1, keepdims=True), axis=1) > 1
+    rows = np.flatnonzero(tied)
+    if not len(rows):
+        return shares
+    voted = labels[neighbours.index[rows, :k]]  # (ties, k)
+    most = votes[rows] == votes[rows].max(axis=1, keepdims=True)  # dividing may have made votes equal
+    left = np.take_along_axis(most, voted, axis=1)
+    for rank in (neighbours.similarity[rows, :k], sizes[voted]):
+        ranked = np.where(left, rank, -np.inf)
+        left &= ranked == ranked.max(axis=1, keepdims=True)
+    winner = voted[np.arange(len(rows)), left.argmax(axis=1)]
+    shares[rows, winner] = np.nextafter(shares[rows, winner], 1)
     return shares
 
 

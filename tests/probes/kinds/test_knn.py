@@ -190,3 +190,57 @@ def test_what_is_refused():
         KNNProbe(k=5).fit(x, y).predict(x[:, :3])
     with pytest.raises(UsageError, match="votes can be 0"):
         KNNProbe(k=5, select="log_loss").fit(x, y)
+
+
+def by_the_rule(shares, neighbours, labels, k):
+    """The class with the largest share; the rest of the rule in the order in which it is written down."""
+    return [
+        min(
+            np.flatnonzero(row == row.max()),
+            key=lambda c, i=i: min(
+                (-neighbours.similarity[i, j], -(labels == c).sum(), j)
+                for j in range(k)
+                if labels[neighbours.index[i, j]] == c
+            ),
+        )
+        for i, row in enumerate(shares)
+    ]
+
+
+@pytest.mark.parametrize("k", [2, 4, 6])
+def test_ties_do_not_ask_for_the_order_of_the_classes(k, monkeypatch):
+    """On a grid of few directions most votes are tied; another numbering of the classes is the same vote."""
+    random = np.random.default_rng(5)
+    bank, queries = random.integers(-1, 2, (80, 2)) + 0.0, random.integers(-1, 2, (60, 2)) + 0.0
+    labels = random.choice(4, 80, p=[0.1, 0.2, 0.3, 0.4])
+    found = nearest(queries, bank, k)
+    shares = vote(found, labels, n_classes=4, ks=[k])[k]
+    monkeypatch.setattr(
+        "probes.kinds.knn._untied", lambda votes, *_: votes / votes.sum(axis=1, keepdims=True)
+    )
+    before = vote(found, labels, n_classes=4, ks=[k])[k]
+    monkeypatch.undo()
+    tied = (before == before.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    assert 3 < tied.sum() < 60
+    assert np.array_equal(shares[~tied], before[~tied])
+    assert np.abs(shares - before).max() < 1e-15
+    assert shares.argmax(axis=1).tolist() == by_the_rule(before, found, labels, k)
+    assert (shares.argmax(axis=1) != before.argmax(axis=1)).any()
+    for other in ([3, 2, 1, 0], [1, 3, 0, 2]):
+        numbered = np.array(other)
+        again = vote(found, numbered[labels], n_classes=4, ks=[k])[k]
+        assert np.array_equal(again.argmax(axis=1), numbered[shares.argmax(axis=1)])
+
+
+def test_a_tied_vote_goes_to_the_nearest_then_to_the_more_frequent_then_to_the_first_row():
+    x = np.array([[1.0, 0], [1, 0], [1, 0], [1, 0.1], [1, 0.1], [0, 1]])
+    query = np.array([[1.0, 0]])
+
+    def winner(bank, labels, k):
+        shares = vote(nearest(query, x[bank], k), np.array(labels), n_classes=3, ks=[k], temperature=1e9)
+        return int(shares[k].argmax())
+
+    assert winner([3, 0], [0, 1], 2) == 1  # the nearer (weights alike at this temperature)
+    assert winner([0, 1, 5], [0, 1, 1], 2) == 1  # as near, and more of them
+    assert winner([0, 1], [1, 0], 2) == 1  # as near and as many: the first row
+    assert winner([1, 0], [0, 1], 2) == 0
