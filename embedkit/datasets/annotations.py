@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from embedkit.files.words import NOTHING
 # Beside images and labels; each is optional and has one entry an image, except the two lists of names.
 ANNOTATIONS = ("ids", "split", "group", "targets", "target_names", "class_names", "ra", "dec")
 _LISTS = ("target_names", "class_names")
+_ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+?\d{2,3}")  # 1.2376487206937559e+18
 
 # What people call their classes, in small letters and without numbers or underscores at the end.
 _LABEL_WORDS = frozenset(
@@ -170,7 +172,9 @@ def make_rows(
     if targets is not None:
         target_names = target_names or tuple(f"target_{t}" for t in range(targets.shape[1]))
     rows = Rows(
-        ids=found["ids"].reshape(n, -1)[:, 0] if "ids" in found else np.arange(n).astype(np.str_),
+        ids=_ids(found["ids"].reshape(n, -1)[:, 0], where)
+        if "ids" in found
+        else np.arange(n).astype(np.str_),
         labels=labels,
         class_names=names if labels is not None else (),
         targets=targets,  # type: ignore[arg-type]  # Rows looks whether float32 holds them
@@ -181,6 +185,23 @@ def make_rows(
     )
     note_empty_targets(rows, where)
     return rows
+
+
+def _ids(values: NDArray[Any], where: str) -> NDArray[np.str_]:
+    return check_ids(text_array(values, "ids"), where)
+
+
+def check_ids(ids: NDArray[np.str_], where: str) -> NDArray[np.str_]:
+    """Return ids; refuses them where they have all been floats that are too large to keep their digits.
+
+    The object ids of the SDSS have 19 digits, and a float, or a spreadsheet, keeps 15 of them.
+    """
+    if len(ids) and all(_ROUNDED.fullmatch(name) for name in ids.tolist()):
+        raise EmbedkitError(
+            f"{where}: ids such as {str(ids[0])!r} have been floating-point numbers, which keep 15 digits, "
+            "so their last ones are lost. Write them again, as whole numbers or text."
+        )
+    return ids
 
 
 def groups(values: NDArray[np.str_] | None) -> NDArray[np.str_] | None:

@@ -64,10 +64,22 @@ def said_label_words(names: Sequence[str], where: str) -> list[str]:
     return words
 
 
+def _note_alike(words: Sequence[str], where: str) -> None:
+    """Say which classes differ in capitals only: more often a slip than meant."""
+    alike: dict[str, list[str]] = {}
+    for word in sorted(set(words)):
+        alike.setdefault(word.casefold(), []).append(word)
+    doubled = [same for same in alike.values() if len(same) > 1]
+    if doubled:
+        listed = "; ".join(", ".join(same) for same in doubled[:3])
+        note(f"{where}: classes of their own that differ in capitals only: {listed}. Write them alike.")
+
+
 def _of_names(
     names: list[str], class_names: tuple[str, ...], where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     words = said_label_words(names, where)
+    _note_alike(words, where)
     if not class_names:
         return labels_from_names(words)
     index = {name: label for label, name in enumerate(class_names)} | {"": -1}

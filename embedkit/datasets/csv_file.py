@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.annotations import groups, looks_like_labels, note_empty_targets
+from embedkit.datasets.annotations import check_ids, groups, looks_like_labels, note_empty_targets
 from embedkit.datasets.class_labels import class_labels
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import IMAGE_ENDINGS, ImageFiles
@@ -69,12 +69,13 @@ def load_csv(
         else list(target_columns or [])
     )
     rows = Rows(
-        ids=np.array(written if id_column is None else table.column(id_column, "--id-column"), dtype=np.str_),
+        ids=np.array(written, dtype=np.str_)
+        if id_column is None
+        else check_ids(np.array(table.column(id_column, "--id-column"), dtype=np.str_), str(path)),
         labels=labels,
         class_names=class_names,
-        targets=np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1).astype(
-            np.float32
-        )
+        # Rows looks whether float32 holds them.
+        targets=np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1)
         if target_names
         else None,
         target_names=tuple(target_names),

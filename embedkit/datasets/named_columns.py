@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from embedkit.datasets.csv_file import FILE_COLUMNS
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.rows import text_array
-from embedkit.files.words import label_words
+from embedkit.files.words import label_words, number
 from embedkit.options import nearest
 
-# Tried in this order, in any case of letters. pandas writes its index without a name.
+# Tried in this order, in any case of letters. pandas writes its index without a name into CSV, and as
+# __index_level_0__ into Parquet.
 IDS = (
     *("ids", "id", *FILE_COLUMNS, "filenames", "files", "paths", "image_id", "objid", "names", "name"),
+    *("specobjid", "dr7objid", "dr8objid", "object_id", "objectid", "galaxyid", "galaxy_id", "source_id"),
+    *("targetid", "asset_id", "sample_id", "file_id", "file_ids", "uid", "iauname", "__index_level_0__"),
     *("index", "unnamed: 0", ""),
 )
 LABELS = ("labels", "label", "class", "y")
@@ -123,7 +126,7 @@ def _positions(found: Annotations, where: str) -> None:
 
 def as_text(values: NDArray[Any], name: str = "ids") -> NDArray[np.str_]:
     """Return values as text; whole numbers without a point, bytes as UTF-8."""
-    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
+    if values.dtype.kind == "f" and (np.abs(values) < 2**53).all() and (values == np.round(values)).all():
         return values.astype(np.int64).astype(np.str_)
     return text_array(values, name)
 
@@ -169,6 +172,6 @@ def numbers(values: NDArray[Any], name: str, where: str) -> NDArray[np.float64]:
 def as_numbers(cells: NDArray[Any]) -> NDArray[np.float64] | None:
     """Return text as numbers, an empty cell as NaN; None where any is no number."""
     try:
-        return np.array([float(cell) if cell else np.nan for cell in cells.tolist()], dtype=np.float64)
+        return np.array([number(cell) if cell else np.nan for cell in cells.tolist()], dtype=np.float64)
     except ValueError:
         return None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import read_bytes
-from embedkit.files.words import NOTHING
+from embedkit.files.words import NOTHING, number
 
 SEPARATORS = ",;\t|"
 MOST_BYTES = 2**30
@@ -87,13 +87,18 @@ class Table:
             if commas and _DECIMAL_COMMA.fullmatch(cell):
                 cell = cell.replace(",", ".")
             try:
-                values[row] = float(cell)
+                values[row] = number(cell)
             except ValueError as error:
                 comma = " (a decimal comma, where others have a point?)" if "," in cell else ""
                 raise EmbedkitError(
                     f"{self.path}, line {self.lines[row]}: {cell!r} in column {name!r} is no number{comma}. "
                     "Correct it, or leave it empty."
                 ) from error
+            if np.isinf(values[row]):  # as of the logarithm of nothing
+                raise EmbedkitError(
+                    f"{self.path}, line {self.lines[row]}: {cell!r} in column {name!r} is infinite. Correct "
+                    "it, or leave it empty."
+                )
         return values
 
 
@@ -137,14 +142,18 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     except csv.Error as error:
         where = f"{path}, line {reader.line_num + skipped}"
         raise EmbedkitError(f"{where}: not a CSV table ({error}). Check the quotes on that line.") from error
-    _check_header(path, header, cells)
-    columns = {name: [row[i] for row in cells] for i, name in enumerate(header)}
+    # Spreadsheets end lines with separators of columns that nothing was ever in.
+    kept = [i for i, name in enumerate(header) if name or any(row[i] for row in cells)]
+    _check_header(path, [header[i] for i in kept], cells)
+    columns = {header[i]: [row[i] for row in cells] for i in kept}
     return Table(path, columns, lines, separator)
 
 
 def _check_header(path: Path, header: list[str], cells: list[list[str]]) -> None:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
+        if not twice[0]:
+            raise EmbedkitError(f"{path}: two columns and more have no name in the header. Name them.")
         raise EmbedkitError(f"{path}: the header names {twice[0]!r} more than once. Rename one of them.")
     if not cells:
         raise EmbedkitError(f"{path}: no rows below the header. Is it the right file?")

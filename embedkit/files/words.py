@@ -48,6 +48,19 @@ def label_words(names: Sequence[str]) -> list[str]:
     return [different[word] for word in words]
 
 
+def number(text: str) -> float:
+    """Return what a cell says; unlike Python, no number has an underscore: ``266_51630`` is a name.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    if "_" in text:
+        raise ValueError(f"could not convert string to float: {text!r}")
+    return float(text)
+
+
 def taken_for_nothing(names: Iterable[str], kept: Iterable[str]) -> dict[str, int]:
     """Return which words besides the empty one `label_words` took for no label, and how often."""
     found: dict[str, int] = {}

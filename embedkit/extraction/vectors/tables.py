@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from embedkit.datasets.named_columns import IDS, LABELS, OTHERS, as_numbers, kno
 from embedkit.datasets.text_table import SEPARATORS, read_table
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.extraction.vectors.source import Vectors, in_memory
+from embedkit.extraction.vectors.text_vectors import columns_of_lists, read_lists
 
 GET_PYARROW = "pip install pyarrow"
 _NUMBERED = re.compile(r"(.*?)\d+", re.DOTALL)
 
 
 def open_csv(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
-    """Read a table whose numeric columns are the dimensions.
+    """Read a table whose numeric columns are the dimensions, or one column of lists in text.
 
     Parameters
     ----------
@@ -36,15 +37,42 @@ def open_csv(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
         return _bare(path)
     table = read_table(path)
     columns = {name: np.array(cells, dtype=np.str_) for name, cells in table.columns.items()}
+    lists = columns_of_lists(columns)
+    if key in lists or (key is None and lists):
+        name = _one_list(path, lists, key)
+        x = read_lists(path, name, columns[name], table.lines)
+        rest = {other: cells for other, cells in columns.items() if other not in lists}
+        return in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
     numeric = {
         name: read
         for name, cells in columns.items()
         if (read := as_numbers(cells)) is not None and not np.isnan(read).all()
     }
-    chosen = choose_columns(path, list(columns), list(numeric), key, named)
+
+    def why(name: str) -> str:
+        for cell, line in zip(columns[name].tolist(), table.lines, strict=True):
+            if cell and as_numbers(np.array([cell])) is None:
+                return f"{cell[:40]!r} on line {line} is no number"
+        return "it is empty"
+
+    free = [name for name in numeric if not _counts(name, columns[name])]
+    chosen = choose_columns(path, list(columns), free if key is None else list(numeric), key, named, why)
     x = np.stack([numeric[name] for name in chosen], axis=1)
     rest = {name: cells for name, cells in columns.items() if name not in set(chosen)}
     return in_memory(str(path), x, rest, span(chosen))
+
+
+def _one_list(path: Path, lists: Sequence[str], key: str | None) -> str:
+    if key is None and len(lists) > 1:
+        raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
+    return key if key is not None else lists[0]
+
+
+def _counts(name: str, cells: NDArray[np.str_]) -> bool:
+    """Whether a column is of ids by its name (specobjid, source_id) and whole numbers: no dimension."""
+    return name.casefold().endswith("id") and all(
+        cell.removeprefix("-").isdigit() for cell in cells.tolist() if cell
+    )
 
 
 def _is_bare(path: Path) -> bool:
@@ -71,22 +99,36 @@ def _bare(path: Path) -> Vectors:
             f"{path}: its first line is of numbers, so it has no header, but not all of it is a table of "
             f"numbers ({first_line(error)}). Give it a header line, or mend that line."
         ) from error
+    if x.shape[1] > 1 and len(x) > 2 and (np.diff(x[:, 0]) == 1).all() and x[0, 0] in (0, 1):
+        ids = {"index": x[:, 0].astype(np.int64)}  # the row numbers, as pandas writes them
+        said = f"{x.shape[1] - 1:,} dimensions from all columns but the first, which counts the rows"
+        return in_memory(str(path), x[:, 1:], ids, f"{said} (there is no header)")
     return in_memory(str(path), x, {}, f"{x.shape[1]:,} dimensions from all columns (there is no header)")
 
 
 def choose_columns(
-    path: Path, names: Sequence[str], numeric: Sequence[str], key: str | None, named: Sequence[str]
+    path: Path,
+    names: Sequence[str],
+    numeric: Sequence[str],
+    key: str | None,
+    named: Sequence[str],
+    why: Callable[[str], str],
 ) -> list[str]:
     """Return the columns that are dimensions.
 
     Those that `key` matches; else the largest family of names that differ in their number only, such as f0 to
-    f383, where there is one; else every numeric column that is not known as something else.
+    f383, where there is one; else every numeric column that is not known as something else. `why` says of a
+    column why it is not of numbers: one of the family that isn't is an error, and not left out.
     """
     if key is not None:
         chosen = [name for name in names if fnmatch.fnmatchcase(name, key)]
         wrong = [name for name in chosen if name not in set(numeric)]
         if not chosen or wrong:
-            what = f"column {wrong[0]!r} is not of numbers" if wrong else f"no column matches --key {key}"
+            what = (
+                f"column {wrong[0]!r} is not of numbers: {why(wrong[0])}"
+                if wrong
+                else f"no column matches --key {key}"
+            )
             raise UsageError(f"{path}: {what}. Its columns are {_some(names)}.")
         return chosen
     taken = {*named, *(name for wanted in (IDS, LABELS) if (name := known_as(names, wanted)) is not None)}
@@ -98,12 +140,27 @@ def choose_columns(
             families.setdefault(match[1], []).append(name)
     largest = max(families.values(), key=len, default=[])
     chosen = largest if len(largest) >= 2 else free
+    if chosen is largest and (odd := _of_family(largest, names, taken | set(numeric))) is not None:
+        raise EmbedkitError(
+            f"{path}: column {odd!r} is one of {largest[0]} ... {largest[-1]} by its name, and not of "
+            f"numbers: {why(odd)}. Correct it, or rename the column if it is no dimension."
+        )
     if not chosen:
         raise UsageError(
             f"{path}: no column of numbers that could be a dimension. Its columns are {_some(names)}. "
             "A table of image files goes to `embedkit extract`."
         )
     return chosen
+
+
+def _of_family(family: Sequence[str], names: Sequence[str], known: set[str]) -> str | None:
+    """Return a column that is called like the family's and is not among those known."""
+    match = _NUMBERED.fullmatch(family[0])
+    start = match[1] if match is not None else ""
+    for name in names:
+        if name not in known and (same := _NUMBERED.fullmatch(name)) is not None and same[1] == start:
+            return name
+    return None
 
 
 def span(names: Sequence[str]) -> str:
@@ -154,7 +211,9 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     if key is None and lists:
         raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
     numeric = [name for name, kind in kinds.items() if _is_number(kind)]
-    chosen = choose_columns(path, list(kinds), numeric, key, named)
+    if key is None:
+        numeric = [name for name in numeric if not (_whole(kinds[name]) and name.casefold().endswith("id"))]
+    chosen = choose_columns(path, list(kinds), numeric, key, named, lambda name: f"it holds {kinds[name]}")
     x = np.stack([_floats(table.column(name)) for name in chosen], axis=1)
     rest = [name for name in kinds if name not in set(chosen)]
     return in_memory(str(path), x, _per_row(table, rest), span(chosen))
@@ -171,6 +230,12 @@ def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _whole(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind))
 
 
 def _floats(column: Any) -> NDArray[Any]:
@@ -222,6 +287,7 @@ def cells_of(values: Sequence[Any]) -> NDArray[np.str_]:
     cells = []
     for value in values:
         missing = value is None or (isinstance(value, float) and np.isnan(value))
-        whole = isinstance(value, float) and not missing and value.is_integer()
+        # Beyond that a float holds no last digits, and none may be made up for an id.
+        whole = isinstance(value, float) and not missing and value.is_integer() and abs(value) < 2**53
         cells.append("" if missing else str(int(value)) if whole else str(value))
     return np.array(cells, dtype=np.str_)

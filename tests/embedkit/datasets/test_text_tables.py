@@ -196,3 +196,36 @@ def test_a_folder_named_as_an_image(folder: Path) -> None:
     (folder / "t.csv").write_text("file\nd.png\n")
     with pytest.raises(EmbedkitError, match="line 2: 'd.png' is a folder, pipe or device"):
         load_dataset(str(folder / "t.csv"))
+
+
+def test_separators_of_columns_that_nothing_is_in_are_no_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("file,label,,\na.png,x,,\nb.png,y,,\n")
+    assert read_table(path).columns == {"file": ["a.png", "b.png"], "label": ["x", "y"]}
+    path.write_text("file,,\na.png,1,2\n")
+    with pytest.raises(EmbedkitError, match="two columns and more have no name in the header"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400"])
+def test_an_infinite_number_is_named_and_no_target(cell, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"file,mass\na.png,1\nb.png,{cell}\n")
+    with pytest.raises(EmbedkitError, match=f"line 3: '{cell}' in column 'mass' is infinite"):
+        read_table(path).numbers("mass", "--target-columns")
+
+
+def test_a_name_with_an_underscore_is_no_number(tmp_path):
+    path = tmp_path / "t.csv"  # plate and fibre of a spectrum; Python reads 26651630 of it
+    path.write_text("file,spectrum\na.png,266_51630\n")
+    with pytest.raises(EmbedkitError, match="'266_51630' in column 'spectrum' is no number"):
+        read_table(path).numbers("spectrum", "--target-columns")
+
+
+def test_classes_that_differ_in_capitals_only_are_said(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    path = tmp_path / "t.csv"
+    path.write_text("file,label\na.png,Smooth\nb.png,smooth\nc.png,disc\n")
+    assert load_dataset(str(path)).rows.class_names == ("Smooth", "disc", "smooth")
+    assert "differ in capitals only: Smooth, smooth" in " ".join(capsys.readouterr().err.split())
