@@ -19,7 +19,7 @@ from embedkit.datasets.annotations import check_size, make_rows, note_unused, wa
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.files.words import SPLIT_NAMES
-from embedkit.images.values import MANY
+from embedkit.images.values import CHANNELS, MANY
 
 NO_OBJECTS = (
     "holds Python objects, which can only be read by running code from the file. Store a plain array: "
@@ -307,6 +307,11 @@ def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> No
         raise EmbedkitError(f"{where}: an array of shape {shape} holds no images. {expected}")
     if len(shape) == 3 and shape[2] in (1, 3, 4):
         raise EmbedkitError(f"{where}: an array of shape {shape} looks like one image. {expected}")
+    if len(shape) == 4 and shape[2] in CHANNELS and not {shape[1], shape[3]} & {*CHANNELS}:  # as of Matlab
+        raise EmbedkitError(
+            f"{where}: an array of shape {shape} has its images along the last axis. Store it with "
+            "these first: numpy.moveaxis(x, -1, 0)."
+        )
     if len(shape) == 4 and min(shape[1], shape[3]) > MANY:  # which of fewer are shown, --channels says
         raise EmbedkitError(f"{where}: an array of shape {shape} has no axis of channels. {expected}")
     if dtype.kind not in "buif":

@@ -111,6 +111,11 @@ def read_hdf5(dataset: h5py.Dataset, name: str, where: str) -> NDArray[Any]:
         values = np.asarray(dataset[()])
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise EmbedkitError(f"{where}: {name} can't be read ({error}). Restore the file.") from error
+    names = h5py.check_enum_dtype(dataset.dtype)
+    if names is not None:
+        known = {value: name for name, value in names.items()}
+        words = [known.get(value, "") for value in values.ravel().tolist()]
+        return np.array(words, dtype=np.str_).reshape(values.shape)
     info = h5py.check_string_dtype(dataset.dtype)
     fixed = info is not None and info.length is not None
     if fixed and dataset.id.get_type().get_strpad() == h5py.h5t.STR_SPACEPAD:  # as Fortran does

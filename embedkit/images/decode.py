@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from embedkit.errors import ImageError
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
+from embedkit.images.other_formats import named
 from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PLAIN, Reading
 from embedkit.images.tiff import is_tiff, read_tiff
@@ -138,7 +139,7 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{where}: not an image that can be read ({_first_bytes(data)}). Known are "
+            f"{where}: not an image that can be read ({named(data) or _first_bytes(data)}). Known are "
             f"{', '.join(FORMATS)} and FITS; convert it, or leave such files out with --on-error skip."
         ) from error
     except Image.DecompressionBombError as error:
@@ -183,6 +184,9 @@ def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDA
         values = np.asarray(image)
         if mode == "I" and image.format == "PPM":
             values = values.astype(np.uint16)  # scaled by the file's own white to 16 bits
+        clear = image.info.get("transparency")
+        if isinstance(clear, int):  # PNG's one transparent value, over black
+            values = np.where(values == clear, 0, values).astype(values.dtype)
         return to_pixels(values, where)
     if image.has_transparency_data:
         with no_warnings():

@@ -67,7 +67,9 @@ def read_fits(data: bytes, where: str, reading: Reading) -> NDArray[np.uint8]:
     values = np.squeeze(
         values, axis=tuple(axis for axis in range(values.ndim - 2) if values.shape[axis] == 1)
     )
-    if values.ndim == 3 and values.shape[0] <= MANY:  # a cube: its planes are the channels
+    if values.ndim == 3 and _colours_last(values.shape):
+        pass
+    elif values.ndim == 3 and values.shape[0] <= MANY:  # a cube: its planes are the channels
         values = np.moveaxis(values, 0, 2)
     elif values.ndim != 2:
         raise ImageError(
@@ -82,6 +84,11 @@ def read_fits(data: bytes, where: str, reading: Reading) -> NDArray[np.uint8]:
     if reading.white is not None:
         return to_uint8(np.where(np.isfinite(values), values, 0), where, white=reading.white)
     return stretched(values, where, reading.stretch or STRETCH, reading.percentiles or PERCENTILES)
+
+
+def _colours_last(shape: tuple[int, ...]) -> bool:
+    """Whether an array of (h, w, 3) was written as it is: planes three pixels wide are no cube."""
+    return len(shape) == 3 and shape[2] == 3 and min(shape[:2]) > 4
 
 
 def stretched(
@@ -137,15 +144,35 @@ def _image(data: bytes, where: str, hdu: str | None) -> NDArray[Any]:
         part = _chosen(parts, where, hdu)
         shape = part.shape
         n_planes = int(np.prod(shape[:-2], dtype=object)) if len(shape) > 2 else 1
+        if _colours_last(shape):
+            n_planes, shape = shape[2], (shape[2], *shape[:2])
         check_size(shape[-1], shape[-2], where)
         if n_planes > MANY or n_planes * shape[-1] * shape[-2] > 4 * MAX_PIXELS:
             raise ImageError(f"{where}: a FITS cube of shape {shape}. Store the planes that are to be seen.")
+        blank = _blank(part)
         compressed = hasattr(part, "compression_type")
         values = unpack(data, parts.index(part), where) if compressed else part.data
-        if values is None or values.shape != shape:
+        if values is None or values.shape != part.shape:
             raise ImageError(f"{where}: damaged or cut off (its data are missing). Restore the file.")
         array: NDArray[Any] = np.asarray(values)
+    if blank is not None and array.dtype.kind in "iu":
+        # astropy makes NaN of them in signed integers, and leaves them in unsigned ones.
+        array = np.where(array.astype(np.float64) == blank, np.nan, array.astype(np.float64))
     return array
+
+
+def _blank(part: Any) -> float | None:
+    """Return the value of what was not measured, as astropy gives it; the header has it as stored."""
+    header = part.header
+    stored = header.get("BLANK", header.get("ZBLANK"))
+    if isinstance(stored, bool) or not isinstance(stored, int):
+        return None
+    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    return (
+        float(stored * scale + zero)
+        if isinstance(scale, (int, float)) and isinstance(zero, (int, float))
+        else None
+    )
 
 
 def _chosen(parts: Any, where: str, hdu: str | None) -> Any:

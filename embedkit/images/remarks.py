@@ -16,6 +16,9 @@ from embedkit.images.tiff import is_tiff, n_pages, read_tiff
 # Data of a range and more below that of the type is the doing of a 10-, 12- or 14-bit sensor.
 _DARK = 2**14
 
+# Numbers of classes, or images that were divided by 255 before they became bytes.
+_FAINT = 8
+
 _PNG = b"\x89PNG"
 
 
@@ -32,13 +35,14 @@ def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
     said
         Sentences without an end, for a message that begins with the dataset's name.
     """
-    tops, pages = [], 1
+    tops, pages, faint = [], 1, []
     for source in sources:
         try:
             top, n = _top(source), n_pages(source) if isinstance(source, bytes) and is_tiff(source) else 1
         except Exception:  # it is said where the image is decoded
             continue
         pages = max(pages, n)
+        faint.append(_top_of_bytes(source))
         if top is not None:
             tops.append(top)
     said = []
@@ -49,8 +53,17 @@ def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
             "in 16 "
             f"bits, and stays dark. --white {2**bits - 1} mends that"
         )
+    most = max((top for top in faint if top is not None), default=0)
+    if None not in faint and 0 < most < _FAINT:
+        said.append(
+            f"values up to {most} of 255 in the images looked at, which is nearly black, as of masks or "
+            f"images from 0 to 1 that were cut to whole numbers. --white {most} draws the highest white"
+        )
     if pages > 1:
-        said.append(f"TIFF of up to {pages:,} pages, of which the first is read")
+        said.append(
+            f"TIFF of up to {pages:,} pages, of which the first that is no thumbnail is read; --channels "
+            "0,1,2 takes pages of one channel for channels"
+        )
     return said
 
 
@@ -74,3 +87,17 @@ def _top(source: bytes | NDArray[Any]) -> int | None:
     if values.dtype.kind != "u" or values.dtype.itemsize != 2 or bits != 16 or not values.size:
         return None
     return int(values.max())
+
+
+def _top_of_bytes(source: bytes | NDArray[Any]) -> int | None:
+    """Return the largest value of an image of 8 bits without a palette or opacity; None of another."""
+    if isinstance(source, np.ndarray):
+        return int(source.max()) if source.dtype == np.uint8 and source.size else None
+    if source[:4] != _PNG:
+        return None
+    try:
+        with no_warnings():
+            image = Image.open(io.BytesIO(source), formats=("PNG",))
+            return int(np.asarray(image).max()) if image.mode in ("L", "RGB") else None
+    except Exception:  # it is said where the image is decoded
+        return None

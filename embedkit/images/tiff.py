@@ -8,6 +8,7 @@ scales them as those of any array.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,12 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _MAX_BYTES = 2**31
 _ORIENTATION = 274
+_SUBFILE = 254
+_NODATA = 42113  # GDAL's, of GeoTIFF: the value of what was not measured, as text
+_JPEG = (6, 7)
+# Compressions of Pillow's libtiff in all its wheels; tifffile reads the others.
+_OF_PILLOW = frozenset((1, 2, 3, 4, 5, *_JPEG, 8, 32773, 32946, 34925, 50000))
+_MOST_PAGES = 64
 _LENGTHS = (
     *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "rowsperstrip"),
     *("tilewidth", "tilelength"),
@@ -76,11 +83,15 @@ class _Layout:
     formats: frozenset[int]
     extras: tuple[int, ...]
     planar: bool
+    codec: int
+    nodata: float | None
 
     @property
     def plain(self) -> bool:
         """Whether Pillow decodes it right, as tested against what was written and tifffile."""
         if self.formats != {_UNSIGNED} or self.bits not in (1, 2, 4, 8):
+            return False
+        if self.codec not in _OF_PILLOW or self.nodata not in (None, 0.0):
             return False
         if self.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
             return self.samples == 1 or (self.extras == (_STRAIGHT,) and not self.planar)
@@ -121,29 +132,65 @@ def read_tiff(data: bytes, where: str, *, bands: bool = False) -> Samples | None
         Samples that are no picture, a codec that is not there, or data that is cut off.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        # tifffile takes what stands there; several lengths for one would be multiplied out as a tuple.
-        if not all(isinstance(getattr(page, name), int) for name in _LENGTHS):
-            raise ImageError(f"{where}: damaged (a length that is no number). Restore the file.")
-        check_size(page.imagewidth, page.imagelength, where)
-        if page.imagedepth > 1:
-            raise ImageError(f"{where}: a TIFF of {page.imagedepth} planes in depth. Store one of them.")
+        page = _page(file, where)
         layout = _layout(page)
-        bands = bands and layout.samples > 1 and layout.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-        if layout.plain and not bands and data[:4] != _BIG_OF_MOTOROLA:  # which Pillow doesn't know
+        coloured = layout.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+        pages = _pages(file, page, where) if bands and coloured and layout.samples == 1 else [page]
+        bands = bands and coloured and (layout.samples > 1 or len(pages) > 1)
+        pillows = layout.plain and not bands and page is file.pages.first
+        if pillows and data[:4] != _BIG_OF_MOTOROLA:  # which Pillow doesn't know
             return None
-        _check_whole(page, len(data), where)
-        values = _values(page, where)
+        _check_whole(pages, len(data), where)
+        values = np.concatenate([_values(one, where) for one in pages], axis=2)
+        missing = _missing(values, layout.nodata)
         if bands:
             if layout.photometric == _WHITE_IS_ZERO:
                 values = _inverted(values, layout.bits, where)
             samples = Samples(values, False, layout.bits)
         else:
             samples = _meaning(values, layout, page, where)
+        if missing is not None:  # black, as of FITS
+            samples.values[missing] = 0
         turn = _TURNS.get(_first(page, _ORIENTATION, 1))
     if turn is None:
         return samples
     return Samples(turn(samples.values), samples.alpha, samples.bits)
+
+
+def _page(file: tifffile.TiffFile, where: str) -> Any:
+    """Return the first page that is no thumbnail of another."""
+    first = file.pages.first
+    pages = itertools.islice(file.pages, _MOST_PAGES) if _first(first, _SUBFILE, 0) & 1 else []
+    page = next((one for one in pages if not _first(one, _SUBFILE, 0) & 1), first)
+    _check_lengths(page, where)
+    return page
+
+
+def _pages(file: tifffile.TiffFile, like: Any, where: str) -> list[Any]:
+    """Return the pages of one size and type with a page: the channels of a microscope's, or planes."""
+    pages = list(itertools.islice(file.pages, _MOST_PAGES))
+    same = [page for page in pages if (page.shape, page.dtype) == (like.shape, like.dtype)]
+    for page in same:
+        _check_lengths(page, where)
+    return same or [like]
+
+
+def _check_lengths(page: Any, where: str) -> None:
+    # tifffile takes what stands there; several lengths for one would be multiplied out as a tuple.
+    if not all(isinstance(getattr(page, name), int) for name in _LENGTHS):
+        raise ImageError(f"{where}: damaged (a length that is no number). Restore the file.")
+    check_size(page.imagewidth, page.imagelength, where)
+    if page.imagedepth > 1:
+        raise ImageError(f"{where}: a TIFF of {page.imagedepth} planes in depth. Store one of them.")
+
+
+def _missing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """(h, w): where no sample of a pixel was measured."""
+    if nodata is None:
+        return None
+    same = np.isnan(values) if np.isnan(nodata) and values.dtype.kind == "f" else values == nodata
+    missing: NDArray[np.bool_] = same.all(axis=2)
+    return missing
 
 
 def _layout(page: Any) -> _Layout:
@@ -155,7 +202,17 @@ def _layout(page: Any) -> _Layout:
         formats=frozenset(_all(page, 339, (_UNSIGNED,))),
         extras=_all(page, 338, ()),
         planar=_first(page, 284, 1) == 2,
+        codec=int(page.compression),
+        nodata=_nodata(page),
     )
+
+
+def _nodata(page: Any) -> float | None:
+    found = page.tags.get(_NODATA)
+    try:
+        return None if found is None else float(str(found.value).strip(" \0"))
+    except ValueError:  # text that is no number says nothing
+        return None
 
 
 def _all(page: Any, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
@@ -169,18 +226,19 @@ def _first(page: Any, tag: int, default: int) -> int:
     return next(iter(_all(page, tag, (default,))), default)
 
 
-def _check_whole(page: Any, n_bytes: int, where: str) -> None:
-    if page.nbytes > _MAX_BYTES:
-        raise ImageError(
-            f"{where}: {page.nbytes:,} bytes of samples, too many for one image. Store fewer bands."
-        )
-    # tifffile fills strips and tiles that are not there with zeros.
-    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    n = int(np.prod(page.chunked)) if page.chunked else len(ends)
-    if len(ends) < n or 0 in page.databytecounts or 0 in page.dataoffsets or max(ends, default=0) > n_bytes:
-        raise ImageError(
-            f"{where}: damaged or cut off (strips or tiles of this TIFF are missing). Restore the file."
-        )
+def _check_whole(pages: list[Any], n_bytes: int, where: str) -> None:
+    size = sum(page.nbytes for page in pages)
+    if size > _MAX_BYTES:
+        raise ImageError(f"{where}: {size:,} bytes of samples, too many for one image. Store fewer bands.")
+    for page in pages:
+        # tifffile fills strips and tiles that are not there with zeros.
+        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        n = int(np.prod(page.chunked)) if page.chunked else len(ends)
+        empty = 0 in page.databytecounts or 0 in page.dataoffsets
+        if len(ends) < n or empty or max(ends, default=0) > n_bytes:
+            raise ImageError(
+                f"{where}: damaged or cut off (strips or tiles of this TIFF are missing). Restore the file."
+            )
 
 
 def _values(page: Any, where: str) -> NDArray[Any]:
@@ -228,6 +286,8 @@ def _meaning(values: NDArray[Any], layout: _Layout, page: Any, where: str) -> Sa
     if photometric == _CMYK and values.shape[2] >= 4:
         inks = np.ascontiguousarray(to_uint8(values[:, :, :4], where, bits=bits))
         return Samples(np.array(Image.fromarray(inks, mode="CMYK").convert("RGB")), False, 8)
+    if photometric == _YCBCR and layout.codec in _JPEG and values.shape[2] == 3:
+        return Samples(values, False, bits)  # tifffile has made it RGB
     what = _NAMES.get(photometric) or str(getattr(page.photometric, "name", photometric))
     raise ImageError(
         f"{where}: a TIFF of {what} with {bits} bits a sample, which is not read. Convert it to grey or "

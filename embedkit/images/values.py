@@ -196,6 +196,11 @@ def _check_finite(values: NDArray[Any], where: str) -> None:
 def _from_floats(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     # 1e-3 forgives the rounding of a resize; more is another scale, which must not be guessed an image.
+    if low < -1e-3 and high < 20:  # as of x - mean / std; a white would cut off its dark half
+        raise ImageError(
+            f"{where}: floats from {low:g} to {high:g}, expected 0 to 1. They seem to be normalised: undo "
+            "that (x * std + mean), or store the images from before."
+        )
     if low < -1e-3 or high > 1 + 1e-3:
         raise ImageError(
             f"{where}: floats from {low:g} to {high:g}, expected 0 to 1. Divide by the full range (255 "

@@ -358,3 +358,22 @@ def test_zeros_where_text_was_are_refused_and_not_read_for_ever(tmp_path: Path) 
     path.write_bytes(data)
     with pytest.raises(EmbedkitError, match=r"a\.h5: damaged: .* Restore the file"):
         load_dataset(str(path))
+
+
+def test_names_of_an_hdf5_enumeration_are_the_classes(tmp_path: Path) -> None:
+    kind = h5py.enum_dtype({"spiral": 2, "merger": 0, "smooth": 1}, basetype="i1")
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["images"] = IMAGES
+        file.create_dataset("labels", data=np.arange(len(IMAGES), dtype="i1") % 3, dtype=kind)
+    rows = load_dataset(str(tmp_path / "e.h5")).rows
+    assert rows.labels is not None
+    assert [rows.class_names[label] for label in rows.labels[:3]] == ["merger", "smooth", "spiral"]
+
+
+def test_images_along_the_last_axis_are_refused_with_what_mends_that(tmp_path: Path) -> None:
+    images = np.zeros((32, 30, 3, 17), np.uint8)  # as of the .mat files of SVHN
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(EmbedkitError, match=r"images along the last axis.*numpy.moveaxis\(x, -1, 0\)"):
+        load_dataset(str(tmp_path / "x.npy"))
+    np.save(tmp_path / "x.npy", np.moveaxis(images, -1, 0))
+    assert len(load_dataset(str(tmp_path / "x.npy"))) == 17

@@ -181,3 +181,27 @@ def test_decoding_in_threads_leaves_no_warning_filter():
         for found, wanted in zip(pool.map(lambda item: decode(item, "x"), data), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert list(warnings.filters) == filters
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint16", "uint32", "uint8"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_blank_is_no_value_whatever_the_sign(dtype, compressed):
+    # astropy makes NaN of BLANK in signed integers, and leaves it in those that BZERO makes unsigned.
+    info = np.iinfo(dtype)
+    values = RNG.integers(1000 if info.bits > 8 else 1, min(info.max, 60000) - 1, (40, 60)).astype(dtype)
+    values[:10] = info.max
+    zero = 1 << (info.bits - 1) if dtype in ("uint16", "uint32") else 0
+    part = fits.CompImageHDU(values) if compressed else fits.PrimaryHDU(values)
+    part.header["BLANK"] = int(info.max) - zero
+    data = written(fits.PrimaryHDU(), part) if compressed else written(part)
+    known = np.where(np.arange(40)[:, None] < 10, np.nan, values.astype(np.float64))
+    expected = stretched(known[:, :, None], "", "asinh", (0.5, 99.5))
+    np.testing.assert_array_equal(decode(data, "")[:, :, :1], expected)
+
+
+def test_colours_that_were_written_last_are_colours():
+    image = RNG.integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    expected = stretched(image, "", "asinh", (0.5, 99.5))
+    np.testing.assert_array_equal(decode(primary(image), ""), expected)
+    large = np.repeat(image, 3, axis=0)  # more rows than a cube may have planes
+    np.testing.assert_array_equal(decode(primary(large), ""), np.repeat(expected, 3, axis=0))

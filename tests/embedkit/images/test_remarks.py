@@ -5,6 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from embedkit.images.decode import decode
+from embedkit.images.reading import Reading
 from embedkit.images.remarks import remarks
 
 RNG = np.random.default_rng(0)
@@ -57,3 +59,14 @@ def test_nothing_is_said_of_what_uses_its_range():
 
 def test_pages_that_are_not_read_are_said():
     assert "up to 3 pages" in remarks([as_file(np.stack([deep(60000)] * 3), "TIFF")])[0]
+
+
+def test_bytes_of_few_values_are_nearly_black_and_said():
+    mask = (np.arange(64).reshape(8, 8) % 2).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    for source in (mask, buffer.getvalue()):
+        assert "values up to 1 of 255" in " ".join(remarks([source]))
+        np.testing.assert_array_equal(decode(source, "", reading=Reading(white=1.0))[:, :, 0], mask * 255)
+        assert remarks([source, mask * 255]) == []
+    assert remarks([np.zeros((8, 8), np.uint8)]) == []

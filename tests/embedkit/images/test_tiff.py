@@ -294,3 +294,62 @@ def test_a_length_of_several_numbers_is_damage():
     many[length.offset + 8 : length.offset + 12] = (3_000_000).to_bytes(4, "little")
     with pytest.raises(ImageError, match="a length that is no number"):
         decode(bytes(many), "x")
+
+
+def several(*pages: tuple[np.ndarray, dict[str, object]]) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for values, options in pages:
+            file.write(values, metadata=None, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_thumbnail_before_the_image_is_passed_over(dtype):
+    image = drawn(dtype, (H, W, 3))
+    data = several(
+        (image[::4, ::4], {"photometric": "rgb", "subfiletype": 1}), (image, {"photometric": "rgb"})
+    )
+    np.testing.assert_array_equal(decode(data, ""), decode(image, ""))
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}], ids=["plain", "imagej", "ome"])
+def test_channels_of_a_microscope_lie_on_pages(options):
+    planes = drawn("uint8", (3, H, W))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="minisblack", metadata={"axes": "CYX"}, **options)
+    pixels = decode(buffer.getvalue(), "", reading=Reading(channels=(2, 0, 1)))
+    np.testing.assert_array_equal(pixels, np.moveaxis(planes[[2, 0, 1]], 0, 2))
+    first = decode(buffer.getvalue(), "")
+    np.testing.assert_array_equal(first, np.repeat(planes[0][:, :, None], 3, axis=2))
+    with pytest.raises(ImageError, match="3 channels, so there is no channel 3"):
+        decode(buffer.getvalue(), "", reading=Reading(channels=(3,)))
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", -9999), ("float32", np.nan)])
+def test_what_gdal_says_was_not_measured_is_black(dtype, nodata):
+    values = drawn(dtype, (H, W))
+    values[:5] = nodata
+    data = written(values, extratags=[(42113, "s", 0, str(nodata), True)])
+    measured = decode(np.where(np.arange(H)[:, None] < 5, 0, values).astype(dtype), "")
+    np.testing.assert_array_equal(decode(data, ""), measured)
+    with pytest.raises(ImageError):  # without the tag it is a value like others
+        decode(written(values), "")
+
+
+def test_a_pixel_is_missing_where_all_its_samples_are():
+    image = drawn("uint8", (H, W, 3)) // 2
+    image[0, 0], image[0, 1] = 255, (255, 0, 0)
+    data = written(image, photometric="rgb", extratags=[(42113, "s", 0, "255", True)])
+    expected = image.copy()
+    expected[0, 0] = 0
+    np.testing.assert_array_equal(decode(data, ""), expected)
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpegxl", "jpeg2000"])
+def test_codecs_that_pillow_lacks_are_unpacked_and_not_called_damaged(codec):
+    pytest.importorskip("imagecodecs")
+    image = drawn("uint8", (64, 64, 3))
+    options = {} if codec == "jpeg2000" else {"compressionargs": {"lossless": True}}
+    data = written(image, photometric="rgb", compression=codec, **options)
+    np.testing.assert_array_equal(decode(data, ""), image)
