@@ -31,6 +31,7 @@ from embedkit.files.identity import check_alike
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.scoring.class_scores import roc_auc
+from embedkit.scoring.confusions import kept
 
 # Agreement of the partitions, which no matching enters.
 UNMATCHED = ("nmi", "ari", "ami", "coverage")
@@ -215,7 +216,7 @@ def mapped_scores(
     some = table[:, c].any()
     outcomes = {
         "class_names": present.tolist(),
-        "confusion": table[:, : c + bool(some)].tolist(),
+        **kept(table[:, : c + bool(some)]),
         "confusion_columns": [*present.tolist(), *["(none)"] * bool(some)],
         "matching": {str(cluster): name for cluster, name in classes.items()},
     }

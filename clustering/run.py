@@ -18,6 +18,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.confusions import kept
 from embedkit.scoring.metrics import estimate
 
 if TYPE_CHECKING:
@@ -378,7 +379,7 @@ def _confusion(scores: LabelledScores, class_names: Sequence[str]) -> dict[str, 
         confusion = confusion[:, :-1]
     return {
         "class_names": list(class_names),
-        "confusion": confusion.tolist(),
+        **kept(confusion),
         "confusion_columns": columns,
         "matching": {str(c): class_names[label] for c, label in scores.matching.mapping.items()},
     }

@@ -44,7 +44,7 @@ def print_run(run: ClusterRun) -> None:
     if run.density_choice is not None:
         print_table(_sizes_choice_table(run.density_choice))
         print()
-    if "confusion" in result.outcomes:
+    if "confusion_columns" in result.outcomes:
         names, classes = run.result.outcomes["confusion_columns"], run.result.outcomes["class_names"]
         numbers, rows = numbered(classes)
         number = dict(zip(classes, numbers, strict=True))

@@ -14,6 +14,7 @@ from embedkit.files.results import Metric
 from embedkit.files.rows import Rows
 from embedkit.scoring.calibration import N_BINS, errors_by_chance, reliability, scale
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
+from embedkit.scoring.confusions import kept
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores, score_targets
 from probes.fitting import Fitted
@@ -72,7 +73,7 @@ def score_classes(
         ]
         metrics[f"accuracy_k{k}"] = wilson(float(np.mean(right)), scores.n)
     calibration, record = _calibration(y, p[test], fold[test], [fit.temperature for fit in fitted])
-    outcomes = {"class_names": class_names, "confusion": scores.confusion.tolist(), "calibration": record}
+    outcomes = {"class_names": class_names, **kept(scores.confusion), "calibration": record}
     return Scored(scores, predictions, metrics | calibration, outcomes, tuple(notes))
 
 

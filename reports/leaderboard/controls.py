@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.files.results import Result
+from embedkit.scoring.confusions import confusion_of
 
 
 def control(result: Result) -> str | None:
@@ -31,9 +32,10 @@ def permuted_accuracy(result: Result) -> float | None:
     null = result.metrics.get("null_accuracy")
     if null is not None:
         return null.value
-    confusion = np.asarray(result.outcomes.get("confusion", []), np.float64)
-    if result.task != "probe" or confusion.ndim != 2 or not confusion.sum():
+    counts = confusion_of(result.outcomes) if result.task == "probe" else None
+    if counts is None or not counts.any():
         return None
+    confusion = counts.astype(np.float64)
     return float(confusion.sum(axis=1) @ confusion.sum(axis=0) / confusion.sum() ** 2)
 
 

@@ -14,6 +14,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
+from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category, limited
@@ -262,14 +263,8 @@ def _target_columns(table: Table, rows: NDArray[np.int64], n: int, title: str) -
 
 def _confusion(result: Result, title: str) -> Confusion | None:
     found: Mapping[str, Any] = result.outcomes
-    rows = found.get("confusion")
-    if rows is None:
-        return None
-    try:
-        counts = np.asarray(rows, dtype=np.int64)
-    except (TypeError, ValueError):
-        return None
-    if counts.ndim != 2 or not counts.size:
+    counts = confusion_of(found)
+    if counts is None:
         return None
     classes = tuple(str(name) for name in found.get("class_names", ()))
     if len(classes) != counts.shape[0]:

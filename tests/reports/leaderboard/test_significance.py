@@ -9,6 +9,7 @@ import pytest
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Metric, Result, append_result
+from embedkit.scoring.confusions import kept
 from embedkit.scoring.outcomes import Outcomes, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import mcnemar, paired_difference
 from reports.leaderboard.controls import control, control_notes, permuted_accuracy
@@ -132,6 +133,8 @@ def test_permuted_labels_are_cohens_chance_agreement():
     simulated = np.mean([(rng.permutation(true) == answer).mean() for _ in range(2000)])
     expected = permuted_accuracy(result(outcomes={"confusion": confusion.tolist()}))
     assert expected == pytest.approx(simulated, abs=0.002)
+    many = np.kron(confusion, np.ones((80, 80), int))
+    assert permuted_accuracy(result(outcomes=kept(many))) == pytest.approx(expected / 80)
     of_clusters = result(task="cluster", metrics={"null_accuracy": Metric(0.3)})
     assert permuted_accuracy(of_clusters) == 0.3
 
