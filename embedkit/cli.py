@@ -9,10 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from embedkit.computing import interrupts, streams
+from embedkit.console.starting import starting
 from embedkit.console.visible import Visible, plain
+from embedkit.console.wrapping import wrapped
 from embedkit.errors import DISK_FULL, EmbedkitError, UsageError, message_of
 from embedkit.verbs import VERBS, target
 from embedkit.versions import own_version
@@ -65,7 +68,8 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
     handler, args = _parse(name, argv)
     _check_places(name, args)
     _check_features(args)
-    return handler(args)
+    with starting(f"embedkit {name}: starting ...", plain(sys.stderr)):
+        return handler(args)
 
 
 def _check_features(args: argparse.Namespace) -> None:
@@ -156,7 +160,8 @@ def _told(failure: Exception) -> int:
 
 def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr is full or gone: the code says it
-        print(f"embedkit: error: {message}", file=sys.stderr)
+        text = f"embedkit: error: {message}"
+        print(wrapped(text, get_terminal_size().columns) if sys.stderr.isatty() else text, file=sys.stderr)
     return code
 
 

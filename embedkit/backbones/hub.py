@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 from embedkit.console import note
+from embedkit.console.visible import plain
 from embedkit.errors import EmbedkitError, first_line
 
 # A hub that does not answer in this time is treated as out of reach; huggingface_hub alone retries for
@@ -31,7 +33,9 @@ def hub_or_cache(name: str) -> Iterator[None]:
         note(f"The model hub ({hub.ENDPOINT}) does not answer; looking in the local cache only.")
         hub.HF_HUB_OFFLINE = True
     try:
-        yield
+        # The hub's own bars of a download move the cursor, which must reach the terminal.
+        with contextlib.redirect_stderr(plain(sys.stderr)):
+            yield
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         raise EmbedkitError(
             f"the weights of {name} are not in the local cache ({hub.HF_HUB_CACHE}), and the model hub "

@@ -6,15 +6,17 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from embedkit.console.visible import plain, visible
+from embedkit.console.wrapping import wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
 
@@ -30,7 +32,15 @@ def note(message: str) -> None:
     Where stderr is full or gone, the work goes on without a word.
     """
     with contextlib.suppress(OSError):
-        stderr().print(message, highlight=False, markup=False, soft_wrap=True)
+        console = stderr()
+        text = wrapped(message, console.width) if console.is_terminal else message
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def told(message: str) -> None:
+    """Print sentences on stdout that belong to a result, broken between words where a person reads them."""
+    console = _stdout()
+    print(wrapped(message, console.width) if console.is_terminal else message)
 
 
 def stderr() -> Console:
@@ -119,16 +129,38 @@ def print_json(value: Any) -> None:
     print(json.dumps(strict(value), indent=2, default=str, allow_nan=False))
 
 
+# The bar that is on the screen. Only one can draw itself; what begins inside it is a line of it.
+_drawn: list[Progress] = []
+
+
 @contextmanager
 def progress(what: str, total: int, *, unit: str) -> Iterator[Advance]:
     """Show a bar with the rate and the time left; nothing where stderr is no terminal.
 
     The callable that it yields takes the number of units done since the last call.
     """
+    if _drawn:
+        bar = _drawn[-1]
+        task = bar.add_task(visible(what), total=total, unit=unit)
+        try:
+            yield lambda n=1: bar.advance(task, n)
+        finally:
+            bar.remove_task(task)
+        return
     console = stderr()
     if not console.is_terminal:
         yield lambda n=1: None  # noqa: ARG005
         return
+    with _bars(console) as bar:
+        task = bar.add_task(visible(what), total=total, unit=unit)
+        _drawn.append(bar)
+        try:
+            yield lambda n=1: bar.advance(task, n)
+        finally:
+            _drawn.remove(bar)
+
+
+def _bars(console: Console) -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -142,6 +174,7 @@ def progress(what: str, total: int, *, unit: str) -> Iterator[Advance]:
 
     class Rate(ProgressColumn):
         def render(self, task: RichTask) -> Text:
+            unit = task.fields["unit"]
             return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"- {unit}/s")
 
     columns = (
@@ -151,6 +184,22 @@ def progress(what: str, total: int, *, unit: str) -> Iterator[Advance]:
         Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, speed_estimate_period=20) as bar:
-        task = bar.add_task(visible(what), total=total)
-        yield lambda n=1: bar.advance(task, n)
+    return Progress(*columns, console=console, transient=True, speed_estimate_period=20)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[Callable[[], None]]:
+    """Show that something is at work whose end nobody knows; nothing where stderr is no terminal.
+
+    The callable that it yields takes the sign away before the end.
+    """
+    console = stderr()
+    if _drawn or not console.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as sign:
+        sign.add_task(visible(what), total=None)
+        yield sign.stop

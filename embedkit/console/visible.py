@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import IO, Any
 
+from embedkit.console.starting import started
+
 # C0 but for tab and the ends of lines, DEL, C1; marks and overrides of direction; line and paragraph
 # separators; halves of surrogate pairs, as Python has bytes of a file name that are no UTF-8.
 _STEERS = re.compile(
@@ -32,6 +34,7 @@ class Visible:
 
     def write(self, text: str) -> int:
         """Write text; returns its length."""
+        started()
         shown = visible(text)
         try:
             self.stream.write(shown)
@@ -50,7 +53,8 @@ class Visible:
 
 
 def plain(stream: IO[str]) -> IO[str]:
-    """Return the stream below a `Visible` one, for whoever writes sequences of its own."""
+    """Return the stream below a `Visible` one, for whoever writes sequences of its own now."""
+    started()
     while isinstance(stream, Visible):
         stream = stream.stream
     return stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from embedkit import console
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.processes import Ranks, share_work
+from embedkit.console.starting import starting
+from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
@@ -250,9 +253,11 @@ def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
                 console.note(f"Going on: {len(kept)} of {len(parts)} parts are there already.")
             return bool(kept), dict(manifest["precision"])
         parts.remove_content()
+    with starting("computing a first batch ...", plain(sys.stderr)):
+        precision = choose_precision(job)
     manifest = {
         "asked": dict(job.asked),
-        "precision": choose_precision(job),
+        "precision": precision,
         "overwrite": job.options.overwrite,
         "replaces": replaces,
     }

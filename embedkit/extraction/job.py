@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
+from embedkit.console.starting import starting
+from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction.options import ExtractOptions
@@ -49,7 +52,8 @@ class Job:
         device = choose_device(options.device)
         if options.precision == "fp16" and device.type == "cpu":
             raise UsageError("--precision fp16 needs a GPU. Give auto, fp32 or bf16.")
-        loaded = load_backbone(backbone)
+        with starting("loading the backbone ...", plain(sys.stderr)):
+            loaded = load_backbone(backbone)
         pooling = Pooling.choose(loaded, pool=options.pool, layers=options.layers)
         size = min(n, options.limit or n)
         index = np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import io
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.console import progress, waiting
 from embedkit.errors import DataError, UsageError
 from embedkit.preparing.steps import unit_rows
 from reports.report_options import UMAP_METRICS
@@ -101,7 +104,7 @@ def umap_map(
     metric
         ``cosine``, ``euclidean``, ``correlation`` or ``manhattan``.
     show_progress
-        Draw UMAP's own bar on stderr.
+        Draw a bar on stderr.
 
     Raises
     ------
@@ -209,18 +212,50 @@ def _umap(
     rng = np.random.default_rng(settings["seed"])
     # UMAP's forces need a start of about this extent, and equal starts would never part.
     near_pca = start / (np.abs(start).max() or 1) * 10 + rng.normal(scale=1e-3, size=start.shape)
-    model = UMAP(
-        n_components=2,
-        n_neighbors=settings["n_neighbors"],
-        min_dist=settings["min_dist"],
-        metric="manhattan" if settings["metric"] == "manhattan" else "euclidean",
-        init=near_pca.astype(np.float32),
-        random_state=settings["seed"],
-        n_jobs=1,  # what a seed implies; any other value makes UMAP warn that it is overridden
-        tqdm_kwds={
-            "disable": not (show_progress and sys.stderr.isatty()),
-            "desc": "Laying out the map",
-            "leave": False,
-        },
-    )
-    return np.asarray(model.fit_transform(reduced), dtype=np.float32)
+    with _Epochs() as epochs:
+        model = UMAP(
+            n_components=2,
+            n_neighbors=settings["n_neighbors"],
+            min_dist=settings["min_dist"],
+            metric="manhattan" if settings["metric"] == "manhattan" else "euclidean",
+            init=near_pca.astype(np.float32),
+            random_state=settings["seed"],
+            n_jobs=1,  # what a seed implies; any other value makes UMAP warn that it is overridden
+            tqdm_kwds={"disable": not show_progress, "file": epochs, "bar_format": "{n} {total}"},
+        )
+        if show_progress:
+            epochs.wait()
+        return np.asarray(model.fit_transform(reduced), dtype=np.float32)
+
+
+class _Epochs(io.StringIO):
+    """Where UMAP's own bar writes how many of its epochs are done, for a bar that looks like the others.
+
+    Until the first number comes, UMAP finds neighbours, or numba compiles it: a sign says that this goes on.
+    """
+
+    def __enter__(self) -> Self:
+        self.shown = ExitStack()
+        self.ready: Callable[[], None] = lambda: None
+        self.advance: Callable[[int], None] | None = None
+        self.done = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shown.close()
+
+    def wait(self) -> None:
+        """Show that the first epoch is still to come."""
+        self.ready = self.shown.enter_context(waiting("finding neighbours for the map"))
+
+    def write(self, text: str) -> int:
+        """Take ``12 500`` for 12 epochs of 500; what clears tqdm's line is nothing."""
+        words = text.split()
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            done, total = map(int, words)
+            if self.advance is None:
+                self.ready()
+                self.advance = self.shown.enter_context(progress("laying out the map", total, unit="epoch"))
+            self.advance(done - self.done)
+            self.done = done
+        return len(text)

@@ -74,3 +74,45 @@ def test_progress_on_a_terminal_names_the_work_and_its_rate(monkeypatch):
     assert "extract" in shown
     assert "5/10" in shown
     assert "images/s" in shown
+
+
+def on_a_terminal(monkeypatch, columns="80"):
+    screen = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+def test_a_bar_within_a_bar_is_a_line_of_it_and_no_escape_sequence_is_seen(monkeypatch):
+    screen = on_a_terminal(monkeypatch)
+    with console.progress("folds", 2, unit="fold") as outer:
+        for _ in range(2):
+            with console.progress("fitting", 3, unit="row") as inner:
+                console.note("said meanwhile")
+                inner(3)
+            outer()
+    assert "\\x1b" not in screen.getvalue()
+    assert "\\r" not in screen.getvalue()
+    assert screen.getvalue().count("said meanwhile") == 2
+    assert "fitting" in screen.getvalue()
+    assert not console._drawn
+
+
+def test_what_nobody_knows_the_end_of_shows_that_it_goes_on(monkeypatch, capsys):
+    with console.waiting("compiling") as stop:  # no terminal
+        stop()
+    assert capsys.readouterr().err == ""
+    screen = on_a_terminal(monkeypatch)
+    with console.waiting("compiling") as stop:
+        stop()
+        with console.progress("epochs", 2, unit="epoch") as advance:
+            advance(2)
+    assert "compiling" in screen.getvalue()
+    assert "\\x1b" not in screen.getvalue()
+
+
+def test_notes_on_a_terminal_break_between_words(monkeypatch):
+    screen = on_a_terminal(monkeypatch, columns="40")
+    console.note("Precision bf16 on cpu: its features agree with fp32.")
+    assert screen.getvalue() == "Precision bf16 on cpu: its features\nagree with fp32.\n"

@@ -1,10 +1,14 @@
 """The map: deterministic, finite on every edge case, and true to neighbourhoods."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
+from embedkit.console.visible import Visible
 from embedkit.errors import DataError, UsageError
 from reports.map.layout import umap_map
 from reports.map.neighbours import describe, nearest_neighbours
@@ -190,3 +194,23 @@ def test_neighbours_of_duplicates_never_include_the_row_itself():
 @pytest.mark.parametrize("n", [1, 2])
 def test_neighbours_of_very_few_rows(n):
     assert nearest_neighbours(np.ones((n, 3), np.float32), 5).shape == (n, n - 1)
+
+
+def test_umaps_own_bar_is_one_of_ours_and_steers_nothing(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    quiet = umap_map(x)
+    monkeypatch.setattr(sys, "stderr", Visible(screen))
+    shown = umap_map(x, show_progress=True)
+    np.testing.assert_array_equal(shown.xy, quiet.xy)
+    assert "finding neighbours" in screen.getvalue()
+    assert "laying out the map" in screen.getvalue()
+    assert "500" in screen.getvalue()  # the epochs of so few rows
+    assert "\\r" not in screen.getvalue()
+    assert "it/s" not in screen.getvalue()
