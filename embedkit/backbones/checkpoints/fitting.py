@@ -109,6 +109,7 @@ def fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> Fi
     """
     own = model.state_dict()
     found = unwrap(traced(tensors), lambda some: is_foreign(some) or _overlap(some, model, own) >= ENOUGH)
+    _check_merged(path, found)
     fault = _prefix_fault(model, to_timm(found.tensors, {}))
     if fault:
         raise _refusal(path, model, found, fault)
@@ -261,6 +262,16 @@ def _check(
             raise _refusal(path, model, found, f"{name} has shape {shapes}")
 
 
+def _check_merged(path: Path, found: Unwrapped) -> None:
+    """Refuse a network with adapters beside its layers, which are part of what it learnt."""
+    adapter = next((name for name in found.tensors if ".lora_" in name or ".base_layer." in name), None)
+    if adapter is not None:
+        raise EmbedkitError(
+            f"{path}: holds layers of an adapter that is not merged into the network, such as {adapter}. "
+            "Merge it (merge_and_unload of PEFT) and save that, or give the adapter's folder with --adapter."
+        )
+
+
 def _prefix_fault(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
     """Name positions that make no square grid beside the model's class token and registers."""
     theirs, ours = state.get("pos_embed"), getattr(model, "pos_embed", None)
@@ -303,16 +314,33 @@ def _accounted(
             key in classifier or key.removesuffix(".weight").removesuffix(".bias") in classifier
         ):
             why = "classifier"
+        if why is None and name in found.outside and _reads_features(model, name, tensors):
+            why = "linear layer beside the network"
         if why is None and name not in new_names and not tensors[name].any():
             why = "zeros that this architecture has no place for"  # DINOv3's biases of distilled models
         if why is None:
             strange.append(name)
         else:
             ignored[name] = why
+    if strange and all(name in found.outside for name in strange):
+        n = f"{len(strange)} tensors stand" if len(strange) > 1 else "one tensor stands"
+        raise EmbedkitError(
+            f"{path}: {n} beside the network, such as {min(strange)}, and can't be told to be no part of it. "
+            "The network itself is whole: save its tensors without these."
+        )
     if strange:
         plural = f"{len(strange)} tensors have" if len(strange) > 1 else "one tensor has"
         raise _refusal(path, model, found, f"{plural} no place in it, such as {min(strange)}")
     return ignored
+
+
+def _reads_features(model: nn.Module, name: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a tensor is of a linear layer that takes the model's features: somebody's classifier."""
+    weight = tensors.get(f"{name.rpartition('.')[0]}.weight")
+    width = {getattr(model, "num_features", None), getattr(model, "head_hidden_size", None)}
+    if weight is None or weight.ndim != 2 or weight.shape[1] not in width:
+        return False
+    return name.endswith(".weight") or (name.endswith(".bias") and tensors[name].shape == weight.shape[:1])
 
 
 def _classifier_names(model: nn.Module) -> set[str]:

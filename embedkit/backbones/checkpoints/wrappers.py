@@ -36,6 +36,8 @@ WITHIN = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapp
 MOST_WRAPPERS = 12
 # A network beside which another is too small to be one (a running centre, say).
 LEAST_SHARE = 0.3
+# More parts of a size than that are layers.
+MOST_NETWORKS = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class Unwrapped:
 
 
 def unwrap(
-    tensors: Mapping[str, torch.Tensor], recognised: Callable[[Mapping[str, torch.Tensor]], bool]
+    tensors: Mapping[str, torch.Tensor],
+    recognised: Callable[[Mapping[str, torch.Tensor]], bool],
+    *,
+    unknown: int = 2,
 ) -> Unwrapped:
     """Take wrappers off, in whatever order they were put on.
 
@@ -68,6 +73,9 @@ def unwrap(
         By their names in the file.
     recognised
         Whether these are a network's own names, from which nothing is to be taken.
+    unknown
+        How many wrappers may have a name of somebody's own, such as ``my_net.``: one is taken off where
+        nothing else is in the file that could be the network.
     """
     origin = {name: name for name in tensors}
     inner: dict[str, torch.Tensor] = {}
@@ -80,9 +88,13 @@ def unwrap(
     path: list[str] = []
     while len(path) < MOST_WRAPPERS and not recognised(inner):
         networks = _networks(inner)
-        if not networks:
-            break
-        picked = min(networks, key=ORDER.__getitem__)
+        if networks:
+            picked = min(networks, key=ORDER.__getitem__)
+        else:
+            found = _leading(inner, recognised, unknown)
+            if found is None:
+                break
+            picked, unknown = found, unknown - 1
         path.append(picked)
         kept: dict[str, torch.Tensor] = {}
         kept_origin = {}
@@ -98,12 +110,35 @@ def unwrap(
 
 def _networks(names: Iterable[str]) -> list[str]:
     """Wrappers that networks beside each other are in."""
+    return _large(name for name in names if name.partition(".")[0] in ORDER)
+
+
+def _large(names: Iterable[str]) -> list[str]:
     counts: dict[str, int] = {}
     for name in names:
         first, _, rest = name.partition(".")
-        if first in ORDER and rest:
+        if rest:
             counts[first] = counts.get(first, 0) + 1
     return [part for part, n in counts.items() if n >= LEAST_SHARE * max(counts.values())]
+
+
+def _leading(
+    inner: Mapping[str, torch.Tensor],
+    recognised: Callable[[Mapping[str, torch.Tensor]], bool],
+    unknown: int,
+) -> str | None:
+    """Return the one part of a name that nobody knows and below which the network is; None of two such."""
+    parts = _large(inner)
+    if unknown < 1 or len(parts) > MOST_NETWORKS:
+        return None
+    leading = []
+    for part in parts:
+        below = {
+            name[len(part) + 1 :]: tensor for name, tensor in inner.items() if name.startswith(f"{part}.")
+        }
+        if recognised(below) or recognised(unwrap(below, recognised, unknown=unknown - 1).tensors):
+            leading.append(part)
+    return leading[0] if len(leading) == 1 else None
 
 
 def bare(name: str) -> str:
