@@ -51,6 +51,12 @@ class Cliff:
     share: float
 
 
+def in_words(evidence: str) -> str:
+    """Return the name of a curve as people write it: ``bic_gain`` is ``BIC gain``."""
+    words = evidence.replace("_", " ").split()
+    return " ".join(word.upper() if word in ("bic", "ami") else word for word in words)
+
+
 @dataclass(frozen=True)
 class KChoice:
     """A number of clusters and why.
@@ -109,8 +115,8 @@ class KChoice:
         """Say what was chosen, where the evidence falls, and how it tracked labels."""
         said = [f"k = {self.k}: {self.rule}."]
         said += [
-            f"A cliff: {cliff.evidence} falls by {100 * cliff.share:.0f} % of its range from k = {cliff.k} "
-            f"to {cliff.next_k}."
+            f"A cliff: {in_words(cliff.evidence)} falls by {100 * cliff.share:.0f} % of its range from "
+            f"k = {cliff.k} to {cliff.next_k}."
             for cliff in self.cliffs
         ]
         return said + ([] if self.tracking is None else [self.tracking.sentence("k", "mean_rank")])

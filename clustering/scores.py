@@ -205,7 +205,8 @@ def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft:
     metric = roc_auc(labels, scores)
     n_without = int(present.sum()) - len(matching.mapping)
     if n_without and metric.value is not None:
-        note = f"{n_without} of the {int(present.sum())} classes have no cluster and count 0.5"
+        have = "has no cluster and counts" if n_without == 1 else "have no cluster and count"
+        note = f"{n_without} of the {int(present.sum())} classes {have} 0.5"
         return Metric(metric.value, metric.low, metric.high, note)
     return metric
 

@@ -9,15 +9,18 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from clustering.choose import in_words
 from clustering.choose_hdbscan import DensityChoice
 from clustering.compare import Comparison, beats_chance, score_name
 from clustering.report import ClusterRun
-from embedkit.console import fitting, numbered, print_table
+from embedkit.console import fitting, numbered, print_heading, print_table, sentences
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import title as metric_title
 
 # A matrix of more classes fits no terminal; the result holds it.
 MOST_CLASSES = 30
+# With more of the rows in one of three clusters or more, nothing was divided.
+MOST_IN_ONE = 0.8
 _ORDER = ("accuracy", "accuracy_without_noise", "coverage", "null_accuracy", "majority_accuracy")
 
 
@@ -27,7 +30,8 @@ def print_run(run: ClusterRun) -> None:
     sizes = run.clusters.sizes
     title = f"{result.method} of {result.features} on {result.dataset}"
     title += f": {len(run.index):,} rows, {len(sizes)} clusters"
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_edge=False)
+    print_heading(title)
+    table = Table(show_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("95 % interval")
@@ -52,12 +56,21 @@ def print_run(run: ClusterRun) -> None:
             print(f"The confusion matrix of {len(classes)} classes is in the result.")
         else:
             short = _confusion_table(run, [number.get(name, name) for name in names], rows)
+            print_heading("Rows of each class by the class of their cluster")
             print_table(fitting(_confusion_table(run, names, classes), short))
         print()
     print_table(_size_table(run))
     if run.diagnosis is not None:
         print()
-        print(run.diagnosis.text)
+        print(sentences(run.diagnosis.text))
+    elif (share := int(sizes.max(initial=0)) / len(run.index)) >= MOST_IN_ONE and len(sizes) > 2:
+        print()
+        print(
+            sentences(
+                f"One cluster holds {100 * share:.1f} % of the rows: a few rows stand far apart, and a high "
+                "silhouette says only that. Give --explain to see why, another --prep, or other features."
+            )
+        )
 
 
 def _choice_table(choice: Mapping[str, Any]) -> Table:
@@ -66,7 +79,7 @@ def _choice_table(choice: Mapping[str, Any]) -> Table:
     names = ["silhouette", "bic_gain", "stability", "mean_rank"]
     names += ["labelled_ami"] * ("labelled_ami" in choice)
     for name in ("k", *names):
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(in_words(name), justify="right")
     for i, k in enumerate(choice["ks"]):
         style = "bold" if k == choice["k"] else ""
         table.add_row(str(k), *(f"{choice[name][i]:.3f}" for name in names), style=style)
@@ -91,8 +104,6 @@ def _sizes_choice_table(choice: DensityChoice) -> Table:
 
 def _confusion_table(run: ClusterRun, columns: Sequence[str], rows: Sequence[str]) -> Table:
     table = Table(
-        title=Text("Rows of each class by the class of their cluster", style="bold"),
-        title_justify="left",
         show_edge=False,
     )
     table.add_column("true class")

@@ -90,6 +90,14 @@ def check_nuisance(sample: Sample, labels: I64, clusters: I64, statistics: Image
         f"{100 * found['eta2_clusters']:.0f} % of its variance and the classes "
         f"{100 * found['eta2_classes']:.0f} %.{more} {component} {ADVICE[worst]}"
     )
+    if found["eta2_clusters"] < found["eta2_classes"]:
+        text = (
+            f"Within the classes, clusters follow the images' {worst}: they explain "
+            f"{100 * found['beyond_classes']:.0f} % of what the classes leave open of it. Over all images "
+            f"the classes explain more ({100 * found['eta2_classes']:.0f} %) than the clusters "
+            f"({100 * found['eta2_clusters']:.0f} %)."
+        )
+        return Finding("nuisance", "note", evidence, text)
     if purity >= PURE:
         text = (
             f"Clusters divide the classes by {worst} (they explain {100 * found['eta2_clusters']:.0f} % of "

@@ -37,10 +37,18 @@ def note(message: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def told(message: str) -> None:
-    """Print sentences on stdout that belong to a result, broken between words where a person reads them."""
+def sentences(text: str) -> str:
+    """Return text for stdout, broken between words where that is a terminal."""
     console = _stdout()
-    print(wrapped(message, console.width) if console.is_terminal else message)
+    return wrapped(text, console.width) if console.is_terminal else text
+
+
+def print_heading(text: str) -> None:
+    """Print the heading of a table on lines of its own, so that a narrow table does not fold it."""
+    from rich.text import Text
+
+    console = _stdout()
+    console.print(Text(text, style="bold"))
 
 
 def stderr() -> Console:

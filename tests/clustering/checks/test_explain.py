@@ -294,3 +294,17 @@ def test_refuses(change, message):
     arguments = {"x": x, "labels": labels, "clusters": labels, "class_names": NAMES} | change
     with pytest.raises(DataError, match=message):
         explain(**arguments)
+
+
+def test_clusters_that_explain_less_of_the_images_than_the_classes_do_are_not_said_to_follow_them_instead():
+    x, labels, made = galaxies(apart=3)
+    clusters = np.random.default_rng(1).integers(2, size=N)
+    brightness = (4.0 * labels + 2.0 * clusters + made.brightness) / 12
+    statistics = ImageStatistics(brightness, made.background, made.size, made.orientation)
+    diagnosis = explain(x, labels, clusters, class_names=NAMES, image_statistics=statistics)
+    found = diagnosis["nuisance"].evidence["follows"]["brightness"]
+    assert found["beyond_classes"] > 0.5 > 0.2 > found["eta2_clusters"]
+    assert diagnosis["nuisance"].sentence.startswith(
+        "Within the classes, clusters follow the images' brightness"
+    )
+    assert "nuisance" not in names(diagnosis)
