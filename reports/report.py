@@ -20,7 +20,6 @@ from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
-from embedkit.files.provenance import Provenance
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
@@ -69,6 +68,9 @@ class Report:
             f"{self.n_points:,} images, {self.n_thumbnails:,} pictures, "
             f"{self.n_results} {'result' if self.n_results == 1 else 'results'}, {self.n_bytes / 1e6:.1f} MB."
         )
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.path}: {self.facts}", *self.notes])
 
     def _repr_html_(self) -> str:
         # A notebook's links start where the notebook is, which is where its kernel runs.
@@ -174,7 +176,7 @@ def _page(
     neighbours = nearest_neighbours(x, 8, metric=near)
     thumbnails = None
     if options.thumbnails and options.max_thumbnails:
-        thumbnails, problems = _thumbnails(file.made, rows.ids, evidence.clusterings, options)
+        thumbnails, problems = _thumbnails(file, rows.ids, evidence.clusterings, options)
         for text in problems:
             say(text)
     columns = _columns(rows, evidence, neighbours, thumbnails)
@@ -266,7 +268,7 @@ def _features(
 
 
 def _thumbnails(
-    made: Provenance, ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
+    file: FeatureFile, ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
 ) -> tuple[Any, list[str]]:
     from embedkit.datasets.source_images import find_dataset
     from reports.map.sections.clusters import central_rows
@@ -277,8 +279,8 @@ def _thumbnails(
     ]
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
     try:
-        dataset = find_dataset(made, options.path, ids=ids.tolist())
-        crop = made.center_crop
+        dataset = find_dataset(file.made, options.path, ids=ids.tolist(), where=str(file.path))
+        crop = file.made.center_crop
         thumbnails = read_thumbnails(
             dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
         )

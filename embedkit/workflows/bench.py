@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,8 +83,17 @@ class BenchRun:
         """Return the leaderboard as a data frame; None where there is nothing to rank."""
         return None if self.board is None else self.board.to_pandas()
 
+    @property
+    def facts(self) -> str:
+        """What was done, on one line."""
+        counts = f"{len(self.done)} steps done, {self.n_before} before, {len(self.failed)} failed."
+        return f"{self.output}: {counts}"
+
+    def __repr__(self) -> str:
+        return self.facts if self.board is None else f"{self.board}\n{self.facts}"
+
     def _repr_html_(self) -> str:
-        done = f"<p>{len(self.done)} steps done, {self.n_before} before, {len(self.failed)} failed.</p>"
+        done = f"<p>{html.escape(self.facts)}</p>"
         return done if self.board is None else self.board._repr_html_() + done
 
 

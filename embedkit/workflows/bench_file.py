@@ -56,7 +56,10 @@ class Backbone:
 
         Of a file of weights it has the name and a few digits that stand for its folder.
         """
-        parts = [self.name, *(_named(key, value) for key, value in self.options.items())]
+        parts = [_named(key, value) for key, value in self.options.items()]
+        # A file of weights is often named after its network, and then says it once.
+        if not (parts and next(iter(self.options)) in FILES and parts[0].startswith(self.name)):
+            parts = [self.name, *parts]
         name = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts)).strip("-.")
         if len(name) > LONGEST_NAME:
             name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

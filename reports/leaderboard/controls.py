@@ -10,6 +10,8 @@ import numpy as np
 from embedkit.files.results import Result
 from embedkit.scoring.confusions import confusion_of
 
+MISSING = "Control missing: "
+
 
 def control(result: Result) -> str | None:
     """Return ``pixels`` or ``random`` where the features are a control, else None."""
@@ -21,6 +23,12 @@ def control(result: Result) -> str | None:
         return "pixels"
     origin = backbone.get("origin")
     return "random" if isinstance(origin, Mapping) and origin.get("random_init") is not None else None
+
+
+def _imported(result: Result) -> bool:
+    """Whether the vectors were not computed here, so that `extract` makes no control of them."""
+    features = result.provenance.get("features")
+    return isinstance(features, Mapping) and "imported" in features and "backbone" not in features
 
 
 def permuted_accuracy(result: Result) -> float | None:
@@ -64,6 +72,8 @@ def control_notes(results: Sequence[Result], metric: str = "accuracy") -> list[s
     ]
     if levels:
         notes.append(f"Controls: {', '.join(levels)}.")
+    if all(_imported(result) for result in results):  # there may be no images
+        return notes
     there = {control(result) for result in results}
     missing = {
         "pixels": "32 x 32 pixels: `embedkit extract DATASET --backbone pixels:32 -o pixels.h5`",
@@ -71,5 +81,5 @@ def control_notes(results: Sequence[Result], metric: str = "accuracy") -> list[s
     }
     for name, words in missing.items():
         if name not in there:
-            notes.append(f"Control missing: {words}, then the same {results[0].task.split()[0]} command.")
+            notes.append(f"{MISSING}{words}, then the same {results[0].task.split()[0]} command.")
     return notes

@@ -46,6 +46,8 @@ class Leaderboard(Board):
     def __str__(self) -> str:
         return terminal_text(self)
 
+    __repr__ = __str__  # as the runs do; the fields would be pages of numbers
+
 
 def rank(
     located: Iterable[tuple[Path, Result]],

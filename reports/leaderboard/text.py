@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from embedkit.console import fits, fitting, table_text
+from embedkit.console import fits, fitting, sentences, table_text
 from embedkit.files.results import Metric
 from embedkit.files.showing import html_table
 from embedkit.files.tables import neutral
@@ -18,7 +18,7 @@ from embedkit.scoring.metrics import all_metrics
 from embedkit.strict_json import strict
 from reports.leaderboard.board import Board
 from reports.leaderboard.cells import TEXT_COLUMNS, cells, secondary_columns, settings_text
-from reports.leaderboard.controls import control
+from reports.leaderboard.controls import MISSING, control
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -51,10 +51,11 @@ def terminal_text(board: Board, *, wide: bool = False) -> str:
     They are as wide as the terminal, and the columns that are too wide for it are named; or `wide`, with
     every column.
     """
+    said: set[str] = set()
     if wide:
         shown = zip(tables(board), board.groups(), strict=True)
         return "\n\n".join(
-            "\n".join([table_text(table, wide=True).removesuffix("\n"), *board.notes(key)])
+            "\n".join([table_text(table, wide=True).removesuffix("\n"), *_once(board.notes(key), said)])
             for table, (key, _) in shown
         )
     parts = []
@@ -69,10 +70,22 @@ def terminal_text(board: Board, *, wide: bool = False) -> str:
             del columns[name]
             table, left_out = _table(key, columns, narrow=True), [name, *left_out]
         wider = [f"Too wide for this terminal: {', '.join(left_out)}. See them with --wide."]
-        parts.append(
-            "\n".join([table_text(table).removesuffix("\n"), *wider[: len(left_out)], *board.notes(key)])
-        )
+        notes = [*wider[: len(left_out)], *_once(board.notes(key), said)]
+        parts.append("\n".join([table_text(table).removesuffix("\n"), *map(sentences, notes)]))
     return "\n\n".join(parts)
+
+
+def _once(notes: Sequence[str], said: set[str]) -> list[str]:
+    """Return a group's notes; how a control is made, which is the same in every group, is said once."""
+    kept, again = [], []
+    for note in notes:
+        what = note.removeprefix(MISSING).split(":")[0] if note.startswith(MISSING) else None
+        if what is None or what not in said:
+            kept.append(note)
+        else:
+            again.append(what)
+        said |= {what} if what else set()
+    return [*kept, *([f"Missing here too: {', '.join(again)}."] if again else [])]
 
 
 def tables(board: Board) -> list[Table]:
@@ -91,7 +104,9 @@ def _table(key: tuple[str, str], columns: Mapping[str, Sequence[str]], *, narrow
     from rich.text import Text
 
     title = Text(": ".join(key), style="bold")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=narrow)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=narrow, pad_edge=not narrow
+    )
     if narrow:
         columns = {name: _stacked(name, column) for name, column in columns.items()}
     for name, column in columns.items():

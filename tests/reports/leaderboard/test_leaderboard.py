@@ -319,15 +319,15 @@ def test_a_terminal_that_is_too_narrow_has_fewer_columns_and_names_the_others(mo
     board = leaderboard([result(metrics=metrics, features="vit_small_patch16_224.dino cls-4")])
     assert "0.500 [0.400, 0.600]" in terminal_text(board)  # no terminal: as wide as it must be
     monkeypatch.setenv("TERM", "xterm")
-    for width, left_out in ((120, ""), (100, "ARI, ROC AUC"), (80, "balanced accuracy, NMI, ARI, ROC AUC")):
+    for width, left_out in ((120, ""), (100, "ROC AUC"), (80, "balanced accuracy, NMI, ARI, ROC AUC")):
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setattr(sys, "stdout", Terminal())
         text = terminal_text(board)
         for whole in ("vit_small_patch16_224.dino", "0.500", "[0.400, 0.600]", "chance"):
             assert whole in text
-        found = [line for line in text.splitlines() if line.startswith("Too wide")]
         wider = f"Too wide for this terminal: {left_out}. See them with --wide."
-        assert found == ([wider] if left_out else [])
+        assert (wider in " ".join(text.split())) == bool(left_out)
+        assert text.count("Too wide") == bool(left_out)
         assert "\x1b" not in text
         every = terminal_text(board, wide=True)
         assert "Too wide" not in every

@@ -117,3 +117,11 @@ def test_true_classes_are_read_once_or_taken_from_a_file_that_is_open(world, mon
     assert found.notes == ()
     (found,) = embedkit.leaderboard([(folder, moved)]).tested.values()
     assert "gone.h5, which holds the classes, is not where it was" in found.notes[0]
+
+
+def test_how_controls_are_made_is_said_once_and_a_board_shows_itself_as_its_tables(runs):
+    board = embedkit.leaderboard(runs)
+    assert len(board.groups()) > 1
+    assert str(board).count("Control missing: 32 x 32 pixels") == 1
+    assert str(board).count("Missing here too: 32 x 32 pixels, random weights.") == len(board.tested) - 1
+    assert repr(board) == str(board)
