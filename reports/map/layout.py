@@ -204,15 +204,17 @@ def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], 
 def _umap(
     reduced: NDArray[np.float32], start: NDArray[np.float32], settings: dict[str, Any], show_progress: bool
 ) -> NDArray[np.float32]:
-    with warnings.catch_warnings():
-        # Importing umap-learn says that its neural variant, which is not used here, lacks TensorFlow.
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-        from umap import UMAP
-
     rng = np.random.default_rng(settings["seed"])
     # UMAP's forces need a start of about this extent, and equal starts would never part.
     near_pca = start / (np.abs(start).max() or 1) * 10 + rng.normal(scale=1e-3, size=start.shape)
     with _Epochs() as epochs:
+        if show_progress:
+            epochs.wait()
+        with warnings.catch_warnings():
+            # Importing umap-learn says that its neural variant, which is not used here, lacks TensorFlow.
+            warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+            from umap import UMAP
+
         model = UMAP(
             n_components=2,
             n_neighbors=settings["n_neighbors"],
@@ -223,8 +225,6 @@ def _umap(
             n_jobs=1,  # what a seed implies; any other value makes UMAP warn that it is overridden
             tqdm_kwds={"disable": not show_progress, "file": epochs, "bar_format": "{n} {total}"},
         )
-        if show_progress:
-            epochs.wait()
         return np.asarray(model.fit_transform(reduced), dtype=np.float32)
 
 

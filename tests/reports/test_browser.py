@@ -196,6 +196,16 @@ def test_nothing_is_wider_than_the_window(visit):
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_matrix_of_many_classes_scrolls_by_itself_on_a_phone(visit):
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    more = "for (const row of document.querySelectorAll('.matrix tr')) "
+    more += "for (let i = 0; i < 20; i++) row.append(row.lastChild.cloneNode(true))"
+    assert visit.page.locator(".matrix").count()
+    visit.page.evaluate(more)
+    visit.page.wait_for_timeout(300)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_nasty_id_is_text(browser, world, tmp_path):
     with FeatureFile(world.features) as file:
         rows = file.rows
