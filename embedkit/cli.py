@@ -8,9 +8,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from typing import Any, NoReturn
 
 from embedkit.computing import interrupts, streams
 from embedkit.console.starting import starting
@@ -24,6 +25,11 @@ Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+# Where labels are instead of in an option of this verb.
+LABELS_OF_FEATURES = (
+    "Labels are in the features: `embedkit import features.h5 --labels labels.csv -o labelled.h5` adds them."
+)
+LABELS_OF_IMAGES = "A table of labels is the dataset: `embedkit extract labels.csv --root images/`."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +99,7 @@ def _check_places(name: str, args: argparse.Namespace) -> None:
 
 def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]:
     configure: Configure = target(VERBS[name].command)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"embedkit {name}",
         description=VERBS[name].summary[0].upper() + VERBS[name].summary[1:] + ".",
         formatter_class=_Help,
@@ -101,6 +107,30 @@ def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]
     )
     handler = configure(parser)
     return handler, parser.parse_args(argv)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Say what is wrong with a call in a line or two, and not every option that there is."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = (
+            message.removeprefix("unrecognized arguments: ").split() if "unrecognized" in message else []
+        )
+        words = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+        hints = []
+        for word in words:
+            near = get_close_matches(word, self._option_string_actions, n=1, cutoff=0.75)
+            if word == "--labels":
+                hints.append(
+                    LABELS_OF_IMAGES if "--root" in self._option_string_actions else LABELS_OF_FEATURES
+                )
+            elif near:
+                hints.append(f"Did you mean {near[0]}?")
+        text = " ".join(
+            [f"{self.prog}: error: {message}.", *hints, f"`{self.prog} --help` lists the options."]
+        )
+        sys.stderr.write(_on_lines(text) + "\n")
+        raise SystemExit(EXIT_USAGE)
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -158,10 +188,13 @@ def _told(failure: Exception) -> int:
         return _fail(message_of(error), EXIT_FAILED)
 
 
+def _on_lines(text: str) -> str:
+    return wrapped(text, get_terminal_size().columns) if sys.stderr.isatty() else text
+
+
 def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr is full or gone: the code says it
-        text = f"embedkit: error: {message}"
-        print(wrapped(text, get_terminal_size().columns) if sys.stderr.isatty() else text, file=sys.stderr)
+        print(_on_lines(f"embedkit: error: {message}"), file=sys.stderr)
     return code
 
 

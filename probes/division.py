@@ -175,8 +175,9 @@ def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
         )
     if rows.labels is None or (rows.labels < 0).all():
         raise DataError(
-            "no labels stored. Extract again from a labelled dataset: a folder with a subfolder for each "
-            "class, or a CSV with a label column, as in `embedkit extract labels.csv --root images/`."
+            f"no labels stored. Give it some, by id: `embedkit import {file.path} --labels labels.csv -o "
+            "labelled.h5`. Or extract from a labelled dataset: a folder with a subfolder for each class, or "
+            "a CSV with a label column, as in `embedkit extract labels.csv --root images/`."
         )
     left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & (rows.labels < 0)).sum())}
     if left_out["failed"]:

@@ -101,7 +101,7 @@ def fit_splits(
         ):
             notes.append(remark)
     if preparation.steps:
-        notes.append(prepared[0].describe() + " (the first fold)" * (len(prepared) > 1))
+        notes.append("In the first fold: " * (len(prepared) > 1) + prepared[0].describe())
     return fitted, time.perf_counter() - start
 
 

@@ -75,7 +75,11 @@ def print_applied(applied: Applied) -> None:
     if applied.scores is None:
         return
     print()
-    table = _columns("", "value", "95 % interval", "")
+    table = Table(show_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval")
+    table.add_column("")
     for name, metric in applied.metrics.items():
         table.add_row(title(name), *_cells(metric), Text(metric.note or ""))
     print_table(table)

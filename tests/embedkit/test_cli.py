@@ -364,3 +364,24 @@ def test_a_feature_file_that_is_missing_is_said_before_the_heavy_imports(verb, t
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "1"
     assert "nowhere.h5: no such file. Make it with `embedkit extract DATASET" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (["probe", "f.h5", "--labels", "a.csv"], "embedkit import features.h5 --labels labels.csv"),
+        (["cluster", "f.h5", "--labels=a.csv"], "embedkit import features.h5 --labels labels.csv"),
+        (["extract", "images", "--labels", "a.csv", "-o", "f.h5"], "`embedkit extract labels.csv --root"),
+        (["probe", "f.h5", "--budgets", "5"], "Did you mean --budget?"),
+        (
+            ["probe", "f.h5", "--quite-another"],
+            "error: unrecognized arguments: --quite-another. `embedkit probe",
+        ),
+        (["probe"], "required: features. `embedkit probe --help` lists the options."),
+    ],
+)
+def test_a_wrong_call_is_told_in_a_line_or_two_with_what_was_meant(call, hint, capsys):
+    assert main(call) == 2
+    said = capsys.readouterr().err
+    assert hint in said
+    assert said.count("\n") == 1

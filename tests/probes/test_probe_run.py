@@ -190,7 +190,10 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"labels": None}, r"features.h5: no labels stored. Extract again from a labelled dataset"),
+        (
+            {"labels": None},
+            r"features.h5: no labels stored. Give it some, by id: `embedkit import .*features.h5 --labels",
+        ),
         ({"labels": np.full(300, -1)}, "no labels stored"),
         ({"labels": np.zeros(300, int)}, "every labelled row is of one class, 'edge on'"),
         ({"labels": np.append(np.arange(299) % 2, 2)}, r"'spiral, tight' \(1 row\)"),
@@ -311,7 +314,7 @@ def test_view_whitening_takes_the_view_means(tmp_path):
     report = probe(path, ProbeOptions(prep="view-whiten:1", split="kfold:3"))
     assert report.result.metrics["accuracy"].value > 0.9
     assert len(report.result.outcomes["preparation"]) == 3
-    assert any(text.endswith("(the first fold)") for text in report.notes)
+    assert any(text.startswith("In the first fold: View whitening") for text in report.notes)
 
 
 def test_a_preparation_that_cannot_be(make_file, tmp_path, capsys):

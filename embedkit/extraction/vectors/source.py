@@ -112,7 +112,9 @@ def choose(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]
     if len(likely) == 1:
         return likely[0]
     if not likely:
-        for name, (shape, dtype) in shapes.items():
+        # Images say more of the file than the labels beside them.
+        by_axes = sorted(shapes.items(), key=lambda one: len(one[1][0]) not in (3, 4))
+        for name, (shape, dtype) in by_axes:
             check_shape(f"{path}: {name}", shape, dtype, path)
     raise UsageError(
         f"{path}: {'several arrays' if likely else 'no array'} could be the vectors. Name one with --key; "

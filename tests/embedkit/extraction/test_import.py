@@ -392,3 +392,11 @@ def test_extract_that_meets_vectors_says_import(capsys):
     for name in ("v.npy", "v.npz", "v.csv"):
         assert main(["extract", name, "-o", "o.h5"]) in (1, 2)
         assert "embedkit import" in capsys.readouterr().err
+
+
+def test_images_with_their_labels_are_sent_to_extract(tmp_path):
+    with h5py.File(tmp_path / "Galaxy10.h5", "w") as file:
+        file["ans"] = np.zeros(4, np.uint8)
+        file["images"] = np.zeros((4, 6, 6, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"images: an array .* looks like images.*embedkit extract"):
+        embedkit.import_features(tmp_path / "Galaxy10.h5", tmp_path / "x.h5")
