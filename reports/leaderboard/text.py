@@ -69,8 +69,17 @@ def terminal_text(board: Board, *, wide: bool = False) -> str:
                 break
             del columns[name]
             table, left_out = _table(key, columns, narrow=True), [name, *left_out]
+        shared = []
+        for name in ("split", "settings"):  # which may be one for all rows, and need no column then
+            if not fits(table) and len(set(columns.get(name, ""))) == 1:
+                shared.append(f"{name} {columns.pop(name)[0]}")
+                table = _table(key, columns, narrow=True)
         wider = [f"Too wide for this terminal: {', '.join(left_out)}. See them with --wide."]
-        notes = [*wider[: len(left_out)], *_once(board.notes(key), said)]
+        notes = [
+            *wider[: len(left_out)],
+            *([f"In every row: {', '.join(shared)}."] if shared else []),
+            *_once(board.notes(key), said),
+        ]
         parts.append("\n".join([table_text(table).removesuffix("\n"), *map(sentences, notes)]))
     return "\n\n".join(parts)
 

@@ -391,3 +391,22 @@ def test_command_names_a_damaged_line(runs, capsys):
         stream.write("{half\n")
     assert main(["leaderboard", str(runs)]) == 1
     assert "results.jsonl:3: not a result" in capsys.readouterr().err
+
+
+def test_no_name_is_broken_for_a_column_that_is_the_same_in_every_row(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    metrics = {"accuracy": Metric(0.648, 0.544, 0.739), "majority_accuracy": Metric(0.341)}
+    words = {"features": "embedkit-galaxy (embedkit)", "method": "linear", "split": "stratified 70/15/15"}
+    one = result(task="probe", metrics=metrics, params={"c": 0.003162}, **words)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    text = terminal_text(leaderboard([one]))
+    assert "embedkit-galaxy" in text
+    assert "In every row: split stratified 70/15/15." in text
+    assert "c=0.003162" in text
+    monkeypatch.setenv("COLUMNS", "100")
+    assert "In every row" not in terminal_text(leaderboard([one]))
