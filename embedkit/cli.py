@@ -73,15 +73,19 @@ def check(argv: Sequence[str]) -> argparse.Namespace:
 def _run(name: str, argv: Sequence[str]) -> int | None:
     handler, args = _parse(name, argv)
     _check_places(name, args)
-    _check_features(args)
+    _check_features(name, args)
     with starting(f"embedkit {name}: starting ...", plain(sys.stderr)):
         return handler(args)
 
 
-def _check_features(args: argparse.Namespace) -> None:
+def _check_features(name: str, args: argparse.Namespace) -> None:
     """Refuse a feature file that is not there before the verb's own imports, which take seconds."""
     named = getattr(args, "features", None)
     if isinstance(named, (str, Path)) and not Path(named).exists():
+        from embedkit.options import from_flags
+
+        for one in VERBS[name].options:  # a wrong call is said first, as everywhere
+            from_flags(target(one), args)
         from embedkit.files.store import FeatureFile
 
         FeatureFile(named)  # which says so

@@ -54,7 +54,7 @@ def test_a_verb_shows_its_options_as_keywords(function, verb):
         "extract x --backbone pixels:none",
         "extract x --resize 9 --center-crop 9",
         "datasets x --size 8",
-        "verify pyproject.toml --n-rows -1",
+        "verify x.h5 --n-rows -1",
         "pretrain x --lora-alpha 1",
         "pretrain x --random-init 0",
         "pretrain x --batch-size 9 --accumulate 2",
