@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 
 class EmbedkitError(Exception):
@@ -26,6 +27,12 @@ class DataError(EmbedkitError, ValueError):
 
     Also a ``ValueError``, because that is what scikit-learn's estimators raise and its tools expect.
     """
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Return names for a message: the first of them, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import note
 from embedkit.datasets.class_labels import class_labels
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.rows import MOST_CHARACTERS, Rows, text_array
 from embedkit.files.words import NOTHING
 
@@ -62,8 +62,7 @@ def note_unused(where: str, unused: Mapping[str, tuple[int, ...]], n: int, *, la
     """Say which arrays were left aside, and which of them may hold the labels."""
     if not unused:
         return
-    shown = ", ".join(f"{name} {shape}" for name, shape in list(unused.items())[:8])
-    more = f" and {len(unused) - 8:,} more" if len(unused) > 8 else ""
+    shown = listed([f"{name} {shape}" for name, shape in unused.items()], 8)
     hint = ""
     if not labelled:
         per_row = [name for name, shape in unused.items() if len(shape) in (1, 2) and shape[0] == n]
@@ -71,7 +70,7 @@ def note_unused(where: str, unused: Mapping[str, tuple[int, ...]], n: int, *, la
         likely = likely or [name for name in per_row if len(unused[name]) == 1]
         one_of = " or ".join(f"--labels-key {name}" for name in likely[:3])
         hint = f" So there are no labels; if one of them is, name it: {one_of}." if likely else ""
-    note(f"{where}: not used: {shown}{more}.{hint}")
+    note(f"{where}: not used: {shown}.{hint}")
 
 
 def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n: int, where: str) -> None:

@@ -15,10 +15,11 @@ from embedkit.console import note
 from embedkit.datasets.annotations import check_ids, groups, looks_like_labels, note_empty_targets
 from embedkit.datasets.class_labels import class_labels
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
-from embedkit.datasets.folder import IMAGE_ENDINGS, ImageFiles
+from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.table_paths import found_names, missing_hint
 from embedkit.datasets.text_table import Table, read_table
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError, listed
+from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.rows import Rows
 from embedkit.files.words import label_words
 
@@ -113,12 +114,10 @@ def _file_column(table: Table, wanted: str | None) -> str:
     if len(known) != 1:
         data = any(posixpath.splitext(name)[1].lower() in IMAGE_ENDINGS for name in table.columns)
         hint = " Its first line looks like data: put a header above it." if data else ""
-        columns = list(table.columns)
-        some = ", ".join(columns[:20]) + (f" and {len(columns) - 20:,} more" if len(columns) > 20 else "")
         raise UsageError(
             f"{table.path}: {'several columns' if known else 'no column'} could hold the file names. Its "
-            f"columns are {some}; name one with --file-column. A table of vectors is for "
-            f"`embedkit import`.{hint}"
+            f"columns are {listed(list(table.columns))}; name one with --file-column. A table of vectors is "
+            f"for `embedkit import`.{hint}"
         )
     return known[0]
 
@@ -219,8 +218,7 @@ def _note_unused(table: Table, used: set[str], *, labelled: bool) -> None:
     if not labelled and likely:
         one_of = " or ".join(f"--label-column {name}" for name in likely[:3])
         hint = f" So there are no labels; if one of them is, name it: {one_of}."
-    more = f" and {len(unused) - 8:,} more" if len(unused) > 8 else ""
-    note(f"{table.path}: columns not used: {', '.join(unused[:8])}{more}.{hint}")
+    note(f"{table.path}: columns not used: {listed(unused, 8)}.{hint}")
 
 
 def _optional(table: Table, column: str | None, default: str) -> NDArray[np.str_] | None:

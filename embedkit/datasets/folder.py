@@ -15,21 +15,10 @@ from embedkit.console import note
 from embedkit.datasets.class_labels import said_label_words
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
+from embedkit.files.endings import FITS_ENDINGS, IMAGE_ENDINGS
 from embedkit.files.rows import Rows, labels_from_names
 from embedkit.files.words import SPLIT_NAMES
-from embedkit.images import fits
 from embedkit.images.decode import MAX_BYTES
-
-IMAGE_ENDINGS = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jfi"),
-        *(".png", ".webp", ".gif", ".bmp", ".dib", ".avif"),
-        *(".tif", ".tiff", ".btf", ".tf8"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-        *(".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
-        *fits.ENDINGS,
-    )
-)
 
 
 class ImageFiles:
@@ -81,7 +70,7 @@ class ImageFiles:
 def ending(name: str) -> str:
     """Return the ending of a file's name in small letters: both parts of ``.fits.gz``."""
     name = name.lower()
-    return next((end for end in fits.ENDINGS if name.endswith(end)), os.path.splitext(name)[1])  # noqa: PTH122
+    return next((end for end in FITS_ENDINGS if name.endswith(end)), os.path.splitext(name)[1])  # noqa: PTH122
 
 
 def load_folder(source: str, *, follow_links: bool = False) -> Dataset:

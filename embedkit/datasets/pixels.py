@@ -12,8 +12,9 @@ from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.endings import FITS_ENDINGS
 from embedkit.images.decode import decode
-from embedkit.images.fits import ENDINGS, MISSING, has_astropy, image_parts
+from embedkit.images.fits import MISSING, has_astropy, image_parts
 from embedkit.images.reading import OF_FITS, PERCENTILES, STRETCH, Reading
 
 
@@ -76,7 +77,7 @@ def read_as(dataset: Dataset, reading: Reading) -> Dataset:
 
 def _say_parts(dataset: Dataset) -> None:
     files = dataset.read.__self__  # type: ignore[attr-defined]
-    row = next(row for row, name in enumerate(files.names) if name.lower().endswith(ENDINGS))
+    row = next(row for row, name in enumerate(files.names) if name.lower().endswith(FITS_ENDINGS))
     try:
         parts = image_parts(files.read(row), files.where(row))
     except Exception:  # a damaged one is said where it is decoded
@@ -93,4 +94,4 @@ def _n_fits(dataset: Dataset) -> int:
     files = getattr(dataset.read, "__self__", None)
     if not isinstance(files, ImageFiles):
         return 0
-    return sum(name.lower().endswith(ENDINGS) for name in files.names)
+    return sum(name.lower().endswith(FITS_ENDINGS) for name in files.names)

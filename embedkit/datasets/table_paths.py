@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from embedkit.console import note
-from embedkit.datasets.folder import IMAGE_ENDINGS
+from embedkit.files.endings import IMAGE_ENDINGS
 
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])|\\\\[^\\]+")
 

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from embedkit.errors import UsageError
+from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.kinds import EMPTY, KINDS, TEXT, kind_of
 from embedkit.files.regular import other_kind
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PICTURES = frozenset(
-    f".{ending}"
-    for ending in "jpg jpeg jfif png webp gif bmp tif tiff ppm pgm pbm pnm jp2 avif".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True)
@@ -219,13 +216,13 @@ def _check_input(output: Place, other: Place) -> None:
 
 def _among_pictures(path: Path, read: Path) -> bool:
     """Whether it is a picture by its name, in the folder that is read or beside one in a folder below."""
-    if path.suffix.lower() not in PICTURES:
+    if path.suffix.lower() not in IMAGE_ENDINGS:
         return False
     folder = path.parent
     if _same(folder, read):
         return True
     beside = folder.iterdir() if folder.is_dir() else ()
-    return any(one.suffix.lower() in PICTURES for one in beside)
+    return any(one.suffix.lower() in IMAGE_ENDINGS for one in beside)
 
 
 def _check_kind(output: Place, inputs: Iterable[Place]) -> None:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.regular import read_bytes
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile
@@ -175,7 +175,7 @@ def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
         return file
     for name in names:
         if name not in there:
-            known = f"There are: {_listed(there)}." if there else "It has none."
+            known = f"There are: {listed(there)}." if there else "It has none."
             raise UsageError(
                 f"--targets {name}: {file.path} has no such target.{nearest(name, there)} {known}"
             )
@@ -221,9 +221,8 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
     record = {"asked": _plain(asked), "rows": int(kept.sum()), "of": file.n, "classes_left_out": counts}
     remarks = [f"Rows taken, {', '.join(named)}: {int(kept.sum()):,} of {file.n:,}."]
     if asked.min_per_class is not None and len(rare := _rare(file, asked, out)):
-        listed = ", ".join(f"{rows.class_names[c]} ({counts[rows.class_names[c]]})" for c in rare[:10])
-        more = f" and {len(rare) - 10} more" if len(rare) > 10 else ""
-        remarks.append(f"Left out classes of fewer than {asked.min_per_class} rows: {listed}{more}.")
+        few = listed([f"{rows.class_names[c]} ({counts[rows.class_names[c]]})" for c in rare], 10)
+        remarks.append(f"Left out classes of fewer than {asked.min_per_class} rows: {few}.")
     return SelectedFile(
         file, np.flatnonzero(kept), keep=keep, name=", ".join(named), record=record, remarks=tuple(remarks)
     )
@@ -261,7 +260,7 @@ def _asked_rows(file: FeatureFile, words: Sequence[str]) -> tuple[NDArray[np.boo
                 there = np.unique(column[column != ""]).tolist()
                 raise UsageError(
                     f"--rows {key}={value}: {file.path} has no such rows.{nearest(value, there)} "
-                    f"There are: {_listed(there)}."
+                    f"There are: {listed(there)}."
                 )
         kept &= np.isin(column, values)
         named.append(" or ".join(f"{key}={value}" for value in sorted(values)))
@@ -296,7 +295,7 @@ def _classes_out(file: FeatureFile, asked: Selection, kept: NDArray[np.bool_]) -
             if name not in names:
                 raise UsageError(
                     f"{flag} {name}: {file.path} has no such class.{nearest(name, names)} "
-                    f"There are: {_listed(names)}."
+                    f"There are: {listed(names)}."
                 )
     out = [
         i
@@ -340,7 +339,3 @@ def _class_words(word: str, classes: Sequence[str]) -> str:
         return f"{word} {', '.join(classes)}"
     digest = hashlib.sha256("\0".join(sorted(classes)).encode()).hexdigest()[:8]
     return f"{'' if word == 'classes' else word + ' '}{len(classes)} classes {digest}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -16,8 +16,6 @@ from embedkit.images.reading import PERCENTILES, STRETCH, Reading
 from embedkit.images.unpack_fits import unpack
 from embedkit.images.values import MANY, MAX_PIXELS, check_size, choose_channels, to_uint8
 
-ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
-
 _START = b"SIMPLE  ="
 _GZIP = b"\x1f\x8b"
 _MAX_BYTES = 2**31

@@ -17,7 +17,7 @@ from embedkit.datasets.annotations import make_rows
 from embedkit.datasets.dataset import fingerprint
 from embedkit.datasets.label_file import read_id_file, read_label_file
 from embedkit.datasets.named_columns import Annotations, annotations_in
-from embedkit.errors import EmbedkitError, FeatureFileError, UsageError
+from embedkit.errors import EmbedkitError, FeatureFileError, UsageError, listed
 from embedkit.extraction.options import FEATURE_FILE
 from embedkit.extraction.vectors.open import open_vectors
 from embedkit.extraction.vectors.options import ImportOptions, ImportPlaces
@@ -169,8 +169,10 @@ def _say(found: Vectors, own: Annotations, n: int) -> None:
     used = set(own.taken.values()) | {one for name in own.taken.values() for one in name.split(", ")}
     unused = [name for name in found.columns if name.strip() and name not in used and name not in own.taken]
     if unused:
-        some = ", ".join(unused[:8]) + (f" and {len(unused) - 8} more" if len(unused) > 8 else "")
-        note(f"{found.file}: not used: {some}. --labels, --ids and --target-columns name a column.")
+        note(
+            f"{found.file}: not used: {listed(unused, 8)}. --labels, --ids and --target-columns name a "
+            "column."
+        )
 
 
 def _record(path: Path, found: Vectors, rows: Rows, name: str, options: ImportOptions) -> dict[str, Any]:

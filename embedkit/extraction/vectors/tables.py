@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.datasets.named_columns import IDS, LABELS, OTHERS, as_numbers, known_as
 from embedkit.datasets.text_table import SEPARATORS, read_table
-from embedkit.errors import EmbedkitError, UsageError, first_line
+from embedkit.errors import EmbedkitError, UsageError, first_line, listed
 from embedkit.extraction.vectors.source import Vectors, in_memory
 from embedkit.extraction.vectors.text_vectors import columns_of_lists, read_lists
 
@@ -129,7 +129,7 @@ def choose_columns(
                 if wrong
                 else f"no column matches --key {key}"
             )
-            raise UsageError(f"{path}: {what}. Its columns are {_some(names)}.")
+            raise UsageError(f"{path}: {what}. Its columns are {listed(names)}.")
         return chosen
     taken = {*named, *(name for wanted in (IDS, LABELS) if (name := known_as(names, wanted)) is not None)}
     taken |= {name for name in names if name.casefold() in (*OTHERS, "", "index", "unnamed: 0")}
@@ -147,7 +147,7 @@ def choose_columns(
         )
     if not chosen:
         raise UsageError(
-            f"{path}: no column of numbers that could be a dimension. Its columns are {_some(names)}. "
+            f"{path}: no column of numbers that could be a dimension. Its columns are {listed(names)}. "
             "A table of image files goes to `embedkit extract`."
         )
     return chosen
@@ -167,10 +167,6 @@ def span(names: Sequence[str]) -> str:
     """Say which columns are the dimensions: ``384 dimensions from columns f0 ... f383``."""
     shown = ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]}"
     return f"{len(names):,} dimension{'s' if len(names) > 1 else ''} from columns {shown}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
 
 def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
