@@ -89,10 +89,24 @@ def load_npz(source: str, *, images_key: str | None = None, labels_key: str | No
         Damaged, encrypted, or an array that can't be read.
     """
     path = Path(source).resolve()
+    return array_dataset(path, stored_arrays(path), images_key=images_key, labels_key=labels_key)
+
+
+def stored_arrays(path: Path) -> dict[str, Stored]:
+    """Return the arrays of a .npz by name, each read when it is asked for.
+
+    Raises
+    ------
+    EmbedkitError
+        Damaged, encrypted, or an array that can't be read.
+    """
     check_input(path, "Give a .npz file.")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, RuntimeError, struct.error, EOFError) as error:
+        with path.open("rb") as stream:
+            if stream.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+                raise EmbedkitError(f"{path}: one array and no archive. Rename it to .npy.") from error
         raise EmbedkitError(f"{path}: not a .npz file, or cut off ({error}). {_AGAIN}") from error
     stored: dict[str, Stored] = {}
     with archive, path.open("rb") as file:
@@ -103,7 +117,7 @@ def load_npz(source: str, *, images_key: str | None = None, labels_key: str | No
             if key in stored:
                 raise EmbedkitError(f"{path}: holds {key} twice. {_AGAIN}")
             stored[key] = _member(archive, member, file, path)
-    return array_dataset(path, stored, images_key=images_key, labels_key=labels_key)
+    return stored
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: BinaryIO, path: Path) -> Stored:

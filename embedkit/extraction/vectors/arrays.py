@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.datasets.npz import stored_arrays
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.extraction.vectors.source import Vectors, check_shape, choose
 from embedkit.files.hdf5 import contents, open_hdf5
@@ -48,59 +48,20 @@ def _not_numpy(path: Path, error: BaseException) -> EmbedkitError:
 
 def open_npz(path: Path, key: str | None) -> Vectors:
     """Open a .npz with vectors and, where they are there, ids, labels and other annotations."""
-    with contextlib.ExitStack() as stack:
-        # numpy leaves the file open where it is no archive.
-        stream = stack.enter_context(path.open("rb"))
-        try:
-            arrays = stack.enter_context(np.load(stream, allow_pickle=False))
-        except DAMAGED as error:
-            raise _not_numpy(path, error) from error
-        if not hasattr(arrays, "zip"):
-            raise EmbedkitError(f"{path}: one array and no archive. Rename it to .npy.")
-        shapes = {name: _header(path, arrays, name) for name in arrays.files}
-        key = choose(path, shapes, key)
-        check_shape(f"{path}: {key}", *shapes[key], path)
-        x = _member(path, arrays, key)
-        per_row = {
-            name: _member(path, arrays, name)
-            for name, (shape, dtype) in shapes.items()
-            if name != key and not dtype.hasobject and len(shape) in (1, 2) and shape[0] == len(x)
-        }
-        names = {name: _member(path, arrays, name) for name in _NAMES if name in shapes}
+    stored = stored_arrays(path)
+    shapes = {name: (array.shape, array.dtype) for name, array in stored.items()}
+    key = choose(path, shapes, key)
+    check_shape(f"{path}: {key}", *shapes[key], path)
+    x = stored[key].read()
+    per_row = {
+        name: array.read()
+        for name, array in stored.items()
+        if name != key and not array.objects and len(array.shape) in (1, 2) and array.shape[0] == len(x)
+    }
+    names = {name: stored[name].read() for name in _NAMES if name in stored}
     said = f"{x.shape[1]:,} dimensions from {key}"
     return Vectors(
         f"{path}: {key}", x.shape, x.dtype, lambda start, stop: x[start:stop], per_row, said, names
-    )
-
-
-def _header(path: Path, arrays: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of a member, which holds as many bytes as they promise."""
-    try:
-        member = arrays.zip.getinfo(name if name in arrays.zip.namelist() else f"{name}.npy")
-        with arrays.zip.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, _, dtype = read[version](stream)
-            n_bytes = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    except DAMAGED as error:
-        raise _damaged(path, name, error) from error
-    if not dtype.hasobject and n_bytes != member.file_size:
-        raise EmbedkitError(
-            f"{path}: {name}: cut off: its header promises {shape} of {dtype}. Restore the file."
-        )
-    return shape, dtype
-
-
-def _member(path: Path, arrays: Any, name: str) -> NDArray[Any]:
-    try:
-        return np.asarray(arrays[name])
-    except DAMAGED as error:
-        raise _damaged(path, name, error) from error
-
-
-def _damaged(path: Path, name: str, error: BaseException) -> EmbedkitError:
-    return EmbedkitError(
-        f"{path}: {name}: cannot be read ({first_line(error)}). Write it again with numpy.savez."
     )
 
 
