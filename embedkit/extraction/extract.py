@@ -230,9 +230,6 @@ def _short(value: Any) -> str:
 
 def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
     """Take up an earlier run's parts, or begin anew; settle the precision once for all parts."""
-    if job.options.shard is None:  # with shards, another task may be writing one of these
-        for stale in (*parts.folder.glob("*.tmp"), *parts.output.parent.glob(f".{parts.output.name}.*.tmp")):
-            stale.unlink(missing_ok=True)
     replaces = file_sha256(parts.output) if parts.output.exists() else None
     manifest = parts.begun_with(lenient=job.options.overwrite)
     if manifest is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from embedkit.errors import DISK_FULL
-from embedkit.files.regular import check_output
+from embedkit.files.regular import check_output, leads_to
 
 _NUMBER = itertools.count()
 # Under way in this process, for an end that runs no `finally`.
@@ -173,7 +173,7 @@ def _begin(path: Path) -> tuple[Path, int]:
         # flock, which other descriptors of the same file don't free when they are closed.
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is(temporary, lock):
+        if leads_to(temporary, lock):
             return temporary, lock
         _TEMPORARY.discard(temporary)  # taken for stale before it was locked
         os.close(lock)
@@ -190,16 +190,7 @@ def _delete_stale(path: Path) -> None:
             held = os.open(stale, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is(stale, held):
+                if leads_to(stale, held):
                     stale.unlink()
             finally:
                 os.close(held)
-
-
-def _is(path: Path, descriptor: int) -> bool:
-    """Whether a name still leads to an open file."""
-    try:
-        there, mine = path.lstat(), os.fstat(descriptor)
-    except FileNotFoundError:
-        return False
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)

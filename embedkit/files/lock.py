@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
+from embedkit.files.regular import leads_to
 
 FOLDER_LOCK = ".embedkit.lock"
 _WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -77,8 +78,6 @@ def _taken(lock: Path, folder: Path, what: str) -> int:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise OSError(error.errno, error.strerror, str(lock)) from error
             raise _busy(folder, what) from error
-        with contextlib.suppress(FileNotFoundError):
-            there, mine = lock.lstat(), os.fstat(descriptor)
-            if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
-                return descriptor
+        if leads_to(lock, descriptor):
+            return descriptor
         os.close(descriptor)  # its last holder has just deleted it

@@ -65,9 +65,10 @@ class ModelFormat:
         except EmbedkitError:
             raise
         except _BROKEN as error:
-            raise EmbedkitError(
-                f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"
-            ) from error
+            raise self._refusal(path, error) from error
+
+    def _refusal(self, path: str | os.PathLike[str], error: Exception) -> EmbedkitError:
+        return EmbedkitError(f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}")
 
     @contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
@@ -98,9 +99,7 @@ class ModelFormat:
                     raise ValueError("its about is no text")
                 yield file, declared(text, dict[str, Any])
         except _BROKEN as error:
-            raise EmbedkitError(
-                f"{path}: a broken or foreign file ({first_line(error)}). {self.broken}"
-            ) from error
+            raise self._refusal(path, error) from error
 
 
 def read_arrays(group: h5py.Group) -> dict[str, Any]:

@@ -88,3 +88,12 @@ def other_kind(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Whether a name still leads to an open file, which another process may have deleted or replaced."""
+    try:
+        there, mine = path.lstat(), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
