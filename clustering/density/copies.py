@@ -46,16 +46,14 @@ def finite_tree(tree: NDArray[Any], distance: float) -> NDArray[Any]:
     if not copies.any():
         return tree
     first = int(tree["parent"].min())
-    place = tree["parent"] - first
-    highest = np.zeros(int(max(tree["parent"].max(), tree["child"].max())) - first + 1)
-    np.maximum.at(highest, place[~copies], density[~copies])
+    highest = _highest(tree[~copies], tree)
     # A cluster of nothing but copies is as dense as where it parted from the rest.
     clusters = (tree["child_size"] > 1) & ~copies
     born = np.zeros_like(highest)
     born[tree["child"][clusters] - first] = density[clusters]
     highest = np.where(highest > 0, highest, np.where(born > 0, born, 1.0))
     made = tree.copy()
-    made["lambda_val"] = np.where(copies, highest[place], density)
+    made["lambda_val"] = np.where(copies, highest[tree["parent"] - first], density)
     return made
 
 
@@ -72,8 +70,7 @@ def strengths(tree: NDArray[Any], labels: NDArray[np.int64], selected: list[int]
         Node of the tree of each cluster, in the order of their numbers.
     """
     first = int(tree["parent"].min())
-    highest = np.zeros(int(max(tree["parent"].max(), tree["child"].max())) - first + 1)
-    np.maximum.at(highest, tree["parent"] - first, tree["lambda_val"])
+    highest = _highest(tree, tree)
     alone = tree["child_size"] == 1
     density = np.zeros(len(labels))
     density[tree["child"][alone]] = tree["lambda_val"][alone]
@@ -82,3 +79,11 @@ def strengths(tree: NDArray[Any], labels: NDArray[np.int64], selected: list[int]
     found = np.zeros(len(labels))
     found[inside] = np.where(most > 0, np.minimum(density[inside], most) / np.where(most > 0, most, 1), 1.0)
     return found
+
+
+def _highest(rows: NDArray[Any], tree: NDArray[Any]) -> F64:
+    """Return the largest density among these rows of a tree, at the place of each node from the first on."""
+    first = int(tree["parent"].min())
+    highest = np.zeros(int(max(tree["parent"].max(), tree["child"].max())) - first + 1)
+    np.maximum.at(highest, rows["parent"] - first, rows["lambda_val"])
+    return highest
