@@ -315,6 +315,7 @@ def test_the_first_steps_can_be_followed(tmp_path, monkeypatch, capsys):
     assert [words[0] for words in done] == [
         "datasets",
         "extract",
+        "import",
         "cluster",
         "report",
         "probe",
