@@ -26,6 +26,7 @@ PRETRAIN = [
     *("pretrain", "images", "-o", "pre", "--backbone", "test_vit", "--weights", "local/model.safetensors"),
     *("--image-size", "32", "--resize", "32", "--epochs", "2", "--batch-size", "8", "--held-out", "4"),
     *("--local-size", "16", "--prototypes", "16", "--lora-rank", "2", "--lora-alpha", "2"),
+    *("--teacher-temperature", "0.3"),  # of the default the few steps may end in a collapse
 ]
 ROWS_A_PART = 8
 # What a case may write is not given to it as a link into the world.
@@ -143,8 +144,10 @@ def _unfinished() -> None:
 
 def _models() -> None:
     import timm
+    import torch
     from timm.models import save_for_hf
 
+    torch.manual_seed(0)
     model = timm.create_model("test_vit", pretrained=False, num_classes=0, img_size=32)
     save_for_hf(model, "local", model_config={"num_classes": 0, "img_size": 32}, safe_serialization=True)
 
