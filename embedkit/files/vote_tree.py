@@ -1,8 +1,8 @@
 """Questions that volunteers are asked one after another, and shares of votes that follow them.
 
 Shares are cumulative, as in the Kaggle challenge: of everybody who looked at the galaxy, how many gave this
-answer. So the answers to a question sum to the share of the answer that leads to it, and to 1 where everybody is
-asked.
+answer. So the answers to a question sum to the share of the answer that leads to it, and to 1 where everybody
+is asked.
 """
 
 from __future__ import annotations
@@ -263,8 +263,8 @@ def _galaxy_zoo_2() -> VoteTree:
     return VoteTree("Galaxy Zoo 2", tuple(questions))
 
 
-# Willett et al. 2013, MNRAS 435, 2835, table 2, as their catalogue spells the answers (a35 was never used). The
-# challenge's own are the numbers, and that everybody is asked of odd features: question 6 sums to 1.
+# Willett et al. 2013, MNRAS 435, 2835, table 2, as their catalogue spells the answers (a35 was never used).
+# The challenge's own are the numbers, and that everybody is asked of odd features: question 6 sums to 1.
 _DISC = "t02_edgeon_a05_no"
 _ARMS = "t04_spiral_a08_spiral"
 _GALAXY_ZOO_2 = (
@@ -349,8 +349,8 @@ def _decals(name: str, changed: dict[str, str]) -> VoteTree:
     )
 
 
-# Walmsley et al. 2022, MNRAS 509, 3966: GZD-5, and what GZD-1 and 2 asked in another way. Everybody but those who
-# saw an artifact is asked of merging; that is two parents, so it is taken as asked of everybody.
+# Walmsley et al. 2022, MNRAS 509, 3966: GZD-5, and what GZD-1 and 2 asked in another way. Everybody but those
+# who saw an artifact is asked of merging; that is two parents, so it is taken as asked of everybody.
 _FACE_ON = "disk-edge-on_no"
 _DECALS = (
     (
