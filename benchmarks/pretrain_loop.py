@@ -24,6 +24,7 @@ from embedkit.computing.device import choose_device, describe_device
 from embedkit.images.options import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 SMALL = Overrides(image_size=64, center_crop=212)
 SETTINGS = {
@@ -55,7 +56,7 @@ def main() -> None:
             epochs=-(-args.steps // 4) + 1,
             device=args.device,
         )
-        bare, loop, look = measure(Run(model, pixels, options, Path()), args.steps)
+        bare, loop, look = measure(Run(WithoutLabels(model, pixels, options), Path()), args.steps)
         steps = args.images // args.batch_size
         with_look = steps * bare / (steps * loop + look)
         rates = [f"{args.batch_size / seconds:.1f} images/s" for seconds in (bare, loop)]
@@ -68,7 +69,7 @@ def main() -> None:
 def measure(run: Run, steps: int) -> tuple[float, float, float]:
     """Seconds of a bare step, of a step of the loop, and of a look."""
     bare, loop = [], []
-    batches = run.batches.ahead(0, steps + 1)
+    batches = run.task.batches.ahead(0, steps + 1)
     kept = next(batches)
     for _ in range(steps):
         start = clock()

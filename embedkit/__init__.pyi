@@ -17,13 +17,13 @@ from embedkit.files.results import read_results as read_results
 from embedkit.files.rows import Rows as Rows
 from embedkit.files.store import FeatureFile as FeatureFile
 from embedkit.files.store import write_features as write_features
+from embedkit.scoring.applied import Applied
 from embedkit.scoring.quality import QualityReport
 from embedkit.workflows.bench import BenchRun
 from embedkit.workflows.compare import ComparedFiles
 from embedkit.workflows.doctor import Examination
 from pathlib import Path
 from pretrain.run import Pretrained
-from probes.apply import Applied
 from probes.leaks.run import LeaksReport
 from probes.report import BudgetsReport
 from probes.report import ProbeReport

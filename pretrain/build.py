@@ -12,16 +12,16 @@ from embedkit.backbones.load import Backbone
 from embedkit.errors import UsageError
 from pretrain import ranks
 from pretrain.distillation import Distillation
-from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
 from pretrain.sizes import take_crops
 from pretrain.trainable import choose_weights
 from pretrain.vicreg import VICReg
+from pretrain.view_objective import ViewObjective
 
 
 def build_objective(
     backbone: Backbone, options: PretrainOptions, device: torch.device, *, steps: int
-) -> Objective:
+) -> ViewObjective:
     """Build what is trained; the seed fixes the low-rank matrices and the head."""
     torch.manual_seed(options.seed)
     student: Any = deepcopy(backbone.model)

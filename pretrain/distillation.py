@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.batches import Batch
+from pretrain.batch import Batch
 from pretrain.dino import DINOHead, DINOLoss
 from pretrain.monitors import teacher_monitors
-from pretrain.objective import Objective
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine, teacher_momentum
+from pretrain.view_objective import ViewObjective
 
 FIRST_TEMPERATURE = 0.04  # the teacher's, as DINO's, rising over the first third of the steps
 
 
-class Distillation(Objective):
+class Distillation(ViewObjective):
     """Student and EMA teacher with a projection head each.
 
     Parameters

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from numpy.typing import NDArray
 
-from pretrain.batches import Batches
+from pretrain.batches import ViewBatches
 from pretrain.choice import criterion
 from pretrain.monitors import feature_monitors, knn_accuracy
 from pretrain.objective import Objective
@@ -24,7 +24,7 @@ class HeldOut:
         Of all images, for kNN accuracy; -1 is no label.
     """
 
-    def __init__(self, batches: Batches, rows: torch.Tensor, labels: NDArray[np.int64] | None) -> None:
+    def __init__(self, batches: ViewBatches, rows: torch.Tensor, labels: NDArray[np.int64] | None) -> None:
         self.batches, self.rows = batches, rows
         self.labels = None if labels is None else torch.from_numpy(labels)[rows]
         if self.labels is not None and int((self.labels >= 0).sum()) < 2:

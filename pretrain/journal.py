@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,7 +17,6 @@ from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import aside, filling, write_text
 from embedkit.files.regular import check_input
 from embedkit.strict_json import UndeclaredError, of_shape
-from pretrain.choice import best
 from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
 
@@ -38,8 +37,17 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         torch.save(state, stream)
 
 
-def read_checkpoint(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+def read_checkpoint(
+    folder: Path, asked: dict[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Return the state to go on from, or None.
+
+    Parameters
+    ----------
+    asked
+        What fixes the numbers of the run.
+    defaults
+        What an option that is younger than the checkpoint had then.
 
     Raises
     ------
@@ -53,8 +61,7 @@ def read_checkpoint(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | Non
     with taken_up(folder):
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = of_shape({name: state[name] for name in ("asked", "step", "log")}, _About)
-        # An option that is younger than the checkpoint had its default then.
-        begun = describe(PretrainOptions()) | _today(about.asked)
+        begun = {**defaults, **_today(about.asked)}
         if not isinstance(state["best"], dict) or not about.step >= 0:
             raise UndeclaredError("best or step")
     differences = [
@@ -80,7 +87,7 @@ def taken_up(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # torch's reader ends in whatever its C++ throws
         raise EmbedkitError(
-            f"{folder / CHECKPOINT}: damaged, or no checkpoint of a pretraining ({first_line(error)}). "
+            f"{folder / CHECKPOINT}: damaged, or no checkpoint of a training ({first_line(error)}). "
             f"{BEGIN_AGAIN}"
         ) from error
 
@@ -106,14 +113,12 @@ def _today(asked: dict[str, Any]) -> dict[str, Any]:
     return lora | {_RENAMED.get(name, name): value for name, value in asked.items()}
 
 
-def write_log(folder: Path, log: Sequence[dict[str, float]]) -> None:
-    """Write ``log.csv`` and ``curves.svg``."""
+def write_log(folder: Path, log: Sequence[dict[str, float]], *, kept: int | None) -> None:
+    """Write ``log.csv`` and ``curves.svg``, with a line at the epoch that is kept."""
     first = ("epoch", "loss", "seconds")
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, list(dict.fromkeys([*first, *(k for row in log for k in row)])))
     writer.writeheader()
     writer.writerows(log)
     write_text(folder / "log.csv", stream.getvalue())
-    top = best(log)
-    kept = None if top is None else int(top["epoch"])
     write_text(folder / "curves.svg", draw_curves(log, kept=kept))

@@ -10,10 +10,7 @@ import torch
 from torch import nn
 
 from embedkit.computing.device import native_bf16
-from pretrain.batches import Batch
-from pretrain.koleo import koleo_loss
-from pretrain.options import PretrainOptions
-from pretrain.ranks import gather
+from pretrain.batch import Batch
 from pretrain.sharding import shard
 
 
@@ -34,8 +31,8 @@ class Objective(ABC):
     evaluated: Any
     plain: Any = None
 
-    def __init__(self, student: Any, options: PretrainOptions, device: torch.device) -> None:
-        self.student, self.options, self.device = student, options, device
+    def __init__(self, student: Any, device: torch.device) -> None:
+        self.student, self.device = student, device
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -70,9 +67,3 @@ class Objective(ABC):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16(self.device)):
             features: torch.Tensor = model(x)
         return features.float()
-
-    def regularised(self, loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Add KoLeo of the features (2 b, d) of both full views, over the images of all processes."""
-        if not self.options.koleo:
-            return loss
-        return loss + self.options.koleo * sum(koleo_loss(gather(view)) for view in features.chunk(2)) / 2

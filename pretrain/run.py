@@ -34,6 +34,7 @@ from pretrain.journal import describe
 from pretrain.options import OUTPUT, PretrainCall, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
+from pretrain.without_labels import WithoutLabels
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def pretrain(
             write_bytes(folder / "views.png", as_png(sheet))
             return Pretrained(folder, sheet=folder / "views.png")
         with locked(folder):
-            trained = Run(loaded, frames, options, folder, labels=images.rows.labels).train()
+            task = WithoutLabels(loaded, frames, options, labels=images.rows.labels)
+            trained = Run(task, folder).train()
             return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
 
 

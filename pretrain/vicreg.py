@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from torch import nn
 
-from pretrain.batches import Batch
-from pretrain.objective import Objective
+from pretrain.batch import Batch
 from pretrain.options import PretrainOptions
 from pretrain.ranks import gather
+from pretrain.view_objective import ViewObjective
 
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
 
 
-class VICReg(Objective):
+class VICReg(ViewObjective):
     """One network with an expander; nothing else to keep."""
 
     def __init__(self, student: Any, options: PretrainOptions, device: torch.device, *, d: int) -> None:

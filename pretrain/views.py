@@ -36,6 +36,12 @@ class Preset:
     noise: float
     brightness: tuple[float, float] = BRIGHTNESS
     own_noise: bool = False
+    mirror: bool = True
+
+    @classmethod
+    def none(cls) -> Preset:
+        """Return the one that changes nothing."""
+        return cls((1.0, 1.0), 0.0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, (1.0, 1.0), mirror=False)
 
 
 PRESET = {
@@ -123,7 +129,7 @@ def make_views(
     if local:
         zoom, shift = zoom * LOCAL_ZOOM, 0.25
     angle = uniform(0, 2 * math.pi) if preset.rotate else torch.zeros(b, device=device)
-    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    flip = torch.where(uniform(0, 1) < 0.5 * preset.mirror, -1.0, 1.0)
     scale = region / pixels.shape[-1] / zoom
     cos, sin = scale * angle.cos(), scale * angle.sin()
     reach = 2 * shift * region / pixels.shape[-1]

@@ -23,6 +23,7 @@ from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.budget import Budget
 from embedkit.scoring.dividing import by_name
+from embedkit.scoring.scored import Scored, score_classes, score_regression
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import over_draws
 from probes.division import Dealt, Labelled, deal_rows, probed, settle_rows
@@ -30,7 +31,6 @@ from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
 from probes.options import DRAWS, ProbeOptions, check_budgets
 from probes.run import asked, candidate_name, predictions_path
-from probes.scored import Scored, score_classes, score_regression
 
 
 @dataclass(frozen=True)

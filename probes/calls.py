@@ -10,8 +10,9 @@ from embedkit.files.aside import write_text
 from embedkit.files.guard import guarded
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.applied import Applied
 from embedkit.scoring.split_file import write_splits
-from probes.apply import Applied, apply
+from probes.apply import apply
 from probes.budgets import probe_budgets
 from probes.division import Dealt, deal_rows, probed, settle_rows
 from probes.leaks.run import LeaksReport

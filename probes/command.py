@@ -15,7 +15,7 @@ from probes.leaks.command import print_leaks
 from probes.options import ProbeOptions, ProbePlaces, ProbeProtocol
 
 if TYPE_CHECKING:
-    from probes.apply import Applied
+    from embedkit.scoring.applied import Applied
     from probes.leaks.run import LeaksReport
     from probes.report import BudgetsReport, ProbeReport, SeedsReport
 
@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> None:
     options, protocol = from_flags(ProbeOptions, args), from_flags(ProbeProtocol, args)
     places = from_flags(ProbePlaces, args)
     places.check(options, protocol)
-    from probes.apply import Applied  # with h5py and SciPy, on use
+    from embedkit.scoring.applied import Applied  # with h5py and SciPy, on use
     from probes.calls import probe
     from probes.report import BudgetsReport, SeedsReport
 
@@ -123,7 +123,7 @@ def _show_applied(applied: Applied, places: ProbePlaces, *, as_json: bool) -> No
     if as_json:
         document: dict[str, Any] = {
             "model": str(places.apply),
-            "kind": applied.saved.kind,
+            "kind": applied.known.kind,
             "n": len(applied.ids),
             "predictions": str(applied.predictions_path),
             "notes": applied.notes,
@@ -132,7 +132,7 @@ def _show_applied(applied: Applied, places: ProbePlaces, *, as_json: bool) -> No
             document |= asdict(applied.scores)
         print_json(document | {"metrics": {name: asdict(m) for name, m in applied.metrics.items()}})
     else:
-        from probes.tables import print_applied
+        from embedkit.scoring.score_tables import print_applied
 
         print_applied(applied)
     note(f"Predictions in {applied.predictions_path}.")

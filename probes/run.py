@@ -17,12 +17,12 @@ from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.steps import Preparation
+from embedkit.scoring.scored import score_classes, score_regression
 from probes.division import Dealt, deal_rows, probed, settle_rows
 from probes.fitting import fit_splits
 from probes.model_file import SavedProbe, save_probe
 from probes.options import ProbeOptions
 from probes.report import ProbeReport
-from probes.scored import score_classes, score_regression
 
 DEFAULTS = ProbeOptions()
 

@@ -13,6 +13,7 @@ from embedkit.images.options import Overrides
 from pretrain import ranks
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
 PIXELS = torch.randint(0, 255, (32, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
@@ -39,7 +40,7 @@ def train(name: str, folder: Path) -> None:
     pretrain.objective.native_bf16 = lambda _: False  # rounding would hide what differs
     options = replace(RUNS[name], fsdp=RUNS[name].fsdp and ranks.world() > 1)
     torch.set_num_threads(1)
-    first = Run(load_backbone(SPEC), PIXELS, options, folder / name)
+    first = Run(WithoutLabels(load_backbone(SPEC), PIXELS, options), folder / name)
     update = first.update
 
     def until_killed(batch):
@@ -51,7 +52,7 @@ def train(name: str, folder: Path) -> None:
     try:
         first.train()
     except KilledError:
-        trained = Run(load_backbone(SPEC), PIXELS, options, folder / name).train()
+        trained = Run(WithoutLabels(load_backbone(SPEC), PIXELS, options), folder / name).train()
     state = {key: value.clone() for key, value in trained.load("last").state_dict().items()}
     if ranks.rank() == 0:
         torch.save({"log": trained.log, "last": state}, folder / f"{name}.pt")

@@ -9,6 +9,7 @@ from embedkit.errors import UsageError
 from embedkit.images.options import Overrides
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
 
@@ -19,7 +20,7 @@ def train(folder, parts, centering):
         batch_size=8, held_out=8, epochs=3, local_views=1, local_size=32, prototypes=16, lr=1e-3, device="cpu"
     )
     options = PretrainOptions(**options.__dict__ | {"accumulate": parts, "centering": centering})
-    run = Run(load_backbone(SPEC), frames, options, folder)
+    run = Run(WithoutLabels(load_backbone(SPEC), frames, options), folder)
     return run, [row["loss"] for row in run.train().log if "loss" in row]
 
 

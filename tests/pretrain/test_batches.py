@@ -7,12 +7,12 @@ from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
 from embedkit.images.options import Overrides
-from pretrain.batches import Batches
+from pretrain.batches import ViewBatches
 from pretrain.noise import background, sky_noise
 from pretrain.options import PretrainOptions
 from pretrain.sizes import take_crops
-from pretrain.trainer import Run
 from pretrain.views import Frames
+from pretrain.without_labels import WithoutLabels
 
 PIXELS = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8, generator=torch.manual_seed(0))
 SPEC = BackboneSpec("vit_tiny_patch16_224", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
@@ -22,7 +22,9 @@ CPU = torch.device("cpu")
 def make(preset, noise="gaussian", **more):
     preprocessing = load_backbone(SPEC).preprocessing
     options = PretrainOptions(batch_size=8, view_preset=preset, noise=noise, local_views=1, local_size=16)
-    return Batches(Frames.measure(PIXELS, 32), torch.arange(24), options, preprocessing, device=CPU, **more)
+    return ViewBatches(
+        Frames.measure(PIXELS, 32), torch.arange(24), options, preprocessing, device=CPU, **more
+    )
 
 
 @pytest.mark.parametrize("preset", [("galaxy",), ("galaxy", "sky"), ("galaxy-strong",), ("natural",)])
@@ -55,7 +57,7 @@ def test_a_vit_takes_crops_and_is_what_it_was_at_its_own_size():
 def test_a_crop_that_does_not_fit_is_refused():
     options = PretrainOptions(batch_size=8, held_out=8, local_size=20, device="cpu")
     with pytest.raises(UsageError, match=r"--local-size 20: .* can't take it .*Give --local-size 16, or"):
-        Run(load_backbone(SPEC), PIXELS, options, None)
+        WithoutLabels(load_backbone(SPEC), PIXELS, options)
 
 
 def test_sky_noise_is_made_of_the_edge_of_its_own_image():

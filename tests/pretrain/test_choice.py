@@ -14,6 +14,7 @@ from pretrain.choice import agreement, best, criterion, out_of_patience, sentenc
 from pretrain.monitors import feature_monitors, knn_accuracy
 from pretrain.options import PretrainOptions
 from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=Overrides(image_size=32, resize=32))
 
@@ -81,7 +82,7 @@ def make_run(folder, criteria, monkeypatch, **more):
     options = PretrainOptions(
         batch_size=8, held_out=8, epochs=4, local_views=0, prototypes=16, lr=1e-2, device="cpu", **more
     )
-    return Run(load_backbone(SPEC), frames, options, folder, labels=np.arange(24) % 3)
+    return Run(WithoutLabels(load_backbone(SPEC), frames, options, labels=np.arange(24) % 3), folder)
 
 
 def test_the_state_of_the_best_epoch_is_kept_beside_the_last(tmp_path, monkeypatch):
@@ -91,7 +92,7 @@ def test_the_state_of_the_best_epoch_is_kept_beside_the_last(tmp_path, monkeypat
 
     def keep_and_look():
         state = run.objective.evaluated.state_dict()
-        kept[run.step // run.batches.steps_per_epoch] = {k: v.clone() for k, v in state.items()}
+        kept[run.epoch] = {k: v.clone() for k, v in state.items()}
         return look()
 
     run.look = keep_and_look

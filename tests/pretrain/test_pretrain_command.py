@@ -21,8 +21,10 @@ from embedkit.errors import EmbedkitError
 from embedkit.images.options import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
-from pretrain.options import LoRA
+from pretrain.journal import describe
+from pretrain.options import LoRA, PretrainOptions
 
+DEFAULTS = describe(PretrainOptions())
 SMALL = ["--image-size", "32", "--resize", "32", "--batch-size", "8", "--held-out", "8", "--device", "cpu"]
 SMALL += ["--local-size", "32", "--prototypes", "16"]
 
@@ -233,17 +235,18 @@ def test_a_random_start_must_be_asked_for_and_is_not_for_lora(images, tmp_path, 
 def test_the_head_and_the_teacher_move(tmp_path):
     from pretrain.options import PretrainOptions
     from pretrain.trainer import Run
+    from pretrain.without_labels import WithoutLabels
 
     frames = torch.randint(0, 255, (24, 3, 40, 40), dtype=torch.uint8)
     options = PretrainOptions(
         batch_size=8, held_out=8, epochs=2, local_views=0, prototypes=16, lr=1e-2, device="cpu"
     )
-    run = Run(load_backbone(SPEC), frames, options, tmp_path)
+    run = Run(WithoutLabels(load_backbone(SPEC), frames, options), tmp_path)
     names = ("head", "teacher_head", "teacher")
     modules = run.objective.modules()
     before = {name: [p.clone() for p in modules[name].parameters()] for name in names}
     last = modules["head"].last.weight.clone()
-    for step, batch in enumerate(run.batches.ahead(0, 4)):
+    for step, batch in enumerate(run.task.batches.ahead(0, 4)):
         run.update(batch)
         run.step += 1
         assert torch.equal(modules["head"].last.weight, last) == (step < 2)  # it rests for the first epoch
@@ -289,9 +292,9 @@ def test_a_checkpoint_under_the_names_of_before_is_gone_on_with(tmp_path):
     old |= {"views": old.pop("view_preset"), "clip": old.pop("clip_grad"), "shard": old.pop("fsdp")}
     state = {"asked": old, "step": 3, "log": [{"epoch": 1, "loss": 0.5}], "best": {}}
     write_checkpoint(tmp_path, state)
-    assert read_checkpoint(tmp_path, asked) == state
+    assert read_checkpoint(tmp_path, asked, DEFAULTS) == state
     with pytest.raises(EmbedkitError, match=r"other options \(batch_size: 64 there, 32 asked for\)"):
-        read_checkpoint(tmp_path, asked | {"batch_size": 32})
+        read_checkpoint(tmp_path, asked | {"batch_size": 32}, DEFAULTS)
 
 
 @pytest.mark.parametrize(
@@ -316,8 +319,8 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, change):
     change(state)
     write_checkpoint(tmp_path, state)
     with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
-        read_checkpoint(tmp_path, asked)
+        read_checkpoint(tmp_path, asked, DEFAULTS)
     for content in (b"", b"PK", bytes(100)):
         (tmp_path / "checkpoint.pt").write_bytes(content)
         with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
-            read_checkpoint(tmp_path, asked)
+            read_checkpoint(tmp_path, asked, DEFAULTS)

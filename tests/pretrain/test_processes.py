@@ -14,7 +14,7 @@ from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import UsageError
 from pretrain import ranks
 from pretrain.options import PretrainOptions
-from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 SCRIPT = Path(__file__).with_name("joint_batch.py")
 
@@ -58,11 +58,11 @@ def test_what_processes_can_not_share_is_refused(monkeypatch):
     pixels = torch.zeros(32, 3, 40, 40, dtype=torch.uint8)
     options = {"batch_size": 8, "held_out": 8, "epochs": 2, "local_views": 0, "device": "cpu"}
     with pytest.raises(UsageError, match="--fsdp spreads a model over processes. Start several with"):
-        Run(load_backbone(SPEC), pixels, PretrainOptions(**options, fsdp=True), None)
+        WithoutLabels(load_backbone(SPEC), pixels, PretrainOptions(**options, fsdp=True))
     monkeypatch.setattr(ranks, "world", lambda: 3)
     with pytest.raises(UsageError, match="--batch-size 8 does not divide into equal parts for 3 processes"):
-        Run(load_backbone(SPEC), pixels, PretrainOptions(**options), None)
+        WithoutLabels(load_backbone(SPEC), pixels, PretrainOptions(**options))
     monkeypatch.setattr(ranks, "world", lambda: 2)
     cnn = BackboneSpec("test_resnet", random_init=0, preprocessing=SPEC.preprocessing)
     with pytest.raises(UsageError, match="test_resnet has batch normalisation, which PyTorch synchronises"):
-        Run(load_backbone(cnn), pixels, PretrainOptions(**options, method="vicreg"), None)
+        WithoutLabels(load_backbone(cnn), pixels, PretrainOptions(**options, method="vicreg"))

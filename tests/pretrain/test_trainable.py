@@ -11,6 +11,7 @@ from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA, PretrainOptions
 from pretrain.trainable import choose_weights, set_training
 from pretrain.trainer import Run
+from pretrain.without_labels import WithoutLabels
 
 PRE = Overrides(image_size=32, resize=32)
 SPEC = BackboneSpec("test_vit", random_init=0, preprocessing=PRE)
@@ -48,7 +49,7 @@ def test_the_folder_holds_the_evaluated_network_bit_for_bit(more, trains, tmp_pa
     base = {"batch_size": 8, "held_out": 8, "epochs": 2, "local_views": 0, "prototypes": 16, "lr": 1e-3}
     options = PretrainOptions(**base, centering="sinkhorn", device="cpu", **more)
     backbone = load_backbone(SPEC)
-    trained = Run(backbone, PIXELS, options, tmp_path).train()
+    trained = Run(WithoutLabels(backbone, PIXELS, options), tmp_path).train()
     x = torch.randn(5, 3, 32, 32)
     for which in ("chosen", "last"):
         model = trained.load(which)

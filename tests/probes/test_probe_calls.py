@@ -12,7 +12,7 @@ from embedkit.errors import UsageError
 from embedkit.files.results import read_results
 from embedkit.files.store import FeatureFile
 from embedkit.options import declared
-from probes.apply import Applied
+from embedkit.scoring.applied import Applied
 from probes.kinds.registry import PROBES
 from probes.kinds.settings import ARGUMENTS, NAMES, Settings, argument
 from probes.options import ProbeOptions, ProbePlaces, ProbeProtocol

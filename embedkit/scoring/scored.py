@@ -1,10 +1,10 @@
-"""What fitted probes are worth on the test rows of their splits: predictions, metrics, calibration."""
+"""What fitted models are worth on the test rows of their splits: predictions, metrics, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,29 @@ from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.confusions import kept
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores, score_targets
-from probes.fitting import Fitted
+
+
+class Fit(Protocol):
+    """What a model that was fitted on one split says of it.
+
+    Attributes
+    ----------
+    outputs
+        ``test``, and ``validation`` where it is known, to (n, c) probabilities or (n, t) targets.
+    each
+        Of the test rows, for every candidate of a model that gives them all at once, such as kNN.
+    temperature
+        That calibrates the probabilities of the validation rows best; None where it is not known.
+    """
+
+    @property
+    def outputs(self) -> Mapping[str, NDArray[np.float64]]: ...  # noqa: D102
+
+    @property
+    def each(self) -> Mapping[int, NDArray[np.float64]]: ...  # noqa: D102
+
+    @property
+    def temperature(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,7 @@ class Scored:
 
 
 def score_classes(
-    rows: Rows, labels: NDArray[np.int64], splits: Sequence[Split], fitted: Sequence[Fitted]
+    rows: Rows, labels: NDArray[np.int64], splits: Sequence[Split], fitted: Sequence[Fit]
 ) -> Scored:
     """Score probabilities of classes."""
     index, part, fold, p = _join(splits, fitted)
@@ -78,7 +100,7 @@ def score_classes(
 
 
 def score_regression(
-    rows: Rows, y: NDArray[np.float64], splits: Sequence[Split], fitted: Sequence[Fitted]
+    rows: Rows, y: NDArray[np.float64], splits: Sequence[Split], fitted: Sequence[Fit]
 ) -> Scored:
     """Score predicted targets."""
     index, part, fold, predicted = _join(splits, fitted)
@@ -129,7 +151,7 @@ def _calibration(
 
 
 def _join(
-    splits: Sequence[Split], fitted: Sequence[Fitted]
+    splits: Sequence[Split], fitted: Sequence[Fit]
 ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
     """Join the folds in the file's order: test rows of each, and validation rows where there is one split."""
     index, part, fold, outputs = [], [], [], []

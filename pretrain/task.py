@@ -1,0 +1,96 @@
+"""What one run of the loop trains, whatever it learns by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from pretrain.batch import Batch
+from pretrain.objective import Objective
+
+Log = Sequence[dict[str, float]]
+
+
+class Source(Protocol):
+    """Where batches come from."""
+
+    device: torch.device
+
+    def ahead(self, first: int, end: int) -> Iterator[Batch]:
+        """Yield the batches of steps `first` to `end`."""
+
+
+class Task(ABC):
+    """Batches, an objective, an optimiser with its rates, and how an epoch is judged.
+
+    Attributes
+    ----------
+    asked
+        What fixes the numbers of the run. A checkpoint of another `asked` is refused.
+    defaults
+        What an option that is younger than a checkpoint had then.
+    batches, objective, optimiser
+        What the loop runs.
+    parameters
+        Those that train.
+    ends
+        For each epoch, the number of steps after which it ends; rising.
+    seed
+        Of dropout and its like; each step has its own.
+    accumulate
+        Equal parts in which a batch goes through the student.
+    clip_grad
+        Largest norm of the gradient; None for no limit.
+    fsdp
+        Whether the weights are spread over processes.
+    look_every
+        Epochs between two looks; the last epoch is always looked at.
+    advice
+        What to do where the loss is not finite.
+    why_enough
+        What is said where `enough` ends a run.
+    """
+
+    asked: dict[str, Any]
+    defaults: Mapping[str, Any]
+    batches: Source
+    objective: Objective
+    optimiser: torch.optim.Optimizer
+    parameters: list[torch.nn.Parameter]
+    ends: Sequence[int]
+    seed: int = 0
+    accumulate: int = 1
+    clip_grad: float | None = None
+    fsdp: bool = False
+    look_every: int = 1
+    advice: str = "Lower --lr."
+    why_enough: str = ""
+
+    @abstractmethod
+    def set_rates(self, step: int, log: Log) -> None:
+        """Set the optimiser's rates for a step."""
+
+    @abstractmethod
+    def look(self, step: int) -> dict[str, float]:
+        """Look at images that are not trained on."""
+
+    @abstractmethod
+    def best(self, log: Log) -> dict[str, float] | None:
+        """Return the row of the epoch to keep so far."""
+
+    @abstractmethod
+    def enough(self, log: Log) -> bool:
+        """Whether further epochs would be in vain."""
+
+    def check(self, log: Log) -> None:  # noqa: B027
+        """Stop a run that has gone wrong; raises `EmbedkitError`."""
+
+    def adjust_gradients(self) -> None:  # noqa: B027
+        """Change gradients before they are clipped."""
+
+    def replay(self, step: int, batch: Batch) -> str:  # noqa: ARG002
+        """Keep what a step whose loss is not finite was given; returns a sentence on where."""
+        return ""
