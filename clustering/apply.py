@@ -28,6 +28,7 @@ from clustering.scores import (
 )
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.identity import check_alike
+from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.scoring.class_scores import roc_auc
@@ -147,7 +148,7 @@ def _apply(saved: SavedModel, file: FeatureFile, model: Path, options: ClusterOp
         n=len(labelled) if len(labelled) and saved.classes else len(index),
         seconds=seconds,
         backend=getattr(saved.model.estimator, "backend_", "numpy"),
-        provenance={**result_provenance(file), "model": str(model.resolve()), "model_sha256": digest},
+        provenance={**result_provenance(file), "model": str(resolved(model)), "model_sha256": digest},
     )
     memberships = saved.model.memberships(x, assigned) if options.memberships else None
     return ClusterRun(result, index, assigned, None, tuple(notes), saved.prepared, memberships=memberships)

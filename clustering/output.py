@@ -19,6 +19,7 @@ from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.report import ClusterRun
 from embedkit.files.identity import identity
+from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, append_result
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, write_table
@@ -58,7 +59,7 @@ def write_run(
     write_assignments(path, file.rows.ids[run.index], clusters, memberships=run.memberships)
     write_model(target, saved)
     # A model elsewhere is named by its whole path, one beside the assignments as they are.
-    model = target.name if target.parent == output else str(target.resolve())
+    model = target.name if target.parent == output else str(resolved(target))
     result = replace(
         run.result, provenance={**run.result.provenance, "assignments": path.name, "model": model}
     )

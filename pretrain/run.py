@@ -22,6 +22,7 @@ from embedkit.errors import UsageError
 from embedkit.files.aside import write_bytes, write_text
 from embedkit.files.guard import guarded
 from embedkit.files.lock import folder_locked
+from embedkit.files.regular import resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
 from pretrain import ranks
@@ -167,7 +168,7 @@ def _base(backbone: Backbone) -> dict[str, Any]:
     spec = backbone.spec
     return backbone.record() | {
         "sizeless_sha256": sizeless_sha256(backbone.model.state_dict()),
-        "weights": str(spec.weights.resolve()) if spec and spec.weights else None,
+        "weights": str(resolved(spec.weights)) if spec and spec.weights else None,
         "random_init": spec.random_init if spec else None,
         "preprocessing": backbone.preprocessing.record(),
     }

@@ -20,6 +20,7 @@ from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
@@ -128,7 +129,7 @@ def report(
         page = _page(file, options, results, where=places.folder)
     n_bytes = _write(target, render(page))
     if places.open:
-        webbrowser.open(target.resolve().as_uri())
+        webbrowser.open(resolved(target).as_uri())
     return Report(
         path=target,
         n_points=len(page.ids),

@@ -20,6 +20,7 @@ from embedkit.datasets.table_paths import found_names, missing_hint
 from embedkit.datasets.text_table import Table, read_table
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.endings import IMAGE_ENDINGS
+from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
 from embedkit.files.words import label_words
 
@@ -50,8 +51,8 @@ def load_csv(
     UsageError
         A column that isn't there.
     """
-    path = Path(source).resolve()
-    folder = Path(root).resolve() if root is not None else path.parent
+    path = resolved(source)
+    folder = resolved(root) if root is not None else path.parent
     if not folder.is_dir():
         raise UsageError(
             f"{folder}: --root is not a folder. Give the folder that file names are relative to."

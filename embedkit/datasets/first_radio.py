@@ -13,6 +13,7 @@ import numpy as np
 
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.errors import EmbedkitError, ImageError
+from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
 from embedkit.files.words import SPLIT_NAMES
 from embedkit.versions import GET_SAMPLE, SAMPLE
@@ -66,7 +67,7 @@ def load_first_radio(*, path: str | None = None) -> Dataset:
     EmbedkitError
         The package is not installed, or the archive holds something else.
     """
-    place = _installed() if path is None else Path(path).resolve()
+    place = _installed() if path is None else resolved(path)
     place = place / ARCHIVE if place.is_dir() else place
     try:
         with zipfile.ZipFile(place) as archive:

@@ -16,6 +16,7 @@ from embedkit.datasets.class_labels import said_label_words
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.files.endings import FITS_ENDINGS, IMAGE_ENDINGS
+from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows, labels_from_names
 from embedkit.files.words import SPLIT_NAMES
 from embedkit.images.decode import MAX_BYTES
@@ -86,7 +87,7 @@ def load_folder(source: str, *, follow_links: bool = False) -> Dataset:
     EmbedkitError
         No images, or a folder that cannot be read.
     """
-    root = Path(source).resolve()
+    root = resolved(source)
     names, sizes = _find_images(root, follow_links=follow_links)
     if not names:
         raise EmbedkitError(
@@ -225,7 +226,7 @@ def _note_tables(root: Path, found: Sequence[tuple[str, int]]) -> None:
 
 def _stays_inside(link: os.DirEntry[str], root: Path) -> bool:
     # Links to folders are left out even inside: they would give the same images twice, or a circle.
-    target = Path(os.path.realpath(link.path))  # Path.resolve raises on a circle before Python 3.13
+    target = resolved(link.path)
     return target.is_file() and target.is_relative_to(root)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -18,6 +17,7 @@ from embedkit.datasets.download import Published, cache_folder, download
 from embedkit.datasets.hdf5 import hdf5_images, open_hdf5, read_hdf5
 from embedkit.errors import EmbedkitError
 from embedkit.files.hdf5 import find, reading
+from embedkit.files.regular import resolved
 
 SAME_GALAXY_ARCSEC = 1.0
 
@@ -101,7 +101,7 @@ def load_galaxy10(which: Galaxy10, *, path: str | None = None) -> Dataset:
     if path is None:
         place = download(which.file, cache_folder())
     else:
-        place = Path(path).resolve()
+        place = resolved(path)
         place = place / which.file.name if place.is_dir() else place
         if not place.is_file():
             raise EmbedkitError(

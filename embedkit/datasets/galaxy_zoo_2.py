@@ -13,6 +13,7 @@ from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
 
 TRAINING_IMAGES, TEST_IMAGES = "images_training_rev1", "images_test_rev1"
@@ -94,7 +95,7 @@ def load_galaxy_zoo_2(
             f"galaxy-zoo-2: threshold {threshold:g} is outside 0.5 to 1. At half of the votes or less an "
             "image could be both smooth and featured."
         )
-    root = Path(path).resolve()
+    root = resolved(path)
     origin = {"source": "galaxy-zoo-2", "path": str(root), "subset": subset, "threshold": threshold}
     if subset == "test":
         if threshold is not None:

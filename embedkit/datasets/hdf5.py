@@ -21,6 +21,7 @@ from embedkit.files.hdf5 import contents, reading
 from embedkit.files.hdf5 import open_hdf5 as open_any
 from embedkit.files.hdf5_gaps import gaps
 from embedkit.files.hdf5_heaps import damaged_heap
+from embedkit.files.regular import resolved
 
 MAX_CHUNK_CACHE = 2**29
 
@@ -54,7 +55,7 @@ def load_h5(source: str, *, images_key: str | None = None, labels_key: str | Non
     EmbedkitError
         Damaged, in use elsewhere, or with values that lie outside the folder of the file.
     """
-    path = Path(source).resolve()
+    path = resolved(source)
     with open_hdf5(path) as file, reading(path, "Restore the file."):
         found = contents(file)
         stored = {name: _stored(path, name, item) for name, item in found.datasets.items()}
@@ -155,7 +156,7 @@ def hdf5_images(path: Path, images: h5py.Dataset) -> ArrayImages:
             "is slow. Store it with chunks of one image: chunks=(1, h, w, 3)."
         )
     opener = _InHdf5(
-        str(Path(images.file.filename).resolve()),
+        str(resolved(images.file.filename)),
         images.name,
         cache_bytes=min(n_bytes, MAX_CHUNK_CACHE) + 2**20,
         cache_slots=20 * n_chunks + 501,

@@ -18,6 +18,7 @@ from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.hdf5 import Contents
 from embedkit.files.hdf5_gaps import gaps
+from embedkit.files.regular import resolved
 
 _NAMES = ("images", "imgs")
 _LABEL_ATTRIBUTES = ("label", "class")
@@ -99,7 +100,7 @@ def load_group(
     rows = make_rows(len(names), annotations | {"ids": np.array(names, dtype=np.str_)}, where)
     unused = {name: array.shape for name, array in others.items() if name not in used}
     note_unused(where, unused, len(names), labelled=rows.labels is not None or rows.targets is not None)
-    places = [(str(Path(item.file.filename).resolve()), item.name) for item in images.values()]
+    places = [(str(resolved(item.file.filename)), item.name) for item in images.values()]
     reader = EachImages(where, _Each(places), 1, absent, why, [f"{above}{name}" for name in names])
     given = {"images_key": images_key, "labels_key": labels_key}
     return Dataset(

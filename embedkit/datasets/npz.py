@@ -21,7 +21,7 @@ from embedkit.console import note
 from embedkit.datasets.arrays import ArrayImages, Stored, array_dataset
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError
-from embedkit.files.regular import check_input
+from embedkit.files.regular import check_input, resolved
 
 _AGAIN = "Write it again with numpy.savez."
 
@@ -68,7 +68,7 @@ class _Inflated:
 
 def load_npy(source: str) -> Dataset:
     """Read a .npy of (n, h, w) or (n, h, w, 3) images, mapped into memory; ids are the row numbers."""
-    path = Path(source).resolve()
+    path = resolved(source)
     check_input(path, "Give a .npy file.")
     with path.open("rb") as file:
         layout = _layout(file.read(_HEADER), 0, path, str(path))
@@ -88,7 +88,7 @@ def load_npz(source: str, *, images_key: str | None = None, labels_key: str | No
     EmbedkitError
         Damaged, encrypted, or an array that can't be read.
     """
-    path = Path(source).resolve()
+    path = resolved(source)
     return array_dataset(path, stored_arrays(path), images_key=images_key, labels_key=labels_key)
 
 

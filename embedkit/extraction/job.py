@@ -22,6 +22,7 @@ from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction.options import ExtractOptions
+from embedkit.files.regular import resolved
 from embedkit.images.decode import decode
 from embedkit.images.options import ViewSet
 from embedkit.images.views import make_views
@@ -92,8 +93,8 @@ class Job:
         if self.backbone.tensors is not None:
             asked["backbone"]["tensors"] = dict(self.backbone.tensors)
         asked["backbone"]["origin"] = {
-            "weights": str(spec.weights.resolve()) if spec.weights else None,
-            "adapter": str(spec.adapter.resolve()) if spec.adapter else None,
+            "weights": str(resolved(spec.weights)) if spec.weights else None,
+            "adapter": str(resolved(spec.adapter)) if spec.adapter else None,
             "random_init": spec.random_init,
         }
         return asked | {

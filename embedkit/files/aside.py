@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from embedkit.errors import DISK_FULL
-from embedkit.files.regular import check_output, leads_to
+from embedkit.files.regular import check_output, leads_to, resolved
 
 _NUMBER = itertools.count()
 # Under way in this process, for an end that runs no `finally`.
@@ -37,7 +37,7 @@ def aside(path: Path) -> Iterator[Path]:
         The disk is full, or the place can't be written; it names `path`.
     """
     check_output(path)
-    path = path.resolve() if path.is_symlink() else path
+    path = resolved(path) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     with _told_of(path):
         _delete_stale(path)
@@ -60,7 +60,7 @@ def folder_aside(path: Path) -> Iterator[Path]:
     Killed at whatever moment, the old folder or the new one is there whole, or neither is. For one writer at
     a time.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = resolved(path) if path.is_symlink() else path
     new, old = (path.with_name(f".{path.name}.{word}.tmp") for word in ("new", "old"))
     with _told_of(path):
         for stale in (new, old):

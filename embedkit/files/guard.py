@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from embedkit.errors import UsageError
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.kinds import EMPTY, KINDS, TEXT, kind_of
-from embedkit.files.regular import other_kind
+from embedkit.files.regular import other_kind, resolved
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
 P = ParamSpec("P")
@@ -192,7 +192,7 @@ def _check_way(output: Place, every: Iterable[Place]) -> None:
         raise UsageError(f"{output}: is a folder. Name a file, such as one in it.")
     elif kind is not None:
         raise UsageError(f"{output}: {kind} is there, which no output replaces. Name a file.")
-    for folder in _resolved(path).parents:
+    for folder in resolved(path).parents:
         if _exists(folder):
             if not folder.is_dir():
                 raise UsageError(f"{output}: {folder} is a file, not a folder. Name another place.")
@@ -245,12 +245,12 @@ def _check_kind(output: Place, inputs: Iterable[Place]) -> None:
 
 
 def _holds(folder: Path, path: Path) -> bool:
-    return folder.is_dir() and _resolved(folder) in _resolved(path).parents
+    return folder.is_dir() and resolved(folder) in resolved(path).parents
 
 
 def _same(a: Path, b: Path, *, fold: bool = False) -> bool:
     """Whether two paths are one file; with `fold`, also where only the case of letters differs."""
-    of_a, of_b = _resolved(a), _resolved(b)
+    of_a, of_b = resolved(a), resolved(b)
     if of_a == of_b or (fold and str(of_a).casefold() == str(of_b).casefold()):
         return True
     try:
@@ -264,10 +264,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # such as a name that is too long
         return False
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # a loop of links
-        return path.absolute()

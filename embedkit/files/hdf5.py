@@ -15,7 +15,7 @@ import h5py
 
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.hdf5_heaps import damaged_heap
-from embedkit.files.regular import check_input
+from embedkit.files.regular import check_input, resolved
 
 _MOST_LINKS = 32  # one after the other; HDF5 itself stops at 16
 OWN = "."  # how a virtual dataset names its own file
@@ -60,17 +60,21 @@ def open_hdf5(path: Path, fix: str) -> h5py.File:
     check_input(path, fix)
     try:
         # Resolved, because sources are looked for beside the file as it was named.
-        file = h5py.File(path.resolve(), "r")
+        file = h5py.File(resolved(path), "r")
     except FileNotFoundError as error:
         raise EmbedkitError(f"{path}: no such file. {fix}") from error
     except PermissionError as error:
         raise EmbedkitError(f"{path}: permission denied. Make the file readable.") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise EmbedkitError(f"{path}: {why_not_opened(path, error, fix)}") from error
-    problem = damaged_heap(file, path)
-    if problem is not None:
+    try:
+        with reading(path, fix):
+            problem = damaged_heap(file, path)
+        if problem is not None:
+            raise EmbedkitError(f"{path}: damaged ({problem}). {fix}")
+    except BaseException:
         file.close()
-        raise EmbedkitError(f"{path}: damaged ({problem}). {fix}")
+        raise
     return file
 
 
@@ -129,7 +133,7 @@ def find(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
 
 def folder_of(item: h5py.Dataset | h5py.Group) -> Path:
     """Return the folder of the file that an item is stored in."""
-    return Path(str(item.file.filename)).resolve().parent
+    return resolved(str(item.file.filename)).parent
 
 
 def contents(file: h5py.Group) -> Contents:
@@ -193,7 +197,7 @@ def open_beside(item: h5py.Dataset | h5py.Group, name: str, folder: Path, where:
         It lies outside `folder` and what is below, or can't be opened; `where` says what leads there.
     """
     path = folder_of(item) / name
-    target = path.resolve()
+    target = resolved(path)
     if not target.is_relative_to(folder):
         raise EmbedkitError(
             f"{where}: leads to {name!r}, outside the folder {folder}; only files in it are "

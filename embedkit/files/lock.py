@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
-from embedkit.files.regular import leads_to
+from embedkit.files.regular import leads_to, resolved
 
 FOLDER_LOCK = ".embedkit.lock"
 _WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -41,7 +41,7 @@ def folder_locked(folder: Path, what: str) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / FOLDER_LOCK
-    key = str(lock.resolve())
+    key = str(resolved(lock))
     with _GUARD:
         if key in _HELD:
             raise _busy(folder, what)

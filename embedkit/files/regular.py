@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -83,11 +84,20 @@ def other_kind(path: Path) -> str | None:
     """What is there instead of a regular file; None for a regular file and for nothing."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # missing, or in a folder that can't be entered: opening it says so
-        return None
+    except OSError as error:  # missing, or in a folder that can't be entered: opening it says so
+        return "a link that leads back to itself" if error.errno == errno.ELOOP else None
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return a path as the system finds it: absolute, links followed.
+
+    `Path.resolve` raises on a link that leads back to itself before Python 3.13; of that link, as of a
+    missing file, the name comes back here, and whoever opens it says what is wrong.
+    """
+    return Path(os.path.realpath(path))
 
 
 def leads_to(path: Path, descriptor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -163,11 +164,14 @@ def text_array(values: Any, name: str) -> NDArray[np.str_]:
     Raises
     ------
     EmbedkitError
-        Bytes that are no UTF-8, or an entry of more than `MOST_CHARACTERS`; `name` says of what.
+        Bytes that are no UTF-8, numbers that are no characters, or an entry of more than `MOST_CHARACTERS`;
+        `name` says of what.
     """
     array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
-    if array.dtype.kind == "U" and array.dtype.itemsize <= 4 * MOST_CHARACTERS:
-        return array
+    if array.dtype.kind == "U":
+        _check_characters(array, name)
+        if array.dtype.itemsize <= 4 * MOST_CHARACTERS:
+            return array
     if array.dtype.kind not in "USO":
         return array.astype(np.str_)
     cells = [_cell(cell, name) for cell in array.ravel().tolist()]
@@ -178,6 +182,19 @@ def text_array(values: Any, name: str) -> NDArray[np.str_]:
             "are taken. Shorten it."
         )
     return np.array(cells, dtype=np.str_).reshape(array.shape)
+
+
+def _check_characters(array: NDArray[Any], name: str) -> None:
+    """Refuse numbers beyond the last character, which NumPy makes into text that nothing can write."""
+    if not array.size or not array.dtype.itemsize:
+        return
+    order = ">" if array.dtype.byteorder == ">" else "="
+    largest = int(np.ascontiguousarray(array).view(f"{order}u4").max())
+    if largest > sys.maxunicode:
+        raise EmbedkitError(
+            f"{name} hold a character of number {largest:,}, and the last one is {sys.maxunicode:,}: they "
+            "are damaged. Restore the file."
+        )
 
 
 def _cell(value: Any, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from embedkit.files.provenance import read_provenance
 from embedkit.strict_json import UndeclaredError, declared
@@ -87,6 +88,21 @@ def _broken_structure(file: h5py.File) -> list[str]:
             "/view_mean and /within_covariance belong together, and one is missing. Extract again."
         )
     return problems
+
+
+def covariance_problem(matrix: NDArray[np.float64]) -> str | None:
+    """Say why a matrix (d, d) is the covariance of nothing, a few words; None for one that may be.
+
+    A negative variance in some direction is one beyond what float32 sums leave, ``1e-5`` of its norm.
+    """
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T):
+        return "is not a finite symmetric matrix"
+    norm = float(np.linalg.norm(matrix))
+    try:
+        np.linalg.cholesky(matrix + 1e-5 * norm * np.eye(len(matrix)) if norm else np.eye(1))
+    except np.linalg.LinAlgError:
+        return "has a negative variance, so it is no covariance"
+    return None
 
 
 def _holds(dtype: np.dtype[Any], kind: str) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embedkit.files.regular import resolved
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -29,7 +31,7 @@ _SAME_PROVENANCE = ("features_sha256", "predictions", "assignments", "model_sha2
 @contextmanager
 def done_again(path: Path, since: int) -> Iterator[None]:
     """Have `embedkit.files.results.append_result` find the lines that stand in `path` since byte `since`."""
-    token = _STEP.set(_Step(path.resolve(), since))
+    token = _STEP.set(_Step(resolved(path), since))
     try:
         yield
     finally:
@@ -49,7 +51,7 @@ def standing(path: Path, content: bytes, line: bytes) -> bytes | None:
         That is about to be added.
     """
     step = _STEP.get()
-    if step is None or path.resolve() != step.path:
+    if step is None or resolved(path) != step.path:
         return None
     wanted, position = _identity(line), step.since
     for there in content[step.since :].split(b"\n"):

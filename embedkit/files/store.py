@@ -27,7 +27,7 @@ from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.regular import check_input
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
 from embedkit.files.rows import Rows, text_array
-from embedkit.files.schema import FORMAT, SCHEMA_VERSION, schema_problems
+from embedkit.files.schema import FORMAT, SCHEMA_VERSION, covariance_problem, schema_problems
 
 _STRINGS = h5py.string_dtype("utf-8")
 MAKE_VIEWS = (
@@ -270,7 +270,13 @@ class FeatureFile:
         file = self._file()
         if "within_covariance" not in file:
             return None
-        return np.asarray(file["within_covariance"][...], dtype=np.float64)
+        try:
+            matrix = np.asarray(file["within_covariance"][...], dtype=np.float64)
+        except OSError as error:
+            raise self._damaged(error) from error
+        if problem := covariance_problem(matrix):
+            raise FeatureFileError(f"{self.path}: /within_covariance {problem}. Extract again.")
+        return matrix
 
     @cached_property
     def sha256(self) -> str:
@@ -306,11 +312,12 @@ class FeatureFile:
             )
         if len(rows) == 0:
             problems.append("no rows.")
-        views = self.views
-        if views is not None:
-            covariance = views.within_covariance
-            if not np.isfinite(covariance).all() or not np.allclose(covariance, covariance.T):
-                problems.append("/within_covariance is not a finite symmetric matrix. Extract again.")
+        try:
+            views = self.views
+        except FeatureFileError as error:
+            return [*problems, str(error).removeprefix(f"{self.path}: ")]
+        if views is not None and not np.isfinite(views.mean[ok]).all():
+            problems.append("/view_mean of rows marked ok holds NaN or infinity. Extract again.")
         return problems
 
 

@@ -14,6 +14,10 @@ from embedkit.errors import DataError
 
 BLOCK = 8192
 _CHECKED = ContextVar("checked", default=False)
+NO_COVARIANCE = (
+    "the within-image covariance is none: it holds NaN or a negative variance, as of a damaged file. Extract "
+    "again."
+)
 CONSTANT = (
     "all {n} rows are equal. Constant features come from a backbone that collapsed, or from one image read "
     "{n} times: look at the images and the weights."

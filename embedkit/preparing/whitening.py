@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import CONSTANT
+from embedkit.preparing.matrix import CONSTANT, NO_COVARIANCE
 from embedkit.preparing.pca import RANK_TOLERANCE, Moments
 from embedkit.preparing.steps import FittedStep, NeighborWhiten, ViewWhiten
 
@@ -82,7 +82,10 @@ def _directions(
                 "whiten by without shrinkage. Give some, as in --prep view-whiten:30,shrinkage=0.01."
             )
     shrunk = (1 - shrinkage) * within + shrinkage * nuisance / d * np.eye(d)
-    values, vectors = linalg.eigh(total, shrunk, check_finite=False)
+    try:
+        values, vectors = linalg.eigh(total, shrunk, check_finite=False)
+    except linalg.LinAlgError as error:
+        raise DataError(NO_COVARIANCE) from error
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 

@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 from scipy.special import logsumexp, xlogy
 
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import check_finite
+from embedkit.preparing.matrix import NO_COVARIANCE, check_finite
 
 F64 = NDArray[np.float64]
 
@@ -192,11 +192,17 @@ def lidar(view_mean: NDArray[Any], within_covariance: F64) -> float | None:
     """
     d = within_covariance.shape[0]
     mean_variance = float(np.trace(within_covariance)) / d
+    check_finite(view_mean)
+    if not np.isfinite(within_covariance).all():
+        raise DataError(NO_COVARIANCE)
     if mean_variance <= 0:
         return None
     between = np.cov(np.asarray(view_mean, dtype=np.float64), rowvar=False).reshape(d, d)
     within = within_covariance + LIDAR_RIDGE * mean_variance * np.eye(d)
-    values = np.maximum(linalg.eigh(between, within, eigvals_only=True), 0)
+    try:
+        values = np.maximum(linalg.eigh(between, within, eigvals_only=True), 0)
+    except linalg.LinAlgError as error:
+        raise DataError(NO_COVARIANCE) from error
     return rank_me_of(values)
 
 

@@ -12,6 +12,7 @@ from embedkit import cli, console
 from embedkit.cli import Handler
 from embedkit.computing.interrupts import raise_if_received
 from embedkit.errors import EmbedkitError
+from embedkit.files.regular import resolved
 
 DATASET = "first-radio"
 # FIRST cutouts are 300 px wide and the sources sit in the middle; 112 px hold nearly all of them.
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     for command in commands:
         _run(command)
-    console.note(f"\nDone in {time.perf_counter() - started:.0f} s. The map: {report.resolve()}")
+    console.note(f"\nDone in {time.perf_counter() - started:.0f} s. The map: {resolved(report)}")
     console.note("On your own images: embedkit extract FOLDER -o features.h5, and on as above.")
     return 0
 

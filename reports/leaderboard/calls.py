@@ -9,6 +9,7 @@ from pathlib import Path
 
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.guard import guarded
+from embedkit.files.regular import resolved
 from embedkit.files.results import Result, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.options import RUNS
@@ -58,7 +59,7 @@ def leaderboard(
     options, places = options or LeaderboardOptions(), places or LeaderboardPlaces()
     title, where = "Leaderboard", "the results"
     if isinstance(runs, (str, os.PathLike)):
-        title, where = f"Leaderboard: {Path(runs).resolve().name}", str(runs)
+        title, where = f"Leaderboard: {resolved(runs).name}", str(runs)
         located = locate_results(runs)
     else:
         located = [(Path(), one) if isinstance(one, Result) else one for one in runs]

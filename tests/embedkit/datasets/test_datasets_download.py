@@ -162,6 +162,10 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "embedkit"
+    for name in ("XDG_CACHE_HOME", "EMBEDKIT_DATA"):
+        monkeypatch.setenv(name, "~nobody-of-that-name/x")
+        with pytest.raises(EmbedkitError, match=f"the home folder is not known. Set {name}"):
+            cache_folder()
 
 
 def test_galaxy10_is_downloaded_into_the_cache(

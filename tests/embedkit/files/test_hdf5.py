@@ -47,6 +47,20 @@ def test_each_cause_of_a_file_that_does_not_open_is_named(tmp_path: Path) -> Non
             open_hdf5(tmp_path / name, "Fix it.")
 
 
+@pytest.mark.parametrize("mark", [b"SNOD", b"HEAP"])
+def test_a_file_whose_list_of_names_is_damaged_is_called_so(tmp_path: Path, mark: bytes) -> None:
+    """HDF5 finds it while the names are listed, which is done for the heaps of text."""
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["x"] = file["y"] = SKY
+    data = bytearray(path.read_bytes())
+    at = data.rfind(mark)
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(EmbedkitError, match=r"x\.h5: damaged \(.*\)\. Restore it\."):
+        open_hdf5(path, "Restore it.")
+
+
 @pytest.mark.parametrize(("version", "locking"), [("earliest", "TRUE"), ("latest", "FALSE")])
 def test_a_file_that_is_being_written_is_not_called_broken(
     tmp_path: Path, version: str, locking: str

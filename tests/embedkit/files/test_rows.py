@@ -162,3 +162,14 @@ def test_labels_from_no_names():
     assert (labels.tolist(), class_names) == ([], ())
     labels, class_names = labels_from_names(["", ""])
     assert (labels.tolist(), class_names) == ([-1, -1], ())
+
+
+@pytest.mark.parametrize("dtype", ["<U2", ">U2"])
+@pytest.mark.parametrize("name", ["ids", "group", "split"])
+def test_numbers_that_are_no_characters_are_refused(name, dtype):
+    """The last character of Unicode is U+10FFFF; NumPy makes text of any number, which nothing can write."""
+    last = np.array([0x10FFFF, 0, ord("b"), 0], "<u4").astype(f"{dtype[0]}u4").view(dtype)
+    assert Rows(["x", "y"], group=last).group[0] == chr(0x10FFFF)
+    beyond = np.array([0x110000, 0, ord("b"), 0], "<u4").astype(f"{dtype[0]}u4").view(dtype)
+    with pytest.raises(EmbedkitError, match=f"{name} hold a character of number 1,114,112"):
+        Rows(**({"ids": ["x", "y"]} | {name: beyond}))

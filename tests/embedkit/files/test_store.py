@@ -370,6 +370,8 @@ UNSOUND = {
     "infinite": (_set("features", (slice(1, 4), 0), np.inf), "3 rows marked ok hold NaN or infinite"),
     "asymmetric": (_set("within_covariance", (0, 1), 3.0), "/within_covariance is not a finite symmetric"),
     "nan covariance": (_set("within_covariance", (0, 0), np.nan), "/within_covariance is not a finite"),
+    "negative variance": (_set("within_covariance", (1, 1), -0.5), "/within_covariance has a negative"),
+    "nan view mean": (_set("view_mean", (1, 1), np.nan), "/view_mean of rows marked ok holds NaN"),
     "duplicate ids": (_set("ids", 3, IDS[0]), "1 duplicate ids, such as 'galaxy 0 Ω'"),
     "empty id": (_set("ids", 3, ""), "row 3 has an empty id"),
     "label outside": (_set("labels", 0, 9), "label 9 of 'galaxy 0 Ω' is outside the 3 classes"),

@@ -422,6 +422,9 @@ def test_a_singular_nuisance_needs_shrinkage(views):
         prepare(Views(stats.mean, flat * 0, V), "view-whiten:3")
     with pytest.raises(DataError, match=r"no finite \(12, 12\) matrix"):
         prepare(Views(stats.mean, flat * np.nan, V), "view-whiten:3")
+    flat[0, 0] = -np.trace(flat) / 2
+    with pytest.raises(DataError, match="within-image covariance is none: .*negative variance.* again"):
+        prepare(Views(stats.mean, flat, V), "view-whiten:3")
 
 
 def test_too_few_rows(views):

@@ -64,6 +64,11 @@ def test_lidar_is_the_rank_in_units_of_the_views_scatter():
     assert lidar(x, within) == pytest.approx(np.exp(-(p * np.log(p)).sum()))
     assert lidar(100 * x, within) == pytest.approx(lidar(x, 1e4 * within))
     assert lidar(x, np.zeros((6, 6))) is None
+    for broken in (within - 4 * np.diag(np.diag(within)) * np.eye(6)[0], within * [np.nan, 1, 1, 1, 1, 1]):
+        with pytest.raises(DataError, match="within-image covariance is none.* negative variance.* again"):
+            lidar(x, broken)
+    with pytest.raises(DataError, match="1 of 200 rows hold NaN"):
+        lidar(np.where(np.arange(200)[:, None] == 7, np.nan, x), within)
 
 
 @pytest.mark.slow
