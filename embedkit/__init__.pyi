@@ -88,6 +88,7 @@ def attention(
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
+    votes: bool | None = None,
     backbone: str = "vit_small_patch16_224.dino",
     weights: _Place | None = None,
     adapter: _Place | None = None,
@@ -162,6 +163,8 @@ def attention(
         simulated: pixels a side (default: 128)
     dataset_seed
         simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
     backbone
         timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
     weights
@@ -231,6 +234,7 @@ def bench(
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
+    votes: bool | None = None,
     output: _Place = ...,
     dry_run: bool = False,
 ) -> BenchRun:
@@ -327,6 +331,8 @@ def bench(
         simulated: pixels a side (default: 128)
     dataset_seed
         simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
     output
         folder for all that it makes (default: runs/bench)
     dry_run
@@ -555,6 +561,7 @@ def extract(
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
+    votes: bool | None = None,
     backbone: str = "vit_small_patch16_224.dino",
     weights: _Place | None = None,
     adapter: _Place | None = None,
@@ -650,6 +657,8 @@ def extract(
         simulated: pixels a side (default: 128)
     dataset_seed
         simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
     backbone
         timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
     weights
@@ -886,6 +895,7 @@ def load_dataset(
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
+    votes: bool | None = None,
 ) -> Dataset:
     """Open a dataset; images are read later, one at a time.
 
@@ -946,6 +956,8 @@ def load_dataset(
         simulated: pixels a side (default: 128)
     dataset_seed
         simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
     """
 
 def pretrain(
@@ -973,6 +985,7 @@ def pretrain(
     n: int | None = None,
     size: int | None = None,
     dataset_seed: int | None = None,
+    votes: bool | None = None,
     backbone: str = "vit_small_patch16_224.dino",
     weights: _Place | None = None,
     adapter: _Place | None = None,
@@ -1082,6 +1095,8 @@ def pretrain(
         simulated: pixels a side (default: 128)
     dataset_seed
         simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
     backbone
         timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
     weights

@@ -102,7 +102,7 @@ DATASETS = {
     "simulated": Source(
         summary="small galaxies of the ten Galaxy10 DECaLS kinds, drawn from a seed",
         images="--n (1,000), --size (128 x 128), colour",
-        labels="ten kinds",
+        labels="ten kinds; 37 vote fractions as targets with --votes",
         load=load_simulated,
         origin="drawn when read",
         citation="none",

@@ -40,6 +40,8 @@ class DatasetOptions:
     n, size, dataset_seed
         Of simulated: how many images, pixels a side, and the seed that they are drawn from, which is not the
         ``seed`` of a verb that draws at random itself.
+    votes
+        Of simulated: whether shares of votes are its targets, see `embedkit.datasets.simulated_votes`.
     """
 
     path: str | None = path_option(group=GROUP)
@@ -121,6 +123,9 @@ class DatasetOptions:
     )
     dataset_seed: int | None = option(
         None, "simulated: seed of the drawing", least=0, metavar="SEED", unset="0", group=GROUP
+    )
+    votes: bool | None = option(
+        None, "simulated: shares of votes as targets, by 40 simulated volunteers a galaxy", group=GROUP
     )
 
     def __post_init__(self) -> None:
