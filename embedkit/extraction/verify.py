@@ -17,6 +17,7 @@ from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weig
 from embedkit.files.provenance import ExtractionRecord
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
+from embedkit.strict_json import UndeclaredError
 
 if TYPE_CHECKING:
     from embedkit.backbones.options import BackboneSpec
@@ -250,8 +251,8 @@ def _overrides(record: ExtractionRecord, d: int) -> Overrides:
 
     try:
         overrides = overrides_of(record.preprocessing)
-        size = int(record.preprocessing["image_size"])
-    except (LookupError, TypeError, ValueError, OverflowError, UsageError) as error:
+        size = overrides.image_size or 0
+    except (UndeclaredError, UsageError) as error:
         raise _NotThereError(
             f"its preprocessing is recorded in another way ({first_line(error)})."
         ) from error

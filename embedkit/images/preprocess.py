@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from embedkit.errors import ImageError, UsageError
 from embedkit.images.decode import center, crop
 from embedkit.images.options import CROP_MODES, INTERPOLATIONS, Overrides
+from embedkit.strict_json import of_shape
 
 # What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
 # and an image of 8192 x 1 pixels doesn't become one of 400 million.
@@ -75,8 +77,10 @@ class Preprocessing:
             raise UsageError(f"image size {self.image_size} and resize {self.resize} must be 1 or more.")
         if self.center_crop is not None and self.center_crop < 1:
             raise UsageError(f"--center-crop {self.center_crop}: give a number of pixels, 1 or more.")
-        if min(self.std) <= 0:
+        if not all(0 < value < inf for value in self.std):
             raise UsageError(f"std {self.std} must be positive in every channel.")
+        if not all(-inf < value < inf for value in self.mean):
+            raise UsageError(f"mean {self.mean} must be a number in every channel.")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise UsageError(f"{name} {values} has {len(values)} values for {self.channels} channels.")
@@ -249,8 +253,15 @@ def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
 
 
 def overrides_of(record: Mapping[str, Any]) -> Overrides:
-    """Return what gives a backbone the preprocessing that `Preprocessing.record` returned of it."""
-    changes = {name: value for name, value in record.items() if name in _OVERRIDES}
+    """Return what gives a backbone the preprocessing that `Preprocessing.record` returned of it.
+
+    Raises
+    ------
+    UndeclaredError, UsageError
+        It is of another shape, or holds what is no preprocessing.
+    """
+    made = of_shape(dict(record), Preprocessing)
+    changes: dict[str, Any] = {name: getattr(made, name) for name in _OVERRIDES}
     if changes["center_crop"] is not None:
         del changes["resize"]
     for name in ("mean", "std"):

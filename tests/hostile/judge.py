@@ -41,7 +41,7 @@ def judged(server: Server, draw: Draw, random: Random, folder: Path, sound: Path
 def _ill_ended(run: Run) -> list[tuple[str, str]]:
     faults = []
     if run.code is None:
-        faults.append(("hang", f"{run.seconds:.0f} s"))
+        faults.append(("hang", f"{run.seconds:.0f} s: {run.tail}"))
     elif run.code not in CODES or b"Traceback (most recent call last)" in run.err:
         faults.append(("traceback", f"exit code {run.code}: {run.tail}"))
     faults += [("request", one) for one in run.requests]

@@ -1,6 +1,9 @@
 """A few cases of every row, drawn by hypothesis, always the same; benchmarks/hostile.py draws thousands."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.hostile.judge import judged
 from tests.hostile.rows import ROWS
-from tests.hostile.server import Server
+from tests.hostile.server import Server, _ended
 
 CASES = 4  # of each row: about two minutes in all
 
@@ -42,6 +45,21 @@ def test_no_traceback_no_hang_no_request_nothing_executed_no_wrong_file(server, 
         )
 
     hold()
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [("pass", True), ("time.sleep(60)", False), ("while True: pass", False)],
+    ids=["quick", "waits", "computes"],
+)
+def test_what_hangs_waits_or_computes_without_end(code, ends, monkeypatch):
+    monkeypatch.setenv("HOSTILE_SECONDS", "0.3" if not ends else "20")
+    child = subprocess.Popen([sys.executable, "-S", "-c", f"import time\n{code}"])
+    watch = os.pidfd_open(child.pid)
+    assert _ended(watch, child.pid) == ends
+    child.kill()
+    child.wait()
+    os.close(watch)
 
 
 @pytest.mark.slow

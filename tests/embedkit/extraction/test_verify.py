@@ -1,6 +1,7 @@
 """A sound file passes; every planted fault is found, and named with the right exit code."""
 
 import json
+import re
 import shutil
 
 import h5py
@@ -242,6 +243,40 @@ def test_a_file_that_does_not_say_where_it_is_from(made, capsys):
         file.attrs["provenance"] = "{}"
     assert main(["verify", str(path)]) == 0
     assert "No image was extracted again: the file does not say" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"mean": value}
+            for value in ([0.5, 0.5, None], ["0"] * 3, [[0.5]] * 3, "abc", 0.5, [], [float("nan")] * 3)
+        ),
+        *({"std": value} for value in ([1, 1, 0], [1, 1, float("inf")], None, {"a": 1})),
+        *({"image_size": value} for value in (None, "32", 32.5, -1, 2**70, [32])),
+        *(
+            {"interpolation": "x"},
+            {"interpolation": 3},
+            {"channels": None},
+            {"channels": 4},
+            {"center_crop": "5"},
+        ),
+        *({"center_crop": "5"}, {"crop_mode": []}, {"resize": "x"}, {"resize": None}),
+    ],
+    ids=str,
+)
+def test_preprocessing_that_is_none_is_not_compared(made, change):
+    _, path = made
+    with h5py.File(path, "a") as file:
+        record = json.loads(file.attrs["provenance"])
+        record["preprocessing"] |= change
+        file.attrs["provenance"] = json.dumps(record)
+    found = verify(path)
+    assert found.sound
+    assert found.n_compared == 0
+    assert re.match(
+        "its preprocessing is recorded in another way|the file does not say what", found.not_compared
+    )
 
 
 def test_not_a_feature_file_at_all(tmp_path, capsys):
