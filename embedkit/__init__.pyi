@@ -77,7 +77,7 @@ def attention(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
-    subset: Literal["training", "test"] | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
@@ -142,9 +142,9 @@ def attention(
     labels_key
         npz, h5: array of labels (default: labels)
     subset
-        galaxy-zoo-2: which images (default: training)
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -223,7 +223,7 @@ def bench(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
-    subset: Literal["training", "test"] | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
@@ -310,9 +310,9 @@ def bench(
     labels_key
         npz, h5: array of labels (default: labels)
     subset
-        galaxy-zoo-2: which images (default: training)
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -550,7 +550,7 @@ def extract(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
-    subset: Literal["training", "test"] | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
@@ -636,9 +636,9 @@ def extract(
     labels_key
         npz, h5: array of labels (default: labels)
     subset
-        galaxy-zoo-2: which images (default: training)
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -884,7 +884,7 @@ def load_dataset(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
-    subset: Literal["training", "test"] | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
@@ -935,9 +935,9 @@ def load_dataset(
     labels_key
         npz, h5: array of labels (default: labels)
     subset
-        galaxy-zoo-2: which images (default: training)
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -974,7 +974,7 @@ def pretrain(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
-    subset: Literal["training", "test"] | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
@@ -1074,9 +1074,9 @@ def pretrain(
     labels_key
         npz, h5: array of labels (default: labels)
     subset
-        galaxy-zoo-2: which images (default: training)
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels

@@ -22,6 +22,7 @@ from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
+from embedkit.files.vote_tree import check_votes, tree_of
 from embedkit.files.words import label_words
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
@@ -47,7 +48,8 @@ def load_csv(
     Raises
     ------
     EmbedkitError
-        Files that don't exist, the same file twice, or a cell that is not what its column must be.
+        Files that don't exist, the same file twice, a cell that is not what its column must be, or targets
+        that are the votes of a whole tree of questions and don't sum up.
     UsageError
         A column that isn't there.
     """
@@ -86,6 +88,8 @@ def load_csv(
         coordinates=_coordinates(table),
     )
     note_empty_targets(rows, str(path))
+    if rows.targets is not None and (tree := tree_of(rows.target_names)) is not None:
+        check_votes(rows.targets, tree, rows.ids, str(path))
     used = (of_files, label_column, split_column, group_column, id_column, *target_names)
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)

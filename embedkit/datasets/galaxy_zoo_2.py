@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,57 +16,22 @@ from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
+from embedkit.files.vote_tree import GALAXY_ZOO_2, check_votes
 
 TRAINING_IMAGES, TEST_IMAGES = "images_training_rev1", "images_test_rev1"
 SOLUTIONS = "training_solutions_rev1.csv"
 CLASS_NAMES = ("smooth", "featured")
 
 # The challenge's column to the task and answer of Willett et al. 2013, table 2, as their catalogue spells it.
-ANSWERS = {
-    "Class1.1": "t01_smooth_or_features_a01_smooth",
-    "Class1.2": "t01_smooth_or_features_a02_features_or_disk",
-    "Class1.3": "t01_smooth_or_features_a03_star_or_artifact",
-    "Class2.1": "t02_edgeon_a04_yes",
-    "Class2.2": "t02_edgeon_a05_no",
-    "Class3.1": "t03_bar_a06_bar",
-    "Class3.2": "t03_bar_a07_no_bar",
-    "Class4.1": "t04_spiral_a08_spiral",
-    "Class4.2": "t04_spiral_a09_no_spiral",
-    "Class5.1": "t05_bulge_prominence_a10_no_bulge",
-    "Class5.2": "t05_bulge_prominence_a11_just_noticeable",
-    "Class5.3": "t05_bulge_prominence_a12_obvious",
-    "Class5.4": "t05_bulge_prominence_a13_dominant",
-    "Class6.1": "t06_odd_a14_yes",
-    "Class6.2": "t06_odd_a15_no",
-    "Class7.1": "t07_rounded_a16_completely_round",
-    "Class7.2": "t07_rounded_a17_in_between",
-    "Class7.3": "t07_rounded_a18_cigar_shaped",
-    "Class8.1": "t08_odd_feature_a19_ring",
-    "Class8.2": "t08_odd_feature_a20_lens_or_arc",
-    "Class8.3": "t08_odd_feature_a21_disturbed",
-    "Class8.4": "t08_odd_feature_a22_irregular",
-    "Class8.5": "t08_odd_feature_a23_other",
-    "Class8.6": "t08_odd_feature_a24_merger",
-    "Class8.7": "t08_odd_feature_a38_dust_lane",
-    "Class9.1": "t09_bulge_shape_a25_rounded",
-    "Class9.2": "t09_bulge_shape_a26_boxy",
-    "Class9.3": "t09_bulge_shape_a27_no_bulge",
-    "Class10.1": "t10_arms_winding_a28_tight",
-    "Class10.2": "t10_arms_winding_a29_medium",
-    "Class10.3": "t10_arms_winding_a30_loose",
-    "Class11.1": "t11_arms_number_a31_1",
-    "Class11.2": "t11_arms_number_a32_2",
-    "Class11.3": "t11_arms_number_a33_3",
-    "Class11.4": "t11_arms_number_a34_4",
-    "Class11.5": "t11_arms_number_a36_more_than_4",
-    "Class11.6": "t11_arms_number_a37_cant_tell",
-}
+ANSWERS = {answer.column: answer.name for answer in GALAXY_ZOO_2.answers}
 
 
 def load_galaxy_zoo_2(
     *, path: str | None = None, subset: str | None = None, threshold: float | None = None
 ) -> Dataset:
     """Read the challenge's images with their 37 vote fractions as targets, under the challenge's names.
+
+    The table may call its columns by the descriptive names of `ANSWERS` too.
 
     Parameters
     ----------
@@ -83,18 +49,17 @@ def load_galaxy_zoo_2(
     UsageError
         No path, or a threshold outside its range or on test images.
     EmbedkitError
-        A part of the layout is missing, or the table names images that don't exist.
+        A part of the layout is missing, the table names images that don't exist, or a row's votes don't sum
+        up their tree.
     """
     if path is None:
         raise UsageError(
             "galaxy-zoo-2: needs --path, the folder with the unpacked files of the Kaggle challenge "
             f"galaxy-zoo-the-galaxy-challenge ({TRAINING_IMAGES}, {SOLUTIONS})."
         )
-    if threshold is not None and not 0.5 < threshold <= 1:
-        raise UsageError(
-            f"galaxy-zoo-2: threshold {threshold:g} is outside 0.5 to 1. At half of the votes or less an "
-            "image could be both smooth and featured."
-        )
+    check_threshold(threshold, "galaxy-zoo-2")
+    if subset not in (None, "training", "test"):
+        raise UsageError(f"galaxy-zoo-2: no subset {subset!r}. Give --subset training or test.")
     root = resolved(path)
     origin = {"source": "galaxy-zoo-2", "path": str(root), "subset": subset, "threshold": threshold}
     if subset == "test":
@@ -123,7 +88,9 @@ def load_galaxy_zoo_2(
 
 def _training(solutions: Path, folder: Path, threshold: float | None) -> tuple[Rows, NDArray[np.int64]]:
     table = read_table(solutions)
-    lacking = [name for name in ("GalaxyID", *ANSWERS) if name not in table.columns]
+    called = {column: column if column in table.columns else name for column, name in ANSWERS.items()}
+    lacking = [column for column, name in called.items() if name not in table.columns]
+    lacking = [name for name in ("GalaxyID",) if name not in table.columns] + lacking
     if lacking:
         raise EmbedkitError(
             f"{solutions}: not the challenge's table: {len(lacking)} of its 38 columns are missing, such as "
@@ -133,26 +100,47 @@ def _training(solutions: Path, folder: Path, threshold: float | None) -> tuple[R
     names = [f"{galaxy}.jpg" for galaxy in ids]
     sizes = file_sizes(table, folder, names, fix=f"Unpack {TRAINING_IMAGES}.zip again.")
     note_unnamed(table, folder, names)
-    votes = np.stack([table.numbers(name, "") for name in ANSWERS], axis=1)
+    votes = np.stack([table.numbers(name, "") for name in called.values()], axis=1)
+    check_votes(votes, GALAXY_ZOO_2, ids, str(solutions))
     rows = Rows(ids=np.array(ids), targets=votes.astype(np.float32), target_names=tuple(ANSWERS))
     if threshold is None:
         return rows, sizes
+    labelled, clear = smooth_or_featured(rows, votes, threshold, f"{solutions}")
+    return labelled, sizes[clear]
+
+
+def smooth_or_featured(
+    rows: Rows, votes: NDArray[np.float64], threshold: float, where: str
+) -> tuple[Rows, NDArray[np.bool_]]:
+    """Label the rows on which at least this share agrees, by the first two of their votes; drop the others.
+
+    Returns
+    -------
+    The rows that are kept, and (n,) which of all they are.
+
+    Raises
+    ------
+    EmbedkitError
+        None is kept.
+    """
     # Compared in float64: 0.6 as the table writes it must count as at least 0.6.
     labels = np.where(votes[:, 0] >= threshold, 0, np.where(votes[:, 1] >= threshold, 1, -1))
     clear = labels >= 0
     if not clear.any():
-        raise EmbedkitError(f"{solutions}: no image reaches the threshold {threshold:g}. Lower --threshold.")
+        raise EmbedkitError(f"{where}: no image reaches the threshold {threshold:g}. Lower --threshold.")
     dropped = int((~clear).sum())
-    note(f"galaxy-zoo-2: {dropped:,} of {len(labels):,} images dropped below {threshold:g} of votes.")
+    note(f"{where}: {dropped:,} of {len(labels):,} images dropped below {threshold:g} of votes.")
     kept = rows.take(clear)
-    labelled = Rows(
-        ids=kept.ids,
-        labels=labels[clear],
-        class_names=CLASS_NAMES,
-        targets=kept.targets,
-        target_names=kept.target_names,
-    )
-    return labelled, sizes[clear]
+    return replace(kept, labels=labels[clear], class_names=CLASS_NAMES), clear
+
+
+def check_threshold(threshold: float | None, source: str) -> None:
+    """Raise `UsageError` for a threshold at which an image could be both, or that none can reach."""
+    if threshold is not None and not 0.5 < threshold <= 1:
+        raise UsageError(
+            f"{source}: threshold {threshold:g} is outside 0.5 to 1. At half of the votes or less an "
+            "image could be both smooth and featured."
+        )
 
 
 def _find(root: Path, name: str) -> Path:

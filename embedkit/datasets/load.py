@@ -16,6 +16,7 @@ from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
 from embedkit.datasets.galaxy10 import DECALS, SDSS, load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
+from embedkit.datasets.galaxy_zoo_decals import load_galaxy_zoo_decals
 from embedkit.datasets.hdf5 import load_h5
 from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
@@ -98,6 +99,15 @@ DATASETS = {
         origin="unpacked files of the Kaggle challenge: --path",
         citation=_GALAXY_ZOO,
         licence="the challenge's rules",
+    ),
+    "galaxy-zoo-decals": Source(
+        summary="galaxies of the Dark Energy Camera Legacy Survey with vote fractions",
+        images="253,286 with volunteers' votes, 314,000 with predicted ones, 424 x 424, colour",
+        labels="34 vote fractions as targets; smooth, featured with --threshold; positions",
+        load=load_galaxy_zoo_decals,
+        origin="unpacked files of the release, https://doi.org/10.5281/zenodo.4573248: --path",
+        citation=f"Walmsley et al. 2022, MNRAS 509, 3966; {_GALAXY_ZOO}",
+        licence="CC BY 4.0",
     ),
     "simulated": Source(
         summary="small galaxies of the ten Galaxy10 DECaLS kinds, drawn from a seed",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 GROUP = "dataset"
 CSV = "CSV: "
+SUBSETS = ("training", "test", "volunteers-5", "volunteers-1-and-2", "predicted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class DatasetOptions:
     images_key, labels_key
         Of an .npz or .h5 file: names of its arrays.
     subset, threshold
-        Of galaxy-zoo-2, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2`.
+        Of galaxy-zoo-2 and galaxy-zoo-decals, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2` and
+        `embedkit.datasets.galaxy_zoo_decals.load_galaxy_zoo_decals`.
     follow_links
         Of a folder: whether links to folders, and out of it, are followed.
     channels, white, hdu, stretch, percentiles
@@ -78,11 +80,15 @@ class DatasetOptions:
         None, "npz, h5: array of labels", metavar="NAME", unset="labels", group=GROUP
     )
     subset: str | None = option(
-        None, "galaxy-zoo-2: which images", choices=("training", "test"), unset="training", group=GROUP
+        None,
+        "galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes",
+        choices=SUBSETS,
+        unset="training, or volunteers-5",
+        group=GROUP,
     )
     threshold: float | None = option(
         None,
-        "galaxy-zoo-2: keep images with at least this share of votes, as classes",
+        "galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes",
         metavar="SHARE",
         group=GROUP,
     )

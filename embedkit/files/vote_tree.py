@@ -138,6 +138,11 @@ def tree_of(target_names: Sequence[str]) -> VoteTree | None:
     return None
 
 
+def each_by_itself(tree: VoteTree) -> VoteTree:
+    """Return the tree without its branches: shares among those who were asked sum to 1 in each question."""
+    return replace(tree, questions=tuple(replace(question, parent=None) for question in tree.questions))
+
+
 def cumulative(within: NDArray[Any], tree: VoteTree) -> NDArray[Any]:
     """Return shares of everybody from (n, t) shares among those who were asked each question.
 
@@ -211,7 +216,7 @@ def check_votes(
     branch = tree.branches[int(np.flatnonzero(wrong[row])[0])]
     total = float(values[row, list(branch.columns)].sum())
     names = listed([tree.target_names[column] for column in branch.columns])
-    due, hint = "everybody is asked: 1", ""
+    due, hint = "have to sum to 1", ""
     if branch.parent is not None:
         due = (
             f"{tree.target_names[branch.parent]}, after which it is asked, has {values[row, branch.parent]:g}"

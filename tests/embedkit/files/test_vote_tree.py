@@ -164,7 +164,7 @@ def test_contradictions_counts_rows(shares: np.ndarray) -> None:
         (
             0,
             0.5,
-            r"'100053': the answers to t01_smooth_or_features \(Class1\.1, .*\) sum to 0\.7343.* is asked: 1",
+            r"'100053': the answers to t01_smooth_or_features .* sum to 0\.7343, but have to sum to 1",
         ),
         (16, 0.5, r"t07_rounded .* sum to 0\.5239, but Class1\.1, after which it is asked, has 0\.765717"),
         (14, 0.9, r"t06_odd .* sum to 0\.9.*Correct the row"),
