@@ -48,8 +48,8 @@ def load_csv(
     Raises
     ------
     EmbedkitError
-        Files that don't exist, the same file twice, a cell that is not what its column must be, or targets
-        that are the votes of a whole tree of questions and don't sum up.
+        Files that don't exist, the same file twice, a cell that is not what its column must be, or votes
+        that don't sum up their tree.
     UsageError
         A column that isn't there.
     """
@@ -87,9 +87,7 @@ def load_csv(
         group=groups(_optional(table, group_column, "group")),
         coordinates=_coordinates(table),
     )
-    note_empty_targets(rows, str(path))
-    if rows.targets is not None and (tree := tree_of(rows.target_names)) is not None:
-        check_votes(rows.targets, tree, rows.ids, str(path))
+    _check_targets(rows, str(path))
     used = (of_files, label_column, split_column, group_column, id_column, *target_names)
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)
@@ -110,6 +108,12 @@ def load_csv(
         fingerprint=fingerprint(rows, {"files": names, "sizes": sizes}),
         origin={"source": str(path)} | {name: value for name, value in given.items() if value is not None},
     )
+
+
+def _check_targets(rows: Rows, where: str) -> None:
+    note_empty_targets(rows, where)
+    if rows.targets is not None and (tree := tree_of(rows.target_names)) is not None:
+        check_votes(rows.targets, tree, rows.ids, where)
 
 
 def _file_column(table: Table, wanted: str | None) -> str:

@@ -18,7 +18,7 @@ from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.galaxy_zoo_2 import check_threshold, smooth_or_featured
 from embedkit.datasets.text_table import Table
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.files.regular import check_input
+from embedkit.files.regular import check_input, resolved
 from embedkit.files.rows import Rows
 from embedkit.files.vote_tree import (
     GALAXY_ZOO_DECALS_1_AND_2,
@@ -86,7 +86,7 @@ def load_galaxy_zoo_decals(
     chosen = "volunteers-5" if subset is None else subset
     if chosen not in TABLES:
         raise UsageError(f"{NAME}: no subset {subset!r}. Give --subset {' or '.join(TABLES)}.")
-    root = Path(path).resolve()
+    root = resolved(path)
     votes = TABLES[chosen]
     table = _read(root / votes.file, votes.tree)
     found, table = _with_images(root, table)

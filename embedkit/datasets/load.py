@@ -102,7 +102,7 @@ DATASETS = {
     ),
     "galaxy-zoo-decals": Source(
         summary="galaxies of the Dark Energy Camera Legacy Survey with vote fractions",
-        images="253,286 with volunteers' votes, 314,000 with predicted ones, 424 x 424, colour",
+        images="about 314,000, 424 x 424, colour",
         labels="34 vote fractions as targets; smooth, featured with --threshold; positions",
         load=load_galaxy_zoo_decals,
         origin="unpacked files of the release, https://doi.org/10.5281/zenodo.4573248: --path",
