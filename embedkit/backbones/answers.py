@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from embedkit.backbones.head import OUTPUTS
 from embedkit.errors import DataError, UsageError
 from embedkit.files.vote_tree import VoteTree
 from embedkit.options import nearest
-
-OUTPUTS = ("classes", "sigmoid", "tree")
 
 NO_TREE = (
     "the output `tree` needs targets that are the answers of a vote tree, such as those of galaxy-zoo-2. Use "

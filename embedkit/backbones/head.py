@@ -32,6 +32,9 @@ class HeadSpec:
         Whether batch normalisation follows the activation of each hidden layer.
     activation
         Of hidden layers: one of `ACTIVATIONS`.
+    init_std
+        Weights of linear layers are drawn from a normal distribution of this standard deviation, and biases
+        are 0; None for PyTorch's own.
     output
         How raw outputs are read: one of `OUTPUTS`. ``classes`` are logits of a softmax, ``sigmoid`` answers
         each by itself, ``tree`` the answers of a question tree.
@@ -55,6 +58,14 @@ class HeadSpec:
     )
     batch_norm: bool = key(False, "batch normalisation after the activation of a hidden layer", "batch_norm")
     activation: str = key("relu", "of hidden layers", "activation", choices=ACTIVATIONS)
+    init_std: float | None = key(
+        None,
+        "standard deviation of the first weights, with biases of 0",
+        "init_std",
+        above=0,
+        below=float("inf"),
+        unset="PyTorch's own",
+    )
     output: str = key(
         "classes",
         "softmax over classes, a sigmoid for each answer, or answers of a question tree",

@@ -93,9 +93,10 @@ def offline() -> Iterator[None]:
 
 def in_cache(name: str) -> bool:
     """Whether the weights of a timm name or of ``hf-hub:owner/name`` lie in the local cache already."""
-    import timm
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
+
+    from embedkit.backbones.networks.registry import timm
 
     of_hub = name.startswith(("hf-hub:", "hf_hub:"))
     try:

@@ -16,7 +16,7 @@ from embedkit.backbones.checkpoints.fitting import channels_of, fit
 from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.hub import hub_or_cache
 from embedkit.backbones.model_folder import LOCAL_DIR, read_model_folder
-from embedkit.backbones.naming import check_name
+from embedkit.backbones.naming import check_name, is_published
 from embedkit.backbones.options import PIXELS, BackboneSpec
 from embedkit.backbones.shipped import SHIPPED
 from embedkit.console import note
@@ -164,6 +164,15 @@ def check_backbone(spec: BackboneSpec) -> None:
     check_name(spec.backbone)
     if spec.weights is not None and not spec.weights.is_file():
         raise UsageError(f"{spec.weights}: no such file. Name the file of weights.")
+    _check_published(spec)
+
+
+def _check_published(spec: BackboneSpec) -> None:
+    if spec.weights is None and spec.random_init is None and not is_published(spec.backbone):
+        raise UsageError(
+            f"{spec.backbone} has no published weights. Give a checkpoint with --weights FILE, or start from "
+            "--random-init SEED."
+        )
 
 
 def _pixels(spec: BackboneSpec) -> Backbone:
@@ -193,7 +202,7 @@ class _Made:
 
 
 def _build(spec: BackboneSpec) -> _Made:
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     check_name(spec.backbone)
     if spec.backbone.startswith(LOCAL_DIR):
@@ -217,6 +226,7 @@ def _build(spec: BackboneSpec) -> _Made:
         return _Made(model, spec.weights.name, spec.weights, tensors)
     if shipped:
         return _Made(make(), "embedkit", shipped.path, read_tensors(shipped.path))
+    _check_published(spec)
     with hub_or_cache(spec.backbone):
         return _Made(timm.create_model(spec.backbone, pretrained=True, num_classes=0), "hub")
 

@@ -97,7 +97,7 @@ class ModelFolder:
         n_values
             How many values the weights file holds, at which the model's size is looked at before it is built.
         """
-        import timm
+        from embedkit.backbones.networks.registry import timm
 
         def make() -> nn.Module:
             made: nn.Module = timm.create_model(
@@ -178,7 +178,7 @@ def read_model_folder(folder: Path, *, weights: Path | None = None) -> ModelFold
 def _known(name: str, place: Path) -> str:
     import difflib
 
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     architecture = name.partition(".")[0]
     if not re.fullmatch(r"\w+", architecture) or not timm.is_model(architecture):

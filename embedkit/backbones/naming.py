@@ -28,7 +28,7 @@ def check_name(name: str) -> None:
     UsageError
         It is unknown; close ones are named.
     """
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     if name in SHIPPED or name.startswith((*HUB, LOCAL_DIR)):
         return
@@ -46,8 +46,16 @@ def check_name(name: str) -> None:
 
 
 def _is_timm(name: str) -> bool:
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     architecture = name.partition(".")[0]
     # timm takes the end of a path for a name.
     return not set(architecture) & set("/\\:") and bool(timm.is_model(architecture))
+
+
+def is_published(name: str) -> bool:
+    """Whether there can be published weights of a name; False of an architecture that timm has none of."""
+    from embedkit.backbones.networks.registry import timm
+
+    # Older names, which timm still takes, are in neither list.
+    return bool(name not in timm.list_models() or timm.is_model_pretrained(name))

@@ -64,7 +64,12 @@ def build_head(d: int, n_outputs: int, spec: HeadSpec) -> nn.Sequential:
         before = width
     if spec.dropout and not spec.widths:
         layers.append(nn.Dropout(spec.dropout))
-    return nn.Sequential(*layers, nn.Linear(before, n_outputs))
+    head = nn.Sequential(*layers, nn.Linear(before, n_outputs))
+    for layer in head:
+        if spec.init_std is not None and isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=spec.init_std)
+            nn.init.zeros_(layer.bias)
+    return head
 
 
 def feature_width(backbone: Backbone) -> int:

@@ -19,6 +19,7 @@ from embedkit.backbones.answers import NO_TREE, answers, fitting, log_within, pr
 from embedkit.errors import DataError, UsageError
 from embedkit.files.vote_tree import VoteTree
 from embedkit.options import nearest
+from pretrain.finetune.loss_names import OUTPUTS_OF
 
 # At most the sum of a question's Dirichlet concentrations: with many more than votes it is a multinomial.
 MOST_CONCENTRATION = 1000.0
@@ -146,15 +147,6 @@ LOSSES: dict[str, Loss] = {
     "bce": binary_cross_entropy,
     "multinomial": multinomial,
     "dirichlet": dirichlet,
-}
-
-# Which outputs each of them can be of.
-OUTPUTS_OF = {
-    "cross-entropy": ("classes",),
-    "rmse": ("sigmoid", "tree"),
-    "bce": ("sigmoid",),
-    "multinomial": ("tree",),
-    "dirichlet": ("tree",),
 }
 
 

@@ -14,6 +14,7 @@ from embedkit.files.regular import read_bytes
 from embedkit.images.options import Overrides
 from embedkit.options import check, declared, from_mapping, nearest, typed
 from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
+from pretrain.finetune.loss_names import OUTPUTS_OF
 from pretrain.finetune.phase_options import INFINITE, Phase
 from pretrain.options import LoRA
 
@@ -27,7 +28,6 @@ T = TypeVar("T")
 WEIGHTS = ("published", "random")
 MEAN_STD = ("model", "half")
 AUGMENTATIONS = ("flip", "rotate", "zoom", "shift", "brightness")
-LOSSES = ("cross-entropy", "rmse", "bce", "multinomial", "dirichlet")
 CLASS_WEIGHTS = ("none", "balanced")
 OPTIMISERS = ("adamw", "adam", "sgd")
 
@@ -129,7 +129,7 @@ class Recipe:
     augmentation: tuple[str, ...] = key(
         (), "of training images, drawn anew each epoch", "augmentation", choices=AUGMENTATIONS
     )
-    loss: str = key("cross-entropy", "what is made small", "loss", choices=LOSSES)
+    loss: str = key("cross-entropy", "what is made small", "loss", choices=tuple(OUTPUTS_OF))
     label_smoothing: float = key(
         0.0, "cross-entropy: share spread over all classes", "label_smoothing", least=0, below=1
     )
@@ -162,11 +162,12 @@ class Recipe:
         self.overrides()
 
     def _check_loss(self) -> None:
-        if (self.loss == "cross-entropy") != (self.head.output == "classes"):
-            fits = "sigmoid or tree" if self.head.output == "classes" else "classes"
+        outputs, output = OUTPUTS_OF[self.loss], self.head.output
+        if output not in outputs:
+            losses = [loss for loss, fits in OUTPUTS_OF.items() if output in fits]
             raise UsageError(
-                f"loss {self.loss} with output {self.head.output}: cross-entropy is of classes, others of "
-                f"votes. Give output = {fits} in [head], or another loss."
+                f"loss {self.loss} with output {output}. Give output = {' or '.join(outputs)} in [head], or "
+                f"loss = {' or '.join(losses)}."
             )
         for name, default in (("label_smoothing", 0.0), ("class_weight", "none")):
             if self.loss != "cross-entropy" and getattr(self, name) != default:

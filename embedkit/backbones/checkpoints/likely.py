@@ -58,7 +58,7 @@ def _compared(shapes: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
 
 
 def _candidates(shapes: Mapping[str, torch.Size]) -> Iterator[str]:
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     modules = [
         m for pattern, found in FAMILIES.items() if any(re.match(pattern, n) for n in shapes) for m in found
@@ -86,7 +86,7 @@ def _size_words(patch: torch.Size | None) -> tuple[str, ...]:
 
 
 def _fits(theirs: Mapping[str, tuple[int, ...]], name: str) -> bool:
-    import timm
+    from embedkit.backbones.networks.registry import timm
 
     try:
         with torch.device("meta"):

@@ -1,0 +1,1 @@
+"""Architectures of embedkit's own, registered with timm beside timm's."""

@@ -1,0 +1,10 @@
+"""The losses by name; `pretrain.finetune.losses` computes them."""
+
+# Which outputs of a head each of them can be of.
+OUTPUTS_OF = {
+    "cross-entropy": ("classes",),
+    "rmse": ("sigmoid", "tree"),
+    "bce": ("sigmoid",),
+    "multinomial": ("tree",),
+    "dirichlet": ("tree",),
+}
