@@ -13,19 +13,28 @@ from pretrain.options import LoRA
 from pretrain.sharding import like
 
 
-def add_lora(model: Any, lora: LoRA, *, name: str, in_full: Sequence[str] = ()) -> Any:
+def add_lora(
+    model: Any,
+    lora: LoRA,
+    *,
+    name: str,
+    in_full: Sequence[str] = (),
+    instead: str = "Give --method dino or vicreg.",
+) -> Any:
     """Wrap a timm ViT, so that only low-rank updates and the modules `in_full` train.
 
     Parameters
     ----------
     in_full
         Names of modules whose own weights train and are saved in the folder; they get no low-rank update.
+    instead
+        What to do where the model has no attention blocks.
     """
     from peft import LoraConfig, get_peft_model
 
     blocks = getattr(model, "blocks", None)
     if blocks is None or not hasattr(blocks[0].attn, "qkv"):
-        raise UsageError(f"{name} has no attention blocks for LoRA. Give --method dino or vicreg.")
+        raise UsageError(f"{name} has no attention blocks for LoRA. {instead}")
     n = len(blocks)
     if (lora.lora_blocks or n) > n:
         raise UsageError(f"--lora-blocks {lora.lora_blocks}: {name} has {n}.")

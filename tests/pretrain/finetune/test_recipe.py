@@ -137,3 +137,64 @@ def test_parts_of_a_network():
     for text in ("last-convs:-1", "last-convs:٣", "last-convs: 3", "last-convs:1e3"):
         with pytest.raises(ValueError, match="give a number"):
             Trained.parse(text)
+
+
+def test_the_systems_of_the_reports_are_there():
+    assert set(RECIPES) >= {
+        *(
+            "vgg-scratch",
+            "vgg11-shallow",
+            "vgg11-deep",
+            "custom-cnn",
+            "resnet50-frozen",
+            "densenet121-two-stage",
+        ),
+        *("efficientnet-b0-two-phase", "convnext-small", "convnext-small-curriculum", "resnet18-votes"),
+        *("own-cnn-votes", "dino-vits16-finetune", "dino-vits16-lora"),
+    }
+
+
+def test_recipes_say_what_the_reports_say():
+    for name in ("vgg-scratch", "vgg11-shallow", "vgg11-deep", "custom-cnn"):
+        s1 = read_recipe(name)
+        (phase,) = s1.phases
+        assert (s1.optimiser, s1.batch_plan, s1.augmentation) == ("adamw", "64", ())
+        assert (phase.schedule, phase.lr, phase.end_lr, phase.epochs) == ("cosine", 5e-4, 1e-6, 100)
+    for name in ("resnet50-frozen", "densenet121-two-stage"):
+        s2 = read_recipe(name)
+        assert (s2.optimiser, s2.weight_decay, s2.mean_std) == ("adam", 1e-4, "half")
+        assert (s2.image_size, s2.resize) == (224, 256)
+        assert s2.head.widths == (256, 128, 64)
+        assert s2.head.dropout > 0
+        for phase in s2.phases:
+            assert (phase.lr, phase.schedule, phase.factor, phase.every) == (1e-3, "step", 0.3, 3)
+            assert phase.stop_after == 3
+    assert [phase.train for phase in read_recipe("densenet121-two-stage").phases] == ["head", "last-convs:70"]
+    s3 = read_recipe("efficientnet-b0-two-phase").phases
+    assert [(p.train, p.epochs, p.lr) for p in s3] == [("head", 10, 1e-3), ("last-blocks:3", 5, 1e-4)]
+    s4 = read_recipe("convnext-small")
+    assert (s4.weight_decay, s4.batch_plan) == (1e-4, "512")
+    (phase,) = s4.phases
+    assert (phase.train, phase.lr, phase.head_lr, phase.epochs) == ("last-stages:2", 1e-4, 5e-4, 20)
+    stages = read_recipe("convnext-small-curriculum").phases
+    assert [stage.rows for stage in stages] == [">0.94", "0.85-0.94", "<0.85"]
+    assert read_recipe("vgg-scratch").head.init_std ** 2 == pytest.approx(1e-2)
+    assert read_recipe("own-cnn-votes").published.rmse == 0.11
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_name_networks_that_are_there(name):
+    from embedkit.backbones.naming import check_name, is_published
+
+    found = read_recipe(name)
+    check_name(found.backbone)
+    assert (found.weights == "published") == is_published(found.backbone)
+    assert (found.lora is not None) == any(phase.train == "lora" for phase in found.phases)
+
+
+def test_each_shipped_recipe_is_in_the_package_data():
+    from pathlib import Path
+
+    text = Path(__file__).parents[3].joinpath("pyproject.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)["tool"]["setuptools"]["package-data"]
+    assert data["pretrain.finetune"] == ["recipes/*.toml"]
