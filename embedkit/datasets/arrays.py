@@ -23,7 +23,7 @@ from embedkit.images.values import CHANNELS, MANY
 
 NO_OBJECTS = (
     "holds Python objects, which can only be read by running code from the file. Store a plain array: "
-    "numpy.stack the images, and strings as dtype str."
+    "numpy.stack the rows, and strings as dtype str."
 )
 
 # As MedMNIST (train_images, train_labels) and Keras (x_train, y_train) name the parts of a divided set.

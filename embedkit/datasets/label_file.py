@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
+from embedkit.datasets.annotations import check_size, decoded
+from embedkit.datasets.arrays import NO_OBJECTS
 from embedkit.datasets.named_columns import LABELS, Annotations, annotations_in, as_text, known_as
+from embedkit.datasets.npz import stored_array
 from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import check_input, read_bytes
@@ -74,10 +77,13 @@ def read_entries(path: Path, n: int, option: str) -> NDArray[Any]:
     """Read n entries in the order of the rows: lines of text, or an array."""
     check_input(path, _FIX)
     if path.suffix.lower() == ".npy":
-        try:
-            values: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise EmbedkitError(f"{path}: not a NumPy array that can be read ({error}). {_FIX}") from error
+        stored = stored_array(path)
+        if stored.objects:
+            raise EmbedkitError(f"{path}: {NO_OBJECTS}")
+        _check_length(path, n, stored.shape[0] if stored.shape else 0)
+        name = option.removeprefix("--")
+        check_size(name, stored.shape, stored.dtype, n, str(path))
+        values: NDArray[Any] = decoded(np.array(stored.read()), name, str(path))
     elif path.suffix.lower() in (".txt", ""):
         try:
             text = read_bytes(path, _FIX, at_most=_MOST_BYTES).decode("utf-8-sig")

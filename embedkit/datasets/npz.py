@@ -69,12 +69,26 @@ class _Inflated:
 def load_npy(source: str) -> Dataset:
     """Read a .npy of (n, h, w) or (n, h, w, 3) images, mapped into memory; ids are the row numbers."""
     path = resolved(source)
+    return array_dataset(path, {"images": stored_array(path)}, images_key=None, labels_key=None)
+
+
+def stored_array(path: Path) -> Stored:
+    """Return the array of a .npy, mapped into memory when it is asked for.
+
+    Raises
+    ------
+    EmbedkitError
+        Not there, no array, or cut off.
+    """
     check_input(path, "Give a .npy file.")
     with path.open("rb") as file:
         layout = _layout(file.read(_HEADER), 0, path, str(path))
     _check_end(layout, path.stat().st_size, str(path))
-    stored = Stored(layout.shape, layout.dtype, layout, lambda: ArrayImages(str(path), layout))
-    return array_dataset(path, {"images": stored}, images_key=None, labels_key=None)
+
+    def images() -> ArrayImages:
+        return ArrayImages(str(path), layout)
+
+    return Stored(layout.shape, layout.dtype, layout, images, objects=layout.dtype.hasobject)
 
 
 def load_npz(source: str, *, images_key: str | None = None, labels_key: str | None = None) -> Dataset:

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.datasets.npz import stored_arrays
+from embedkit.datasets.arrays import NO_OBJECTS
+from embedkit.datasets.npz import stored_array, stored_arrays
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.extraction.vectors.source import Vectors, check_shape, choose
 from embedkit.files.hdf5 import contents, open_hdf5
@@ -27,23 +28,12 @@ def open_npy(path: Path, key: str | None) -> Vectors:
     """Open a .npy of (n, d), mapped into memory."""
     if key is not None:
         raise EmbedkitError(f"{path}: a .npy holds one array, so --key does not apply. Leave it out.")
-    try:
-        x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except DAMAGED as error:
-        raise _not_numpy(path, error) from error
-    check_shape(str(path), x.shape, x.dtype, path)
+    stored = stored_array(path)
+    if stored.objects:
+        raise EmbedkitError(f"{path}: {NO_OBJECTS}")
+    check_shape(str(path), stored.shape, stored.dtype, path)
+    x = stored.read()
     return Vectors(str(path), x.shape, x.dtype, lambda start, stop: np.asarray(x[start:stop]))
-
-
-def _not_numpy(path: Path, error: BaseException) -> EmbedkitError:
-    if "allow_pickle" in str(error) or "Python objects" in str(error):
-        return EmbedkitError(
-            f"{path}: holds Python objects, which can only be read by running code from the file. Save a "
-            "plain array: numpy.stack the vectors."
-        )
-    return EmbedkitError(
-        f"{path}: not a NumPy file, or cut off ({first_line(error)}). Write it again with numpy.save."
-    )
 
 
 def open_npz(path: Path, key: str | None) -> Vectors:

@@ -282,6 +282,34 @@ def test_a_name_that_is_no_column_and_no_file_is_refused(option):
         imported(save("v.npy", X), **{option: "kind"})
 
 
+def npy(descr: str, shape: str, data: bytes) -> bytes:
+    """A .npy whose header says this, whatever follows; see numpy.lib.format."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (npy("'<f8'", "(9999999999,)", b""), "cut off"),
+        (npy("'<f8'", "(99999999999999999999,)", b""), "not a NumPy array"),
+        (npy("'<f8'", "(30, -9)", bytes(99)), "not a NumPy array"),
+        (npy("'<f8'", "(True,)", bytes(8)), "not a NumPy array"),
+        (npy("'<f8'", "(30", bytes(240)), "not a NumPy array"),
+        (npy("'|O'", "(30,)", b"cos\nsystem\n(S'id'\ntR."), "holds Python objects"),
+        (npy("'|V4'", "(30,)", bytes(120)), r"neither text nor plain numbers|holds \|V4, not real numbers"),
+        (npy("'<U1'", "(30,)", b"\xff" * 120), "of number 4,294,967,295|holds <U1, not real numbers"),
+        (b"PK\x03\x04" + bytes(99), "not a NumPy array"),
+        (b"", "not a NumPy array"),
+    ],
+)
+@pytest.mark.parametrize("option", ["labels", "ids", None])
+def test_an_array_whose_header_lies_is_refused_by_name(option, data, message):
+    Path("x.npy").write_bytes(data)
+    with pytest.raises(EmbedkitError, match=rf"x\.npy.*({message})"):
+        imported(save("v.npy", X) if option else "x.npy", **({option: "x.npy"} if option else {}))
+
+
 @pytest.mark.parametrize("name", ["v.npy", "v.npz", "v.h5", "v.h5ad", "v.parquet", "v.csv"])
 def test_a_damaged_file_is_an_error_that_names_it(name):
     with Path(name).open("wb") as stream:

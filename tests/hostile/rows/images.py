@@ -13,25 +13,40 @@ import numpy as np
 
 from tests.hostile.case import Case
 from tests.hostile.mutations import Random, no_file, odd_bytes, odd_text, spoil
+from tests.hostile.pictures import KINDS, lie
 from tests.hostile.rows.models import Canary, leave_module
 
-FORMATS = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF", "webp": "WEBP", "bmp": "BMP", "gif": "GIF"}
 EXTRACT = ["extract", "--backbone", "pixels:4", "-o", "x.h5"]
 
 
 def pictures(random: Random, folder: Path, sound: Path) -> Case:
-    """Draw a folder of images, two of them damaged."""
-    from PIL import Image
-
+    """Draw a folder of images, two of them damaged or with headers that lie."""
     place = folder / "pictures"
     place.mkdir()
-    ending = random.choice(tuple(FORMATS))
+    number = random.randrange(len(KINDS))
+    ending, make = KINDS[number]
     for i in range(4):
         pixels = np.random.default_rng(i).integers(0, 255, (20, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(place / f"{i}.{ending}", FORMATS[ending])
-    what = [spoil(random, path) for path in random.sample(sorted(place.iterdir()), 2)]
-    skip = random.choice(([], ["--on-error", "skip"]))
-    return Case([[*EXTRACT, *skip, "pictures"]], f"{ending}: {what}")
+        (place / f"{i}.{ending}").write_bytes(make(pixels))
+    what = []
+    for path in random.sample(sorted(place.iterdir()), 2):
+        if random.random() < 0.5:
+            what.append(spoil(random, path))
+        else:
+            path.write_bytes(lie(random, ending, path.read_bytes()))
+            what.append(f"{path.name}: a header that lies")
+    if random.random() < 0.1:  # by its name something else
+        path = random.choice(sorted(place.iterdir()))
+        path.rename(path.with_name(f"other.{random.choice(KINDS)[0]}"))
+    skip = ["--on-error", "skip"]
+    calls = random.choice(
+        (
+            [[*EXTRACT, "pictures"]],
+            [[*EXTRACT, *skip, "pictures"], ["verify", "x.h5"]],
+            [[*EXTRACT, *skip, "--views", "rot4", "pictures"], ["extract", *skip, "pictures", *EXTRACT[1:]]],
+        )
+    )
+    return Case(calls, f"{ending} (kind {number}): {what}")
 
 
 def arrays(random: Random, folder: Path, sound: Path) -> Case:
