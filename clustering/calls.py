@@ -12,8 +12,8 @@ from clustering.report import ClusterRun
 from embedkit.console import note
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import guarded
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.selected import selected
 
 
 @guarded()

@@ -15,8 +15,8 @@ from clustering.run import cluster
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
 from embedkit.files.results import Result, metric_cells
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.selected import selected
 
 if TYPE_CHECKING:
     from clustering.choose import KChoice

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from clustering.report import ClusterRun
 from embedkit.files.identity import identity
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, append_result
+from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, write_table
 
@@ -34,7 +35,8 @@ def write_run(
 ) -> ClusterRun:
     """Write the model and the assignments, then the result that names them."""
     # A name for each combination of features and settings: another k never overwrites what a line refers to.
-    settings = json.dumps([file.sha256, run.result.params, asdict(options)], sort_keys=True, default=str)
+    told = [file.sha256, run.result.params, *rows_and_options(file, options)]
+    settings = json.dumps(told, sort_keys=True, default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
     stem = f"{file.path.stem}-cluster-{options.method}-seed{options.seed}-{digest}"
     target = Path(save_model or output or ".")

@@ -16,10 +16,10 @@ from clustering.report import ClusterRun
 from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.confusions import kept
 from embedkit.scoring.metrics import estimate
+from embedkit.scoring.selected import selected
 
 if TYPE_CHECKING:
     from clustering.choose import KChoice
@@ -356,7 +356,7 @@ def _k_from_labels(file: FeatureFile, classes: NDArray[np.int64], notes: list[st
     if not len(classes):
         raise UsageError(
             f"{file.path}: no labels stored, so the number of clusters is not known. Give it, as in -k 10, "
-            "have it chosen with -k auto, or let --method hdbscan find it."
+            "or labels with --labels FILE.csv, have it chosen with -k auto, or let --method hdbscan find it."
         )
     if len(classes) == 1:
         raise UsageError(

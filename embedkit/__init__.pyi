@@ -77,6 +77,7 @@ def attention(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
+    labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
@@ -141,6 +142,8 @@ def attention(
         npz, h5: array of images (default: images)
     labels_key
         npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
@@ -200,6 +203,7 @@ def bench(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     backbones: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = (),
     feature_files: _Place | Sequence[_Place] = (),
     views: str | None = None,
@@ -263,6 +267,8 @@ def bench(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     backbones
         timm names, pixels:32, NAME=FILE with a file of weights, ...
     feature_files
@@ -346,6 +352,7 @@ def cluster(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     k: int | Literal["auto"] | None = None,
     n_init: int | None = None,
     spherical: bool | None = None,
@@ -405,6 +412,8 @@ def cluster(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     k
         clusters, or auto; not for hdbscan (default: the number of classes present)
     n_init
@@ -471,6 +480,7 @@ def compare(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     prep: str | None = None,
     prep_a: str | None = None,
     prep_b: str | None = None,
@@ -508,6 +518,8 @@ def compare(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     prep
         prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: each measure's own)
     prep_a
@@ -550,6 +562,7 @@ def extract(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
+    labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
@@ -635,6 +648,8 @@ def extract(
         npz, h5: array of images (default: images)
     labels_key
         npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
@@ -834,6 +849,7 @@ def leaks(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     split: str = "auto",
     seed: int = 0,
     save_split: _Place | None = None,
@@ -861,6 +877,8 @@ def leaks(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     split
         how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: auto)
     seed
@@ -884,6 +902,7 @@ def load_dataset(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
+    labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
@@ -934,6 +953,8 @@ def load_dataset(
         npz, h5: array of images (default: images)
     labels_key
         npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
@@ -974,6 +995,7 @@ def pretrain(
     target_columns: str | Sequence[str] | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
+    labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
     follow_links: bool | None = None,
@@ -1073,6 +1095,8 @@ def pretrain(
         npz, h5: array of images (default: images)
     labels_key
         npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
@@ -1188,6 +1212,7 @@ def probe(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     c_grid: float | Sequence[float] | None = None,
     learning_rates: float | Sequence[float] | None = None,
     hidden: str | Sequence[str] | None = None,
@@ -1247,6 +1272,8 @@ def probe(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     c_grid
         linear, sigmoid: C to choose from (default: linear 13, 1e-5 to 10; sigmoid 11, 1e-5 to 1)
     learning_rates
@@ -1314,6 +1341,7 @@ def quality(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     n_rows: int = 5000,
     seed: int = 0,
     umap: bool = False,
@@ -1342,6 +1370,8 @@ def quality(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     n_rows
         rows to look at, at most, drawn by --seed (default: 5000)
     seed
@@ -1362,6 +1392,7 @@ def report(
     only_class: str | Sequence[str] = (),
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
+    labels: _Place | None = None,
     color: str | None = None,
     prep: str = "none",
     seed: int = 0,
@@ -1408,6 +1439,8 @@ def report(
         no rows of these classes (default: none)
     min_per_class
         leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     color
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     prep

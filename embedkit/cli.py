@@ -25,11 +25,8 @@ Handler = Callable[[argparse.Namespace], int | None]
 Configure = Callable[[argparse.ArgumentParser], Handler]
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
-# Where labels are instead of in an option of this verb.
-LABELS_OF_FEATURES = (
-    "Labels are in the features: `embedkit import features.h5 --labels labels.csv -o labelled.h5` adds them."
-)
-LABELS_OF_IMAGES = "A table of labels is the dataset: `embedkit extract labels.csv --root images/`."
+# Of a verb that looks at no labels, and so has no such option.
+LABELS_ELSEWHERE = "Labels go to what uses them, as in `embedkit probe features.h5 --labels labels.csv`."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,9 +122,7 @@ class _Parser(argparse.ArgumentParser):
         for word in words:
             near = get_close_matches(word, self._option_string_actions, n=1, cutoff=0.75)
             if word == "--labels":
-                hints.append(
-                    LABELS_OF_IMAGES if "--root" in self._option_string_actions else LABELS_OF_FEATURES
-                )
+                hints.append(LABELS_ELSEWHERE)
             elif near:
                 hints.append(f"Did you mean {near[0]}?")
         text = " ".join(

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.aside import write_text
 from embedkit.files.guard import guarded
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.applied import Applied
+from embedkit.scoring.selected import selected
 from embedkit.scoring.split_file import write_splits
 from probes.apply import apply
 from probes.budgets import probe_budgets

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
-from embedkit.files.selected import selected, with_targets
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.asked_split import Asked, draw_splits
+from embedkit.scoring.selected import selected, with_targets
 from embedkit.scoring.splits import Split
 from probes.options import ProbeOptions
 
@@ -175,9 +175,9 @@ def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
         )
     if rows.labels is None or (rows.labels < 0).all():
         raise DataError(
-            f"no labels stored. Give it some, by id: `embedkit import {file.path} --labels labels.csv -o "
-            "labelled.h5`. Or extract from a labelled dataset: a folder with a subfolder for each class, or "
-            "a CSV with a label column, as in `embedkit extract labels.csv --root images/`."
+            "no labels stored. Name a table of ids and labels: --labels labels.csv. Or extract from a "
+            "labelled dataset: a folder with a subfolder for each class, or a CSV with a label column, as in "
+            "`embedkit extract labels.csv --root images/`."
         )
     left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & (rows.labels < 0)).sum())}
     if left_out["failed"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
 from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
+from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.scored import score_classes, score_regression
@@ -190,6 +191,6 @@ def _write(file: FeatureFile, report: ProbeReport, options: ProbeOptions, output
 
 def predictions_path(file: FeatureFile, options: ProbeOptions, output: Path, *more: object) -> Path:
     """Name the predictions of a file under these options, and whatever else they depend on."""
-    settings = json.dumps([file.sha256, asdict(options), *more], sort_keys=True)
+    settings = json.dumps([file.sha256, *rows_and_options(file, options), *more], sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
     return output / f"{file.path.stem}-probe-{options.kind}-{digest}.csv"

@@ -22,8 +22,8 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
+from embedkit.scoring.selected import selected
 from embedkit.versions import own_version
 from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
 

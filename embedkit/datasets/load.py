@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embedkit.console import note
 from embedkit.datasets.csv_file import load_csv
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.download import Published, cache_folder
 from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
@@ -18,12 +19,14 @@ from embedkit.datasets.galaxy10 import DECALS, SDSS, load_galaxy10_decals, load_
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
 from embedkit.datasets.galaxy_zoo_decals import load_galaxy_zoo_decals
 from embedkit.datasets.hdf5 import load_h5
+from embedkit.datasets.label_file import read_labels_by_id
 from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
 from embedkit.datasets.pixels import read_as
 from embedkit.datasets.simulated import load_simulated
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.files.regular import check_input
+from embedkit.files.regular import check_input, resolved
+from embedkit.files.store import file_sha256
 from embedkit.images.reading import FIELDS
 from embedkit.options import asked, by_keywords, declared, nearest
 from embedkit.versions import GET_SAMPLE
@@ -142,8 +145,24 @@ def open_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptio
             raise UsageError(f"{_flag(next(iter(given)))} does not apply to a dataset that is open already.")
         return source
     # How numbers become pixels is one thing for all sources; the rest is each one's own.
-    own = {name: value for name, value in given.items() if name not in FIELDS}
-    return read_as(_open(os.fspath(source), own), options.reading())
+    own = {name: value for name, value in given.items() if name not in (*FIELDS, "labels")}
+    dataset = read_as(_open(os.fspath(source), own), options.reading())
+    return dataset if options.labels is None else _labelled(dataset, options.labels)
+
+
+def _labelled(dataset: Dataset, path: Path) -> Dataset:
+    """Return the dataset with the labels of a table; its name, fingerprint and origin tell of which."""
+    found = read_labels_by_id(path, dataset.rows.ids, dataset.name)
+    for remark in found.remarks:
+        note(remark)
+    rows = replace(dataset.rows, labels=found.labels, class_names=found.class_names)
+    return replace(
+        dataset,
+        name=f"{dataset.name} [labels of {path.name} {file_sha256(path)[:8]}]",
+        rows=rows,
+        fingerprint=fingerprint(rows, {"dataset": dataset.fingerprint}),
+        origin=dict(dataset.origin) | {"labels": str(resolved(path))},
+    )
 
 
 def _open(source: str, given: Mapping[str, Any]) -> Dataset:
@@ -151,7 +170,7 @@ def _open(source: str, given: Mapping[str, Any]) -> Dataset:
     applies = [_SEED.get(name, name) for name in inspect.signature(load).parameters if name != "source"]
     for name in given:
         if name not in applies:
-            known = ", ".join(map(_flag, [*applies, *FIELDS]))
+            known = ", ".join(map(_flag, [*applies, *FIELDS, "labels"]))
             raise UsageError(f"{_flag(name)} does not apply to {what}. Its options are {known}.")
     words = {_ITS_SEED.get(name, name): value for name, value in given.items()}
     return load(**words) if source in DATASETS else load(source, **words)

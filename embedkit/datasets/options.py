@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedkit.images.reading import FIELDS, STRETCH, STRETCHES, Reading
-from embedkit.options import READS, add_flags, check, option, path_option
+from embedkit.options import READS, add_flags, check, labels_option, option, path_option
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +34,8 @@ class DatasetOptions:
         Of a table: names of its columns.
     images_key, labels_key
         Of an .npz or .h5 file: names of its arrays.
+    labels
+        A table whose labels take the place of the source's own, found by id.
     subset, threshold
         Of galaxy-zoo-2 and galaxy-zoo-decals, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2` and
         `embedkit.datasets.galaxy_zoo_decals.load_galaxy_zoo_decals`.
@@ -79,6 +83,7 @@ class DatasetOptions:
     labels_key: str | None = option(
         None, "npz, h5: array of labels", metavar="NAME", unset="labels", group=GROUP
     )
+    labels: Path | None = labels_option(group=GROUP)
     subset: str | None = option(
         None,
         "galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes",
@@ -143,8 +148,10 @@ class DatasetOptions:
         return Reading.of({name: getattr(self, name) for name in FIELDS})
 
 
-def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False, or_else: str = "") -> None:
-    """Add DATASET, whose help ends with what else it may be, and the options of all sources."""
+def add_dataset_flags(
+    parser: argparse.ArgumentParser, *, optional: bool = False, or_else: str = "", without: Iterable[str] = ()
+) -> None:
+    """Add DATASET, whose help ends with what else it may be, and the options of all sources but some."""
     what = "a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists"
     parser.add_argument(
         "dataset",
@@ -152,4 +159,4 @@ def add_dataset_flags(parser: argparse.ArgumentParser, *, optional: bool = False
         nargs="?" if optional else None,
         help=what + or_else,
     )
-    add_flags(parser, DatasetOptions)
+    add_flags(parser, DatasetOptions, without=without)

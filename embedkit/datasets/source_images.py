@@ -48,7 +48,8 @@ def find_dataset(
         if made.imported:
             raise EmbedkitError(f"{where}: its vectors were imported, so it knows of no images.")
         raise EmbedkitError(f"{where}: it doesn't record its dataset.")
-    return load_again(origin, ids)
+    # The images alone: a table of labels may be gone by now.
+    return load_again({key: value for key, value in origin.items() if key != "labels"}, ids)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which rows of a feature file a verb looks at: the same options in every verb that reads one."""
+"""Which rows of a feature file a verb looks at, and with which labels: the same options in every verb."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embedkit.options.declaring import option
+from embedkit.options.shared import labels_option
 
 PARTS = ("train", "validation", "test")
 
@@ -34,6 +35,8 @@ class Selection:
         Names of classes: no other rows, or none of these. Rows without a label are of no class.
     min_per_class
         Leave out classes with fewer rows than that.
+    labels
+        A table whose labels take the place of the file's own, found by id.
     """
 
     rows: tuple[str, ...] = option(
@@ -53,6 +56,7 @@ class Selection:
     min_per_class: int | None = option(
         None, "leave out classes with fewer rows than that", least=1, metavar="N", unset="none", group="rows"
     )
+    labels: Path | None = labels_option()
 
     @property
     def which(self) -> Selection:

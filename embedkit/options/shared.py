@@ -86,6 +86,12 @@ def path_option(*, group: str = "") -> Any:
     return option(None, what, metavar="PATH", group=group, place=READS)
 
 
+def labels_option(*, group: str = "rows") -> Any:
+    """Declare ``--labels``: the same table for a dataset and for a feature file."""
+    what = "labels by id from a table (.csv, .tsv, .npz), in place of those that are there"
+    return option(None, what, metavar="FILE", unset="its own", group=group, place=READS)
+
+
 def output_option(
     value: Path | None,
     what: str,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
+from embedkit.scoring.labelled import labels_sha256, with_recorded_labels
 from embedkit.scoring.paired import Difference, paired_difference
 
 
@@ -88,7 +90,7 @@ class TrueClasses:
 
     def __init__(self, files: Iterable[FeatureFile] = ()) -> None:
         self._files = {file.sha256: file for file in files}
-        self._found: dict[tuple[str, str], dict[str, str] | str] = {}
+        self._found: dict[tuple[str, str, str], dict[str, str] | str] = {}
 
     def of(self, result: Result) -> dict[str, str]:
         """Return id to class of the rows that have one.
@@ -99,10 +101,12 @@ class TrueClasses:
             The file is not where it was, has changed, or holds no classes.
         """
         sha256 = str(result.provenance.get("features_sha256"))
-        key = (str(result.provenance.get("features_file", "")), sha256)
+        path = str(result.provenance.get("features_file", ""))
+        selection = result.provenance.get("selection")
+        key = (path, sha256, labels_sha256(selection))
         if key not in self._found:
             try:
-                self._found[key] = _classes(self._files.get(sha256, key[0]), sha256)
+                self._found[key] = _classes(self._files.get(sha256, path), sha256, selection)
             except EmbedkitError as error:
                 self._found[key] = str(error)
         found = self._found[key]
@@ -111,7 +115,7 @@ class TrueClasses:
         return found
 
 
-def _classes(features: FeatureFile | str, sha256: str) -> dict[str, str]:
+def _classes(features: FeatureFile | str, sha256: str, selection: Any) -> dict[str, str]:
     path = features.path if isinstance(features, FeatureFile) else Path(features)
     if not path.is_file():
         raise EmbedkitError(
@@ -120,7 +124,7 @@ def _classes(features: FeatureFile | str, sha256: str) -> dict[str, str]:
     with FeatureFile.opened(features) as file:
         if file.sha256 != sha256:
             raise EmbedkitError(f"{path.name}, which holds the classes, has changed since")
-        rows = file.rows
+        rows = with_recorded_labels(file, selection).rows
         if rows.labels is None:
             raise EmbedkitError(f"{path.name} holds no classes")
         return {

@@ -22,13 +22,13 @@ from embedkit.files.results import (
     read_results,
     result_provenance,
 )
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.options import Selection
 from embedkit.scoring.label_free import Quality
 from embedkit.scoring.label_free import quality as label_free_quality
 from embedkit.scoring.metrics import measure, title
 from embedkit.scoring.quality_options import QualityOptions, QualityPlaces
+from embedkit.scoring.selected import selected
 
 CRITERIA = ("rank_me", "effective_rank", "alpha_req", "uniformity", "lidar", "umap_silhouette")
 

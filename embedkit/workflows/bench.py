@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,7 @@ def bench(
     EmbedkitError
         A feature file that can't be read. A step that fails stops no other: see `BenchRun.failed`.
     """
+    images = replace(images, labels=None)  # the measures look at them, and the features are of the images
     plan = _plan(dataset, options, images)
     output = Path(places.output)
     found = sources(plan, output)
@@ -272,10 +273,11 @@ def _measure(running: Running, source: Source, steps: Sequence[Step]) -> None:
         return
     file = running.open(source.path)
     for step in steps:
-        if step.verb == "probe" and not _has_labels(file):
+        labelled = any(getattr(options, "labels", None) for options in step.options)
+        if step.verb == "probe" and not (labelled or _has_labels(file)):
             running.leave_out(step, "no labels stored")
         else:
-            running.measure(step if _has_classes(file) else _choosing_k(step), file)
+            running.measure(step if labelled or _has_classes(file) else _choosing_k(step), file)
 
 
 def _has_labels(file: FeatureFile) -> bool:

@@ -9,7 +9,7 @@ from embedkit import console
 from embedkit.cli import EXIT_FAILED, Handler
 from embedkit.datasets.options import DatasetOptions, add_dataset_flags
 from embedkit.options import add_flags, add_json_flag, from_flags
-from embedkit.workflows.bench_options import BenchOptions, BenchPlaces
+from embedkit.workflows.bench_options import NAMES, BenchOptions, BenchPlaces
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
         "again, the same command goes on where it was stopped."
     )
     add_flags(parser, BenchOptions, BenchPlaces)
-    add_dataset_flags(parser, optional=True, or_else="; or a .toml file that says all")
+    add_dataset_flags(parser, optional=True, or_else="; or a .toml file that says all", without=NAMES)
     add_json_flag(parser)
     return run
 

@@ -17,6 +17,7 @@ from embedkit.errors import EmbedkitError, message_of
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.standing import done_again
 from embedkit.files.store import FeatureFile, file_sha256
+from embedkit.options import Selection
 from embedkit.workflows.bench_journal import Journal
 from embedkit.workflows.step import Step
 
@@ -146,7 +147,7 @@ class Running:
 
     def measure(self, step: Step, file: FeatureFile) -> None:
         """Do a step that writes results of a feature file, unless the journal has it."""
-        inputs = [file.sha256]
+        inputs = [file.sha256, *_read_beside(step)]
         made = self._journal.made(step.command, inputs)
         if made is not None and set(made) <= self._named() and self._all_there(made):
             self._finished()
@@ -162,7 +163,7 @@ class Running:
 
     def draw(self, step: Step, file: FeatureFile) -> None:
         """Make a page of a feature file and of all results, unless the journal has it of the same."""
-        inputs = [file.sha256, self._results_sha256]
+        inputs = [file.sha256, *_read_beside(step), self._results_sha256]
         made = self._journal.made(step.command, inputs)
         if made is not None and self._all_there(made):
             self._finished()
@@ -199,3 +200,10 @@ def _names(results: Sequence[Result]) -> list[str]:
     """Names of the tables of results, in their order."""
     found = [result.provenance for result in results]
     return [str(p[key]) for p in found for key in ("predictions", "assignments") if key in p]
+
+
+def _read_beside(step: Step) -> list[str]:
+    """Return the SHA-256 of the lists of ids and the table of labels that a step looks at rows by."""
+    of_rows = [one for one in step.options if isinstance(one, Selection)]
+    paths = [Path(path) for one in of_rows for path in (*one.rows, one.labels) if path is not None]
+    return [file_sha256(path) for path in paths if path.is_file()]

@@ -15,12 +15,13 @@ from embedkit import console
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
-from embedkit.files.selected import SelectedFile, selected
+from embedkit.files.selected_file import SelectedFile
 from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.options import FOLDER, Writes
 from embedkit.scoring.outcomes import Outcomes, TrueClasses, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import Difference, holm
+from embedkit.scoring.selected import selected
 from embedkit.workflows.compare_options import CompareOptions, ComparePlaces
 from embedkit.workflows.step import Step
 from embedkit.workflows.verdict import Compared, sentence, table_rows, verdict
@@ -155,8 +156,8 @@ def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
         labels = file.rows.labels
         if labels is None or (labels[file.ok] < 0).all():
             raise EmbedkitError(
-                f"{file.path}: no labels stored, so there is nothing to compare by. Extract again from a "
-                "labelled dataset, or compare by `embedkit quality`."
+                f"{file.path}: no labels stored, so there is nothing to compare by. Name a table of "
+                "them with --labels, extract again from a labelled dataset, or compare by `embedkit quality`."
             )
         names = np.array([*file.rows.class_names, ""], dtype=np.str_)  # -1 is the last
         named.append(names[labels[file.ok]])

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files import showing
 from embedkit.files.guard import guarded
-from embedkit.files.selected import selected
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import COPIES, write_table
 from embedkit.scoring.asked_split import Asked, draw_splits
+from embedkit.scoring.selected import selected
 from embedkit.scoring.split_file import write_splits
 from embedkit.scoring.splits import Split
 from probes.division import usable_labels

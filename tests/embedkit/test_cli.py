@@ -369,9 +369,8 @@ def test_a_feature_file_that_is_missing_is_said_before_the_heavy_imports(verb, t
 @pytest.mark.parametrize(
     ("call", "hint"),
     [
-        (["probe", "f.h5", "--labels", "a.csv"], "embedkit import features.h5 --labels labels.csv"),
-        (["cluster", "f.h5", "--labels=a.csv"], "embedkit import features.h5 --labels labels.csv"),
-        (["extract", "images", "--labels", "a.csv", "-o", "f.h5"], "`embedkit extract labels.csv --root"),
+        (["verify", "f.h5", "--labels", "a.csv"], "`embedkit probe features.h5 --labels labels.csv`"),
+        (["leaderboard", "runs", "--labels=a.csv"], "`embedkit probe features.h5 --labels labels.csv`"),
         (["probe", "f.h5", "--budgets", "5"], "Did you mean --budget?"),
         (
             ["probe", "f.h5", "--quite-another"],

@@ -12,6 +12,7 @@ OTHERWISE = {
     ("compare", "--budget"): "the one of the measure with few labels",
     ("cluster", "--epochs"): "of TEMI, over rows; elsewhere over images",
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
+    ("import", "--labels"): "a column of the file too, or labels in the order of the rows",
     ("import", "--dataset"): "gives the name that leaderboard chooses by",
     ("leaks", "--save-split"): "what is written is the split without copies",
     ("quality", "--runs"): "results to compare with; elsewhere those to show",

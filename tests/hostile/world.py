@@ -187,6 +187,10 @@ views = "rot4"
 def _words() -> None:
     lines = [f"images/{'ab'[i % 2]}/{i:02d}.png,{'ab'[i % 2]},{i % 3},train" for i in range(24)]
     Path("labels.csv").write_text("\n".join(["file,label,group,split", *lines, ""]), encoding="utf-8")
+    ids, classes = [f"{'ab'[i % 2]}/{i:02d}.png" for i in range(24)], ["xy"[i // 2 % 2] for i in range(24)]
+    lines = [f"{one},{name},{i}" for i, (one, name) in enumerate(zip(ids, classes, strict=True))]
+    Path("by_id.csv").write_text("\n".join(["file,label,other", *lines, ""]), encoding="utf-8")
+    np.savez_compressed("by_id.npz", ids=ids, labels=classes)
     Path("bench.toml").write_text(BENCH, encoding="utf-8")
     _run("bench", "bench.toml", "-o", "bench")
 

@@ -190,10 +190,7 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (
-            {"labels": None},
-            r"features.h5: no labels stored. Give it some, by id: `embedkit import .*features.h5 --labels",
-        ),
+        ({"labels": None}, r"features.h5: no labels stored. Name a table of ids and labels: --labels"),
         ({"labels": np.full(300, -1)}, "no labels stored"),
         ({"labels": np.zeros(300, int)}, "every labelled row is of one class, 'edge on'"),
         ({"labels": np.append(np.arange(299) % 2, 2)}, r"'spiral, tight' \(1 row\)"),

@@ -47,7 +47,7 @@ def test_targets_outside_0_and_1(targets, capsys, tmp_path):
 
 
 def test_labels_where_targets_are_needed_and_the_other_way_round(targets, make_file, capsys):
-    assert "--labels labels.csv -o labelled.h5`. Or extract from a labelled dataset" in error(capsys, targets)
+    assert "no labels stored. Name a table of ids and labels: --labels" in error(capsys, targets)
     said = error(capsys, make_file(), "--kind", "ridge")
     assert "no targets stored" in said
     assert "or take a probe of labels, such as --kind linear" in said

@@ -249,7 +249,7 @@ def test_labels_of_another_file_are_found_by_id(capsys):
     assert names_of(rows) == ["", *NAMES[1:]]
     said = capsys.readouterr().err
     assert "1 of 30 rows have no line" in said
-    assert "1 of its 30 lines are of no row" in said
+    assert "1 of its 30 ids are of no row" in said
 
 
 def test_labels_in_the_order_of_the_rows():
@@ -266,7 +266,9 @@ def test_labels_in_the_order_of_the_rows():
 def test_labels_of_none_of_the_rows_and_ids_that_occur_twice_are_refused():
     np.savez("v.npz", x=X, ids=IDS)
     write_csv("labels.csv", ["file", "label"], [[f"a/{one}", "disc"] for one in IDS])
-    with pytest.raises(EmbedkitError, match="none of its ids, such as 'a/g00.jpg', is among the rows"):
+    with pytest.raises(
+        EmbedkitError, match="none of its 30 ids, such as 'a/g00.jpg', is among .*folders, 30"
+    ):
         imported("v.npz", labels="labels.csv")
     write_csv("labels.csv", ["file", "label"], [[IDS[0], "disc"], [IDS[0], "smooth"]])
     with pytest.raises(EmbedkitError, match=r"'g00.jpg' stands in it twice"):

@@ -43,8 +43,8 @@ TOML_VALUES = (
 
 
 def tables(random: Random, folder: Path, sound: Path) -> Case:
-    """Draw a split file, a CSV of images or a TOML of a bench that is otherwise."""
-    kind = random.randrange(3)
+    """Draw a split file, a CSV of images, a table of labels or a TOML of a bench that is otherwise."""
+    kind = random.randrange(4)
     (folder / "images").symlink_to(sound / "images")
     if kind == 0:
         bring(folder, sound, "features.h5", "split.json")
@@ -65,6 +65,21 @@ def tables(random: Random, folder: Path, sound: Path) -> Case:
             ],
             what,
         )
+    if kind == 2:
+        name = random.choice(("by_id.csv", "by_id.npz"))
+        bring(folder, sound, "features.h5", name)
+        what = (spoil_table if name.endswith(".csv") and random.random() < 0.7 else spoil)(
+            random, folder / name
+        )
+        verb = random.choice(
+            (
+                ["probe", "features.h5", "--kind", "nearest-centroid", "-o", "r"],
+                ["cluster", "features.h5", "-o", "r"],
+                ["import", "features.h5", "-o", "x.h5"],
+                ["datasets", "images"],
+            )
+        )
+        return Case([[*verb, "--labels", name]], what)
     bring(folder, sound, "bench.toml")
     path = folder / "bench.toml"
     if random.random() < 0.3:

@@ -10,9 +10,9 @@ from clustering.run import cluster
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.results import result_provenance
 from embedkit.files.rows import Rows
-from embedkit.files.selected import select, selected
 from embedkit.files.store import FeatureFile, write_features
 from embedkit.options import Selection
+from embedkit.scoring.selected import select, selected
 
 NAMES = ("artefact", "elliptical", "ring", "spiral")
 

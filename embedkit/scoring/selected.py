@@ -1,4 +1,4 @@
-"""Some rows of a feature file, as a feature file: what `--rows`, `--only-class` and their like leave."""
+"""Some rows of a feature file, as a feature file: what `--rows`, `--only-class` and `--labels` make of it."""
 
 from __future__ import annotations
 
@@ -7,159 +7,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.regular import read_bytes
-from embedkit.files.rows import Rows
+from embedkit.files.selected_file import AnnotatedFile, SelectedFile
 from embedkit.files.store import FeatureFile
 from embedkit.options import Selection, flag_of, nearest
+from embedkit.scoring.labelled import with_labels
 
 # Classes that a name lists; more are counted, with a digest that tells them from others.
 MOST_NAMED = 4
 MOST_BYTES = 1 << 30
-
-
-class SelectedFile(FeatureFile):
-    """Rows of a feature file; `select` makes it.
-
-    It has the ids, annotations and features of these rows alone, numbered from 0, and a dataset name that
-    says which they are, so that no result is ranked beside one of other rows. What is pooled over all images,
-    such as the covariance within views, and the digest are the file's.
-
-    Parameters
-    ----------
-    base
-        The whole file.
-    index : (n,) int64
-        Its rows that are kept, rising.
-    keep
-        Numbers of the classes that are kept.
-    name
-        What is kept, in words.
-    record
-        What results keep of it.
-    remarks
-        What a reader must know.
-    """
-
-    def __init__(
-        self,
-        base: FeatureFile,
-        index: NDArray[np.int64],
-        *,
-        keep: NDArray[np.int64],
-        name: str,
-        record: dict[str, Any],
-        remarks: tuple[str, ...],
-    ) -> None:
-        self.path = base.path
-        self.base, self.index, self.keep = base, index, keep
-        self.name, self.record, self.remarks = name, record, remarks
-        self.selection = record
-
-    def _file(self) -> h5py.File:
-        return self.base._file()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    def close(self) -> None:
-        """Close the whole file's handle."""
-        self.base.close()
-
-    @property
-    def n(self) -> int:
-        """Number of rows kept, failed images included."""
-        return len(self.index)
-
-    @property
-    def dataset_name(self) -> str:
-        """Name of the dataset, with what is kept of it."""
-        return f"{self.base.dataset_name} [{self.name}]"
-
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the whole file's bytes."""
-        return self.base.sha256
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        """How the features were made."""
-        return self.base.provenance
-
-    @cached_property
-    def rows(self) -> Rows:
-        """Ids and annotations; classes that are left out have no number here."""
-        rows = self.base.rows.take(self.index)
-        if rows.labels is None or len(self.keep) == len(rows.class_names):
-            return rows
-        number = np.full(len(rows.class_names) + 1, -1)
-        number[self.keep] = np.arange(len(self.keep))
-        return Rows(
-            **{
-                **vars(rows),
-                "labels": number[rows.labels],
-                "class_names": tuple(rows.class_names[i] for i in self.keep),
-            }
-        )
-
-    @cached_property
-    def ok(self) -> NDArray[np.bool_]:
-        """(n,) False where the image could not be read."""
-        return self.base.ok[self.index]
-
-    @cached_property
-    def errors(self) -> dict[str, str]:
-        """Id to reason, for every kept image that could not be read."""
-        kept = set(self.rows.ids.tolist())
-        return {name: reason for name, reason in self.base.errors.items() if name in kept}
-
-    def read(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
-        """Return features of kept rows (rows, d): all, a slice, or those of a mask or index."""
-        return self.base.read(self.index if rows is None else self.index[rows])
-
-    def read_view_mean(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
-        """Return view means of kept rows (rows, d)."""
-        return self.base.read_view_mean(self.index if rows is None else self.index[rows])
-
-
-class FewerTargets(SelectedFile):
-    """A feature file with some of its targets; `with_targets` makes it."""
-
-    def __init__(self, base: FeatureFile, names: Sequence[str]) -> None:
-        of = base.selection or {"asked": {}}
-        super().__init__(
-            base,
-            np.arange(base.n),
-            keep=np.arange(len(base.rows.class_names)),
-            name=_class_words("targets", names).replace("classes", "targets"),
-            record={**of, "targets": list(names)},
-            remarks=base.remarks if isinstance(base, SelectedFile) else (),
-        )
-        self.targets = tuple(names)
-
-    @cached_property
-    def rows(self) -> Rows:
-        """Ids and annotations, with these targets in this order."""
-        rows = self.base.rows
-        assert rows.targets is not None
-        columns = [rows.target_names.index(name) for name in self.targets]
-        return replace(rows, targets=rows.targets[:, columns], target_names=self.targets)
-
-    def read(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
-        """Return features as (rows, d) float32, as the base does."""
-        return self.base.read(rows)
-
-    def read_view_mean(self, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
-        """Return view means (rows, d), as the base does."""
-        return self.base.read_view_mean(rows)
 
 
 def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
@@ -181,7 +44,15 @@ def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
             )
         if list(names).count(name) > 1:
             raise UsageError(f"--targets names {name} twice. Name each once.")
-    return FewerTargets(file, names)
+    assert file.rows.targets is not None
+    columns = [there.index(name) for name in names]
+    return AnnotatedFile(
+        file,
+        replace(file.rows, targets=file.rows.targets[:, columns], target_names=tuple(names)),
+        name=_class_words("targets", names).replace("classes", "targets"),
+        record={**(file.selection or {"asked": {}}), "targets": list(names)},
+        remarks=file.remarks,
+    )
 
 
 @contextmanager
@@ -192,7 +63,7 @@ def selected(features: str | os.PathLike[str] | FeatureFile, asked: Selection) -
 
 
 def select(file: FeatureFile, asked: Selection) -> FeatureFile:
-    """Return the rows that are asked for; the file itself where that is all of them.
+    """Return the rows that are asked for, with the labels that are; the file itself where nothing is.
 
     Raises
     ------
@@ -203,6 +74,9 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
     """
     if not asked.selected or (isinstance(file, SelectedFile) and file.record["asked"] == _plain(asked)):
         return file
+    plain = _plain(asked)
+    if asked.labels is not None:
+        file = with_labels(file, asked.labels, plain)
     rows = file.rows
     kept, named = _asked_rows(file, asked.rows)
     out = _classes_out(file, asked, kept)
@@ -218,8 +92,14 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
     keep = np.setdiff1d(np.arange(len(rows.class_names)), out)
     named += _names_of_classes(rows.class_names, keep, out, only=bool(asked.only_class))
     counts = {rows.class_names[c]: int((labels == c).sum()) for c in out}
-    record = {"asked": _plain(asked), "rows": int(kept.sum()), "of": file.n, "classes_left_out": counts}
-    remarks = [f"Rows taken, {', '.join(named)}: {int(kept.sum()):,} of {file.n:,}."]
+    record = {
+        **(file.selection or {}),
+        "asked": plain,
+        "rows": int(kept.sum()),
+        "of": file.n,
+        "classes_left_out": counts,
+    }
+    remarks = [*file.remarks, f"Rows taken, {', '.join(named)}: {int(kept.sum()):,} of {file.n:,}."]
     if asked.min_per_class is not None and len(rare := _rare(file, asked, out)):
         few = listed([f"{rows.class_names[c]} ({counts[rows.class_names[c]]})" for c in rare], 10)
         remarks.append(f"Left out classes of fewer than {asked.min_per_class} rows: {few}.")
@@ -229,7 +109,8 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
 
 
 def _plain(asked: Selection) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in asked.selected.items()}
+    made = {name: list(v) if isinstance(v, tuple) else v for name, v in asked.selected.items()}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in made.items()}
 
 
 def _words(value: Any) -> str:
