@@ -123,7 +123,7 @@ def chances(kind: int, drawn: Drawn) -> NDArray[np.float64]:
         _near(flat, (0.05, 0.38, 0.75), 0.2),
         _odd_feature(family, drawn),
         (0.8, 0.12, 0.08) if kind == _WITH_BULGE or family != _EDGE_ON else (0.18, 0.07, 0.75),
-        _near(drawn.get("pitch", 20.0), (9.0, 18.0, 29.0), 7.0),
+        _near(drawn.get("pitch", 20.0), (9.0, 18.0, 29.0), 8.0),
         _arms(family, drawn),
     ]
     weights = [np.asarray(one, dtype=np.float64) for one in questions]
@@ -164,14 +164,15 @@ def _odd(family: str, drawn: Drawn) -> float:
     if family == _MERGING:  # two that touch may be one
         return float(0.8 + 0.14 * (drawn["apart"] - 0.06) / 0.08)
     if family == _EDGE_ON:
-        return 0.35 if drawn["dusty"] else 0.1
+        return 0.25 if drawn["dusty"] else 0.15
     return {_SMOOTH: 0.06, _SPIRAL: 0.12, _DISTURBED: 0.78}[family]
 
 
 def _odd_feature(family: str, drawn: Drawn) -> tuple[float, ...]:
     # ring, lens or arc, disturbed, irregular, other, merger, dust lane
-    if family == _EDGE_ON and drawn["dusty"]:
-        return (0.04, 0.04, 0.05, 0.05, 0.12, 0.05, 0.65)
+    if family == _EDGE_ON:  # the lane is thinner than the seeing, so few are sure of it
+        lane = 0.55 if drawn["dusty"] else 0.35
+        return (0.1, 0.1, 0.1, 0.15, 0.4, 0.15, lane / (1 - lane))
     if family == _MERGING:
         return (0.02, 0.03, 0.12, 0.06, 0.04, 0.7, 0.03)
     if family == _DISTURBED:
@@ -184,7 +185,7 @@ def _arms(family: str, drawn: Drawn) -> tuple[float, ...]:
     if family != _SPIRAL:
         return (0.15, 0.25, 0.05, 0.03, 0.02, 0.5)
     return (
-        (0.05, 0.68, 0.1, 0.03, 0.02, 0.12) if drawn["n_arms"] == 2 else (0.03, 0.25, 0.48, 0.07, 0.03, 0.14)
+        (0.05, 0.6, 0.18, 0.03, 0.02, 0.12) if drawn["n_arms"] == 2 else (0.03, 0.4, 0.36, 0.06, 0.03, 0.12)
     )
 
 

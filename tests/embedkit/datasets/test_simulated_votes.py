@@ -132,10 +132,10 @@ def test_no_other_prediction_beats_the_truth() -> None:
     }
     assert sorted(errors, key=errors.__getitem__) == list(errors)
     # There is something to learn beyond the ten kinds, and much beyond the mean.
-    assert errors["the mean of the kind"] > 1.15 * errors["the truth"]
+    assert errors["the mean of the kind"] > 1.08 * errors["the truth"]
     assert errors["the mean"] > 4 * errors["the truth"]
 
 
 def test_votes_are_the_same_on_every_machine() -> None:
     shares = (simulated_votes(20, 0).shares * 1000).round().astype(np.int64)
-    assert hashlib.sha256(shares.tobytes()).hexdigest()[:16] == "4e7a7011be4cebc3"
+    assert hashlib.sha256(shares.tobytes()).hexdigest()[:16] == "a2cf6a3824828587"
