@@ -191,9 +191,10 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
         if len(array.shape) == 1 or (name == labels and len(array.shape) == 2):
             if array.objects:
                 raise EmbedkitError(f"{path}: {name} {NO_OBJECTS}")
-            what = "labels" if name == labels else name
-            check_size(what, array.shape, array.dtype, array.shape[0], f"{path}: {name}")
-            values = decoded(np.array(array.read()), what, f"{path}: {name}")
+            if array.dtype.kind not in "USbiuf" and name != labels:  # such as times
+                continue
+            check_size(name, array.shape, array.dtype, array.shape[0], str(path))
+            values = decoded(np.array(array.read()), name, str(path))
             columns[name] = values.reshape(-1) if values.shape[1:] == (1,) else values
     return columns
 

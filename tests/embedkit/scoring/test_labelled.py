@@ -201,7 +201,7 @@ TRUE = np.array(NAMES)[LABELS]
         {"ids": np.array(IDS), "labels": LABELS, "class_names": np.array(NAMES)},
         {"ids": np.array(IDS), "labels": LABELS[:, None].astype(np.uint8), "class_names": np.array(NAMES)},
         {"ids": np.array(IDS), "Y": np.eye(3, dtype=bool)[LABELS], "class_names": np.array(NAMES)},
-        {"ids": np.array(IDS), "x": X, "class": TRUE},
+        {"ids": np.array(IDS), "x": X, "class": TRUE, "seen": np.zeros(90, "datetime64[s]")},
     ],
 )
 def test_arrays_are_a_table_too(world, arrays):
@@ -219,6 +219,7 @@ def test_arrays_are_a_table_too(world, arrays):
         ({"ids": np.array(IDS), "labels": TRUE[:7]}, "7 entries of label for 90 ids"),
         ({"ids": np.array(IDS), "labels": TRUE.astype(object)}, "labels holds Python objects"),
         ({"ids": np.array(IDS), "labels": np.ones((90, 3))}, "labels has rows of several classes"),
+        ({"ids": np.array(IDS), "labels": np.zeros(90, "datetime64[s]")}, "labels is of type datetime64"),
         ({"ids": np.array(IDS), "labels": LABELS + 0.5}, "labels are not whole numbers"),
         ({"ids": np.array([], dtype=str), "labels": LABELS[:0]}, "no line"),
         ({"ids": np.array(IDS), "labels": LABELS, "class_names": np.array(["a", "b"])}, "label 2 has none"),
