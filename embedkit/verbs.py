@@ -127,6 +127,16 @@ VERBS = {
         (*IMAGES, "reports.attention_options:AttentionOptions"),
         ("reports.attention_options:AttentionPlaces",),
     ),
+    "votes": Verb(
+        "study shares of votes, and models that predict them",
+        "reports.votes.command:configure",
+        "reports.votes.run:votes",
+        (
+            "embedkit.datasets.options:DatasetOptions",
+            "reports.votes.options:VotesOptions",
+            "reports.votes.options:VotesPlaces",
+        ),
+    ),
     "leaderboard": Verb(
         "rank the results of a folder",
         "reports.leaderboard.command:configure",

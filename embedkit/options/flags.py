@@ -58,6 +58,8 @@ def _add_flag(group: Any, one: Declared) -> None:
         # The type's own name stands in argparse's message for a value that it can't read.
         flags = _OUTPUT if one.name == "output" else (one.flag,)
         nargs = None if one.option.separator else one.many
+        # Given twice, both count: argparse would forget what the first time named.
+        how["action"] = "extend" if nargs == "+" else "store"
         group.add_argument(*flags, nargs=nargs, type=_reader(one), choices=one.option.choices, **how)
 
 

@@ -94,6 +94,21 @@ def text(
     return f'<text {place} fill="{colour}"{weight}>{escape(words)}</text>'
 
 
+def bar(
+    box: tuple[float, float, float, float],
+    colour: str,
+    words: str = "",
+    *,
+    opacity: float = 1,
+    outline: bool = False,
+) -> str:
+    """Draw a rectangle from left, top, right and bottom, which tells its words to the mouse."""
+    left, top, right, bottom = box
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    paint = f'fill="none" stroke="{colour}"' if outline else f'fill="{colour}" fill-opacity="{opacity:.3g}"'
+    return f"<rect {place} {paint}>{f'<title>{escape(words)}</title>' if words else ''}</rect>"
+
+
 def shifted(parts: Iterable[str], x: float, y: float) -> str:
     """Move parts by x and y pixels, as one panel of several."""
     return f'<g transform="translate({x:g} {y:g})">{"".join(parts)}</g>'
@@ -107,3 +122,18 @@ def picture(width: float, height: float, parts: Iterable[str], *, font_size: flo
     )
     background = f'<rect width="{width:g}" height="{height:g}" fill="white"/>'
     return "\n".join([head, background, *parts, "</svg>"]) + "\n"
+
+
+def figure(width: float, height: float, parts: Iterable[str], *, words: str, font_size: float = 12) -> str:
+    """Return a picture to stand in a page, which gives it its background, and in the dark other inks.
+
+    Parameters
+    ----------
+    width, height
+        Of the picture, in its own pixels; the page makes it narrower where it is.
+    words
+        What it shows, for those who can't see it.
+    """
+    size = f'viewBox="0 0 {width:g} {height:g}" style="width:{width:g}px"'
+    head = f'<svg class="figure" role="img" aria-label="{escape(words)}" {size} font-size="{font_size:g}">'
+    return "".join([head, *parts, "</svg>"])

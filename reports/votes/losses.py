@@ -1,0 +1,71 @@
+"""Losses of trainings, as their ``log.csv`` keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.datasets.text_table import read_table
+from embedkit.errors import EmbedkitError, UsageError
+from reports.votes.options import named_file
+
+F64 = NDArray[np.float64]
+COLUMNS = ("epoch", "images", "loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of one training.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    epoch, images, loss, validation_loss : (e,) float64
+        Columns of its log; NaN where a cell is empty.
+    """
+
+    name: str
+    epoch: F64
+    images: F64
+    loss: F64
+    validation_loss: F64
+
+    @property
+    def best(self) -> int | None:
+        """The row with the lowest validation loss; None where there is none."""
+        return None if np.isnan(self.validation_loss).all() else int(np.nanargmin(self.validation_loss))
+
+
+def read_losses(texts: Sequence[str]) -> tuple[Losses, ...]:
+    """Read logs by ``NAME=FILE``; a file alone is called after its folder.
+
+    Raises
+    ------
+    EmbedkitError
+        A column is missing, or images seen that don't grow.
+    UsageError
+        Two logs of one name.
+    """
+    found: list[Losses] = []
+    for text in texts:
+        name, path = named_file(text)
+        if not path.is_file():
+            raise EmbedkitError(f"{path}: no such file. Name the log.csv of a training with --log.")
+        table = read_table(path)
+        if missing := [column for column in COLUMNS if column not in table.columns]:
+            raise EmbedkitError(
+                f"{path}: no column {' and no column '.join(missing)}. A training's log has "
+                f"{', '.join(COLUMNS)}."
+            )
+        values = [table.numbers(column, "--log") for column in COLUMNS]
+        if not len(table) or np.isnan(values[1]).any() or (np.diff(values[1]) <= 0).any():
+            raise EmbedkitError(f"{path}: the images seen don't grow from line to line. Restore the file.")
+        name = name or path.resolve().parent.name
+        if any(one.name == name for one in found):
+            raise UsageError(f"--log: two trainings are called {name!r}. Give NAME=FILE.")
+        found.append(Losses(name, *values))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""What stands on the page about votes: one file for what one kind of input gives."""
