@@ -32,6 +32,7 @@ from reports.attention_run import Attention
 from reports.leaderboard.calls import Located
 from reports.leaderboard.table import Leaderboard
 from reports.report import Report
+from reports.votes.run import VotesPage
 from typing import Any
 from typing import Any, Literal
 import os
@@ -60,6 +61,7 @@ __all__ = [
     "read_results",
     "report",
     "verify",
+    "votes",
     "write_features",
 ]
 
@@ -1503,4 +1505,125 @@ def verify(
         checkpoint file, instead of the published or recorded one
     adapter
         folder with a PEFT adapter, instead of the recorded one
+    """
+
+def votes(
+    dataset: str | os.PathLike[str] | Dataset,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    labels: _Place | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
+    threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    votes: bool | None = None,
+    seed: int = 0,
+    validation: float = 0.2,
+    volunteers: int = 40,
+    reduction: float = 30,
+    predictions: str | Sequence[str] = (),
+    log: str | Sequence[str] = (),
+    merger_of: _Place | None = None,
+    merger_share: float = 0.4,
+    output: _Place = ...,
+    kaggle: _Place | None = None,
+) -> VotesPage:
+    """Study shares of votes, and models that predict them, on one page that needs no network.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+
+    Raises
+    ------
+    EmbedkitError
+        No targets, votes that contradict their tree, or predictions of other images or targets.
+    UsageError
+        What was asked for can't be had of these targets.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    subset
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
+    threshold
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    seed
+        seed of everything that is random (default: 0)
+    validation
+        share of the rows on the validation side (default: 0.2)
+    volunteers
+        how many people answered about each image, for the floor (default: 40)
+    reduction
+        images with so many times fewer pixels, beside the original (default: 30)
+    predictions
+        tables of predicted targets, as probe --kind ridge writes; each is a model (default: none)
+    log
+        tables of losses: epoch, images, loss, validation_loss (default: none)
+    merger_of
+        targets predicted for images without votes, by the first model: their merger fraction (default: none)
+    merger_share
+        a galaxy is counted as a merger from this share of votes on (default: 0.4)
+    output
+        the page (default: runs/votes.html)
+    kaggle
+        write predictions as the Kaggle challenge takes them: of --merger-of, else of the one model (default: none)
     """

@@ -119,7 +119,9 @@ def votes_of(dataset: Dataset) -> Votes:
             "or take a dataset that has votes."
         )
     if len(rows) < 2:
-        raise EmbedkitError(f"{dataset.name}: {len(rows)} rows, of which nothing can be split. Take more.")
+        raise EmbedkitError(
+            f"{dataset.name}: {len(rows) or 'no'} row, of which nothing can be split. Take more."
+        )
     shares = np.asarray(rows.targets, np.float64)
     empty = [name for name, column in zip(rows.target_names, shares.T, strict=True) if np.isnan(column).all()]
     if empty:

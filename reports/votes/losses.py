@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.regular import resolved
 from reports.votes.options import named_file
 
 F64 = NDArray[np.float64]
@@ -64,7 +65,7 @@ def read_losses(texts: Sequence[str]) -> tuple[Losses, ...]:
         values = [table.numbers(column, "--log") for column in COLUMNS]
         if not len(table) or np.isnan(values[1]).any() or (np.diff(values[1]) <= 0).any():
             raise EmbedkitError(f"{path}: the images seen don't grow from line to line. Restore the file.")
-        name = name or path.resolve().parent.name
+        name = name or resolved(path).parent.name
         if any(one.name == name for one in found):
             raise UsageError(f"--log: two trainings are called {name!r}. Give NAME=FILE.")
         found.append(Losses(name, *values))

@@ -69,6 +69,12 @@ def test_flags_are_read_as_their_types():
     assert parse("-k", "3", "-o", "x").k == 3
 
 
+def test_a_flag_that_is_given_twice_adds_to_what_it_named_first():
+    found = parse("--sizes", "3", "4", "--sizes", "5", "-k", "2", "-k", "3")
+    assert (found.sizes, found.k) == ((3, 4, 5), 3)
+    assert parse().sizes == ()
+
+
 def test_the_words_of_options_give_the_options_again():
     found = parse(*EVERYTHING.split())
     assert as_words(found) == EVERYTHING.split()

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from embedkit.pages.svg import BLUE, Frame, dot, line, picture, shifted, text
+from embedkit.pages.svg import BLUE, Frame, bar, dot, figure, line, picture, shifted, text
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -36,3 +36,13 @@ def test_words_are_text(words):
 def test_a_dashed_line_is_dashed():
     assert "dasharray" in line([(0, 0), (1, 1)], BLUE, dashed=True)
     assert "dasharray" not in line([(0, 0), (1, 1)], BLUE)
+
+
+def test_a_figure_has_no_white_of_its_own_and_says_what_it_shows():
+    parts = [bar((1, 2, 4, 6), BLUE, "<1> to 2", opacity=0.5), bar((0, 0, 9, 9), BLUE, outline=True)]
+    root = ElementTree.fromstring(figure(10, 10, parts, words='"all" <b>'))
+    assert root.get("aria-label") == '"all" <b>'
+    filled, outlined = root.iter("rect")
+    assert [filled.get(name) for name in ("x", "y", "width", "height")] == ["1.0", "2.0", "3.0", "4.0"]
+    assert filled.findtext("title") == "<1> to 2"
+    assert outlined.get("fill") == "none"
