@@ -23,6 +23,7 @@ def is_foreign(tensors: Tensors) -> bool:
             "visual.conv1.weight",
             "visual.trunk.patch_embed.proj.weight",
             "vision_encoder.mask_token",
+            "_conv_stem.weight",
         )
     )
 
@@ -49,6 +50,8 @@ def to_timm(tensors: Tensors, own: Mapping[str, torch.Size]) -> dict[str, torch.
         state = _transformers_resnet(state)
     elif "conv_proj.weight" in state and "class_token" in state:
         state = _torchvision_vit(state)
+    elif "_conv_stem.weight" in state:
+        state = _efficientnet_pytorch(state, own)
     elif {"0.weight", "1.running_mean", "4.0.conv1.weight"} <= state.keys():
         state = _sequential_resnet(state)
     state = (
@@ -249,3 +252,32 @@ def _sequential_resnet(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
         for name, tensor in state.items()
         for first, _, rest in [name.partition(".")]
     }
+
+
+def _efficientnet_pytorch(
+    state: dict[str, torch.Tensor], own: Mapping[str, torch.Size]
+) -> dict[str, torch.Tensor]:
+    """The packages efficientnet_pytorch and efficientnet_lite_pytorch: blocks counted through all stages.
+
+    Their weights are TensorFlow's, with its padding: timm's ``tf_efficientnet_*`` compute what they do.
+    """
+    found = {match[0] for name in own if (match := re.match(r"blocks\.\d+\.\d+\.", name))}
+    places = sorted(found, key=lambda place: [int(part) for part in place.split(".")[1:3]])
+    layers = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
+    layers |= {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+    layers |= {"_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
+    # The first stage has blocks without the expansion, and so without the first of three norms.
+    short = layers | {"_project_conv": "conv_pw", "_bn1": "bn1", "_bn2": "bn2"}
+    ends = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    ends |= {"_fc": "classifier"}
+    made = {}
+    for name, tensor in state.items():
+        match = re.match(r"_blocks\.(\d+)\.(\w+)\.(.*)", name)
+        layer, _, rest = name.partition(".")
+        if match and int(match[1]) < len(places):
+            expands = f"_blocks.{match[1]}._expand_conv.weight" in state
+            names = layers if expands else short
+            made[f"{places[int(match[1])]}{names.get(match[2], match[2])}.{match[3]}"] = tensor
+        else:
+            made[f"{ends.get(layer, layer)}.{rest}"] = tensor
+    return made

@@ -267,3 +267,39 @@ def test_queries_that_are_split_stay_refused_where_a_part_is_missing(tmp_path):
     save_file(state, tmp_path / "part.safetensors")
     with pytest.raises(EmbedkitError, match=r"missing, such as blocks\.1\.attn\.qkv\.bias"):
         fit(vit(), read_tensors(tmp_path / "part.safetensors"), tmp_path / "part.safetensors")
+
+
+def of_efficientnet_pytorch(model: Any) -> dict[str, torch.Tensor]:
+    """Name a network's layers as the package does, by their order alone: both list them as they run."""
+    named: list[tuple[str, Any]] = [("_conv_stem", model.conv_stem), ("_bn0", model.bn1)]
+    for number, block in enumerate(block for stage in model.blocks for block in stage):
+        layers = [m for m in block.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.BatchNorm2d))]
+        squeeze = ["_se_reduce", "_se_expand"] if any(m.kernel_size == (1, 1) and m.bias is not None
+            for m in layers if isinstance(m, torch.nn.Conv2d)) else []  # fmt: skip
+        names = ["_depthwise_conv", "_bn1", *squeeze, "_project_conv", "_bn2"]
+        names = names if len(names) == len(layers) else ["_expand_conv", "_bn0", *names]
+        named += [(f"_blocks.{number}.{name}", layer) for name, layer in zip(names, layers, strict=True)]
+    named += [("_conv_head", model.conv_head), ("_bn1", model.bn2), ("_fc", model.classifier)]
+    return {f"{name}.{key}": value for name, layer in named for key, value in layer.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_b0"])
+@pytest.mark.parametrize("wrapper", ["", "backbone."])
+def test_efficientnet_pytorch(name, wrapper, tmp_path):
+    model = drawn(timm.create_model(name))
+    state = of_efficientnet_pytorch(model)
+    assert "_blocks.1._expand_conv.weight" in state
+    assert "_blocks.0._expand_conv.weight" not in state
+    assert len(state) == len(model.state_dict())
+    ours = timm.create_model(name, num_classes=0).eval()
+    found = loaded(ours, {wrapper + key: value for key, value in state.items()}, tmp_path / "w.pth")
+    assert set(found.ignored.values()) == {"classifier"}
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), model.forward_head(model.forward_features(x), pre_logits=True))
+
+
+def test_efficientnet_pytorch_of_another_size_is_refused(tmp_path):
+    state = of_efficientnet_pytorch(timm.create_model("tf_efficientnet_b1"))
+    with pytest.raises(EmbedkitError, match="not the weights of tf_efficientnet_b0"):
+        loaded(timm.create_model("tf_efficientnet_b0", num_classes=0), state, tmp_path / "w.pth")
