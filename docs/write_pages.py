@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
+from embedkit.options import Declared, declared
 from embedkit.scoring.metrics import METRICS, NONE, Measure
 from embedkit.verbs import VERBS, target
+from pretrain.finetune.listing import recipes
+from pretrain.finetune.recipe import TABLES, Recipe
 
 OPTIONS = """# Every option of every command
 
@@ -35,6 +40,77 @@ What the numbers mean is said for [clusterings](clustering.md#what-the-numbers-m
 
 | name | title | better | possible values | interval |
 |---|---|---|---|---|
+"""
+
+RECIPE = """# Recipes: every key
+
+This page is written from the dataclasses of `pretrain.finetune` and of the head by `make docs`; don't edit it
+by hand. A recipe says how a network is trained with labels. `embedkit recipes` lists those that come with
+embedkit, and `embedkit recipes NAME > mine.toml` makes a copy to change. `embedkit recipes mine.toml` checks
+it.
+
+An unknown key is refused with the nearest known one. So is a key that would do nothing, such as `factor` of a
+cosine, or `[lora]` where no phase trains it.
+
+| recipe | backbone | trains | published |
+|---|---|---|---|
+"""
+TOP = """
+Accuracies are shares of test images. What the reports leave open is a comment in the recipe.
+
+## At the top
+
+| key | values | default | meaning |
+|---|---|---|---|
+"""
+TABLES_OF_A_RECIPE = {
+    "[head]": "The layers between the backbone's features and the outputs.",
+    "[[phase]]": """One stretch of training, from the chosen weights of the one before. There is one or more.
+
+| `train` | trains, beside the head |
+|---|---|
+| `all` | every weight |
+| `head` | nothing |
+| `last-blocks:N` | the last N blocks, and what follows them |
+| `last-stages:N` | the last N stages as timm parts the network, and what follows them |
+| `last-convs:N` | the last N convolutional layers as they run, and what follows the first of them |
+| `reinit-last-convs:N` | the same, drawn anew first |
+| `lora` | low-rank updates of attention |
+
+Blocks are the entries of the network's own `blocks`: each block of a ViT, the seven of EfficientNet. Other
+networks have none, and their smallest repeated units are taken. Frozen batch normalisation keeps its
+statistics.
+
+The rate of the head is `head_lr` / `lr` times that of the backbone at every step. `rows` is for a curriculum:
+`>0.94`, `0.85-0.94` and `<0.85` share out all rows once.
+
+| `schedule` | rate after the warm-up |
+|---|---|
+| `constant` | `lr` |
+| `cosine` | half a cosine from `lr` to `end_lr` at the last step |
+| `step` | times `factor` after each `every` epochs |
+| `plateau` | times `factor` once `every` epochs in a row brought no smaller validation loss |
+""",
+    "[lora]": "Low-rank updates, as in [pretraining](pretraining.md#methods).",
+    "published": "What a report says that it reaches.",
+}
+AFTER_RECIPE = """
+## Batch plans
+
+`64` is one size. `32x5, 32-64x10, 128, 64x4` is 32 images for five epochs, a rise from 32 to 64 over ten,
+128, and 64 for the last four. One entry may be without its number of epochs, and takes what the others leave.
+A plan is of each phase by itself.
+
+## Networks of embedkit's own
+
+- `embedkit_vgg`: VGG11's eight convolutions with 32 channels each, and a 7 x 7 grid of features. Weights are
+  drawn from N(0, variance 1e-2).
+- `embedkit_cnn`: 4 x 4 averages of the image, then four convolutions of 32 channels. ReLU and batch
+  normalisation follow each.
+- `embedkit_votes_cnn`: eight convolutions of 32 to 192 channels, for input of 77 pixels. Batch normalisation
+  and ReLU follow each.
+
+They have no published weights: give `--random-init SEED`, or `--weights FILE`.
 """
 
 # The help of an option ends with its default where that is not the value that argparse holds.
@@ -127,8 +203,44 @@ def _measure(name: str, one: Measure) -> str:
     return "| " + " | ".join(map(_cell, cells)) + " |\n"
 
 
+def recipe() -> str:
+    """Return the page of every key of a recipe, from the dataclasses, and of the recipes that there are."""
+    rows = (" | ".join(_cell(value) for value in row.values()) for row in recipes().rows())
+    text = RECIPE + "".join(f"| {row} |\n" for row in rows) + TOP + _keys(Recipe)
+    for heading, prose in TABLES_OF_A_RECIPE.items():
+        text += f"\n## `{heading}`\n\n{prose.rstrip()}\n\n"
+        text += "| key | values | default | meaning |\n|---|---|---|---|\n"
+        text += _keys(TABLES[heading.strip("[]")])
+    return text + AFTER_RECIPE
+
+
+def _keys(cls: type) -> str:
+    text = ""
+    for name, one in declared(cls).items():
+        default = one.option.unset if one.value is None else _toml(one.value)
+        cells = (f"`{name}`", wanted(one), default or "", one.option.help)
+        text += "| " + " | ".join(map(_cell, cells)) + " |\n"
+    return text
+
+
+def wanted(one: Declared) -> str:
+    """Say which values a key takes."""
+    how = one.option
+    kind = {int: "integer", float: "number", bool: "`true`, `false`"}.get(one.type, "text")
+    if how.choices:
+        kind = ", ".join(f"`{choice}`" for choice in how.choices)
+    bounds = [("at least", how.least), ("above", how.above), ("at most", how.most), ("below", how.below)]
+    said = [f"{word} {bound:g}" for word, bound in bounds if bound is not None and math.isfinite(bound)]
+    text = " ".join([kind, ", ".join(said)]).strip()
+    return f"list: {text}" if one.many else text
+
+
+def _toml(value: Any) -> str:
+    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
+
+
 # Page, from this folder, to what writes it.
-PAGES = {"cli.md": options, "reference/metrics.md": measures}
+PAGES = {"cli.md": options, "reference/metrics.md": measures, "reference/recipes.md": recipe}
 
 if __name__ == "__main__":
     for place, text in PAGES.items():

@@ -23,6 +23,7 @@ from embedkit.workflows.bench import BenchRun
 from embedkit.workflows.compare import ComparedFiles
 from embedkit.workflows.doctor import Examination
 from pathlib import Path
+from pretrain.finetune.listing import Recipes
 from pretrain.run import Pretrained
 from probes.leaks.run import LeaksReport
 from probes.report import BudgetsReport
@@ -59,6 +60,7 @@ __all__ = [
     "probe",
     "quality",
     "read_results",
+    "recipes",
     "report",
     "verify",
     "votes",
@@ -1384,6 +1386,26 @@ def quality(
         compare with the probe results of the same files there
     output
         folder for results.jsonl (default: runs)
+    """
+
+def recipes(
+    name: str | Path | None = None,
+) -> Recipes:
+    """List the recipes of training with labels, or read one of them.
+
+    Parameters
+    ----------
+    name
+        A recipe, or a TOML file of one's own, which is read and checked. By default all that come with
+        embedkit.
+
+    Raises
+    ------
+    UsageError
+        No such recipe, or a file with something in it that is none of a recipe's.
+
+    Options
+    -------
     """
 
 def report(

@@ -114,6 +114,11 @@ VERBS = {
         (*IMAGES, "pretrain.options:PretrainCall"),
         ("pretrain.options:PretrainPlaces",),
     ),
+    "recipes": Verb(
+        "list the recipes of training with labels, or print one",
+        "pretrain.finetune.recipes_command:configure",
+        "pretrain.finetune.listing:recipes",
+    ),
     "report": Verb(
         "make an interactive map of a feature file",
         "reports.report_command:configure",

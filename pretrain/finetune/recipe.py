@@ -21,7 +21,7 @@ from pretrain.options import LoRA
 __all__ = ["RECIPES", "HeadSpec", "Phase", "Published", "Recipe", "make_recipe", "read_recipe", "recipe_text"]
 
 FOLDER = Path(__file__).parent / "recipes"
-RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*.toml"), key=lambda path: path.stem)}
 MOST_BYTES = 2**20
 T = TypeVar("T")
 

@@ -45,6 +45,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "quality",
         "leaks",
         "pretrain",
+        "recipes",
         "compare",
         "attention",
         "bench",

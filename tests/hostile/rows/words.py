@@ -291,7 +291,7 @@ def command_lines(random: Random, folder: Path, sound: Path) -> Case:
     first = {"leaderboard": "runs", "extract": "images", "pretrain": "images", "bench": "images"}.get(
         verb, "features.h5"
     )
-    if verb not in ("datasets", "doctor"):
+    if verb not in ("datasets", "doctor", "recipes"):
         words.append(first if random.random() < 0.8 else random.choice((*_FIRST, *ODD_WORDS)))
     if verb == "bench":
         words += ["--backbones", "pixels:4"]  # the default one is the hub's
