@@ -46,6 +46,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "leaks",
         "pretrain",
         "recipes",
+        "votes",
         "compare",
         "attention",
         "bench",
