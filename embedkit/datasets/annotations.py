@@ -14,6 +14,7 @@ from embedkit.console import note
 from embedkit.datasets.class_labels import class_labels
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.rows import MOST_CHARACTERS, Rows, text_array
+from embedkit.files.vote_tree import check_votes, tree_of
 from embedkit.files.words import NOTHING
 
 # Beside images and labels; each is optional and has one entry an image, except the two lists of names.
@@ -182,7 +183,7 @@ def make_rows(
         group=groups(_per_row(found, "group", where)),
         coordinates=_coordinates(found, where),
     )
-    note_empty_targets(rows, where)
+    check_targets(rows, where)
     return rows
 
 
@@ -212,10 +213,13 @@ def groups(values: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
     return np.array(["" if word.lower() in NOTHING - {"na"} else word for word in words], dtype=np.str_)
 
 
-def note_empty_targets(rows: Rows, where: str) -> None:
-    """Name the targets that no row has."""
+def check_targets(rows: Rows, where: str) -> None:
+    """Name the targets that no row has, and refuse votes that don't sum up their tree of questions."""
     if rows.targets is None or not len(rows):
         return
+    tree = tree_of(rows.target_names)
+    if tree is not None:
+        check_votes(rows.targets, tree, rows.ids, where)
     empty = np.flatnonzero(np.isnan(rows.targets).all(axis=0))
     if len(empty):
         note(f"{where}: no row has a number for the target {', '.join(rows.target_names[t] for t in empty)}.")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
-from embedkit.datasets.annotations import check_ids, groups, looks_like_labels, note_empty_targets
+from embedkit.datasets.annotations import check_ids, check_targets, groups, looks_like_labels
 from embedkit.datasets.class_labels import class_labels
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import ImageFiles
@@ -22,7 +22,6 @@ from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
-from embedkit.files.vote_tree import check_votes, tree_of
 from embedkit.files.words import label_words
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
@@ -87,7 +86,7 @@ def load_csv(
         group=groups(_optional(table, group_column, "group")),
         coordinates=_coordinates(table),
     )
-    _check_targets(rows, str(path))
+    check_targets(rows, str(path))
     used = (of_files, label_column, split_column, group_column, id_column, *target_names)
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)
@@ -108,12 +107,6 @@ def load_csv(
         fingerprint=fingerprint(rows, {"files": names, "sizes": sizes}),
         origin={"source": str(path)} | {name: value for name, value in given.items() if value is not None},
     )
-
-
-def _check_targets(rows: Rows, where: str) -> None:
-    note_empty_targets(rows, where)
-    if rows.targets is not None and (tree := tree_of(rows.target_names)) is not None:
-        check_votes(rows.targets, tree, rows.ids, where)
 
 
 def _file_column(table: Table, wanted: str | None) -> str:

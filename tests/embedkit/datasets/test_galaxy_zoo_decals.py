@@ -270,6 +270,20 @@ def test_galaxy_zoo_2_votes_that_do_not_sum_up_are_refused(challenge: Path) -> N
         load_dataset("galaxy-zoo-2", path=str(challenge))
 
 
+def test_votes_in_arrays_are_held_to_their_tree_too(tmp_path: Path) -> None:
+    shares = np.zeros((2, 37), dtype=np.float32)
+    shares[:, [0, 14, 15]] = 1
+    arrays = {"images": np.zeros((2, 8, 8, 3), np.uint8), "target_names": np.array(list(ANSWERS))}
+    np.savez(tmp_path / "good.npz", targets=shares, **arrays)
+    assert load_dataset(str(tmp_path / "good.npz")).rows.targets.shape == (2, 37)
+    shares[1, 16] = 0.5
+    np.savez(tmp_path / "bad.npz", targets=shares, **arrays)
+    with pytest.raises(
+        EmbedkitError, match=r"bad\.npz.*the answers to t07_rounded .* sum to 1\.5, but Class1\.1"
+    ):
+        load_dataset(str(tmp_path / "bad.npz"))
+
+
 def test_a_table_of_votes_of_ones_own_is_held_to_its_tree(challenge: Path) -> None:
     table = challenge / "training_solutions_rev1.csv"
     lines = table.read_text().splitlines()
