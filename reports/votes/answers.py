@@ -116,7 +116,7 @@ def votes_of(dataset: Dataset) -> Votes:
     if rows.targets is None or not rows.target_names:
         raise EmbedkitError(
             f"{dataset.name}: no targets, such as shares of votes. Name their columns with --target-columns, "
-            "or take a dataset that has votes."
+            "give simulated --votes, or take a dataset that has some."
         )
     if len(rows) < 2:
         raise EmbedkitError(

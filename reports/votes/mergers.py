@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +157,9 @@ def rogan_gladen(fraction: float, n: int, confusion: Confusion) -> Metric:
     """Correct a counted fraction by sensitivity Se and specificity Sp [1]_.
 
     p = (q + Sp - 1) / (Se + Sp - 1), cut to 0 to 1. Its variance carries those of all three, by the first
-    order: [q (1 - q) / n + p^2 Se (1 - Se) / n_yes + (1 - p)^2 Sp (1 - Sp) / n_no] / (Se + Sp - 1)^2.
+    order: [q (1 - q) / n + p^2 Se (1 - Se) / n_yes + (1 - p)^2 Sp (1 - Sp) / n_no] / (Se + Sp - 1)^2. In the
+    variances each share is that with one more right and one more wrong, as in [2]_: 20 of 20 found does not
+    mean that none is ever missed.
 
     Returns
     -------
@@ -167,6 +169,7 @@ def rogan_gladen(fraction: float, n: int, confusion: Confusion) -> Metric:
     References
     ----------
     .. [1] Rogan & Gladen 1978, American Journal of Epidemiology 107, 71.
+    .. [2] Lang & Reiczigel 2014, Preventive Veterinary Medicine 113, 13.
     """
     if not confusion.n_yes or not confusion.n_no:
         return Metric(None, note="no merger, or nothing else, among the images with votes")
@@ -175,12 +178,17 @@ def rogan_gladen(fraction: float, n: int, confusion: Confusion) -> Metric:
     if gain <= 0:
         return Metric(None, note="it finds mergers no better than by chance")
     p = (fraction + sp - 1) / gain
-    variance: Any = (
-        fraction * (1 - fraction) / n
-        + p**2 * se * (1 - se) / confusion.n_yes
-        + (1 - p) ** 2 * sp * (1 - sp) / confusion.n_no
+    variance = (
+        _variance(fraction * n, n)
+        + p**2 * _variance(confusion.found_yes, confusion.n_yes)
+        + (1 - p) ** 2 * _variance(confusion.found_no, confusion.n_no)
     )
-    half = Z95 * float(np.sqrt(variance)) / gain
+    half = Z95 * math.sqrt(variance) / gain
     value, low, high = (float(np.clip(one, 0, 1)) for one in (p, p - half, p + half))
     note = None if 0 <= p <= 1 else f"cut to 0 to 1; before, {p:.3f}"
     return Metric(value, low, high, note)
+
+
+def _variance(right: float, n: int) -> float:
+    share = (right + 1) / (n + 2)
+    return share * (1 - share) / n
