@@ -91,7 +91,8 @@ class VotesPage:
     def facts(self) -> str:
         """What it found, on one line."""
         said = [
-            f"{self.n:,} images, {self.n_targets} target{'s' if self.n_targets > 1 else ''}; always answering the mean has an RMSE of "
+            f"{self.n:,} images, {self.n_targets} {'target' if self.n_targets == 1 else 'targets'}; "
+            "always answering the mean has an RMSE of "
             f"{self.mean_rmse_validation:.4f} on validation"
         ]
         said += [f"{name} {value:.4f}" for name, value in self.rmse.items()]

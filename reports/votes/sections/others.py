@@ -102,13 +102,13 @@ def mergers(study: Study) -> Section | None:
         + table(("", "rows", "share"), sure)
         + "<h3>Others, near z = 0: fractions, in the same unit</h3>"
         + table(("source", "what", "fraction of galaxies"), [(o.source, o.what, o.value) for o in fractions])
-        + "<h3>Others, near z = 0: rates, in another unit</h3>"
+        + "<h3>Others, near z = 0: rates, in other units</h3>"
         + table(("source", "what", "rate"), [(o.source, o.what, o.value) for o in rates])
         + '<p class="note">A fraction is not a rate. A fraction says how many galaxies look like mergers '
-        "at one time; a rate says how many merge in a time and volume, and needs the number density of "
-        "galaxies and how long a merger can be seen, some tenths of a Gyr to about one, by method and "
-        "mass. The fractions above are also of other samples, mass ratios and definitions: they show the "
-        "order of magnitude.</p>"
+        "at one time. A rate says how many merge in a time; to get it, one needs how long a merger can be "
+        "seen, some tenths of a Gyr to about one by method and mass, and for a volume the density of "
+        "galaxies. The fractions above are also of other samples, mass ratios and definitions: they show "
+        "the order of magnitude.</p>"
     )
     return Section(
         "mergers",

@@ -10,7 +10,7 @@ from embedkit import EmbedkitError, UsageError
 from embedkit.files.vote_tree import GALAXY_ZOO_2, GALAXY_ZOO_DECALS_5
 from reports.votes.answers import Votes
 from reports.votes.kaggle import submission
-from reports.votes.mergers import Confusion, merger_fraction, rogan_gladen
+from reports.votes.mergers import FRACTION, LITERATURE, Confusion, merger_fraction, rogan_gladen
 
 
 def test_a_worked_example():
@@ -119,3 +119,8 @@ def test_what_is_no_submission_is_refused():
         submission(["a.png"], np.zeros((1, 37)), votes(GALAXY_ZOO_2), "p.csv")
     with pytest.raises(EmbedkitError, match=r"p.csv: 7 is there twice"):
         submission(["7", "7.jpg"], np.zeros((2, 37)), votes(GALAXY_ZOO_2), "p.csv")
+
+
+def test_a_published_value_per_time_is_no_fraction():
+    for one in LITERATURE:
+        assert (one.unit == FRACTION) == ("Gyr" not in one.value), one
