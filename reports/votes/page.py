@@ -54,8 +54,8 @@ def _element(section: Section, command: str, table: str | None) -> str:
     numbers = f' Numbers: <a href="{escape(quote(table))}">{escape(table)}</a>.' if table is not None else ""
     return (
         f'<section id="{section.name}"><h2>{escape(section.title)}</h2>'
-        f'<p class="says">{escape(section.sentence)}</p>'
+        f'<p class="says">{escape(section.sentence)}{numbers}</p>'
         f'<details class="made"><summary>{escape(section.made)}.</summary><p>Made by '
-        f"<code>{escape(command)}</code>.{numbers}</p></details>"
+        f"<code>{escape(command)}</code>.</p></details>"
         f"{section.body}</section>"
     )
