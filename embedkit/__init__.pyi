@@ -23,6 +23,7 @@ from embedkit.workflows.bench import BenchRun
 from embedkit.workflows.compare import ComparedFiles
 from embedkit.workflows.doctor import Examination
 from pathlib import Path
+from pretrain.finetune.calls import Finetuned
 from pretrain.finetune.listing import Recipes
 from pretrain.run import Pretrained
 from probes.leaks.run import LeaksReport
@@ -52,10 +53,12 @@ __all__ = [
     "compare",
     "doctor",
     "extract",
+    "finetune",
     "import_features",
     "leaderboard",
     "leaks",
     "load_dataset",
+    "predict",
     "pretrain",
     "probe",
     "quality",
@@ -730,6 +733,178 @@ def extract(
         show what would be done, and stop
     """
 
+def finetune(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    labels: _Place | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
+    threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    votes: bool | None = None,
+    backbone: str = "vit_small_patch16_224.dino",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    random_init: int | None = None,
+    center_crop: int | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    recipe: str = "dino-vits16-finetune",
+    phase_epochs: int | Sequence[int] | str | None = None,
+    batch_plan: str | None = None,
+    accumulate: int = 1,
+    split: str = "auto",
+    fractions: Sequence[float] | None = None,
+    seed: int = 0,
+    targets: str | Sequence[str] | None = None,
+    volunteers: int = 40,
+    device: str = "auto",
+    seeds: int = 1,
+    probe: bool = True,
+) -> Finetuned:
+    """Train a network on labels or votes by a recipe, and say what that bought over its frozen features.
+
+    The same call again goes on from the last finished epoch. Under torchrun every process trains its share
+    of each batch.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The folder to make; ``runs/RECIPE`` by default.
+
+    Returns
+    -------
+    Finetuned
+        Networks, scores, and the comparison. Under torchrun, the first process's; others return no report.
+
+    Raises
+    ------
+    UsageError
+        A recipe that can't be read, or options that exclude each other.
+    EmbedkitError
+        Labels that can't be learnt, weights that can't be had, a loss that is not finite, or a folder with a
+        run of other options.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    subset
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
+    threshold
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    backbone
+        timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    random_init
+        random weights, as a control
+    center_crop
+        keep the central PX source pixels
+    image_size
+        side of the model input
+    resize
+        shorter side before the final crop
+    crop_mode
+        of an oblong image: cut off its ends, squash it, or fit it in and pad
+    interpolation
+        how it is resized
+    mean
+        of pixels in [0, 1]
+    std
+        of pixels in [0, 1]
+    recipe
+        name of a recipe (`embedkit recipes` lists them), or a TOML file (default: dino-vits16-finetune)
+    phase_epochs
+        epochs of each phase, instead of the recipe's (default: the recipe's)
+    batch_plan
+        images a batch (64), or sizes with epochs (32x5, 64) (default: the recipe's)
+    accumulate
+        parts of a batch, to save memory (default: 1)
+    split
+        how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: auto)
+    fractions
+        of the rows; with a given test set, the first two divide the rest (default: 0.7 0.15 0.15)
+    seed
+        seed of everything that is random (default: 0)
+    targets
+        which of the file's numbers to predict (default: all of them)
+    volunteers
+        how many people answered about each image (default: 40)
+    device
+        where it computes (default: auto)
+    seeds
+        repeat with N seeds, --seed the first of them (default: 1)
+    probe
+        False: leave out the frozen linear probe and the search for copies
+    """
+
 def import_features(
     vectors: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -983,6 +1158,118 @@ def load_dataset(
         simulated: seed of the drawing (default: 0)
     votes
         simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    """
+
+def predict(
+    model: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = ...,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    labels: _Place | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
+    threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    votes: bool | None = None,
+    batch_size: int = 64,
+    device: str = "auto",
+    limit: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+) -> Applied:
+    """Predict the class, or the targets, of images with a network that `finetune` trained.
+
+    Parameters
+    ----------
+    model
+        The folder ``model`` that ``embedkit finetune`` left.
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The CSV to write; None writes nothing.
+
+    Returns
+    -------
+    Applied
+        What it says of every image, and scores where the dataset has labels that it knows.
+
+    Raises
+    ------
+    EmbedkitError
+        A model that is missing, damaged or of another head; an image that can't be read.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    subset
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
+    threshold
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    batch_size
+        images, or views of them, at a time (default: 64)
+    device
+        where it computes (default: auto)
+    limit
+        take this many images, spread evenly over the dataset (default: all)
+    on_error
+        fail at what can't be read, or skip it and mark its row (default: fail)
     """
 
 def pretrain(
@@ -1633,7 +1920,7 @@ def votes(
     validation
         share of the rows on the validation side (default: 0.2)
     volunteers
-        how many people answered about each image, for the floor (default: 40)
+        how many people answered about each image (default: 40)
     reduction
         images with so many times fewer pixels, beside the original (default: 30)
     predictions

@@ -119,6 +119,20 @@ VERBS = {
         "pretrain.finetune.recipes_command:configure",
         "pretrain.finetune.listing:recipes",
     ),
+    "finetune": Verb(
+        "train a network on labels or votes by a recipe",
+        "pretrain.finetune.command:configure",
+        "pretrain.finetune.calls:finetune",
+        (*IMAGES, "pretrain.finetune.options:FinetuneCall"),
+        ("pretrain.finetune.options:FinetunePlaces",),
+    ),
+    "predict": Verb(
+        "put a network that was trained with labels to use",
+        "embedkit.workflows.predict_command:configure",
+        "embedkit.workflows.predict:predict",
+        ("embedkit.datasets.options:DatasetOptions", "embedkit.workflows.predict_options:PredictOptions"),
+        ("embedkit.workflows.predict_options:PredictPlaces",),
+    ),
     "report": Verb(
         "make an interactive map of a feature file",
         "reports.report_command:configure",

@@ -26,7 +26,7 @@ def build_objective(
     torch.manual_seed(options.seed)
     student: Any = deepcopy(backbone.model)
     student = choose_weights(student, options, backbone.name)
-    student = _synchronised(student, device, backbone.name)
+    student = synchronised(student, device, backbone.name)
     student.to(device, memory_format=torch.channels_last)
     size = backbone.preprocessing.image_size
     with torch.no_grad():
@@ -39,7 +39,7 @@ def build_objective(
     return Distillation(student, options, device, d=d, steps=steps)
 
 
-def _synchronised(model: Any, device: torch.device, name: str) -> Any:
+def synchronised(model: Any, device: torch.device, name: str) -> Any:
     """Let batch normalisations see the images of all processes."""
     if ranks.world() == 1 or not any(isinstance(m, _BatchNorm) for m in model.modules()):
         return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,7 +38,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(
-    folder: Path, asked: dict[str, Any], defaults: Mapping[str, Any]
+    folder: Path, asked: dict[str, Any], as_today: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the state to go on from, or None.
 
@@ -46,8 +46,8 @@ def read_checkpoint(
     ----------
     asked
         What fixes the numbers of the run.
-    defaults
-        What an option that is younger than the checkpoint had then.
+    as_today
+        What an older checkpoint was asked, in the words of today.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def read_checkpoint(
     with taken_up(folder):
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = of_shape({name: state[name] for name in ("asked", "step", "log")}, _About)
-        begun = {**defaults, **_today(about.asked)}
+        begun = as_today(about.asked)
         if not isinstance(state["best"], dict) or not about.step >= 0:
             raise UndeclaredError("best or step")
     differences = [
@@ -106,11 +106,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _today(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return recorded options under the names that they have today."""
+def as_today(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return a pretraining's recorded options under today's names; younger ones had their default then."""
     asked = dict(asked)
     lora = {f"lora_{name}": value for name, value in asked.pop("lora", {}).items()}
-    return lora | {_RENAMED.get(name, name): value for name, value in asked.items()}
+    named = {_RENAMED.get(name, name): value for name, value in asked.items()}
+    return describe(PretrainOptions()) | lora | named
 
 
 def write_log(folder: Path, log: Sequence[dict[str, float]], *, kept: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -30,8 +30,6 @@ class Task(ABC):
     ----------
     asked
         What fixes the numbers of the run. A checkpoint of another `asked` is refused.
-    defaults
-        What an option that is younger than a checkpoint had then.
     batches, objective, optimiser
         What the loop runs.
     parameters
@@ -55,7 +53,6 @@ class Task(ABC):
     """
 
     asked: dict[str, Any]
-    defaults: Mapping[str, Any]
     batches: Source
     objective: Objective
     optimiser: torch.optim.Optimizer
@@ -68,6 +65,10 @@ class Task(ABC):
     look_every: int = 1
     advice: str = "Lower --lr."
     why_enough: str = ""
+
+    def as_today(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what an older checkpoint was asked, in the words of today."""
+        return asked
 
     @abstractmethod
     def set_rates(self, step: int, log: Log) -> None:

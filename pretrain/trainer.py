@@ -164,7 +164,7 @@ class Run:
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def _resume(self) -> None:
-        state = read_checkpoint(self.folder, self.task.asked, self.task.defaults)
+        state = read_checkpoint(self.folder, self.task.asked, self.task.as_today)
         if state is None:
             return
         with taken_up(self.folder):

@@ -17,7 +17,7 @@ from pretrain.batches import ViewBatches
 from pretrain.build import build_objective
 from pretrain.choice import best, looks, out_of_patience
 from pretrain.held_out import HeldOut
-from pretrain.journal import describe
+from pretrain.journal import as_today, describe
 from pretrain.monitors import check_collapse
 from pretrain.options import PretrainOptions
 from pretrain.schedules import cosine
@@ -54,7 +54,6 @@ class WithoutLabels(Task):
         self.seed, self.accumulate, self.clip_grad = options.seed, options.accumulate, options.clip_grad
         self.fsdp, self.look_every = options.fsdp, options.monitor_every
         self.why_enough = f"{options.patience} looks without a better epoch (--patience)"
-        self.defaults = describe(PretrainOptions())
         self.asked = describe(options) | {"preprocessing": backbone.preprocessing.record(), "n": len(pixels)}
         device = choose_device(options.device)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(options.seed))
@@ -88,6 +87,10 @@ class WithoutLabels(Task):
         self.optimiser = torch.optim.AdamW(
             [g for g in groups if g["params"]], lr=options.peak_lr, fused=fused
         )
+
+    def as_today(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what an older checkpoint was asked, in the words of today."""
+        return as_today(asked)
 
     def set_rates(self, step: int, log: Log) -> None:  # noqa: ARG002
         """Follow half a cosine, after a warm-up; the decay of a distillation rises."""

@@ -35,7 +35,7 @@ from probes.kinds.settings import NAMES, Settings, argument
 DEDUPE = ("drop", "group")
 DRAWS = 5
 # What `probe --apply -o FILE.csv` writes, as `embedkit.files.tables` names it.
-APPLIED = ("classes by a saved probe", "targets by a saved probe")
+APPLIED = ("classes by a saved model", "targets by a saved model")
 
 
 @dataclass(frozen=True)

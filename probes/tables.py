@@ -11,7 +11,14 @@ from rich.text import Text
 from embedkit.console import print_table
 from embedkit.files.results import Result
 from embedkit.scoring.metrics import title
-from embedkit.scoring.score_tables import add_metrics, cells, columns, metrics_table, print_each
+from embedkit.scoring.score_tables import (
+    add_metrics,
+    cells,
+    columns,
+    metrics_table,
+    print_each,
+    print_over_seeds,
+)
 from probes.report import ProbeReport, spread
 
 BUDGET_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "rmse")
@@ -64,13 +71,7 @@ def print_seeds(results: Sequence[Result]) -> None:
     heading = (
         f"{first.method} probe of {first.features} on {first.dataset}, {first.split}, {len(results)} seeds"
     )
-    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
-    for i, name in enumerate(("", "mean ± std", *(f"seed {result.seed}" for result in results))):
-        table.add_column(name, justify="right" if i else "left")
-    for name, over in spread(results).items():
-        each = [cells(result.metrics[name])[0] for result in results]
-        table.add_row(title(name), f"{over['mean']:.3f} ± {over['std']:.3f}", *each)
-    print_table(table)
+    print_over_seeds(heading, results)
 
 
 def print_before_and_after(before: Result, after: Result) -> None:

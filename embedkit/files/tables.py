@@ -192,14 +192,14 @@ TARGET_PREDICTIONS = TableKind(
         _FOLD,
         _DRAW,
         Column("true", NUMBER, "the row's target", repeated=True),
-        Column("predicted", NUMBER, "what the probe says of it", repeated=True),
+        Column("predicted", NUMBER, "what the model says of it", repeated=True),
         Column("squared_error", NUMBER, "mean over the targets of the squared difference"),
     ),
     key=("id", "fold", "draw"),
 )
 APPLIED_CLASSES = TableKind(
-    "classes by a saved probe",
-    "embedkit probe --apply",
+    "classes by a saved model",
+    "embedkit probe --apply` or `embedkit predict",
     (
         _ID,
         Column("true", TEXT, "the row's class; empty where it has none", optional=True, empty=True),
@@ -210,14 +210,14 @@ APPLIED_CLASSES = TableKind(
     key=("id",),
 )
 APPLIED_TARGETS = TableKind(
-    "targets by a saved probe",
-    "embedkit probe --apply",
+    "targets by a saved model",
+    "embedkit probe --apply` or `embedkit predict",
     (
         _ID,
         Column(
             "true", NUMBER, "the row's target; empty where unknown", optional=True, repeated=True, empty=True
         ),
-        Column("predicted", NUMBER, "what the probe says of it", repeated=True),
+        Column("predicted", NUMBER, "what the model says of it", repeated=True),
     ),
     key=("id",),
 )

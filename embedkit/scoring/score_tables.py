@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from embedkit.console import fitting, numbered, print_table
-from embedkit.files.results import Metric
+from embedkit.files.results import Metric, Result
 from embedkit.scoring.applied import Applied
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
+from embedkit.scoring.spread import spread_over
 from embedkit.scoring.target_scores import RegressionScores
 
 # More columns than that don't fit on a screen; the result holds them all.
@@ -64,6 +65,18 @@ def print_applied(applied: Applied) -> None:
     print_table(table)
     print()
     print_each(applied.scores)
+
+
+def print_over_seeds(heading: str, results: Sequence[Result]) -> None:
+    """Print each metric at every seed, and mean and standard deviation over them."""
+    table = Table(title=Text(heading, style="bold"), title_justify="left", show_edge=False)
+    for i, name in enumerate(("", "mean ± std", *(f"seed {result.seed}" for result in results))):
+        table.add_column(name, justify="right" if i else "left")
+    for name, over in spread_over([result.metrics for result in results]).items():
+        if over.n == len(results):
+            each = [cells(result.metrics[name])[0] for result in results]
+            table.add_row(title(name), f"{over.mean:.3f} ± {over.std:.3f}", *each)
+    print_table(table)
 
 
 def print_each(scores: Scores | RegressionScores) -> None:

@@ -69,7 +69,7 @@ def begin(network: Network, phase: Phase, *, name: str, seed: int, lora: LoRA | 
     if trained.kind == "lora":
         _adapt(network, lora or LoRA(), name=name, seed=seed)
     else:
-        _merge(network)
+        merge(network)
         chosen = trained_parameters(network.backbone, trained, name=name, with_norms=phase.train_norms)
         for key, parameter in network.backbone.named_parameters():
             parameter.requires_grad_(key in chosen)
@@ -146,7 +146,8 @@ def _adapt(network: Network, lora: LoRA, *, name: str, seed: int) -> None:
         )
 
 
-def _merge(network: Network) -> None:
+def merge(network: Network) -> None:
+    """Make a backbone with low-rank updates a plain one."""
     model: Any = network.backbone
     if _is_adapted(model):
         network.backbone = model.merge_and_unload()

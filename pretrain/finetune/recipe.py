@@ -29,6 +29,7 @@ WEIGHTS = ("published", "random")
 MEAN_STD = ("model", "half")
 AUGMENTATIONS = ("flip", "rotate", "zoom", "shift", "brightness")
 CLASS_WEIGHTS = ("none", "balanced")
+KEEPS = ("best", "last")
 OPTIMISERS = ("adamw", "adam", "sgd")
 
 
@@ -143,6 +144,9 @@ class Recipe:
     weight_decay: float = key(0.01, "of the optimiser", "weight_decay", least=0, below=INFINITE)
     clip_grad: float | None = key(
         None, "largest norm of the gradient", "clip_grad", above=0, below=INFINITE, unset="no bound"
+    )
+    keep: str = key(
+        "best", "weights of the epoch of the lowest validation loss, or of the last", "keep", choices=KEEPS
     )
     layer_decay: float = key(1.0, "rate of a layer over that of the next one", "layer_decay", above=0, most=1)
     published: Published | None = None

@@ -40,7 +40,7 @@ def permuted_accuracy(result: Result) -> float | None:
     null = result.metrics.get("null_accuracy")
     if null is not None:
         return null.value
-    counts = confusion_of(result.outcomes) if result.task == "probe" else None
+    counts = confusion_of(result.outcomes) if result.task in ("probe", "finetune") else None
     if counts is None or not counts.any():
         return None
     confusion = counts.astype(np.float64)

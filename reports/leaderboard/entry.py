@@ -11,6 +11,9 @@ import numpy as np
 from embedkit.files.results import Metric, Result
 from embedkit.scoring.metrics import Z95, estimate, value_of
 
+# Task of a result -> the task whose table it stands in.
+_BESIDE = {"finetune": "probe"}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -55,10 +58,14 @@ class Entry:
 
     @property
     def group(self) -> tuple[str, str]:
-        """Dataset and task: what may be compared. Targets are another task than classes."""
+        """Dataset and task: what may be compared. Targets are another task than classes.
+
+        A network that was trained with labels stands beside the probes of features: they answer the same.
+        """
         first = self.runs[0]
         regression = value_of(first, "rmse") is not None and value_of(first, "accuracy") is None
-        return first.dataset, f"{first.task}, targets" if regression else first.task
+        task = _BESIDE.get(first.task, first.task)
+        return first.dataset, f"{task}, targets" if regression else task
 
     @property
     def n_labels(self) -> float:

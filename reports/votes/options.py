@@ -57,9 +57,7 @@ class VotesOptions:
     validation: float = option(
         0.2, "share of the rows on the validation side", above=0, below=1, metavar="SHARE"
     )
-    volunteers: int = option(
-        40, "how many people answered about each image, for the floor", least=2, metavar="N"
-    )
+    volunteers: int = option(40, "how many people answered about each image", least=2, metavar="N")
     reduction: float = option(
         30, "images with so many times fewer pixels, beside the original", least=1, metavar="TIMES"
     )

@@ -21,10 +21,9 @@ from embedkit.errors import EmbedkitError
 from embedkit.images.options import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
-from pretrain.journal import describe
-from pretrain.options import LoRA, PretrainOptions
+from pretrain.journal import as_today
+from pretrain.options import LoRA
 
-DEFAULTS = describe(PretrainOptions())
 SMALL = ["--image-size", "32", "--resize", "32", "--batch-size", "8", "--held-out", "8", "--device", "cpu"]
 SMALL += ["--local-size", "32", "--prototypes", "16"]
 
@@ -292,9 +291,9 @@ def test_a_checkpoint_under_the_names_of_before_is_gone_on_with(tmp_path):
     old |= {"views": old.pop("view_preset"), "clip": old.pop("clip_grad"), "shard": old.pop("fsdp")}
     state = {"asked": old, "step": 3, "log": [{"epoch": 1, "loss": 0.5}], "best": {}}
     write_checkpoint(tmp_path, state)
-    assert read_checkpoint(tmp_path, asked, DEFAULTS) == state
+    assert read_checkpoint(tmp_path, asked, as_today) == state
     with pytest.raises(EmbedkitError, match=r"other options \(batch_size: 64 there, 32 asked for\)"):
-        read_checkpoint(tmp_path, asked | {"batch_size": 32}, DEFAULTS)
+        read_checkpoint(tmp_path, asked | {"batch_size": 32}, as_today)
 
 
 @pytest.mark.parametrize(
@@ -319,8 +318,8 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, change):
     change(state)
     write_checkpoint(tmp_path, state)
     with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
-        read_checkpoint(tmp_path, asked, DEFAULTS)
+        read_checkpoint(tmp_path, asked, as_today)
     for content in (b"", b"PK", bytes(100)):
         (tmp_path / "checkpoint.pt").write_bytes(content)
         with pytest.raises(EmbedkitError, match=r"checkpoint.pt: damaged.*Delete it to begin again"):
-            read_checkpoint(tmp_path, asked, DEFAULTS)
+            read_checkpoint(tmp_path, asked, as_today)

@@ -1,0 +1,238 @@
+"""What one call of `embedkit finetune` does: the frozen probe first, then training, then what it bought."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embedkit import console
+from embedkit.backbones.load import Backbone, load_backbone
+from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
+from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.load import open_dataset
+from embedkit.datasets.options import DatasetOptions
+from embedkit.errors import UsageError
+from embedkit.files import showing
+from embedkit.files.aside import write_text
+from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.results import Result
+from embedkit.images.options import Overrides
+from embedkit.options import RUNS, Writes
+from embedkit.scoring.outcomes import compare_outcomes, read_outcomes
+from embedkit.scoring.paired import Difference
+from embedkit.workflows.step import Step
+from pretrain import ranks
+from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
+from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
+from pretrain.finetune.report import FinetuneReport
+from pretrain.finetune.run import Material, train
+
+FROZEN = "frozen.h5"
+# Of a recipe whose weights are drawn at random, what its frozen features would be is no measure of anything.
+CONTROL = "pixels:32"
+
+
+@dataclass(frozen=True, repr=False)
+class Finetuned(showing.Shown):
+    """A recipe on a dataset: with each seed a network, and the frozen probe on the same images.
+
+    Parameters
+    ----------
+    path
+        The folder of all that it made.
+    reports
+        One a seed.
+    frozen
+        Of the probe; empty where it was left out.
+    bought
+        How much training added over the frozen probe, in accuracy or, of votes, in mean squared error.
+    sentence
+        The same in words; empty without a probe.
+    """
+
+    path: Path
+    reports: tuple[FinetuneReport, ...]
+    frozen: tuple[Result, ...] = ()
+    bought: Difference | None = None
+    sentence: str = ""
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The lines of results.jsonl that the networks are."""
+        return tuple(report.result for report in self.reports)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the first network, for `predict`."""
+        return self.reports[0].model
+
+    def to_pandas(self) -> Any:
+        """Return every metric of every seed as a pandas DataFrame, a row each."""
+        return showing.data_frame([row for result in self.results for row in result.metric_rows()])
+
+    def _shown(self) -> showing.Parts:
+        title, cells, notes = self.reports[0]._shown()
+        return title, cells, (*notes, self.sentence)
+
+
+@guarded(FinetunePlaces)
+def finetune(
+    dataset: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    data: DatasetOptions = DatasetOptions(),
+    backbone: BackboneSpec = BackboneSpec(),
+    preprocessing: Overrides = Overrides(),
+    options: FinetuneCall = FinetuneCall(),
+) -> Finetuned:
+    """Train a network on labels or votes by a recipe, and say what that bought over its frozen features.
+
+    The same call again goes on from the last finished epoch. Under torchrun every process trains its share
+    of each batch.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+    output
+        The folder to make; ``runs/RECIPE`` by default.
+    data
+        Options of the dataset's source.
+    backbone, preprocessing
+        Another start, or another input, than the recipe's.
+    options
+        The recipe, the split, and what differs from them.
+
+    Returns
+    -------
+    Finetuned
+        Networks, scores, and the comparison. Under torchrun, the first process's; others return no report.
+
+    Raises
+    ------
+    UsageError
+        A recipe that can't be read, or options that exclude each other.
+    EmbedkitError
+        Labels that can't be learnt, weights that can't be had, a loss that is not finite, or a folder with a
+        run of other options.
+    """
+    recipe, name = read_recipe(options.recipe), Path(options.recipe).stem
+    folder = RUNS / name if output is None else Path(output)
+    check_outputs("-o", {folder: Writes(folder=True, makes=MAKES)}, dataset, data, backbone, options)
+    with ranks.joined():
+        images = open_dataset(dataset, data)
+        spec = start_of(recipe, backbone, preprocessing, options)
+        loaded = load_backbone(spec)
+        if not ranks.rank():
+            _say_start(loaded, name)
+        material = Material.read(images, loaded, recipe, name, options)
+        frozen = _probe(material, spec, options, folder) if options.probe and not ranks.rank() else ()
+        reports = []
+        for one in options.each():
+            place = folder if options.seeds == 1 else folder / f"seed-{one.seed}"
+            report = train(material, one, place)
+            if report is not None:
+                reports.append(report)
+                write_text(folder / "recipe.toml", recipe_text(options.recipe))
+    made = Finetuned(folder, tuple(reports), frozen)
+    return compared(made, folder) if frozen else made
+
+
+def start_of(
+    recipe: Recipe, backbone: BackboneSpec, preprocessing: Overrides, options: FinetuneOptions
+) -> BackboneSpec:
+    """Return where training starts: the recipe's backbone, or the one that was given.
+
+    Raises
+    ------
+    UsageError
+        An adapter.
+    """
+    if backbone.adapter is not None:
+        raise UsageError("--adapter: merge it first, and give the merged file with --weights.")
+    name = recipe.backbone if backbone.backbone == DEFAULT_BACKBONE else backbone.backbone
+    random_init = backbone.random_init
+    if random_init is None and recipe.weights == "random" and backbone.weights is None:
+        random_init = options.seed
+    given = {key: value for key, value in vars(preprocessing).items() if value is not None}
+    own = {key: value for key, value in vars(recipe.overrides()).items() if value is not None}
+    if "resize" in given or "center_crop" in given:
+        own = {key: value for key, value in own.items() if key not in ("resize", "center_crop")}
+    return BackboneSpec(name, backbone.weights, None, random_init, Overrides(**(own | given)))
+
+
+def _say_start(backbone: Backbone, name: str) -> None:
+    n = sum(p.numel() for p in backbone.model.parameters())
+    where = {"hub": "published weights"}.get(backbone.source, backbone.source)
+    console.note(
+        f"{name}: {backbone.name}, {n:,} parameters, from {where}; images of "
+        f"{backbone.preprocessing.image_size} pixels."
+    )
+
+
+def _probe(material: Material, spec: BackboneSpec, options: FinetuneCall, folder: Path) -> tuple[Result, ...]:
+    """Probe the features of the frozen start on the very split, and look for copies across it."""
+    backbone, changes = replace(spec, preprocessing=Overrides()), vars(spec.preprocessing)
+    if spec.random_init is not None:
+        console.note(f"The start is random, so what training is held against is a probe of {CONTROL}.")
+        backbone, changes = BackboneSpec(CONTROL), {}
+    given = {name: value for name, value in (vars(backbone) | changes).items() if name != "preprocessing"}
+    step = Step.make("extract", "", device=options.device, **given)
+    features = replace(step, output=str(folder / FROZEN)).call(material.images).path
+    votes = material.truth.y.ndim == 2
+    kind = {"kind": "ridge", "clip": True, "targets": options.targets} if votes else {"kind": "linear"}
+    probe = Step.make(
+        "probe",
+        features,
+        split=options.split,
+        fractions=options.fractions,
+        seed=options.seed,
+        seeds=options.seeds,
+        leaks=not votes,
+        output=folder,
+        **kind,
+    )
+    console.note(f"Frozen: {probe}")
+    found = probe.call()
+    if found.leaks is not None:
+        across = sum(one.test_rows or 0 for one in found.leaks.found.values())
+        n_test = sum(len(split.test) for split in found.leaks.splits)
+        console.note(f"Copies: {across:,} of {n_test:,} test images have one in training or validation.")
+    results: tuple[Result, ...] = found.results
+    return results
+
+
+def compared(made: Finetuned, folder: Path) -> Finetuned:
+    """Say what training added over the frozen probe, image by image, over all seeds."""
+    by_seed = {result.seed: result for result in made.frozen}
+    pairs = [
+        (
+            read_outcomes(by_seed[report.result.seed], folder),
+            read_outcomes(report.result, report.predictions_path.parent),
+        )
+        for report in made.reports
+    ]
+    difference = compare_outcomes(pairs)
+    return replace(made, bought=difference, sentence=bought(difference, made.frozen, made.results))
+
+
+def bought(difference: Difference, frozen: Sequence[Result], trained: Sequence[Result]) -> str:
+    """Say a difference over a frozen probe in one sentence."""
+    before, after = frozen[0], trained[0]
+    of = f"a {before.method} probe of {before.features}"
+    n_seeds = f", {len(trained)} seeds" if len(trained) > 1 else ""
+    if "accuracy" in after.metrics:
+        value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+        what = (
+            f"{value:+.1f} points of accuracy ({low:+.1f} to {high:+.1f}, paired on {difference.n:,} images"
+        )
+    else:
+        value, low, high = (-x for x in (difference.value, difference.high, difference.low))
+        what = (
+            f"{value:+.5f} of mean squared error, lower is better ({low:+.5f} to {high:+.5f}, paired on "
+            f"{difference.n:,} images"
+        )
+    told = "" if difference.p < 0.05 else "; the two can't be told apart"
+    return f"Training bought {what}{n_seeds}) over {of}{told}."

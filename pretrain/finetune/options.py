@@ -1,0 +1,146 @@
+"""What `embedkit finetune` can be asked for, checked before anything is read; imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from embedkit.errors import UsageError
+from embedkit.options import (
+    READS,
+    RESULTS,
+    Writes,
+    check,
+    check_split,
+    device_option,
+    option,
+    output_option,
+    seed_option,
+    seeds_option,
+    split_option,
+)
+from pretrain.finetune.batch_plan import parse_batch_plan
+
+MODEL = "model"
+# What a run may leave in its folder, besides a folder for each phase, fold and seed.
+MAKES = (*RESULTS, "recipe.toml", "curves.svg", "log.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """How a network is trained with labels; what is not given, the recipe says.
+
+    Parameters
+    ----------
+    recipe
+        Name of a recipe that `embedkit recipes` lists, or a TOML file.
+    phase_epochs
+        Epochs of each phase.
+    batch_plan
+        Images a batch, or sizes with epochs.
+    accumulate
+        Equal parts in which a batch goes through the network, for less memory.
+    split, fractions, seed
+        How the images are divided, as `embedkit probe` does; the seed is that of the training as well.
+    targets
+        Of votes: which of the dataset's targets; all by default.
+    volunteers
+        Of vote losses: how many people looked at an image.
+    device
+        Where it is computed.
+
+    Raises
+    ------
+    UsageError
+        A value out of range.
+    """
+
+    recipe: str = option(
+        "dino-vits16-finetune",
+        "name of a recipe (`embedkit recipes` lists them), or a TOML file",
+        metavar="NAME|FILE.toml",
+        place=READS,
+    )
+    phase_epochs: tuple[int, ...] | None = option(
+        None,
+        "epochs of each phase, instead of the recipe's",
+        least=1,
+        separator=",",
+        metavar="N,N,...",
+        unset="the recipe's",
+    )
+    batch_plan: str | None = option(
+        None, "images a batch (64), or sizes with epochs (32x5, 64)", metavar="PLAN", unset="the recipe's"
+    )
+    accumulate: int = option(1, "parts of a batch, to save memory", least=1, metavar="N")
+    split: str = split_option()
+    fractions: tuple[float, float, float] | None = option(
+        None,
+        "of the rows; with a given test set, the first two divide the rest",
+        metavar="TRAIN VALIDATION TEST",
+        unset="0.7 0.15 0.15",
+    )
+    seed: int = seed_option()
+    targets: tuple[str, ...] | None = option(
+        None, "which of the file's numbers to predict", metavar="A,B,...", separator=",", unset="all of them"
+    )
+    volunteers: int = option(40, "how many people answered about each image", least=2, metavar="N")
+    device: str = device_option()
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_split(self.split)
+        if self.batch_plan is not None:
+            parse_batch_plan(self.batch_plan)
+        if self.fractions is not None and self.split.endswith(".json"):
+            raise UsageError("--fractions says nothing about a saved split. Leave it out.")
+
+    def of_numbers(self) -> dict[str, Any]:
+        """Return what fixes the numbers of a run, without what the recipe says."""
+        named = {one.name: getattr(self, one.name) for one in fields(FinetuneOptions)}
+        return {
+            name: value for name, value in named.items() if name not in ("recipe", "device", "batch_plan")
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneCall(FinetuneOptions):
+    """One call of ``finetune``.
+
+    Parameters
+    ----------
+    seeds
+        Train with so many seeds in a row, `seed` the first of them: a result each.
+    probe
+        Measure a frozen linear probe of the same backbone on the same split first, and look for copies of
+        images across it.
+    """
+
+    seeds: int = seeds_option()
+    probe: bool = option(
+        True, "leave out the frozen linear probe and the search for copies", flag="--no-probe"
+    )
+
+    def each(self) -> list[FinetuneOptions]:
+        """Return the options of each seed."""
+        named = {one.name: getattr(self, one.name) for one in fields(FinetuneOptions)}
+        return [FinetuneOptions(**(named | {"seed": self.seed + i})) for i in range(self.seeds)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetunePlaces:
+    """Where training writes.
+
+    Parameters
+    ----------
+    output
+        The folder to make.
+    """
+
+    output: Path | None = output_option(
+        None,
+        "folder to make",
+        unset="runs/RECIPE",
+        writes=Writes(folder=True, makes=MAKES),
+    )

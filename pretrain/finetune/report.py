@@ -1,0 +1,136 @@
+"""What training with labels gives: results, predictions, models, and what a reader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from embedkit.backbones.saved_network import SavedNetwork
+from embedkit.files import showing
+from embedkit.files.predictions import Predictions
+from embedkit.files.results import Result, metric_cells
+from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.splits import Split
+from embedkit.scoring.target_scores import RegressionScores
+
+Log = tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """One network, trained on one split.
+
+    Parameters
+    ----------
+    saved
+        The network.
+    folder
+        Where it is kept.
+    outputs
+        ``validation`` and ``test`` to (n, c) probabilities, not calibrated, or (n, t) targets.
+    temperature
+        That calibrates the probabilities of the validation rows best; None of targets.
+    logs
+        Of each phase, a row an epoch.
+    kept
+        Which epoch of each phase was kept.
+    seconds
+        Of training, what is resumed included.
+    """
+
+    saved: SavedNetwork
+    folder: Path
+    outputs: dict[str, NDArray[Any]]
+    temperature: float | None
+    logs: tuple[Log, ...]
+    kept: tuple[int, ...]
+    seconds: float
+
+    @property
+    def each(self) -> dict[int, NDArray[Any]]:
+        """Of one candidate there is no choice."""
+        return {}
+
+    @property
+    def log(self) -> Log:
+        """The epochs of all phases after each other, with epochs and images counted on."""
+        joined: list[dict[str, float]] = []
+        for number, log in enumerate(self.logs, start=1):
+            before = joined[-1] if joined else {"epoch": 0.0, "images": 0.0}
+            joined += [
+                {
+                    "phase": float(number),
+                    **row,
+                    "epoch": before["epoch"] + row["epoch"],
+                    "images": before["images"] + row["images"],
+                }
+                for row in log
+                if number == 1 or row["epoch"] > 0
+            ]
+        return tuple(joined)
+
+
+@dataclass(frozen=True, repr=False)
+class FinetuneReport(showing.Shown):
+    """One recipe on one dataset with one seed: a network for each split.
+
+    Parameters
+    ----------
+    result
+        The line of results.jsonl.
+    scores
+        On the test rows: with the confusion matrix and each class's figures, or each target's.
+    predictions
+        Of validation and test rows.
+    splits
+        The split, or the folds.
+    networks
+        One for each split.
+    notes
+        What a reader of the numbers must know.
+    predictions_path
+        The CSV.
+    """
+
+    result: Result
+    scores: Scores | RegressionScores
+    predictions: Predictions
+    splits: tuple[Split, ...]
+    networks: tuple[TrainedNetwork, ...]
+    notes: tuple[str, ...]
+    predictions_path: Path
+
+    @property
+    def model(self) -> Path:
+        """The folder of the first network, for `predict`."""
+        return self.networks[0].folder
+
+    def to_pandas(self) -> Any:
+        """Return the metrics as a pandas DataFrame, a row each."""
+        return self.result.to_pandas()
+
+    def _shown(self) -> showing.Parts:
+        result = self.result
+        title = f"{result.method}: {result.features} on {result.dataset}, {result.split}: "
+        title += f"{result.n:,} test images"
+        return title, metric_cells(result.metrics), self.notes
+
+
+def parameters_sentence(outcomes: dict[str, Any], inputs: int) -> str:
+    """Say how many parameters train, of how many, against the pixels of all training images."""
+    n = outcomes["n_parameters"]
+    return (
+        f"{outcomes['n_trainable']:,} of {n:,} parameters train; the training images have {inputs:,} values, "
+        f"{inputs / max(1, outcomes['n_trainable']):.3g} for each that trains."
+    )
+
+
+def joined_logs(networks: Sequence[TrainedNetwork]) -> list[dict[str, float]]:
+    """Return the log of the only network, or those of all folds with a column for the fold."""
+    if len(networks) == 1:
+        return list(networks[0].log)
+    return [{"fold": float(i), **row} for i, one in enumerate(networks, start=1) for row in one.log]

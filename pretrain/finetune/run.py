@@ -1,0 +1,345 @@
+"""What one training with labels does: a network for each split, scored on its test images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit import console
+from embedkit.backbones.load import Backbone
+from embedkit.backbones.network import Network, build_network
+from embedkit.backbones.saved_network import About, SavedNetwork, write_network
+from embedkit.computing.device import choose_device
+from embedkit.datasets.dataset import Dataset
+from embedkit.errors import EmbedkitError, UsageError
+from embedkit.extraction.answering import ask
+from embedkit.files.lock import folder_locked
+from embedkit.files.predictions import write_predictions
+from embedkit.files.results import RESULTS_FILE, Result, append_result
+from embedkit.scoring.asked_split import Asked, draw_splits
+from embedkit.scoring.calibration import fit_temperature
+from embedkit.scoring.scored import score_classes, score_regression
+from embedkit.scoring.splits import Split
+from embedkit.versions import versions
+from pretrain import ranks
+from pretrain.cache import read_frames
+from pretrain.finetune.options import MODEL, FinetuneOptions
+from pretrain.finetune.phases import begin, merge
+from pretrain.finetune.recipe import Recipe
+from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
+from pretrain.finetune.training import Lesson, PhaseTask, phase_of, record_of
+from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
+from pretrain.journal import write_log
+from pretrain.trainer import Run
+from pretrain.views import Frames
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images decoded once, whatever seeds and splits are made of them.
+
+    Parameters
+    ----------
+    images, backbone
+        What is trained on, and what is trained.
+    recipe, name
+        How, and what that is called.
+    frames
+        Every image at the size that views need.
+    truth
+        What is learnt of each.
+    """
+
+    images: Dataset
+    backbone: Backbone
+    recipe: Recipe
+    name: str
+    frames: Frames
+    truth: Truth
+
+    @classmethod
+    def read(
+        cls, images: Dataset, backbone: Backbone, recipe: Recipe, name: str, options: FinetuneOptions
+    ) -> Material:
+        """Check the labels, then decode all images.
+
+        Raises
+        ------
+        DataError
+            Labels or votes that can't be learnt.
+        UsageError
+            A backbone of other than three channels, or a recipe of other votes.
+        """
+        truth = read_truth(
+            images.rows, votes=recipe.head.output != "classes", targets=options.targets, name=images.name
+        )
+        if options.targets is not None and truth.y.ndim == 1:
+            raise UsageError(f"--targets names votes, and {name} learns classes. Leave it out.")
+        if recipe.head.output == "tree" and truth.tree is None:
+            raise UsageError(
+                f"{images.name}: its targets are no vote tree that embedkit knows, so output = tree is not "
+                "for it. Give a recipe with output = sigmoid."
+            )
+        if backbone.preprocessing.channels != 3:
+            raise UsageError(
+                f"{backbone.name} takes images of {backbone.preprocessing.channels} channels; training is "
+                "for three. Give another --backbone."
+            )
+        for number in range(len(recipe.phases)):
+            phase_of(recipe, options, number)
+        pixels = read_frames(images, backbone.preprocessing)
+        none = torch.zeros(len(pixels), 3)  # no view of ours draws noise
+        frames = Frames(pixels, backbone.preprocessing.image_size, none, none)
+        return cls(images, backbone, recipe, name, frames, truth)
+
+    def splits(self, options: FinetuneOptions, notes: list[str]) -> tuple[Split, ...]:
+        """Divide the images as asked.
+
+        Raises
+        ------
+        DataError
+            A split that can't be drawn, or from which a class can't be learnt.
+        """
+        asked = Asked(options.split, options.fractions, options.seed)
+        found = draw_splits(self.images.rows, self.truth.labels, asked, notes=notes)
+        for split in found:
+            check_split(self.truth, split, self.images.name)
+        return found
+
+
+def train(material: Material, options: FinetuneOptions, output: Path) -> FinetuneReport | None:
+    """Train a network on each split, score it, and write everything into a folder.
+
+    The same call again goes on from the last finished epoch.
+
+    Returns
+    -------
+    FinetuneReport or None
+        None in all but the first of several processes.
+
+    Raises
+    ------
+    EmbedkitError
+        A folder with a run of other options, a loss that is not finite, an image that can't be read.
+    """
+    notes: list[str] = []
+    splits = material.splits(options, notes)
+    folders = [output] if len(splits) == 1 else [output / f"fold-{i}" for i in range(1, len(splits) + 1)]
+    with _locked(output):
+        networks = []
+        for number, (split, folder) in enumerate(zip(splits, folders, strict=True), start=1):
+            if len(splits) > 1:
+                console.note(f"Fold {number} of {len(splits)}.")
+            networks.append(_train_one(material, options, split, folder))
+        if ranks.rank():
+            return None
+        done = [network for network in networks if network is not None]
+        return _report(material, options, splits, done, notes, output)
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    return nullcontext() if ranks.rank() else folder_locked(folder, "training")
+
+
+def _train_one(
+    material: Material, options: FinetuneOptions, split: Split, folder: Path
+) -> TrainedNetwork | None:
+    """Run all phases on one split; returns None in all but the first process."""
+    recipe, truth = material.recipe, material.truth
+    device = choose_device(options.device)
+    by_confidence = any(phase.rows != "all" for phase in recipe.phases)
+    lesson = Lesson(
+        material.backbone.name,
+        recipe,
+        options,
+        material.frames,
+        material.backbone.preprocessing,
+        material.images.rows.ids,
+        truth,
+        split,
+        device,
+        asked=_asked(material, options, split),
+        confidence=confidence(truth, material.images.rows) if by_confidence else None,
+    )
+    network = build_network(material.backbone, len(truth.names), recipe.head, seed=options.seed)
+    logs: list[Log] = []
+    kept = []
+    for number, phase in enumerate(recipe.phases):
+        if len(recipe.phases) > 1:
+            console.note(f"Phase {number + 1} of {len(recipe.phases)}, {phase.name}: {phase.train}.")
+        place = folder / f"phase-{number + 1}"
+        task = PhaseTask(network, lesson, number, place)
+        trained = Run(task, place).train()
+        best = task.best(trained.log)
+        if best is None:
+            raise EmbedkitError(f"{place}: the validation loss was never finite. {task.advice}")
+        kept.append(int(best["epoch"]))
+        if not kept[-1]:
+            console.note(f"{phase.name}: no epoch had a lower validation loss than its start, which is kept.")
+        logs.append(trained.log)
+        network = trained.load("chosen")
+    if ranks.rank():
+        return None
+    merge(network)
+    return _keep(material, options, split, folder, _Trained(network, tuple(logs), tuple(kept)))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    network: Network
+    logs: tuple[Log, ...]
+    kept: tuple[int, ...]
+
+
+def _asked(material: Material, options: FinetuneOptions, split: Split) -> dict[str, Any]:
+    """Return what fixes the numbers of a run on one split."""
+    parts = [getattr(split, part).tolist() for part in ("train", "validation", "test")]
+    settled = json.loads(json.dumps({**record_of(material.recipe, options), **options.of_numbers()}))
+    return {
+        **settled,
+        "dataset": material.images.fingerprint,
+        "start": material.backbone.weights_sha256,
+        "preprocessing": material.backbone.preprocessing.record(),
+        "rows": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+    }
+
+
+def _keep(
+    material: Material, options: FinetuneOptions, split: Split, folder: Path, done: _Trained
+) -> TrainedNetwork:
+    """Ask the finished network about validation and test images, calibrate it, and write it down."""
+    truth, recipe = material.truth, material.recipe
+    about = About(
+        kind=material.name,
+        dataset=material.images.name,
+        backbone=material.backbone.name,
+        head=recipe.head,
+        names=truth.names,
+        baseline=tuple(float(value) for value in truth.baseline(split.train)),
+        preprocessing=material.backbone.preprocessing,
+        temperature=None,
+        trained={
+            "fingerprint": material.images.fingerprint,
+            "recipe": record_of(recipe, options),
+            "options": options.of_numbers(),
+            "start": material.backbone.record(),
+            "split": {"name": split.name, **split.counts},
+            "kept": list(done.kept),
+            "versions": versions(),
+        },
+    )
+    saved = SavedNetwork(done.network.cpu().eval().requires_grad_(False), about)
+    device = choose_device(options.device)
+    outputs = {
+        part: ask(saved, material.images, getattr(split, part), device=device).outputs
+        for part in ("validation", "test")
+    }
+    if not about.regression:
+        known = fit_temperature(outputs["validation"], truth.y[split.validation])
+        saved = replace(saved, about=replace(about, temperature=known))
+    saved.network.cpu()
+    write_network(folder / MODEL, saved)
+    seconds = sum(row.get("seconds", 0.0) for log in done.logs for row in log)
+    return TrainedNetwork(
+        saved, folder / MODEL, outputs, saved.about.temperature, done.logs, done.kept, seconds
+    )
+
+
+def _report(
+    material: Material,
+    options: FinetuneOptions,
+    splits: tuple[Split, ...],
+    networks: Sequence[TrainedNetwork],
+    notes: list[str],
+    output: Path,
+) -> FinetuneReport:
+    images, truth, recipe = material.images, material.truth, material.recipe
+    left_out = truth.left_out["unlabelled"]
+    if left_out:
+        notes.append(f"Left out {left_out:,} images without a label.")
+    rows = images.rows
+    if truth.y.ndim == 1:
+        scored = score_classes(rows, rows_labels(rows.labels), splits, networks)
+    else:
+        rows = replace(rows, targets=truth.y, target_names=truth.names)
+        scored = score_regression(rows, np.asarray(truth.y, np.float64), splits, networks)
+    log = joined_logs(networks)
+    outcomes = {
+        **scored.outcomes,
+        **_counts(material),
+        "epochs": [len(one.log) - 1 for one in networks],
+        "kept": [list(one.kept) for one in networks],
+        "images_seen": [one.log[-1]["images"] for one in networks],
+        "division": [{"name": s.name, **s.counts} for s in splits],
+        "left_out": truth.left_out,
+    }
+    side, channels = material.backbone.preprocessing.image_size, material.backbone.preprocessing.channels
+    notes.append(parameters_sentence(outcomes, side * side * channels * len(splits[0].train)))
+    path = output / f"predictions-{material.name}.csv"
+    write_predictions(path, scored.predictions, rows)
+    write_log(output, log, kept=None)
+    device = choose_device(options.device)
+    result = Result(
+        task="finetune",
+        dataset=images.name,
+        features=features_name(material.backbone),
+        method=material.name,
+        params={
+            "recipe": record_of(recipe, options),
+            **{n: v for n, v in options.of_numbers().items() if n not in ("seed", "split") and v},
+            "start": material.backbone.source,
+        },
+        outcomes=outcomes,
+        split=splits[0].name.partition(" fold ")[0],
+        seed=options.seed,
+        metrics=scored.metrics,
+        n=scored.scores.n,
+        seconds=sum(one.seconds for one in networks),
+        backend=f"torch-{device.type}",
+        provenance={
+            "predictions": path.name,
+            "dataset": {"name": images.name, "fingerprint": images.fingerprint},
+            "backbone": material.backbone.record(),
+            "model": str(networks[0].folder),
+            "versions": versions(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    result = append_result(output / RESULTS_FILE, result)
+    notes += scored.notes
+    return FinetuneReport(
+        result, scored.scores, scored.predictions, splits, tuple(networks), tuple(notes), path
+    )
+
+
+def rows_labels(labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the labels of a dataset that has some."""
+    assert labels is not None
+    return labels
+
+
+def features_name(backbone: Backbone) -> str:
+    """Name a backbone for tables, with where its weights came from."""
+    source = Path(backbone.source).stem
+    return backbone.name if source in ("hub", "embedkit") else f"{backbone.name} ({source})"
+
+
+def _counts(material: Material) -> dict[str, int]:
+    """Return how many parameters there are, and how many train in the phase that trains the most."""
+    n_trainable = n_all = 0
+    for phase in material.recipe.phases:
+        network = build_network(material.backbone, len(material.truth.names), material.recipe.head, seed=0)
+        n_all = sum(p.numel() for p in network.parameters())
+        begin(network, phase, name=material.backbone.name, seed=0, lora=material.recipe.lora)
+        n_trainable = max(n_trainable, sum(p.numel() for p in network.parameters() if p.requires_grad))
+    return {"n_parameters": n_all, "n_trainable": n_trainable}

@@ -1,0 +1,295 @@
+"""The task of one phase of a recipe: which weights train, on which images, at which rates, until when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit.backbones.answers import answers
+from embedkit.backbones.network import Network
+from embedkit.errors import DataError, UsageError
+from embedkit.files.aside import write_text
+from embedkit.images.preprocess import Preprocessing
+from embedkit.scoring.splits import Split
+from pretrain import ranks
+from pretrain.adapters import key_masks
+from pretrain.batch import Batch
+from pretrain.build import synchronised
+from pretrain.finetune.augmentation import preset
+from pretrain.finetune.batch_plan import parse_batch_plan
+from pretrain.finetune.batches import LabelledBatches, shuffled
+from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
+from pretrain.finetune.options import FinetuneOptions
+from pretrain.finetune.phase_options import Phase
+from pretrain.finetune.phases import Group, begin, parameter_groups
+from pretrain.finetune.rates import is_over, rate
+from pretrain.finetune.recipe import Recipe
+from pretrain.finetune.supervised import Criterion, Supervised
+from pretrain.finetune.truth import Truth
+from pretrain.options import LoRA
+from pretrain.task import Log, Task
+from pretrain.views import Frames
+
+LOSS = "validation_loss"
+EVALUATED = 64  # images at a time
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What every phase of a recipe learns from.
+
+    Parameters
+    ----------
+    backbone
+        Its name, for messages.
+    recipe, options
+        How.
+    frames
+        All images of the dataset, uint8.
+    preprocessing
+        What a network's input needs.
+    ids : (n,) str
+        Of all images.
+    truth
+        What is learnt of them.
+    split
+        Which are trained on, which tell when to stop.
+    confidence : (n,) float64, optional
+        Of the labels, for phases that take rows by it.
+    device
+        Where it is computed.
+    asked
+        What fixes the numbers: recipe, options, dataset, start.
+    """
+
+    backbone: str
+    recipe: Recipe
+    options: FinetuneOptions
+    frames: Frames
+    preprocessing: Preprocessing
+    ids: NDArray[np.str_]
+    truth: Truth
+    split: Split
+    device: torch.device
+    asked: dict[str, Any]
+    confidence: NDArray[np.float64] | None = None
+
+    def criterion(self) -> Criterion:
+        """Return the loss of the recipe."""
+        recipe, truth = self.recipe, self.truth
+        weights = None
+        if recipe.class_weight == "balanced":
+            weights = balanced_weights(truth.y[self.split.train], len(truth.names))
+        settings = LossSettings(
+            output=recipe.head.output,
+            tree=truth.tree,
+            class_weight=weights,
+            label_smoothing=recipe.label_smoothing,
+            volunteers=self.options.volunteers,
+        )
+        return partial(loss_named(recipe.loss, settings), settings=settings)
+
+
+class PhaseTask(Task):
+    """One phase.
+
+    Parameters
+    ----------
+    network
+        On the device; what trains of it is set here.
+    number
+        Of the phase, from 0.
+    folder
+        For what is kept of a step that went wrong.
+    """
+
+    def __init__(self, network: Network, lesson: Lesson, number: int, folder: Path) -> None:
+        recipe, options = lesson.recipe, lesson.options
+        self.lesson, self.phase, self.folder = lesson, phase_of(recipe, options, number), folder
+        self.seed = options.seed + 7919 * number  # each phase has draws of its own
+        self.accumulate, self.clip_grad = options.accumulate, recipe.clip_grad
+        self.advice = "Lower the rate (lr, head_lr) in the recipe."
+        self.why_enough = f"{self.phase.stop_after} epochs without a lower validation loss"
+        self.asked = {**lesson.asked, "phase": number}
+        rows = rows_of(self.phase, lesson)
+        sizes, self.ends = _steps(recipe, options, self.phase, len(rows))
+        share = (ranks.rank(), ranks.world())
+        _check_sizes(sizes, options)
+        name = lesson.backbone
+        begin(network, self.phase, name=name, seed=self.seed, lora=recipe.lora)
+        network.backbone = synchronised(network.backbone, lesson.device, name)
+        network.to(lesson.device).to(memory_format=torch.channels_last)
+        self.batches: LabelledBatches = LabelledBatches(
+            lesson.frames,
+            shuffled(torch.from_numpy(rows), self.seed),
+            sizes=sizes,
+            ends=self.ends,
+            preset=preset(recipe.augmentation),
+            preprocessing=lesson.preprocessing,
+            seed=self.seed,
+            device=lesson.device,
+            share=share,
+        )
+        self.objective: Supervised = Supervised(
+            network, lesson.truth.tensor(), lesson.criterion(), lesson.device
+        )
+        groups = parameter_groups(network, self.phase, name=name, layer_decay=recipe.layer_decay)
+        self.optimiser = _optimiser(recipe, groups)
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        only_qv = self.phase.trained.kind == "lora" and (recipe.lora or LoRA()).lora_targets == "qv"
+        self.keys = key_masks(network.backbone) if only_qv else []
+
+    def set_rates(self, step: int, log: Log) -> None:
+        """Set the rate of each group by the phase's schedule."""
+        lr = rate(self.phase, step, self.ends, _losses(log))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["scale"] * lr
+
+    def look(self, step: int) -> dict[str, float]:
+        """Ask the network about the validation rows."""
+        rows = torch.from_numpy(self.lesson.split.validation)
+        seen = self.judged(rows)
+        n_seen = sum(self.batches.sizes[:step])
+        return {"images": float(n_seen), **{f"validation_{name}": value for name, value in seen.items()}}
+
+    @torch.no_grad()
+    def judged(self, rows: torch.Tensor) -> dict[str, float]:
+        """Return loss, and accuracy or RMSE, of some rows."""
+        network = self.objective.evaluated.eval()
+        truth = self.objective.truth[rows].to(self.lesson.device)
+        raw = torch.cat(
+            [self.objective.raw(self.batches.look(part)) for part in torch.split(rows, EVALUATED)]
+        )
+        network.train()
+        found = {"loss": float(self.objective.criterion(raw, truth))}
+        said = answers(raw, self.lesson.recipe.head.output, tree=self.lesson.truth.tree)
+        if truth.ndim == 1:
+            found["accuracy"] = float((said.argmax(dim=1) == truth).float().mean())
+        else:
+            found["rmse"] = float((said - truth).square().nanmean().sqrt())
+        return found
+
+    def best(self, log: Log) -> dict[str, float] | None:
+        """Return the epoch of the lowest validation loss, the first of equals; the start counts too."""
+        seen = [row for row in log if LOSS in row and np.isfinite(row[LOSS])]
+        if self.lesson.recipe.keep == "last":
+            return seen[-1] if seen else None
+        return min(seen, key=lambda row: row[LOSS], default=None)
+
+    def enough(self, log: Log) -> bool:
+        """Whether the last epochs brought no lower validation loss."""
+        return is_over(self.phase, _losses(log))
+
+    def adjust_gradients(self) -> None:
+        """Leave the keys as they are, where low-rank updates are of queries and values."""
+        for parameter, mask in self.keys:
+            parameter.grad *= mask  # type: ignore[operator]
+
+    def replay(self, step: int, batch: Batch) -> str:  # noqa: ARG002
+        """Write down which images the step was given."""
+        path = self.folder / "not-finite.json"
+        rows = self.batches.rows(step).tolist()
+        record = {"step": step, "seed": self.seed, "ids": [str(self.lesson.ids[row]) for row in rows]}
+        if ranks.rank() == 0:
+            write_text(path, json.dumps(record, indent=2) + "\n")
+        return f"Its images are named in {path}. "
+
+
+def _losses(log: Log) -> list[float]:
+    """Return the validation loss of each epoch, the start left out."""
+    return [row[LOSS] for row in log if row["epoch"] > 0]
+
+
+def phase_of(recipe: Recipe, options: FinetuneOptions, number: int) -> Phase:
+    """Return a phase with the epochs that were asked for.
+
+    Raises
+    ------
+    UsageError
+        Epochs of another number of phases.
+    """
+    phase = recipe.phases[number]
+    if options.phase_epochs is None:
+        return phase
+    if len(options.phase_epochs) != len(recipe.phases):
+        raise UsageError(
+            f"--phase-epochs gives {len(options.phase_epochs)} numbers, and the recipe has "
+            f"{len(recipe.phases)} phases. Give one for each, such as --phase-epochs "
+            + ",".join(str(one.epochs) for one in recipe.phases)
+            + "."
+        )
+    epochs = options.phase_epochs[number]
+    return replace(phase, epochs=epochs, warmup_epochs=min(phase.warmup_epochs, epochs - 1))
+
+
+def rows_of(phase: Phase, lesson: Lesson) -> NDArray[np.int64]:
+    """Return the training rows of a phase.
+
+    Raises
+    ------
+    DataError
+        No training row has labels of that confidence.
+    """
+    train = np.sort(lesson.split.train)
+    if phase.rows == "all":
+        return train
+    assert lesson.confidence is not None
+    rows = train[phase.confidence.of(lesson.confidence[train])]
+    if not len(rows):
+        raise DataError(f"phase {phase.name}: no training image has a label confidence of {phase.rows}.")
+    return rows
+
+
+def _steps(
+    recipe: Recipe, options: FinetuneOptions, phase: Phase, n_rows: int
+) -> tuple[list[int], Sequence[int]]:
+    """Return the batch size of each step, and the steps after which epochs end."""
+    plan = recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
+    ends = plan.ends(n_rows, phase.epochs)
+    starts = [0, *ends[:-1]]
+    sizes = [
+        size
+        for size, start, end in zip(plan.sizes(phase.epochs), starts, ends, strict=True)
+        for _ in range(end - start)
+    ]
+    return sizes, ends
+
+
+def _check_sizes(sizes: Sequence[int], options: FinetuneOptions) -> None:
+    parts = ranks.world() * options.accumulate
+    odd = next((size for size in sizes if size % parts), None)
+    if odd is not None:
+        raise UsageError(
+            f"a batch of {odd} does not divide into equal parts for {ranks.world()} processes and "
+            f"--accumulate {options.accumulate}. Give another --batch-plan."
+        )
+
+
+def _optimiser(recipe: Recipe, groups: Sequence[Group]) -> torch.optim.Optimizer:
+    made = [
+        {
+            "params": list(group.parameters),
+            "scale": group.lr_scale,
+            "weight_decay": recipe.weight_decay if group.decays else 0.0,
+        }
+        for group in groups
+    ]
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(made, lr=1e-3)
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(made, lr=1e-3)
+    return torch.optim.SGD(made, lr=1e-3, momentum=0.9)
+
+
+def record_of(recipe: Recipe, options: FinetuneOptions) -> dict[str, Any]:
+    """Return a recipe, with the batch plan that was asked for, as far as it changes numbers."""
+    kept = asdict(recipe) | {"batch_plan": options.batch_plan or recipe.batch_plan}
+    return {name: value for name, value in kept.items() if name not in ("about", "source", "published")}

@@ -1,0 +1,270 @@
+"""The command, on a miniature ViT and images whose class is their colour."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import embedkit
+from embedkit.backbones.saved_network import read_about, read_network
+from embedkit.cli import main
+from embedkit.errors import EmbedkitError
+from embedkit.files.results import read_results
+from embedkit.files.store import FeatureFile
+from embedkit.files.tables import APPLIED_CLASSES, CLASS_PREDICTIONS, read_table
+
+RECIPE = """
+about = "head first, then all"
+backbone = "test_vit"
+weights = "random"
+image_size = 32
+resize = 32
+augmentation = ["flip", "rotate"]
+batch_plan = "8"
+
+[[phase]]
+name = "head"
+train = "head"
+epochs = 2
+lr = 1e-2
+
+[[phase]]
+name = "whole"
+train = "all"
+epochs = 2
+lr = 1e-3
+stop_after = 2
+"""
+NOT_SQUARE = (40, 52)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colours")
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir()
+        for i in range(20):
+            pixels = random.integers(0, 120, (*NOT_SQUARE, 3), dtype=np.uint8)
+            pixels[..., channel] += 60
+            Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipes") / "colours.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def command(images, recipe, out, *more):
+    line = ["finetune", str(images), "--recipe", str(recipe), "-o", str(out), "--device", "cpu"]
+    return [*line, "--split", "stratified", *more]
+
+
+@pytest.fixture(scope="module")
+def run(images, recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "run"
+    assert main(command(images, recipe, out)) == 0
+    return out
+
+
+def test_it_learns_and_says_what_training_bought(run, images, recipe, capsys):
+    assert main(command(images, recipe, run)) == 0  # again: nothing is trained, everything is there
+    said = capsys.readouterr()
+    assert "has its 10 steps done already" in said.err
+    assert "Training bought" in said.out
+    assert "over a linear probe of pixels:32" in said.out
+    assert "Copies: 0 of 9 test images" in said.err
+    by_task = {result.task: result for result in read_results(run / "results.jsonl")}
+    trained = by_task["finetune"]
+    assert trained.metrics["accuracy"].value > trained.metrics["majority_accuracy"].high
+    assert trained.method == "colours"
+    assert trained.outcomes["epochs"] == [4]
+    assert trained.outcomes["images_seen"] == [2 * 40 + 2 * 40]  # of 42, in batches of 8
+    assert trained.outcomes["n_trainable"] == trained.outcomes["n_parameters"]
+    assert trained.split == by_task["probe"].split
+    predicted = read_table(run / "predictions-colours.csv", CLASS_PREDICTIONS)
+    probed = read_table(run / by_task["probe"].provenance["predictions"], CLASS_PREDICTIONS)
+    assert predicted["id"].tolist() == probed["id"].tolist()
+    assert predicted["split"].tolist() == probed["split"].tolist()
+    log = (run / "log.csv").read_text().splitlines()
+    assert log[0].split(",")[:3] == ["epoch", "loss", "seconds"]
+    assert "validation_loss" in log[0]
+    assert len(log) == 1 + 5
+
+
+def test_it_stands_on_the_leaderboard_beside_the_probe_and_is_tested_against_it(run, capsys):
+    board = embedkit.leaderboard(run)
+    (group,) = board.groups()
+    assert [entry.runs[0].task for entry in group[1]] in (["finetune", "probe"], ["probe", "finetune"])
+    assert all(entry.rank is not None for entry in group[1])
+
+
+def test_predict_says_what_the_test_rows_were_scored_by(run, images, tmp_path, capsys):
+    out = tmp_path / "said.csv"
+    assert main(["predict", str(run / "model"), str(images), "-o", str(out), "--device", "cpu"]) == 0
+    assert "too good to be true" in capsys.readouterr().err
+    said = read_table(out, APPLIED_CLASSES)
+    scored = read_table(run / "predictions-colours.csv", CLASS_PREDICTIONS)
+    of_id = dict(zip(said["id"].tolist(), said["predicted"].tolist(), strict=True))
+    assert [of_id[name] for name in scored["id"].tolist()] == scored["predicted"].tolist()
+    total = sum(said.repeated("probability").values())
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_predict_is_the_network_on_images_as_timm_prepares_them(run, images):
+    from timm.data import create_transform
+
+    saved = read_network(run / "model")
+    own = saved.about.preprocessing
+    transform = create_transform(
+        input_size=(3, 32, 32), interpolation=own.interpolation, mean=own.mean, std=own.std, crop_pct=1.0
+    )
+    path = images / "red" / "00.png"
+    with Image.open(path) as image, torch.inference_mode():
+        raw = saved.network(transform(image)[None])
+    p = (raw.double() / saved.about.temperature).softmax(dim=1)[0].numpy()
+    said = embedkit.predict(run / "model", images, None, device="cpu")
+    place = said.ids.tolist().index("red/00.png")
+    # Both round pixels once; a resized one may differ by 1 of 255.
+    np.testing.assert_allclose(said.outputs[place], p, atol=0.02)
+    assert said.known.names == ("blue", "green", "red")
+
+
+def test_the_trained_backbone_gives_features_whose_head_gives_the_predictions(run, images, tmp_path):
+    features = tmp_path / "after.h5"
+    weights = run / "model" / "model.safetensors"
+    line = ["extract", str(images), "--backbone", "test_vit", "--weights", str(weights), "-o", str(features)]
+    line += [
+        "--image-size",
+        "32",
+        "--resize",
+        "32",
+        "--pool",
+        "model",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+    ]
+    assert main(line) == 0
+    saved = read_network(run / "model")
+    with FeatureFile(features) as file:
+        raw = saved.network.head(torch.from_numpy(file.read()))
+        ids = file.rows.ids.tolist()
+    p = (raw.double() / saved.about.temperature).softmax(dim=1).numpy()
+    said = embedkit.predict(run / "model", images, None, device="cpu")
+    assert said.ids.tolist() == ids
+    np.testing.assert_allclose(p, said.outputs, atol=1e-4)
+
+
+def test_a_run_of_other_options_is_refused_and_names_them(run, images, recipe, capsys):
+    assert main(command(images, recipe, run, "--batch-plan", "4")) == 1
+    assert "begun with other options (batch_plan: 8 there, 4 asked for)" in capsys.readouterr().err
+
+
+def test_epochs_of_each_phase_can_be_given(images, recipe, tmp_path, capsys):
+    assert main(command(images, recipe, tmp_path / "x", "--phase-epochs", "1")) == 2
+    assert "--phase-epochs gives 1 numbers, and the recipe has 2 phases" in capsys.readouterr().err
+    made = embedkit.finetune(
+        images,
+        tmp_path / "y",
+        recipe=str(recipe),
+        phase_epochs=(1, 1),
+        device="cpu",
+        probe=False,
+        split="stratified",
+    )
+    assert made.results[0].outcomes["epochs"] == [2]
+    assert made.frozen == ()
+    assert made.model == tmp_path / "y" / "model"
+
+
+def test_folds_and_seeds_are_networks_of_their_own(images, recipe, tmp_path):
+    folds = embedkit.finetune(
+        images,
+        tmp_path / "folds",
+        recipe=str(recipe),
+        phase_epochs=(1, 1),
+        device="cpu",
+        probe=False,
+        split="kfold:3",
+    )
+    assert folds.results[0].n == 60
+    assert [network.folder.parent.name for network in folds.reports[0].networks] == [
+        "fold-1",
+        "fold-2",
+        "fold-3",
+    ]
+    seeds = embedkit.finetune(
+        images,
+        tmp_path / "seeds",
+        recipe=str(recipe),
+        phase_epochs=(1, 1),
+        device="cpu",
+        split="stratified",
+        seeds=2,
+    )
+    assert [result.seed for result in seeds.results] == [0, 1]
+    assert len(seeds.frozen) == 2
+    assert "2 seeds" in seeds.sentence
+    (group,) = embedkit.leaderboard(tmp_path / "seeds").groups()
+    assert sorted(len(entry.runs) for entry in group[1]) == [2, 2]
+
+
+def test_what_is_not_finite_ends_the_run_and_names_the_images(images, recipe, tmp_path, monkeypatch, capsys):
+    from pretrain.finetune import losses
+
+    monkeypatch.setitem(losses.LOSSES, "cross-entropy", lambda raw, *_a, **_k: raw.sum() * float("nan"))
+    assert main(command(images, recipe, tmp_path / "x")) == 1
+    said = capsys.readouterr().err
+    assert "the loss is nan at step 0" in said
+    kept = json.loads((tmp_path / "x" / "phase-1" / "not-finite.json").read_text())
+    assert len(kept["ids"]) == 8
+    assert kept["step"] == 0
+
+
+def test_labels_that_can_not_be_learnt_are_refused(tmp_path, recipe, capsys):
+    for i in range(4):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{i}.png")
+    (tmp_path / "one.csv").write_text("file,label\n" + "".join(f"{i}.png,only\n" for i in range(4)))
+    assert main(command(tmp_path / "one.csv", recipe, tmp_path / "x")) == 1
+    assert "give two classes" in capsys.readouterr().err
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "flat" / "a.png")
+    assert main(command(tmp_path / "flat", recipe, tmp_path / "x")) == 1
+    assert "no labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda about: about.update(format="other"), "says nothing of a trained network"),
+        (lambda about: about.update(schema_version=9), "schema version 9"),
+        (lambda about: about["names"].append("more"), "damaged"),
+        (lambda about: about.update(temperature=-1), "damaged"),
+        (lambda about: about["head"].update(widths=[7]), "weights of another network"),
+        (lambda about: about.update(backbone="no_such_thing"), "no_such_thing"),
+        (lambda about: about.update(weights_sha256="0"), "not the weights that model.json was written with"),
+    ],
+)
+def test_a_damaged_model_is_refused_by_name(run, tmp_path, change, words):
+    import shutil
+
+    shutil.copytree(run / "model", tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    about = json.loads(path.read_text())
+    change(about)
+    path.write_text(json.dumps(about))
+    with pytest.raises(EmbedkitError, match=words):
+        read_network(tmp_path / "model")
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path, images, capsys):
+    assert main(["predict", str(tmp_path), str(images), "-o", str(tmp_path / "x.csv")]) == 1
+    assert "no model.json there. Give a folder that `embedkit finetune` wrote." in capsys.readouterr().err
+    assert read_about.__doc__
