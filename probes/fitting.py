@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError
+from embedkit.files.schema import unusable, usable
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
@@ -117,10 +118,10 @@ def read_features(
     """
     with_views = preparation.uses_views and file.n_views > 1
     features = file.read_view_mean(rows) if with_views else file.read(rows)
-    broken = ~np.isfinite(features).all(axis=1)
+    broken = ~usable(features)
     if broken.any():
         raise DataError(
-            f"{int(broken.sum()):,} of {len(features):,} rows hold NaN or infinite features, such as "
+            f"{int(broken.sum()):,} of {len(features):,} rows hold {unusable(features[broken])}, such as "
             f"{str(file.rows.ids[rows[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
         )
     return features, with_views

@@ -16,6 +16,9 @@ from embedkit.strict_json import UndeclaredError, declared
 
 SCHEMA_VERSION = 1
 FORMAT = "embedkit-features"
+# Of a feature: float32 holds the squared distance of rows of 100,000 of them. No network gives such numbers,
+# and a damaged disk does.
+LARGEST = 1e15
 _KINDS = {"f": "floating-point number", "iu": "whole number", "b": "truth value", "text": "text"}
 
 
@@ -88,6 +91,17 @@ def _broken_structure(file: h5py.File) -> list[str]:
             "/view_mean and /within_covariance belong together, and one is missing. Extract again."
         )
     return problems
+
+
+def usable(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each row of features (n, d) can be computed with: no NaN, infinity or number over `LARGEST`."""
+    found: NDArray[np.bool_] = (np.abs(x) <= LARGEST).all(axis=1)
+    return found
+
+
+def unusable(rows: NDArray[Any]) -> str:
+    """Say what rows hold that are not `usable`."""
+    return f"numbers beyond {LARGEST:g}" if np.isfinite(rows).all() else "NaN or infinity"
 
 
 def covariance_problem(matrix: NDArray[np.float64]) -> str | None:

@@ -27,7 +27,14 @@ from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.regular import check_input
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
 from embedkit.files.rows import Rows, text_array
-from embedkit.files.schema import FORMAT, SCHEMA_VERSION, covariance_problem, schema_problems
+from embedkit.files.schema import (
+    FORMAT,
+    SCHEMA_VERSION,
+    covariance_problem,
+    schema_problems,
+    unusable,
+    usable,
+)
 
 _STRINGS = h5py.string_dtype("utf-8")
 MAKE_VIEWS = (
@@ -303,12 +310,11 @@ class FeatureFile:
         except FeatureFileError as error:
             return [str(error).removeprefix(f"{self.path}: ")]
         ok = self.ok
-        n_bad = 0
-        for where, x in self.blocks():
-            n_bad += int((~np.isfinite(x).all(axis=1) & ok[where]).sum())
-        if n_bad:
+        bad = [x[~usable(x) & ok[where]] for where, x in self.blocks()]
+        if n_bad := sum(map(len, bad)):
+            why = unusable(np.concatenate(bad))
             problems.append(
-                f"{n_bad} rows marked ok hold NaN or infinite features. Extract again with --precision fp32."
+                f"{n_bad} rows marked ok hold {why} in their features. Extract again with --precision fp32."
             )
         if len(rows) == 0:
             problems.append("no rows.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError
+from embedkit.files.schema import unusable, usable
 from embedkit.files.store import MAKE_VIEWS, FeatureFile, Views
 from embedkit.preparing.matrix import BLOCK, are_checked, check_finite
 from embedkit.preparing.pca import PCA
@@ -357,23 +358,24 @@ class _FileRows:
             for start in range(0, self.n, BLOCK):
                 where = order[start : start + BLOCK]
                 block = self._read(self._index[where])
-                if not are_checked() and not np.isfinite(block).all():
+                if not are_checked() and not usable(block).all():
                     self._refuse()
                 yield where, block
                 advance(len(where))
 
     def _refuse(self) -> None:
-        n_bad, first, infinite = 0, -1, False
+        n_bad, first, why, infinite = 0, -1, "", False
         for start in range(0, self.n, BLOCK):
             rows = self._index[start : start + BLOCK]
             block = self._read(rows)
-            bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+            bad = np.flatnonzero(~usable(block))
             if len(bad):
-                first = int(rows[bad[0]]) if first < 0 else first
+                if first < 0:
+                    first, why = int(rows[bad[0]]), unusable(block[bad[:1]])
                 n_bad += len(bad)
                 infinite |= bool(np.isinf(block).any())
         overflow = " (float16 overflows above 65,504)" if infinite else ""
         raise DataError(
-            f"{n_bad:,} of {self.n:,} rows hold NaN or infinity{overflow}, the first of them "
+            f"{n_bad:,} of {self.n:,} rows hold {why}{overflow}, the first of them "
             f"{str(self._file.rows.ids[first])!r}. Extract again with --precision fp32."
         )

@@ -37,8 +37,9 @@ class Standardiser:
             Every feature is constant.
         """
         mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-        # Rounding leaves some spread in a constant feature; scaled up, it would be noise.
-        constant = scale <= 1e-6 * np.abs(mean)
+        # Rounding leaves some spread in a constant feature; scaled up, it would be noise. Below 1e-30 float32
+        # can't scale it up.
+        constant = scale <= np.maximum(1e-6 * np.abs(mean), 1e-30)
         if constant.all():
             check_varies(x[:1])
         if not scaled:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress, waiting
 from embedkit.errors import DataError, UsageError
+from embedkit.files.schema import unusable, usable
 from embedkit.preparing.steps import unit_rows
 from reports.report_options import UMAP_METRICS
 
@@ -128,10 +129,10 @@ def umap_map(
     n = len(x)
     if n == 0:
         raise DataError("no rows to lay out.")
-    if not np.isfinite(x).all():
-        bad = int((~np.isfinite(x).all(axis=1)).sum())
+    bad = ~usable(x)
+    if bad.any():
         raise DataError(
-            f"{bad} of {n} rows hold NaN or infinite features. Extract again with --precision fp32."
+            f"{int(bad.sum())} of {n} rows hold {unusable(x[bad])}. Extract again with --precision fp32."
         )
     rows = comparable(x, metric)
     _check_varies(rows)

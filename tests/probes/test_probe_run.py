@@ -197,7 +197,7 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
         ({"failed": range(300)}, "none of the 300 images could be read"),
         (
             {"features": lambda x: np.where(np.arange(300)[:, None] == 8, np.nan, x)},
-            r"1 of 300 rows hold NaN or infinite features, such as 'images/galaxy 8.jpg'",
+            r"1 of 300 rows hold NaN or infinity, such as 'images/galaxy 8.jpg'",
         ),
         ({"features": lambda x: np.ones_like(x)}, "every feature is constant on the training rows"),
         ({"split": np.array(["train", "validation"] * 150)}, "split column has no labelled test rows"),
