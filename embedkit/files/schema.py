@@ -95,7 +95,7 @@ def _broken_structure(file: h5py.File) -> list[str]:
 
 def usable(x: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether each row of features (n, d) can be computed with: no NaN, infinity or number over `LARGEST`."""
-    found: NDArray[np.bool_] = (np.abs(x) <= LARGEST).all(axis=1)
+    found: NDArray[np.bool_] = (np.abs(x) <= np.float32(LARGEST)).all(axis=1)
     return found
 
 

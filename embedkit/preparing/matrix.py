@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
-from embedkit.files.schema import unusable, usable
 
 BLOCK = 8192
 _CHECKED = ContextVar("checked", default=False)
@@ -105,22 +104,18 @@ def features(x: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def check_finite(x: NDArray[Any], *, first_row: int = 0) -> None:
-    """Raise a `DataError` that counts the rows of `x` (n, d) that can't be computed with, if any.
-
-    NaN, infinity, and numbers over `embedkit.files.schema.LARGEST`.
-    """
+    """Raise a `DataError` that counts the rows of `x` (n, d) with NaN or infinite values, if any."""
     if are_checked():
         return
     n_bad, first = 0, -1
     for start in range(0, len(x), BLOCK):
-        bad = ~usable(x[start : start + BLOCK])
+        bad = ~np.isfinite(x[start : start + BLOCK]).all(axis=1)
         if bad.any():
             if first < 0:
-                first = start + int(np.argmax(bad))
+                first = first_row + start + int(np.argmax(bad))
             n_bad += int(bad.sum())
     if n_bad:
         raise DataError(
-            f"{n_bad} of {len(x)} rows hold {unusable(x[[first]])}, the first of them row "
-            f"{first_row + first}. Leave them out, or extract again with --precision fp32 if float16 "
-            "overflowed."
+            f"{n_bad} of {len(x)} rows hold NaN or infinity, the first of them row {first}. Leave them out, "
+            "or extract again with --precision fp32 if float16 overflowed."
         )

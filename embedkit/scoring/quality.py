@@ -22,6 +22,7 @@ from embedkit.files.results import (
     read_results,
     result_provenance,
 )
+from embedkit.files.schema import unusable, usable
 from embedkit.files.store import FeatureFile
 from embedkit.options import Selection
 from embedkit.scoring.label_free import Quality
@@ -190,6 +191,11 @@ def measure_file(
         if len(index) > n_rows:
             index = np.sort(np.random.default_rng(seed).choice(index, n_rows, replace=False))
         x = file.read(index)
+        if not (fine := usable(x)).all():
+            raise EmbedkitError(
+                f"{file.path}: {int((~fine).sum())} of {len(x)} rows hold {unusable(x[~fine])}. Extract "
+                "again with --precision fp32."
+            )
         mean = file.read_view_mean(index) if file.n_views > 1 else None
         start = time.perf_counter()
         try:

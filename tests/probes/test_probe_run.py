@@ -8,6 +8,7 @@ from embedkit.cli import main
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.results import read_results
 from embedkit.files.rows import Rows
+from embedkit.files.schema import usable
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.preparing.preparation import prepare
 from embedkit.scoring.splits import stratified_split
@@ -187,6 +188,13 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
     assert tiny.result.params["choice"]["grid"] == [1, 5]
 
 
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_features_too_small_to_be_scaled_up_are_constant(make_file, kind):
+    """Of a spread of 1e-42 float32 has no inverse."""
+    with pytest.raises(EmbedkitError, match="every feature is constant on the training rows"):
+        probe(make_file(features=lambda x: 1e-42 * x), ProbeOptions(kind=kind))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -198,6 +206,10 @@ def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_f
         (
             {"features": lambda x: np.where(np.arange(300)[:, None] == 8, np.nan, x)},
             r"1 of 300 rows hold NaN or infinity, such as 'images/galaxy 8.jpg'",
+        ),
+        (
+            {"features": lambda x: np.where(np.arange(300)[:, None] == 8, 3e38, x)},
+            r"1 of 300 rows hold numbers beyond 1e\+15, such as 'images/galaxy 8.jpg'",
         ),
         ({"features": lambda x: np.ones_like(x)}, "every feature is constant on the training rows"),
         ({"split": np.array(["train", "validation"] * 150)}, "split column has no labelled test rows"),
@@ -371,7 +383,12 @@ def test_rows_are_checked_once_where_they_are_read(make_file, monkeypatch, kind,
             looked.append(len(x))
         return isfinite(x, **options)
 
+    def count_usable(x):
+        looked.append(len(x))
+        return usable(x)
+
     path = make_file()
     monkeypatch.setattr(np, "isfinite", count)
+    monkeypatch.setattr("probes.fitting.usable", count_usable)
     probe(path, ProbeOptions(kind=kind, split="kfold:5", prep=prep))
     assert looked == [300]

@@ -207,7 +207,8 @@ def test_broken_invariants_end_with_1_and_nothing_is_extracted(made, capsys):
     assert main(["verify", str(path)]) == 1
     said = capsys.readouterr().out
     assert said.splitlines() == [
-        f"{path}: 1 rows marked ok hold NaN or infinity in their features. Extract again with --precision fp32."
+        f"{path}: 1 rows marked ok hold NaN or infinity in their features. Extract again with --precision "
+        "fp32."
     ]
     assert main(["verify", str(path), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

@@ -368,7 +368,7 @@ def _set(name, index, value):
 UNSOUND = {
     "nan": (_set("features", (2, 1), np.nan), "1 rows marked ok hold NaN or infinity in their features"),
     "infinite": (_set("features", (slice(1, 4), 0), np.inf), "3 rows marked ok hold NaN or infinity"),
-    "huge": (_set("features", (2, 1), -2e15), "1 rows marked ok hold numbers beyond 1e\\+15 in their"),
+    "huge": (_set("features", (2, 1), -2e15), r"1 rows marked ok hold numbers beyond 1e\+15 in their"),
     "asymmetric": (_set("within_covariance", (0, 1), 3.0), "/within_covariance is not a finite symmetric"),
     "nan covariance": (_set("within_covariance", (0, 0), np.nan), "/within_covariance is not a finite"),
     "negative variance": (_set("within_covariance", (1, 1), -0.5), "/within_covariance has a negative"),
