@@ -312,7 +312,7 @@ def test_the_first_steps_can_be_followed(tmp_path, monkeypatch, capsys):
             if line.startswith("embedkit ") and not line.startswith("embedkit doctor"):
                 done.append(shlex.split(line, comments=True)[1:])
                 assert main(done[-1]) == 0, f"{line}\n{capsys.readouterr().err}"
-    verbs = "wants datasets extract probe cluster report probe probe probe"
+    verbs = "datasets extract probe cluster report probe probe probe"
     assert [words[0] for words in done] == verbs.split()
     assert (tmp_path / "runs" / "features.html").exists()
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 501
