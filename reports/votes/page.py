@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from pathlib import Path
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
 
-from embedkit.pages.template import fill
-from embedkit.versions import versions
-from reports.votes.section import Section, Study
+from reports import sections as page
+from reports.sections import Section
 from reports.votes.sections import data, models, others
+from reports.votes.study import Study
 
-TEMPLATE = Path(__file__).parent / "votes.html"
 # In this order on the page.
 SECTIONS = (*data.SECTIONS, *models.SECTIONS, *others.SECTIONS)
 
@@ -22,7 +18,7 @@ def sections(study: Study) -> tuple[Section, ...]:
     return tuple(found for make in SECTIONS if (found := make(study)) is not None)
 
 
-def render(study: Study, shown: Sequence[Section], tables: dict[str, str], notes: Sequence[str]) -> str:
+def render(study: Study, shown: Sequence[Section], tables: Mapping[str, str], notes: Sequence[str]) -> str:
     """Return the page as one HTML text.
 
     Parameters
@@ -39,23 +35,5 @@ def render(study: Study, shown: Sequence[Section], tables: dict[str, str], notes
     votes = study.votes
     facts = f"{len(votes.ids):,} images, {len(votes.target_names)} targets"
     facts += f" ({votes.tree.name})" if votes.tree is not None else ", which are no known tree of votes"
-    parts = {
-        "title": escape(f"Votes of {votes.name}"),
-        "version": escape(versions().get("embedkit", "")),
-        "facts": escape(facts),
-        "nav": "".join(f'<a href="#{one.name}">{escape(one.link)}</a>' for one in shown),
-        "notes": "".join(f'<p class="note">{escape(note)}</p>' for note in notes),
-        "sections": "\n".join(_element(one, study.command, tables.get(one.name)) for one in shown),
-    }
-    return fill(TEMPLATE, parts)
-
-
-def _element(section: Section, command: str, table: str | None) -> str:
-    numbers = f' Numbers: <a href="{escape(quote(table))}">{escape(table)}</a>.' if table is not None else ""
-    return (
-        f'<section id="{section.name}"><h2>{escape(section.title)}</h2>'
-        f'<p class="says">{escape(section.sentence)}{numbers}</p>'
-        f'<details class="made"><summary>{escape(section.made)}.</summary><p>Made by '
-        f"<code>{escape(command)}</code>.</p></details>"
-        f"{section.body}</section>"
-    )
+    title = f"Votes of {votes.name}"
+    return page.render(title, facts, shown, command=study.command, tables=tables, notes=notes)

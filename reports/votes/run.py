@@ -29,9 +29,9 @@ from reports.votes.numbers import divided, mean_baseline, noise_floor, rmse
 from reports.votes.options import PAGE, VotesOptions, VotesPlaces, named_file
 from reports.votes.page import render, sections
 from reports.votes.reduced import reduced
-from reports.votes.section import Study
 from reports.votes.sections.data import prototypes_of
 from reports.votes.sections.models import extreme_rows
+from reports.votes.study import Study
 
 PICTURE = 128  # pixels a side
 TABLES = (

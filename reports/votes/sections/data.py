@@ -8,10 +8,11 @@ import numpy as np
 
 from embedkit.images.decode import THUMBNAIL_TYPE
 from embedkit.pages.svg import BLUE, ORANGE
+from reports.drawing import Line, chart, distribution, key, matrix
+from reports.sections import Numbers, Section, folded, image, number, table
 from reports.votes.answers import F64
-from reports.votes.drawing import Line, chart, distribution, key, matrix
 from reports.votes.numbers import correlations, implied, mean_baseline, noise_floor, rmse
-from reports.votes.section import Numbers, Section, Study, folded, image, number, table
+from reports.votes.study import Study
 
 QUARTILES = (0.25, 0.5, 0.75)
 

@@ -7,12 +7,13 @@ from html import escape
 import numpy as np
 
 from embedkit.pages.svg import BLUE, ORANGE
+from reports.drawing import Line, chart, cloud, dots, key
 from reports.map.page import PALETTE
+from reports.sections import Numbers, Section, folded, image, interval, number, table
 from reports.votes.answers import F64
-from reports.votes.drawing import Line, chart, cloud, dots, key
 from reports.votes.models import Model, reliability, smooth_or_featured
 from reports.votes.numbers import noise_floor
-from reports.votes.section import Numbers, Section, Study, folded, image, interval, number, table
+from reports.votes.study import Study
 
 N_EXTREME = 5
 

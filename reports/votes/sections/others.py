@@ -6,10 +6,11 @@ from html import escape
 
 import numpy as np
 
-from reports.votes.drawing import Line, chart, key
+from reports.drawing import Line, chart, key
+from reports.sections import Numbers, Section, interval, number, table
 from reports.votes.mergers import FRACTION, LITERATURE, MergerFraction
-from reports.votes.section import Numbers, Section, Study, interval, number, table
 from reports.votes.sections.models import colours
+from reports.votes.study import Study
 
 
 def losses(study: Study) -> Section | None:

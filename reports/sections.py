@@ -1,4 +1,4 @@
-"""What a part of the page is: a sentence that says what it shows, pictures or a table, and numbers."""
+"""A page of sections: each a sentence that says what it shows, pictures or a table, and numbers."""
 
 from __future__ import annotations
 
@@ -6,60 +6,22 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from embedkit.files.results import Metric
 from embedkit.files.tables import neutral
+from embedkit.pages import template
+from embedkit.versions import versions
 from reports.map.thumbnails import Thumbnails
-from reports.votes.answers import Votes
-from reports.votes.losses import Losses
-from reports.votes.mergers import MergerFraction
-from reports.votes.models import Model
-from reports.votes.numbers import Division
-from reports.votes.options import VotesOptions
-from reports.votes.reduced import Reduced
 
+TEMPLATE = Path(template.__file__).parent / "sections.html"
 # A number, a dash for none, and what may follow: an interval, or a unit.
 _NUMBER = re.compile(r"[-–]?[\d.,]*( \(.*\)| [kMG]?B)?")
-
-
-@dataclass(frozen=True)
-class Study:
-    """All that the page is made of.
-
-    Parameters
-    ----------
-    votes
-        Of the dataset.
-    options
-        As asked.
-    command
-        That makes this page, in words.
-    division
-        The split.
-    truth
-        The RMSE that the true shares are expected to have, where the votes are simulated and it is known.
-    reduced
-        Some images with fewer pixels.
-    pictures
-        By row, of those that are shown.
-    models, losses, mergers
-        What was given besides.
-    """
-
-    votes: Votes
-    options: VotesOptions
-    command: str
-    division: Division
-    truth: float | None
-    reduced: Reduced
-    pictures: Thumbnails
-    models: tuple[Model, ...] = ()
-    losses: tuple[Losses, ...] = ()
-    mergers: MergerFraction | None = None
 
 
 @dataclass(frozen=True)
@@ -157,3 +119,49 @@ def image(pictures: Thumbnails, row: int, words: str) -> str:
         return '<span class="none">no picture</span>'
     data = f"data:{pictures.media_type};base64,{pictures.pictures[row]}"
     return f'<img alt="{escape(words)}" loading="lazy" src="{data}">'
+
+
+def render(
+    title: str,
+    facts: str,
+    shown: Sequence[Section],
+    *,
+    command: str,
+    tables: Mapping[str, str],
+    notes: Sequence[str],
+) -> str:
+    """Return the page as one HTML text.
+
+    Parameters
+    ----------
+    title, facts
+        What it is about, in a few words and on a line.
+    shown
+        Its sections.
+    command
+        That makes this page.
+    tables
+        Name of a section to the file name of the table beside the page.
+    notes
+        What a reader must know first, such as what is missing, and why.
+    """
+    parts = {
+        "title": escape(title),
+        "version": escape(versions().get("embedkit", "")),
+        "facts": escape(facts),
+        "nav": "".join(f'<a href="#{one.name}">{escape(one.link)}</a>' for one in shown),
+        "notes": "".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+        "sections": "\n".join(_element(one, command, tables.get(one.name)) for one in shown),
+    }
+    return template.fill(TEMPLATE, parts)
+
+
+def _element(section: Section, command: str, table: str | None) -> str:
+    numbers = f' Numbers: <a href="{escape(quote(table))}">{escape(table)}</a>.' if table is not None else ""
+    return (
+        f'<section id="{section.name}"><h2>{escape(section.title)}</h2>'
+        f'<p class="says">{escape(section.sentence)}{numbers}</p>'
+        f'<details class="made"><summary>{escape(section.made)}.</summary><p>Made by '
+        f"<code>{escape(command)}</code>.</p></details>"
+        f"{section.body}</section>"
+    )
