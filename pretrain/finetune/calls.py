@@ -21,8 +21,9 @@ from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import Result
 from embedkit.images.options import Overrides
 from embedkit.options import RUNS, Writes
+from embedkit.scoring.metrics import title, value_of
 from embedkit.scoring.outcomes import compare_outcomes, read_outcomes
-from embedkit.scoring.paired import Difference
+from embedkit.scoring.paired import ALPHA, Difference
 from embedkit.workflows.step import Step
 from pretrain import ranks
 from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
@@ -219,20 +220,29 @@ def compared(made: Finetuned, folder: Path) -> Finetuned:
 
 
 def bought(difference: Difference, frozen: Sequence[Result], trained: Sequence[Result]) -> str:
-    """Say a difference over a frozen probe in one sentence."""
-    before, after = frozen[0], trained[0]
-    of = f"a {before.method} probe of {before.features}"
-    n_seeds = f", {len(trained)} seeds" if len(trained) > 1 else ""
-    if "accuracy" in after.metrics:
-        value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
-        what = (
-            f"{value:+.1f} points of accuracy ({low:+.1f} to {high:+.1f}, paired on {difference.n:,} images"
-        )
+    """Say what training added to a frozen probe, in one sentence with its paired interval."""
+    before = frozen[0]
+    probe = f"a {before.method} probe of {before.features}"
+    seeds = f", {len(trained)} seeds" if len(trained) > 1 else ""
+    value, low, high = difference.value, difference.low, difference.high
+    if "accuracy" in trained[0].metrics:
+        much, span = f"{abs(100 * value):.1f} points of accuracy", f"{100 * low:+.1f} to {100 * high:+.1f}"
+        levels = _levels("accuracy", trained, frozen)
     else:
-        value, low, high = (-x for x in (difference.value, difference.high, difference.low))
-        what = (
-            f"{value:+.5f} of mean squared error, lower is better ({low:+.5f} to {high:+.5f}, paired on "
-            f"{difference.n:,} images"
-        )
-    told = "" if difference.p < 0.05 else "; the two can't be told apart"
-    return f"Training bought {what}{n_seeds}) over {of}{told}."
+        much, span = f"{abs(value):.5f} of mean squared error", f"{-high:+.5f} to {-low:+.5f}"
+        levels = _levels("rmse", trained, frozen)
+    paired = f"({span}, paired on {difference.n:,} images{seeds}; {levels})"
+    if difference.p >= ALPHA:
+        return f"Training and {probe} can't be told apart {paired}."
+    if value > 0:
+        return f"Training bought {much} over {probe} {paired}."
+    return f"Training lost {much} against {probe} {paired}."
+
+
+def _levels(name: str, trained: Sequence[Result], frozen: Sequence[Result]) -> str:
+    """Return the mean of a metric over the seeds of both."""
+    means = []
+    for results in (trained, frozen):
+        values = [value for result in results if (value := value_of(result, name)) is not None]
+        means.append(f"{sum(values) / len(values):.3f}")
+    return f"{title(name)} {means[0]} against {means[1]}"

@@ -76,8 +76,7 @@ def test_it_learns_and_says_what_training_bought(run, images, recipe, capsys):
     assert main(command(images, recipe, run)) == 0  # again: nothing is trained, everything is there
     said = capsys.readouterr()
     assert "has its 10 steps done already" in said.err
-    assert "Training bought" in said.out
-    assert "over a linear probe of pixels:32" in said.out
+    assert "Training and a linear probe of pixels:32 can't be told apart" in said.out
     assert "Copies: 0 of 9 test images" in said.err
     by_task = {result.task: result for result in read_results(run / "results.jsonl")}
     trained = by_task["finetune"]
@@ -160,6 +159,58 @@ def test_the_trained_backbone_gives_features_whose_head_gives_the_predictions(ru
     said = embedkit.predict(run / "model", images, None, device="cpu")
     assert said.ids.tolist() == ids
     np.testing.assert_allclose(p, said.outputs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "words"),
+    [
+        (
+            0.05,
+            0.01,
+            "Training bought 5.0 points of accuracy over a linear probe of vit (+4.0 to +6.0, paired",
+        ),
+        (
+            -0.05,
+            0.01,
+            "Training lost 5.0 points of accuracy against a linear probe of vit (-6.0 to -4.0, paired",
+        ),
+        (0.05, 0.2, "Training and a linear probe of vit can't be told apart (+4.0 to +6.0, paired"),
+    ],
+)
+def test_the_last_sentence_says_which_way_it_went(value, p, words):
+    from embedkit.files.results import Metric, Result
+    from embedkit.scoring.paired import Difference
+    from pretrain.finetune.calls import bought
+
+    def result(accuracy, method):
+        metrics = {"accuracy": Metric(accuracy)}
+        return Result("probe", "d", "vit", method, {}, {}, "none", 0, metrics, 10, 1.0, "cpu")
+
+    difference = Difference(value, value - 0.01, value + 0.01, p, "McNemar, exact", 10)
+    said = bought(difference, [result(0.7, "linear")], [result(0.7 + value, "recipe")])
+    assert said.startswith(words)
+    assert said.endswith(f"; accuracy {0.7 + value:.3f} against 0.700).")
+
+
+def test_votes_are_learnt_and_predicted_and_never_contradict_their_tree(tmp_path):
+    from embedkit.files.vote_tree import contradictions, tree_of
+
+    recipe = tmp_path / "votes.toml"
+    recipe.write_text(
+        'about = "votes"\nbackbone = "test_vit"\nweights = "random"\nimage_size = 32\nresize = 32\n'
+        'loss = "multinomial"\nbatch_plan = "16"\n[head]\noutput = "tree"\n'
+        '[[phase]]\ntrain = "all"\nepochs = 3\nlr = 1e-3\n'
+    )
+    made = embedkit.finetune(
+        "simulated", tmp_path / "run", votes=True, n=96, size=40, recipe=str(recipe), device="cpu"
+    )
+    (result,) = made.results
+    assert result.metrics["rmse"].value < result.metrics["mean_rmse"].value + 0.02
+    assert made.frozen[0].method == "ridge"
+    assert "mean squared error" in made.sentence or "can't be told apart" in made.sentence
+    said = embedkit.predict(made.model, "simulated", None, votes=True, n=96, size=40, device="cpu")
+    assert not contradictions(said.outputs, tree_of(said.known.names), tolerance=1e-6).any()
+    assert said.metrics["rmse"].value > 0
 
 
 def test_a_run_of_other_options_is_refused_and_names_them(run, images, recipe, capsys):
