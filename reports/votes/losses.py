@@ -15,6 +15,7 @@ from reports.votes.options import named_file
 
 F64 = NDArray[np.float64]
 COLUMNS = ("epoch", "images", "loss", "validation_loss")
+OPTIONAL = ("validation_rmse", "fold", "phase")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Losses:
     ----------
     name
         What it is called.
-    epoch, images, loss, validation_loss : (e,) float64
-        Columns of its log; NaN where a cell is empty.
+    epoch, images, loss, validation_loss, validation_rmse : (e,) float64
+        Columns of its log; NaN where a cell is empty, or the log lacks the last of them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Losses:
     images: F64
     loss: F64
     validation_loss: F64
+    validation_rmse: F64
 
     @property
     def best(self) -> int | None:
@@ -43,6 +45,8 @@ class Losses:
 
 def read_losses(texts: Sequence[str]) -> tuple[Losses, ...]:
     """Read logs by ``NAME=FILE``; a file alone is called after its folder.
+
+    Of several folds the first is taken, and the phases of a training are joined.
 
     Raises
     ------
@@ -62,11 +66,29 @@ def read_losses(texts: Sequence[str]) -> tuple[Losses, ...]:
                 f"{path}: no column {' and no column '.join(missing)}. A training's log has "
                 f"{', '.join(COLUMNS)}."
             )
-        values = [table.numbers(column, "--log") for column in COLUMNS]
-        if not len(table) or np.isnan(values[1]).any() or (np.diff(values[1]) <= 0).any():
+        known = {
+            name: table.numbers(name, "--log") for name in (*COLUMNS, *OPTIONAL) if name in table.columns
+        }
+        if "fold" in known and len(table):
+            first = known["fold"] == known["fold"][0]
+            known = {name: column[first] for name, column in known.items()}
+        known["images"] = _joined(known["images"], known.get("phase"))
+        if not len(table) or np.isnan(known["images"]).any() or (np.diff(known["images"]) < 0).any():
             raise EmbedkitError(f"{path}: the images seen don't grow from line to line. Restore the file.")
         name = name or resolved(path).parent.name
         if any(one.name == name for one in found):
             raise UsageError(f"--log: two trainings are called {name!r}. Give NAME=FILE.")
-        found.append(Losses(name, *values))
+        epoch, images, loss, validation = (known[column] for column in COLUMNS)
+        rmse = known.get("validation_rmse", np.full(len(epoch), np.nan))
+        found.append(Losses(name, epoch, images, loss, validation, rmse))
     return tuple(found)
+
+
+def _joined(images: F64, phase: F64 | None) -> F64:
+    """Count the images of each phase on from those of the phases before."""
+    joined = images.copy()
+    if phase is not None:
+        for start in np.flatnonzero(np.diff(phase) != 0) + 1:
+            if joined[start] < joined[start - 1]:
+                joined[start:] += joined[start - 1]
+    return joined

@@ -8,6 +8,7 @@ import numpy as np
 
 from reports.drawing import Line, chart, key
 from reports.sections import Numbers, Section, interval, number, table
+from reports.votes.answers import F64
 from reports.votes.mergers import FRACTION, LITERATURE, MergerFraction
 from reports.votes.sections.models import colours
 from reports.votes.study import Study
@@ -20,14 +21,10 @@ def losses(study: Study) -> Section | None:
     inks, lines, rows, best = colours(study), [], [], []
     for one in study.losses:
         for name, values, dashed in (("train", one.loss, True), ("validation", one.validation_loss, False)):
-            there = ~np.isnan(values)
-            points = [(float(x), float(y)) for x, y in zip(one.images[there], values[there], strict=True)]
-            if points:
+            if points := _points(one.images, values):
                 lines.append(Line(f"{one.name}, {name}", inks[one.name], points, dashed, dots=not dashed))
-        rows += [
-            (one.name, *(float(v) for v in line))
-            for line in zip(one.epoch, one.images, one.loss, one.validation_loss, strict=True)
-        ]
+        columns = (one.epoch, one.images, one.loss, one.validation_loss, one.validation_rmse)
+        rows += [(one.name, *(float(v) for v in line)) for line in zip(*columns, strict=True)]
         at = one.best
         best.append(
             (one.name, "–", "–", "–")
@@ -39,15 +36,14 @@ def losses(study: Study) -> Section | None:
                 f"{one.images[at]:,.0f}",
             )
         )
-    heights = [y for one in lines for _, y in one.points]
-    low, high = min(heights, default=0.0), max(heights, default=1.0)
-    pad = 0.06 * (high - low or abs(high) or 1)
-    drawn = chart(
-        lines,
-        x=("images seen", 0, max(float(one.images[-1]) for one in study.losses)),
-        y=("loss", max(0.0, low - pad) if low >= 0 else low - pad, high + pad),
-        words="losses against images seen",
-    )
+    drawn = _against_images(lines, "loss")
+    rmses = [
+        Line(one.name, inks[one.name], points)
+        for one in study.losses
+        if (points := _points(one.images, one.validation_rmse))
+    ]
+    if rmses:
+        drawn += _against_images(rmses, "validation RMSE")
     return Section(
         "losses",
         "Losses against images seen",
@@ -55,11 +51,30 @@ def losses(study: Study) -> Section | None:
         "Validation loss (joined dots) and train loss (dashed) of each training against the images it had "
         "seen; losses of different kinds can't be compared.",
         key([(one.name, inks[one.name]) for one in study.losses])
-        + f'<div class="scroll">{drawn}</div>'
+        + f'<div class="row">{drawn}</div>'
         + table(("training", "best validation loss", "epoch", "images seen"), best),
         f"the logs of {', '.join(one.name for one in study.losses)}",
-        Numbers(("training", "epoch", "images", "loss", "validation_loss"), rows),
+        Numbers(("training", "epoch", "images", "loss", "validation_loss", "validation_rmse"), rows),
     )
+
+
+def _points(images: F64, values: F64) -> list[tuple[float, float]]:
+    there = ~np.isnan(values)
+    return [(float(x), float(y)) for x, y in zip(images[there], values[there], strict=True)]
+
+
+def _against_images(lines: list[Line], what: str) -> str:
+    heights = [y for one in lines for _, y in one.points]
+    low, high = min(heights, default=0.0), max(heights, default=1.0)
+    pad = 0.06 * (high - low or abs(high) or 1)
+    furthest = max((x for one in lines for x, _ in one.points), default=1.0)
+    drawn = chart(
+        lines,
+        x=("images seen", 0, furthest),
+        y=(what, max(0.0, low - pad) if low >= 0 else low - pad, high + pad),
+        words=f"{what} against images seen",
+    )
+    return f'<div class="panel"><div class="scroll">{drawn}</div></div>'
 
 
 def mergers(study: Study) -> Section | None:

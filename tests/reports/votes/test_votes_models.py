@@ -161,7 +161,15 @@ def test_losses_are_read_and_their_best_epoch_found(tmp_path):
     assert found.name == tmp_path.name
     assert found.best == 2
     np.testing.assert_array_equal(found.validation_loss, [0.4, np.nan, 0.35])
+    assert np.isnan(found.validation_rmse).all()
     assert read_losses([f"cnn={log}"])[0].name == "cnn"
+    (tmp_path / "phases.csv").write_text(
+        "epoch,loss,fold,phase,images,validation_loss,validation_rmse\n0,,1,1,0,0.5,0.4\n1,0.4,1,1,48,0.4,0.3\n"
+        "0,,1,2,0,0.4,0.3\n1,0.3,1,2,48,0.35,0.2\n0,,2,1,0,0.6,0.4\n"
+    )
+    (joined,) = read_losses([f"ft={tmp_path / 'phases.csv'}"])
+    assert joined.images.tolist() == [0, 48, 48, 96]
+    assert joined.validation_rmse.tolist() == [0.4, 0.3, 0.3, 0.2]
     with pytest.raises(UsageError, match="two trainings are called 'a'"):
         read_losses([f"a={log}", f"a={log}"])
     (tmp_path / "short.csv").write_text("epoch,loss\n1,0.5\n")
