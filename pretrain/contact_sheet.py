@@ -7,22 +7,18 @@ import io
 import torch
 from PIL import Image
 
-from embedkit.images.preprocess import Preprocessing
-from pretrain.options import PretrainOptions
-from pretrain.views import Frames, make_views, preset_of
+from pretrain.views import Frames, Preset, make_views
 
 IMAGES, VIEWS = 8, 5
 
 
-def contact_sheet(
-    pixels: torch.Tensor, options: PretrainOptions, preprocessing: Preprocessing
-) -> Image.Image:
+def contact_sheet(pixels: torch.Tensor, preset: Preset, size: int, *, seed: int) -> Image.Image:
     """Draw the first of the images (n, 3, h, h) uint8: a row an image, the image itself, then five views."""
-    size, pixels = preprocessing.image_size, pixels[:IMAGES]
+    pixels = pixels[:IMAGES]
     edge = (pixels.shape[-1] - size) // 2
-    frames, generator = Frames.measure(pixels, size), torch.Generator().manual_seed(options.seed)
+    frames, generator = Frames.measure(pixels, size), torch.Generator().manual_seed(seed)
     columns = [pixels[..., edge : edge + size, edge : edge + size].float()] + [
-        make_views(frames, size, preset=preset_of(options), generator=generator) for _ in range(VIEWS)
+        make_views(frames, size, preset=preset, generator=generator) for _ in range(VIEWS)
     ]
     sheet = torch.stack(columns).permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)  # (n size, 6 size, 3)
     return Image.fromarray(sheet.byte().numpy())

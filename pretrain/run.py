@@ -35,6 +35,7 @@ from pretrain.journal import describe
 from pretrain.options import OUTPUT, PretrainCall, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
+from pretrain.views import preset_of
 from pretrain.without_labels import WithoutLabels
 
 
@@ -136,7 +137,7 @@ def pretrain(
                 "three. Give another --backbone."
             )
         frames = read_frames(images, loaded.preprocessing)
-        sheet = contact_sheet(frames, options, loaded.preprocessing)
+        sheet = contact_sheet(frames, preset_of(options), loaded.preprocessing.image_size, seed=options.seed)
         if options.show_views:
             write_bytes(folder / "views.png", as_png(sheet))
             return Pretrained(folder, sheet=folder / "views.png")

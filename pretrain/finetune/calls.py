@@ -11,6 +11,7 @@ from typing import Any
 from embedkit import console
 from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
+from embedkit.backbones.saved_network import WEIGHTS
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
@@ -27,6 +28,7 @@ from embedkit.scoring.paired import ALPHA, Difference
 from embedkit.workflows.step import Step
 from pretrain import ranks
 from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
+from pretrain.finetune.page import draw_page
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
 from pretrain.finetune.report import FinetuneReport
 from pretrain.finetune.run import Material, train
@@ -69,6 +71,11 @@ class Finetuned(showing.Shown):
     def model(self) -> Path:
         """The folder of the first network, for `predict`."""
         return self.reports[0].model
+
+    @property
+    def page(self) -> Path:
+        """Scores, losses, views and the recipe."""
+        return self.path / "report.html"
 
     def to_pandas(self) -> Any:
         """Return every metric of every seed as a pandas DataFrame, a row each."""
@@ -138,7 +145,30 @@ def finetune(
                 reports.append(report)
                 write_text(folder / "recipe.toml", recipe_text(options.recipe))
     made = Finetuned(folder, tuple(reports), frozen)
-    return compared(made, folder) if frozen else made
+    if not reports:
+        return made
+    made = compared(made, folder) if frozen else made
+    page = draw_page(
+        reports,
+        sentence=made.sentence,
+        sheet=material.sheet(options.seed),
+        recipe=recipe_text(options.recipe),
+        commands=after(made.model, loaded),
+    )
+    write_text(made.page, page)
+    return made
+
+
+def after(model: Path, backbone: Backbone) -> tuple[str, ...]:
+    """Return what to do with a network, as commands."""
+    own = backbone.preprocessing
+    size = f"--image-size {own.image_size}"
+    size += f" --center-crop {own.center_crop}" if own.center_crop else f" --resize {own.resize}"
+    return (
+        f"embedkit predict {model} NEW_IMAGES -o predicted.csv",
+        f"embedkit extract IMAGES --backbone {backbone.name} --weights {model / WEIGHTS} {size} -o after.h5",
+        "embedkit leaderboard runs",
+    )
 
 
 def start_of(

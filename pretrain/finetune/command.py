@@ -44,6 +44,7 @@ def _run(args: argparse.Namespace) -> None:
         console.print_json(_document(made))
     else:
         _print(made)
+    console.note(f"{made.page}: scores, losses, views and the recipe.")
     console.note(
         f"Results in {made.path}, the network in {made.model}: `embedkit predict {made.model} IMAGES`."
     )

@@ -24,7 +24,7 @@ from pretrain.finetune.batch_plan import parse_batch_plan
 
 MODEL = "model"
 # What a run may leave in its folder, besides a folder for each phase, fold and seed.
-MAKES = (*RESULTS, "recipe.toml", "curves.svg", "log.csv")
+MAKES = (*RESULTS, "recipe.toml", "report.html", "curves.svg", "log.csv")
 
 
 @dataclass(frozen=True, kw_only=True)

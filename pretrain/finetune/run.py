@@ -33,6 +33,8 @@ from embedkit.scoring.splits import Split
 from embedkit.versions import versions
 from pretrain import ranks
 from pretrain.cache import read_frames
+from pretrain.contact_sheet import IMAGES, as_png, contact_sheet
+from pretrain.finetune.augmentation import preset
 from pretrain.finetune.options import MODEL, FinetuneOptions
 from pretrain.finetune.phases import begin, merge
 from pretrain.finetune.recipe import Recipe
@@ -41,7 +43,7 @@ from pretrain.finetune.training import Lesson, PhaseTask, phase_of, record_of
 from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run
-from pretrain.views import Frames
+from pretrain.views import Frames, Preset
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ class Material:
         none = torch.zeros(len(pixels), 3)  # no view of ours draws noise
         frames = Frames(pixels, backbone.preprocessing.image_size, none, none)
         return cls(images, backbone, recipe, name, frames, truth)
+
+    def sheet(self, seed: int) -> bytes:
+        """Return a PNG of images spread over the dataset, each with views that training draws."""
+        rows = torch.linspace(0, len(self.frames.pixels) - 1, IMAGES).round().long()
+        views = preset(self.recipe.augmentation) or Preset.none()
+        return as_png(contact_sheet(self.frames.pixels[rows], views, self.frames.region, seed=seed))
 
     def splits(self, options: FinetuneOptions, notes: list[str]) -> tuple[Split, ...]:
         """Divide the images as asked.

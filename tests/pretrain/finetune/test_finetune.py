@@ -1,6 +1,7 @@
 """The command, on a miniature ViT and images whose class is their colour."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -94,6 +95,16 @@ def test_it_learns_and_says_what_training_bought(run, images, recipe, capsys):
     assert log[0].split(",")[:3] == ["epoch", "loss", "seconds"]
     assert "validation_loss" in log[0]
     assert len(log) == 1 + 5
+
+
+def test_its_page_asks_no_network_and_shows_scores_losses_views_and_the_recipe(run):
+    page = (run / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    for words in ("balanced accuracy", "validation loss 1", "images seen", "head first, then all"):
+        assert words in page
+    assert "--image-size 32 --resize 32 -o after.h5" in page
+    assert page.count("<td class=number>3</td>") == 3  # of 9 test images, all right
 
 
 def test_it_stands_on_the_leaderboard_beside_the_probe_and_is_tested_against_it(run, capsys):

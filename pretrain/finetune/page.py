@@ -1,0 +1,175 @@
+"""One page for a training with labels: what it reached, how it went, what it saw, how it was made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from embedkit.files.results import Metric, Result
+from embedkit.pages import template
+from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, text
+from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.metrics import title
+from embedkit.versions import versions
+from pretrain.finetune.report import FinetuneReport, Log
+
+TEMPLATE = Path(template.__file__).parent / "sections.html"
+WIDTH, HEIGHT = 620, 300
+BOX = (64.0, 34.0, 604.0, 254.0)
+MOST_CLASSES = 40
+
+
+def draw_page(
+    reports: Sequence[FinetuneReport], *, sentence: str, sheet: bytes, recipe: str, commands: Sequence[str]
+) -> str:
+    """Return a self-contained HTML page.
+
+    Parameters
+    ----------
+    reports
+        One a seed.
+    sentence
+        What training bought over the frozen probe; empty without one.
+    sheet
+        PNG of training images as the network saw them.
+    recipe
+        TOML as it was read.
+    commands
+        What to do with the network.
+    """
+    first = reports[0].result
+    log = reports[0].networks[0].log
+    parts = [
+        (
+            "scores",
+            "Scores",
+            "On test images, which neither training nor stopping looked at.",
+            _scores(reports),
+        ),
+        ("losses", "Losses", _said_of(log, first), _curves(log)),
+        ("classes", "Each class" if _of_classes(reports[0]) else "Each answer", "", _each(reports[0])),
+        (
+            "images",
+            "What it saw",
+            "A row an image: the image itself, then five random views.",
+            _picture(sheet),
+        ),
+        ("use", "Use it", "The network is safetensors and JSON.", _code("\n".join(commands))),
+        ("recipe", "The recipe", "As it was read.", _code(recipe)),
+    ]
+    size = f"{first.outcomes['n_trainable']:,} of {first.outcomes['n_parameters']:,} parameters train"
+    seeds = f", {len(reports)} seeds" if len(reports) > 1 else ""
+    return template.fill(
+        TEMPLATE,
+        {
+            "title": escape(f"{first.method} on {first.dataset}"),
+            "version": escape(versions().get("embedkit", "")),
+            "facts": escape(f"{first.features}, {first.split}{seeds}; {size}; {first.seconds:,.0f} s"),
+            "nav": "".join(f'<a href="#{name}">{escape(heading)}</a>' for name, heading, _, _ in parts),
+            "notes": f'<p class="note">{escape(sentence)}</p>' if sentence else "",
+            "sections": "\n".join(_section(*part) for part in parts),
+        },
+    )
+
+
+def _section(name: str, heading: str, says: str, body: str) -> str:
+    return (
+        f'<section id="{name}"><h2>{escape(heading)}</h2><p class="says">{escape(says)}</p>{body}</section>'
+    )
+
+
+def _of_classes(report: FinetuneReport) -> bool:
+    return isinstance(report.scores, Scores)
+
+
+def _scores(reports: Sequence[FinetuneReport]) -> str:
+    results = [report.result for report in reports]
+    header = ["", *(f"seed {result.seed}" for result in results)]
+    rows = [
+        [title(name), *(_value(result.metrics.get(name)) for result in results)]
+        for name in results[0].metrics
+    ]
+    return _table(header, rows)
+
+
+def _each(report: FinetuneReport) -> str:
+    scores: Any = report.scores
+    if not isinstance(scores, Scores):
+        rows = [[one.name, f"{one.rmse:.4f}", f"{one.mean_rmse:.4f}"] for one in scores.targets]
+        return _table(["answer", "RMSE", "RMSE of the training mean"], rows)
+    each = [
+        [one.name, f"{one.n:,}", *(_value(m) for m in (one.precision, one.recall, one.f1, one.roc_auc))]
+        for one in scores.classes[:MOST_CLASSES]
+    ]
+    tables = _table(["class", "test images", "precision", "recall", "F1", "ROC AUC"], each)
+    names = [one.name for one in scores.classes]
+    if len(names) <= MOST_CLASSES:
+        counts = [[name, *(f"{n:,}" for n in row)] for name, row in zip(names, scores.confusion, strict=True)]
+        tables += "<p>Rows are true classes, columns predicted ones.</p>" + _table(["", *names], counts)
+    return tables
+
+
+def _said_of(log: Log, result: Result) -> str:
+    kept = ", ".join("+".join(map(str, one)) for one in result.outcomes["kept"])
+    return (
+        f"Against images seen, {log[-1]['images']:,.0f} in all, of the first network. The epochs that were "
+        f"kept, phase by phase: {kept}."
+    )
+
+
+def _curves(log: Log) -> str:
+    """Draw training and validation loss against images seen."""
+    lines = [
+        ("training", BLUE, [(row["images"], row["loss"]) for row in log if "loss" in row]),
+        ("validation", ORANGE, [(row["images"], row["validation_loss"]) for row in log]),
+    ]
+    values = [value for _, _, points in lines for _, value in points]
+    most = max(row["images"] for row in log) or 1.0
+    low, high = min(values), max(values)
+    frame = Frame(BOX, (0.0, most), (low, high if high > low else low + 1.0))
+    parts = frame.axes(
+        [(most * i / 4, f"{most * i / 4:,.0f}") for i in range(5)],
+        [(low + (high - low) * i / 4, f"{low + (high - low) * i / 4:.3g}") for i in range(5)],
+    )
+    for number, (name, colour, points) in enumerate(lines):
+        places = frame.points(points)
+        parts.append(line(places, colour))
+        parts += [
+            dot(place, colour, f"{name} loss {value:.4g} after {images:,.0f} images", radius=2.5)
+            for place, (images, value) in zip(places, points, strict=True)
+        ]
+        parts.append(text(BOX[0] + 8 + 110 * number, 20, f"{name} loss", colour=colour))
+    parts.append(text((BOX[0] + BOX[2]) / 2, HEIGHT - 8, "images seen", anchor="middle"))
+    return figure(WIDTH, HEIGHT, parts, words="training and validation loss against images seen")
+
+
+def _value(metric: Metric | None) -> str:
+    if metric is None or metric.value is None:
+        return "–"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f}"
+    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th{' class=number' if i else ''}>{escape(name)}</th>" for i, name in enumerate(header))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{' class=number' if i else ''}>{escape(cell)}</td>" for i, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _picture(png: bytes) -> str:
+    data = base64.b64encode(png).decode()
+    words = "training images and their views"
+    return f'<img style="max-width:100%;height:auto" alt="{words}" src="data:image/png;base64,{data}">'
+
+
+def _code(words: str) -> str:
+    return f'<pre class="scroll">{escape(words)}</pre>'
