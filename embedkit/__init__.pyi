@@ -780,6 +780,8 @@ def finetune(
     seed: int = 0,
     targets: str | Sequence[str] | None = None,
     volunteers: int = 40,
+    noise_scale: bool = False,
+    lr_by_noise: int | None = None,
     device: str = "auto",
     seeds: int = 1,
     probe: bool = True,
@@ -897,6 +899,10 @@ def finetune(
         which of the file's numbers to predict (default: all of them)
     volunteers
         how many people answered about each image (default: 40)
+    noise_scale
+        measure the gradient noise scale, each epoch in log.csv
+    lr_by_noise
+        the recipe's rates are for batches of N; at other sizes they follow the gradient noise scale (default: rates as they are)
     device
         where it computes (default: auto)
     seeds

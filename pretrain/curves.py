@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 
 from embedkit.pages.svg import BLUE, Frame, dot, line, picture, shifted, text
 
@@ -16,20 +17,25 @@ def draw_curves(log: Sequence[dict[str, float]], *, kept: int | None = None) -> 
     Returns
     -------
     str
-        A self-contained SVG document. A point tells its epoch and value to the mouse.
+        A self-contained SVG document. A point tells its epoch and value to the mouse; what
+        is not finite has none.
     """
     names = [n for n in dict.fromkeys(k for row in log for k in row) if n not in ("epoch", "seconds")]
     names.sort(key=lambda name: name != "loss")
     epochs = max(1.0, *(row["epoch"] for row in log))
+    found = {
+        name: [(row["epoch"], row[name]) for row in log if isfinite(row.get(name, nan))] for name in names
+    }
+    shown = [(name, points) for name, points in found.items() if points]
     panels = [
         shifted(
-            _panel(name, [(row["epoch"], row[name]) for row in log if name in row], epochs, kept),
+            _panel(name, points, epochs, kept),
             WIDTH * (i % COLUMNS),
             HEIGHT * (i // COLUMNS),
         )
-        for i, name in enumerate(names)
+        for i, (name, points) in enumerate(shown)
     ]
-    return picture(WIDTH * COLUMNS, HEIGHT * -(-len(names) // COLUMNS), panels, font_size=11)
+    return picture(WIDTH * COLUMNS, HEIGHT * -(-len(shown) // COLUMNS), panels, font_size=11)
 
 
 def _panel(name: str, points: Sequence[tuple[float, float]], epochs: float, kept: int | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +12,8 @@ from pretrain.batch import Batch
 from pretrain.objective import Objective
 
 Log = Sequence[dict[str, float]]
+# A batch and its step -> the loss; the gradients are in the parameters.
+Gradients = Callable[[Batch, int], torch.Tensor]
 
 
 class Source(Protocol):
@@ -88,6 +90,26 @@ class Task(ABC):
 
     def check(self, log: Log) -> None:  # noqa: B027
         """Stop a run that has gone wrong; raises `EmbedkitError`."""
+
+    def prepare(self, gradients: Gradients) -> None:  # noqa: B027
+        """Measure what must be known before the first step."""
+
+    def parts(self, step: int) -> int:  # noqa: ARG002
+        """Return in how many equal parts the batch of a step goes through the student in this process."""
+        return self.accumulate
+
+    def see_part(self, step: int) -> None:  # noqa: B027
+        """Look at the gradients after each part of a batch, before processes average them."""
+
+    def see_gradients(self, step: int, size: int) -> None:  # noqa: B027
+        """Look at the gradients of the whole batch, of which `size` images went through this process."""
+
+    def measured(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of what was measured so far."""
+        return {}
+
+    def measured_before(self, kept: dict[str, Any]) -> None:  # noqa: B027
+        """Take up what a checkpoint kept."""
 
     def adjust_gradients(self) -> None:  # noqa: B027
         """Change gradients before they are clipped."""

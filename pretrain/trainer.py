@@ -68,6 +68,7 @@ class Run:
             self.task.check(self.log)
             return self._trained()
         if not self.log:
+            self.task.prepare(self.gradients)
             self._note({"epoch": 0, **self.look()})
             if self.task.best(self.log) is self.log[-1]:
                 self.best = self._evaluated()
@@ -99,21 +100,8 @@ class Run:
     def update(self, batch: Batch) -> float:
         """Take one step, and return its loss."""
         task, objective = self.task, self.objective
-        torch.manual_seed(task.seed * 1_000_003 + self.step)  # for dropout and its like
         task.set_rates(self.step, self.log)
-        set_training(objective.student)
-        objective.head.train()
-        targets = objective.begin(batch, self.step)
-        self.optimiser.zero_grad()
-        total = torch.zeros((), device=task.batches.device)
-        for part in torch.arange(len(batch.rows)).chunk(task.accumulate):
-            answers = [x[part] for x in targets]
-            loss = objective.loss(batch.part(part), answers) / task.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        if not task.fsdp:  # sharded gradients are means already
-            ranks.average([p.grad for p in task.parameters if p.grad is not None])
-        ranks.average([total])
+        total = self.gradients(batch, self.step)
         if not torch.isfinite(total):
             kept = task.replay(self.step, batch)
             raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. {kept}{task.advice}")
@@ -124,6 +112,28 @@ class Run:
         self.optimiser.step()
         objective.end(self.step)
         return float(total)
+
+    def gradients(self, batch: Batch, step: int) -> torch.Tensor:
+        """Put the gradients of a step into the parameters, and return its loss."""
+        task, objective = self.task, self.objective
+        torch.manual_seed(task.seed * 1_000_003 + step)  # for dropout and its like
+        set_training(objective.student)
+        objective.head.train()
+        targets = objective.begin(batch, step)
+        self.optimiser.zero_grad()
+        total = torch.zeros((), device=task.batches.device)
+        n_parts = task.parts(step)
+        for part in torch.arange(len(batch.rows)).chunk(n_parts):
+            answers = [x[part] for x in targets]
+            loss = objective.loss(batch.part(part), answers) / n_parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            task.see_part(step)
+        if not task.fsdp:  # sharded gradients are means already
+            ranks.average([p.grad for p in task.parameters if p.grad is not None])
+        ranks.average([total])
+        task.see_gradients(step, len(batch.rows))
+        return total
 
     def look(self) -> dict[str, float]:
         """Look at images that are not trained on; all processes see what the first one saw."""
@@ -151,8 +161,9 @@ class Run:
             name: whole(module.state_dict()) for name, module in self.objective.modules().items()
         }
         state |= {"optimiser": whole(self.optimiser.state_dict()), "step": self.step, "log": self.log}
+        state |= {"best": self.best, "asked": self.task.asked, "measured": self.task.measured()}
         if ranks.rank() == 0:
-            write_checkpoint(self.folder, state | {"best": self.best, "asked": self.task.asked})
+            write_checkpoint(self.folder, state)
             self._write_log()
 
     def _write_log(self) -> None:
@@ -171,6 +182,7 @@ class Run:
             for name, module in self.objective.modules().items():
                 load(module, state[name])
             load_optimiser(self.optimiser, state["optimiser"])
+            self.task.measured_before(state.get("measured", {}))
         self.step, self.log, self.best = state["step"], state["log"], state["best"]
         if ranks.rank() == 0:  # a kill after the checkpoint, and before its log
             self._write_log()

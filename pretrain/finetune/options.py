@@ -47,6 +47,10 @@ class FinetuneOptions:
         Of votes: which of the dataset's targets; all by default.
     volunteers
         Of vote losses: how many people looked at an image.
+    noise_scale
+        Measure the gradient noise scale, for the log.
+    lr_by_noise
+        Batch size that the recipe's rates are for; those of other sizes follow the measured noise scale.
     device
         Where it is computed.
 
@@ -86,6 +90,14 @@ class FinetuneOptions:
         None, "which of the file's numbers to predict", metavar="A,B,...", separator=",", unset="all of them"
     )
     volunteers: int = option(40, "how many people answered about each image", least=2, metavar="N")
+    noise_scale: bool = option(False, "measure the gradient noise scale, each epoch in log.csv")
+    lr_by_noise: int | None = option(
+        None,
+        "the recipe's rates are for batches of N; at other sizes they follow the gradient noise scale",
+        least=1,
+        metavar="N",
+        unset="rates as they are",
+    )
     device: str = device_option()
 
     def __post_init__(self) -> None:

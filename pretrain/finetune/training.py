@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedkit import console
 from embedkit.backbones.answers import answers
 from embedkit.backbones.network import Network
 from embedkit.errors import DataError, UsageError
@@ -27,6 +28,7 @@ from pretrain.finetune.augmentation import preset
 from pretrain.finetune.batch_plan import parse_batch_plan
 from pretrain.finetune.batches import LabelledBatches, shuffled
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
+from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, PartGradients, compensation
 from pretrain.finetune.options import FinetuneOptions
 from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import Group, begin, parameter_groups
@@ -35,7 +37,7 @@ from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.supervised import Criterion, Supervised
 from pretrain.finetune.truth import Truth
 from pretrain.options import LoRA
-from pretrain.task import Log, Task
+from pretrain.task import Gradients, Log, Task
 from pretrain.views import Frames
 
 LOSS = "validation_loss"
@@ -123,6 +125,7 @@ class PhaseTask(Task):
         sizes, self.ends = _steps(recipe, options, self.phase, len(rows))
         share = (ranks.rank(), ranks.world())
         _check_sizes(sizes, options)
+        self.power = POWER[recipe.optimiser]
         name = lesson.backbone
         begin(network, self.phase, name=name, seed=self.seed, lora=recipe.lora)
         network.backbone = synchronised(network.backbone, lesson.device, name)
@@ -146,19 +149,73 @@ class PhaseTask(Task):
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         only_qv = self.phase.trained.kind == "lora" and (recipe.lora or LoRA()).lora_targets == "qv"
         self.keys = key_masks(network.backbone) if only_qv else []
+        measures = options.noise_scale or options.lr_by_noise is not None
+        self.noise: NoiseScale | None = NoiseScale() if measures else None
+        self.seen: PartGradients = PartGradients(self.parameters, self.keys)
+
+    def as_today(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what an older checkpoint was asked; options that are younger had their default then."""
+        return {**json.loads(json.dumps(FinetuneOptions().of_numbers())), **asked}
 
     def set_rates(self, step: int, log: Log) -> None:
         """Set the rate of each group by the phase's schedule."""
         lr = rate(self.phase, step, self.ends, _losses(log))
+        reference = self.lesson.options.lr_by_noise
+        if reference is not None:  # what was known when the epoch began, so a function of step and log
+            lr *= compensation(self.batches.sizes[step], reference, log[-1]["noise_scale"], power=self.power)
         for group in self.optimiser.param_groups:
             group["lr"] = group["scale"] * lr
+
+    def prepare(self, gradients: Gradients) -> None:
+        """Measure the noise scale at the start, for the first epoch; nothing of the network is changed."""
+        if self.noise is None:
+            return
+        network = self.objective.evaluated
+        before = {name: value.clone() for name, value in network.named_buffers()}
+        for number in range(min(AT_START, self.ends[0])):
+            gradients(self.batches.make(number), number * EVERY)
+        self.optimiser.zero_grad()
+        for name, value in network.named_buffers():
+            value.copy_(before[name])
+
+    def parts(self, step: int) -> int:
+        """Return how many parts a batch has here: two for a measurement, where there would be but one."""
+        alone = self.accumulate * ranks.world() == 1
+        return 2 if alone and self._measures(step) else self.accumulate
+
+    def see_part(self, step: int) -> None:
+        """Look at what a part of the batch added."""
+        if self._measures(step):
+            self.seen.see_part()
+
+    def see_gradients(self, step: int, size: int) -> None:
+        """Measure the noise scale."""
+        if self.noise is not None and self._measures(step):
+            self.seen.see_all(self.noise, size * ranks.world())
+
+    def measured(self) -> dict[str, Any]:
+        """Return the noise scale so far."""
+        return {} if self.noise is None else self.noise.state()
+
+    def measured_before(self, kept: dict[str, Any]) -> None:
+        """Take up the noise scale."""
+        if self.noise is not None:
+            self.noise = NoiseScale.of_state(kept)
+
+    def _measures(self, step: int) -> bool:
+        return self.noise is not None and step % EVERY == 0
 
     def look(self, step: int) -> dict[str, float]:
         """Ask the network about the validation rows."""
         rows = torch.from_numpy(self.lesson.split.validation)
         seen = self.judged(rows)
         n_seen = sum(self.batches.sizes[:step])
-        return {"images": float(n_seen), **{f"validation_{name}": value for name, value in seen.items()}}
+        noise = {} if self.noise is None else {"noise_scale": self.noise.value}
+        return {
+            "images": float(n_seen),
+            **{f"validation_{name}": value for name, value in seen.items()},
+            **noise,
+        }
 
     @torch.no_grad()
     def judged(self, rows: torch.Tensor) -> dict[str, float]:
@@ -270,6 +327,18 @@ def _check_sizes(sizes: Sequence[int], options: FinetuneOptions) -> None:
         raise UsageError(
             f"a batch of {odd} does not divide into equal parts for {ranks.world()} processes and "
             f"--accumulate {options.accumulate}. Give another --batch-plan."
+        )
+    if not (options.noise_scale or options.lr_by_noise is not None):
+        return
+    odd = next((size for size in sizes if size % 2 or size < 4), None)
+    if odd is not None and parts == 1:
+        raise UsageError(
+            f"a batch of {odd} has no two halves of two images or more, whose gradients the noise scale is "
+            "measured by. Give another --batch-plan."
+        )
+    if set(sizes) == {options.lr_by_noise}:
+        console.note(
+            f"Every batch has the {sizes[0]} images of --lr-by-noise, so the rates stay as they are."
         )
 
 

@@ -1,0 +1,51 @@
+"""One training with labels, which `test_joint_and_killed` starts in one process and in two, and kills."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+import embedkit
+import pretrain.objective
+import pretrain.trainer
+from pretrain.trainer import Run
+
+
+def killed_at(step: int) -> None:
+    """Kill this process, as kill -9 does, before the step of that number, counted over all phases."""
+    update, done = Run.update, []
+
+    def until(self, batch):
+        if len(done) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(None)
+        return update(self, batch)
+
+    Run.update = until
+
+
+def killed_after_checkpoint(number: int) -> None:
+    """Kill it between a checkpoint and its log."""
+    write, done = pretrain.trainer.write_checkpoint, []
+
+    def until(folder, state):
+        write(folder, state)
+        done.append(None)
+        if len(done) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    pretrain.trainer.write_checkpoint = until
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    pretrain.objective.native_bf16 = lambda _: False  # rounding would hide what differs
+    torch.set_num_threads(1)
+    if "step" in asked:
+        killed_at(asked.pop("step"))
+    if "checkpoint" in asked:
+        killed_after_checkpoint(asked.pop("checkpoint"))
+    embedkit.finetune(asked.pop("dataset"), Path(asked.pop("output")), device="cpu", probe=False, **asked)
