@@ -40,6 +40,10 @@ class Ranks:
 def share_work(shard: tuple[int, int] | None) -> Iterator[Ranks]:
     """Join the process group that torchrun started, if it did; else take the given shard, else all."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if shard is None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Of a training, which extracts before it begins.
+        yield Ranks(rank, world, distributed=True, leads=rank == 0)
+        return
     if world == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
         number, shards = shard or (0, 1)
         yield Ranks(number, shards, distributed=False, leads=True)

@@ -136,7 +136,10 @@ def finetune(
         if not ranks.rank():
             _say_start(loaded, name)
         material = Material.read(images, loaded, recipe, name, options)
-        frozen = _probe(material, spec, options, folder) if options.probe and not ranks.rank() else ()
+        frozen: tuple[Result, ...] = ()
+        if options.probe:
+            features = _frozen(images, spec, options, folder)
+            frozen = () if ranks.rank() else _probe(material, features, options, folder)
         reports = []
         for one in options.each():
             place = folder if options.seeds == 1 else folder / f"seed-{one.seed}"
@@ -203,15 +206,20 @@ def _say_start(backbone: Backbone, name: str) -> None:
     )
 
 
-def _probe(material: Material, spec: BackboneSpec, options: FinetuneCall, folder: Path) -> tuple[Result, ...]:
-    """Probe the features of the frozen start on the very split, and look for copies across it."""
+def _frozen(images: Dataset, spec: BackboneSpec, options: FinetuneCall, folder: Path) -> Path:
+    """Extract the features of the frozen start; every process computes its share."""
     backbone, changes = replace(spec, preprocessing=Overrides()), vars(spec.preprocessing)
     if spec.random_init is not None:
         console.note(f"The start is random, so what training is held against is a probe of {CONTROL}.")
         backbone, changes = BackboneSpec(CONTROL), {}
     given = {name: value for name, value in (vars(backbone) | changes).items() if name != "preprocessing"}
     step = Step.make("extract", "", device=options.device, **given)
-    features = replace(step, output=str(folder / FROZEN)).call(material.images).path
+    path: Path = replace(step, output=str(folder / FROZEN)).call(images).path
+    return path
+
+
+def _probe(material: Material, features: Path, options: FinetuneCall, folder: Path) -> tuple[Result, ...]:
+    """Probe the features of the frozen start on the very split, and look for copies across it."""
     votes = material.truth.y.ndim == 2
     kind = {"kind": "ridge", "clip": True, "targets": options.targets} if votes else {"kind": "linear"}
     probe = Step.make(

@@ -1,7 +1,10 @@
 """The command, on a miniature ViT and images whose class is their colour."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -330,3 +333,23 @@ def test_a_model_that_is_not_there_is_refused(tmp_path, images, capsys):
     assert main(["predict", str(tmp_path), str(images), "-o", str(tmp_path / "x.csv")]) == 1
     assert "no model.json there. Give a folder that `embedkit finetune` wrote." in capsys.readouterr().err
     assert read_about.__doc__
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_whole_command(run, images, recipe, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "embedkit.cli", *command(images, recipe, tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("can't be told apart") == 1  # one process speaks for both
+    alone, shared = (
+        read_table(folder / "predictions-colours.csv", CLASS_PREDICTIONS)
+        for folder in (run, tmp_path / "two")
+    )
+    np.testing.assert_allclose(shared["probability"], alone["probability"], atol=0.02)
+    assert shared["predicted"].tolist() == alone["predicted"].tolist()
