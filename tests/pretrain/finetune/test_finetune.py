@@ -353,3 +353,15 @@ def test_two_processes_share_the_whole_command(run, images, recipe, tmp_path):
     )
     np.testing.assert_allclose(shared["probability"], alone["probability"], atol=0.02)
     assert shared["predicted"].tolist() == alone["predicted"].tolist()
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("last", 3), ("best", 0)])
+def test_a_recipe_says_which_epoch_is_kept(images, tmp_path, keep, kept):
+    path = tmp_path / "mine.toml"
+    text = RECIPE.partition("[[phase]]")[0] + f'keep = "{keep}"\n'
+    # So high a rate makes every epoch worse than the start.
+    path.write_text(text + '[[phase]]\ntrain = "all"\nepochs = 3\nlr = 1.0\nschedule = "constant"\n')
+    made = embedkit.finetune(
+        images, tmp_path / "run", recipe=str(path), device="cpu", probe=False, split="stratified"
+    )
+    assert made.results[0].outcomes["kept"] == [[kept]]
