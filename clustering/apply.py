@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.counts import Tables
 from clustering.methods import Assigned
 from clustering.model_file import FORMAT, SavedModel, load_model
 from clustering.options import ClusterOptions
@@ -181,13 +182,13 @@ def mapped_scores(
     table = np.bincount(truth * (c + 1) + predicted, minlength=c * (c + 1)).reshape(c, c + 1)
     rng = np.random.default_rng(seed)
 
-    def accuracy(tables: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(np.trace(tables[:, :, :c], axis1=1, axis2=2) / n)
+    def accuracy(tables: Tables) -> NDArray[np.float64]:
+        return np.asarray(tables.agreeing().sum(axis=1) / n)
 
-    def balanced(tables: NDArray[Any]) -> NDArray[np.float64]:
-        of_class = tables.sum(axis=2)
-        right = np.diagonal(tables[:, :, :c], axis1=1, axis2=2)
-        return np.asarray(np.nanmean(np.where(of_class > 0, right / np.maximum(of_class, 1), np.nan), axis=1))
+    def balanced(tables: Tables) -> NDArray[np.float64]:
+        of_class = tables.by_class(tables.counts)
+        recall = np.where(of_class > 0, tables.agreeing() / np.maximum(of_class, 1), np.nan)
+        return np.asarray(np.nanmean(recall, axis=1))
 
     metrics = {}
     scores = {"accuracy": accuracy, "balanced_accuracy": balanced}
@@ -197,7 +198,7 @@ def mapped_scores(
             draws[key].append(score(tables))
     for key, score in scores.items():
         drawn = np.concatenate(draws[key])
-        metrics[key] = resampled(key, score(table[np.newaxis])[0], drawn, "classes as fitted")
+        metrics[key] = resampled(key, score(Tables.of(table[np.newaxis]))[0], drawn, "classes as fitted")
     free = labelled_scores(truth, assigned.labels, n_classes=c, seed=seed).metrics
     metrics |= {name: free[name] for name in UNMATCHED if name in free}
     inside = assigned.labels >= 0

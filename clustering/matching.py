@@ -12,6 +12,8 @@ from embedkit.errors import DataError
 
 I64 = NDArray[np.int64]
 NOISE = -1
+# Cells of tables from which on those that hold rows are looked at alone: SciPy looks at all of them.
+LARGE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,13 @@ def match_clusters(labels: I64, clusters: I64, *, n_classes: int | None = None) 
 
 def match_table(counts: I64) -> I64:
     """Return the class (k,) of each column of a table of counts (c, k); -1 for columns without one."""
+    if counts.size > LARGE:
+        from clustering.assignment import assigned
+
+        c, k = counts.shape
+        rows, columns = np.nonzero(counts)
+        found: I64 = assigned(rows, columns, counts[rows, columns][np.newaxis], shape=(c, k))[0]
+        return found
     classes = np.full(counts.shape[1], NOISE, dtype=np.int64)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     shared = counts[rows, columns] > 0

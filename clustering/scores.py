@@ -16,7 +16,8 @@ from scipy.special import xlogy
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
 
-from clustering.matching import I64, Matching, match_clusters, match_table
+from clustering.counts import Tables
+from clustering.matching import I64, Matching, match_clusters
 from clustering.resamples import bootstrap_tables, permuted_tables
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
@@ -106,7 +107,7 @@ def labelled_scores(
     table = table[present]
     n = int(table.sum())
     rng = np.random.default_rng(seed)
-    values = _table_scores(table[np.newaxis])
+    values = _table_scores(Tables.of(table[np.newaxis]))
     draws = _joined(_table_scores(tables) for tables in bootstrap_tables(table, rng, N_BOOTSTRAP))
     # The expected mutual information of one table costs as much as all else, and hardly differs between them.
     expected = float(expected_mutual_information(table[:, table.any(axis=0)], n))
@@ -153,7 +154,10 @@ def null_accuracies(table: I64, *, seed: int = 0, n_permutations: int = N_PERMUT
     """
     drawn = permuted_tables(table, np.random.default_rng(seed), n_permutations)
     right = _joined(
-        {"null_accuracy": _matched(tables)[0], "null_many_to_one_accuracy": _commonest(tables)}
+        {
+            "null_accuracy": tables.matched().sum(axis=1).astype(np.float64),
+            "null_many_to_one_accuracy": tables.commonest().astype(np.float64),
+        }
         for tables in drawn
     )
     note = f"the same clusters on {n_permutations} permutations of the labels, each matched anew"
@@ -211,49 +215,31 @@ def _soft_auc(labels: I64, matching: Matching, present: NDArray[np.bool_], soft:
     return metric
 
 
-def _matched(tables: I64) -> tuple[F64, F64]:
-    """Rows that are right (b,) and recall of each class (b, c), NaN where absent, in tables (b, c, k + 1)."""
-    b, c, _ = tables.shape
-    right = np.zeros((b, c))
-    for i, table in enumerate(tables):
-        classes = match_table(table[:, :-1])
-        matched = np.flatnonzero(classes >= 0)
-        right[i, classes[matched]] = table[classes[matched], matched]
-    sizes = tables.sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        recall = right / np.where(sizes > 0, sizes, np.nan)
-    return right.sum(axis=1), recall
-
-
-def _commonest(tables: I64) -> F64:
-    """Rows that are of the commonest class of their cluster (b,) in tables (b, c, k + 1); noise is none."""
-    right: F64 = tables[:, :, :-1].max(axis=1, initial=0).sum(axis=1).astype(np.float64)
-    return right
-
-
-def _table_scores(tables: I64) -> dict[str, F64]:
+def _table_scores(tables: Tables) -> dict[str, F64]:
     """Scores (b,) of tables (b, c, k + 1) of which the last column is noise."""
-    n = tables.sum(axis=(1, 2)).astype(np.float64)
-    rows, columns = tables.sum(axis=2), tables.sum(axis=1)
-    right, recall = _matched(tables)
-    commonest, inside = _commonest(tables), tables[:, :, :-1].sum(axis=(1, 2)).astype(np.float64)
+    counts = tables.counts
+    n = counts.sum(axis=1).astype(np.float64)
+    rows, columns = tables.by_class(counts), tables.by_cluster(counts)
+    right = tables.matched().astype(np.float64)
+    recall = right / np.where(rows > 0, rows, np.nan)
+    commonest, inside = tables.commonest().astype(np.float64), columns[:, :-1].sum(axis=1).astype(np.float64)
 
-    def entropy(counts: NDArray[np.int64]) -> F64:
-        p = counts / n.reshape(-1, *[1] * (counts.ndim - 1))
-        terms: F64 = xlogy(p, p).reshape(len(counts), -1)
-        return np.asarray(-terms.sum(axis=1))
+    def terms(counts: I64) -> F64:
+        p = counts / n[:, np.newaxis]
+        return np.asarray(xlogy(p, p))
 
-    of_classes, of_clusters = entropy(rows), entropy(columns)
-    mutual = np.maximum(of_classes + of_clusters - entropy(tables), 0)
+    of_classes, of_clusters = -terms(rows).sum(axis=1), -terms(columns).sum(axis=1)
+    # Over all cells: the last bit of a sum depends on the zeros between what is added.
+    mutual = np.maximum(of_classes + of_clusters + tables.spread(terms(counts)).sum(axis=1), 0)
     mean_entropy = (of_classes + of_clusters) / 2
 
-    def pairs(counts: NDArray[np.int64]) -> F64:
-        return np.asarray((counts * (counts - 1.0) / 2).reshape(len(counts), -1).sum(axis=1))
+    def pairs(counts: I64) -> F64:
+        return np.asarray((counts * (counts - 1.0) / 2).sum(axis=1))
 
-    together, by_class, by_cluster, total = pairs(tables), pairs(rows), pairs(columns), n * (n - 1) / 2
+    together, by_class, by_cluster, total = pairs(counts), pairs(rows), pairs(columns), n * (n - 1) / 2
     expected = by_class * by_cluster / np.where(total > 0, total, 1)
     return {
-        "accuracy": right / n,
+        "accuracy": right.sum(axis=1) / n,
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "many_to_one_accuracy": commonest / n,
         "purity": np.where(inside > 0, commonest / np.where(inside > 0, inside, 1), np.nan),

@@ -2,8 +2,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
-from clustering.matching import match_clusters, match_many_to_one
+from clustering.assignment import assigned
+from clustering.counts import Tables
+from clustering.matching import LARGE, match_clusters, match_many_to_one
+from clustering.scores import labelled_scores
 from embedkit.errors import DataError
 
 
@@ -75,3 +79,40 @@ def test_refuses_rows_that_do_not_fit():
         match_clusters(np.array([0, 1]), np.array([0, 0, 1]))
     with pytest.raises(DataError, match="no labelled rows"):
         match_clusters(np.array([], int), np.array([], int))
+
+
+def _peer(counts):
+    """SciPy's own assignment, without the pairs that share no row."""
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    found, shared = np.full(counts.shape[1], -1), counts[rows, columns] > 0
+    found[columns[shared]] = rows[shared]
+    return found.tolist()
+
+
+def _same_as_peer(tables):
+    cells = Tables.of(tables)
+    found = assigned(*cells.places, cells.counts, shape=cells.shape)
+    assert found.tolist() == [_peer(table) for table in tables]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 5), (6, 9), (9, 6), (40, 30), (30, 40)])
+def test_sparse_tables_are_assigned_as_scipy_assigns_them(shape):
+    """Pair for pair, with ties everywhere: small counts, many zeros, empty rows and columns."""
+    rng = np.random.default_rng(sum(shape))
+    for density in (0.0, 0.1, 0.5, 1.0):
+        tables = rng.integers(1, 4, size=(40, *shape)) * (rng.random((40, *shape)) < density)
+        _same_as_peer(tables)
+        tables[:, range(min(shape)), range(min(shape))] += rng.integers(0, 6, size=min(shape))
+        _same_as_peer(tables)
+
+
+def test_a_large_table_is_matched_as_a_small_one(monkeypatch):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(300, size=2000)
+    clusters = np.where(rng.random(2000) < 0.4, labels, rng.integers(-1, 280, size=2000))
+    large = match_clusters(labels, clusters)
+    assert large.counts.size > LARGE
+    assert large.classes.tolist() == _peer(large.counts)
+    scores = labelled_scores(labels, clusters).metrics
+    monkeypatch.setattr("clustering.counts.LARGE", 1 << 30)
+    assert labelled_scores(labels, clusters).metrics == scores
