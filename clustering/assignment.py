@@ -55,16 +55,22 @@ def assigned(rows: I64, columns: I64, counts: I64, *, shape: tuple[int, int]) ->
 
 @compiled
 def _nearest(
-    near: I64, n_near: int, reached: I64, bound: int, of_column: I64, place: I64, listed: NDArray[np.bool_]
+    lists: tuple[I64, NDArray[np.bool_]],
+    n_near: int,
+    reached: I64,
+    bound: int,
+    of_column: I64,
+    order: tuple[I64, int],
 ) -> tuple[int, int, bool, int]:
     """Return the nearest column, -1 where none is nearer than `bound`, and how many are still that near.
 
     Of equals SciPy takes the last that is free, and where none is, the first.
     """
+    (near, listed), (place, n_left) = lists, order
     best, lowest, free, kept = -1, bound, False, 0
     for i in range(n_near):
         j = near[i]
-        if reached[j] >= bound:
+        if reached[j] >= bound or place[j] >= n_left:
             listed[j] = False
             continue
         near[kept] = j
@@ -78,6 +84,17 @@ def _nearest(
             elif not own and not free and place[j] < place[best]:
                 best = j
     return best, lowest, free, kept
+
+
+@compiled
+def _turn(by: I64, start: int, column: int, of_row: I64, of_column: I64) -> None:
+    """Give each row on the path to a free column the column that it reached."""
+    while True:
+        row = by[column]
+        of_column[column] = row
+        of_row[row], column = column, of_row[row]
+        if row == start:
+            return
 
 
 @compiled
@@ -115,7 +132,9 @@ def _assign(starts: I64, columns: I64, values: I64, n_columns: int) -> I64:
                         listed[j] = True
                         near[n_near] = j
                         n_near += 1
-            best, lowest, free, n_near = _nearest(near, n_near, reached, bound, of_column, place, listed)
+            best, lowest, free, n_near = _nearest(
+                (near, listed), n_near, reached, bound, of_column, (place, n_left)
+            )
             if best < 0:
                 free = True
                 for i in range(n_left - 1, -1, -1):
@@ -135,12 +154,6 @@ def _assign(starts: I64, columns: I64, values: I64, n_columns: int) -> I64:
             left[place[best]], place[last] = last, place[best]
             # Its own place becomes one that is not left; the order is put back below.
             left[n_left], place[best] = best, n_left
-            for i in range(n_near):
-                if near[i] == best:
-                    n_near -= 1
-                    near[i] = near[n_near]
-                    listed[best] = False
-                    break
             step += 1
         u[start] += least
         for i in range(n_taken - 1, -1, -1):
@@ -155,12 +168,5 @@ def _assign(starts: I64, columns: I64, values: I64, n_columns: int) -> I64:
             listed[near[i]] = False
         for i in range(n_touched):
             reached[touched[i]] = far
-        # Turn the path around: each row on it takes the column that it was reached by.
-        j = best
-        while True:
-            row = by[j]
-            of_column[j] = row
-            of_row[row], j = j, of_row[row]
-            if row == start:
-                break
+        _turn(by, start, best, of_row, of_column)
     return of_row
