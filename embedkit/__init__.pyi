@@ -23,8 +23,9 @@ from embedkit.workflows.bench import BenchRun
 from embedkit.workflows.compare import ComparedFiles
 from embedkit.workflows.doctor import Examination
 from pathlib import Path
-from pretrain.finetune.calls import Finetuned
 from pretrain.finetune.listing import Recipes
+from pretrain.finetune.report import Finetuned
+from pretrain.finetune.variants import Variants
 from pretrain.run import Pretrained
 from probes.leaks.run import LeaksReport
 from probes.report import BudgetsReport
@@ -785,7 +786,8 @@ def finetune(
     device: str = "auto",
     seeds: int = 1,
     probe: bool = True,
-) -> Finetuned:
+    sweep: str | None = None,
+) -> Finetuned | Variants:
     """Train a network on labels or votes by a recipe, and say what that bought over its frozen features.
 
     The same call again goes on from the last finished epoch. Under torchrun every process trains its share
@@ -800,8 +802,9 @@ def finetune(
 
     Returns
     -------
-    Finetuned
-        Networks, scores, and the comparison. Under torchrun, the first process's; others return no report.
+    Finetuned or Variants
+        Networks, scores, and the comparison; the second with ``sweep``. Under torchrun, the first process's;
+        others return no report.
 
     Raises
     ------
@@ -909,6 +912,8 @@ def finetune(
         repeat with N seeds, --seed the first of them (default: 1)
     probe
         False: leave out the frozen linear probe and the search for copies
+    sweep
+        train with a key of the recipe at each value, and test the differences: batch_size=16,32,64,128 (default: none)
     """
 
 def import_features(

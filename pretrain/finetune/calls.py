@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from embedkit import console
 from embedkit.backbones.load import Backbone, load_backbone
@@ -16,7 +15,6 @@ from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
-from embedkit.files import showing
 from embedkit.files.aside import write_text
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.results import Result
@@ -30,60 +28,15 @@ from pretrain import ranks
 from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
 from pretrain.finetune.page import draw_page
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
-from pretrain.finetune.report import FinetuneReport
+from pretrain.finetune.report import Finetuned
 from pretrain.finetune.run import Material, train
+from pretrain.finetune.sweep_plan import Sweep
+from pretrain.finetune.training import check_batches
+from pretrain.finetune.variants import Variant, Variants
 
 FROZEN = "frozen.h5"
 # Of a recipe whose weights are drawn at random, what its frozen features would be is no measure of anything.
 CONTROL = "pixels:32"
-
-
-@dataclass(frozen=True, repr=False)
-class Finetuned(showing.Shown):
-    """A recipe on a dataset: with each seed a network, and the frozen probe on the same images.
-
-    Parameters
-    ----------
-    path
-        The folder of all that it made.
-    reports
-        One a seed.
-    frozen
-        Of the probe; empty where it was left out.
-    bought
-        How much training added over the frozen probe, in accuracy or, of votes, in mean squared error.
-    sentence
-        The same in words; empty without a probe.
-    """
-
-    path: Path
-    reports: tuple[FinetuneReport, ...]
-    frozen: tuple[Result, ...] = ()
-    bought: Difference | None = None
-    sentence: str = ""
-
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """The lines of results.jsonl that the networks are."""
-        return tuple(report.result for report in self.reports)
-
-    @property
-    def model(self) -> Path:
-        """The folder of the first network, for `predict`."""
-        return self.reports[0].model
-
-    @property
-    def page(self) -> Path:
-        """Scores, losses, views and the recipe."""
-        return self.path / "report.html"
-
-    def to_pandas(self) -> Any:
-        """Return every metric of every seed as a pandas DataFrame, a row each."""
-        return showing.data_frame([row for result in self.results for row in result.metric_rows()])
-
-    def _shown(self) -> showing.Parts:
-        title, cells, notes = self.reports[0]._shown()
-        return title, cells, (*notes, self.sentence)
 
 
 @guarded(FinetunePlaces)
@@ -94,7 +47,7 @@ def finetune(
     backbone: BackboneSpec = BackboneSpec(),
     preprocessing: Overrides = Overrides(),
     options: FinetuneCall = FinetuneCall(),
-) -> Finetuned:
+) -> Finetuned | Variants:
     """Train a network on labels or votes by a recipe, and say what that bought over its frozen features.
 
     The same call again goes on from the last finished epoch. Under torchrun every process trains its share
@@ -115,8 +68,9 @@ def finetune(
 
     Returns
     -------
-    Finetuned
-        Networks, scores, and the comparison. Under torchrun, the first process's; others return no report.
+    Finetuned or Variants
+        Networks, scores, and the comparison; the second with ``sweep``. Under torchrun, the first process's;
+        others return no report.
 
     Raises
     ------
@@ -136,27 +90,76 @@ def finetune(
         if not ranks.rank():
             _say_start(loaded, name)
         material = Material.read(images, loaded, recipe, name, options)
+        variants = [] if options.swept is None else swept(material, options.swept, options)
         frozen: tuple[Result, ...] = ()
         if options.probe:
             features = _frozen(images, spec, options, folder)
             frozen = () if ranks.rank() else _probe(material, features, options, folder)
-        reports = []
-        for one in options.each():
-            place = folder if options.seeds == 1 else folder / f"seed-{one.seed}"
-            report = train(material, one, place)
-            if report is not None:
-                reports.append(report)
-                write_text(folder / "recipe.toml", recipe_text(options.recipe))
-    made = Finetuned(folder, tuple(reports), frozen)
+        if not variants:
+            return _over_seeds(material, options, Finetuned(folder, (), frozen), folder)
+        runs = []
+        for variant in variants:
+            console.note(variant.note)
+            one = replace(material, recipe=variant.recipe, name=f"{name}-{variant.folder}")
+            start = Finetuned(folder / variant.folder, (), frozen)
+            runs.append(_over_seeds(one, options, start, folder, note=variant.note))
+    return Variants.of(folder, options.key, variants, runs) if runs[0].reports else runs[0]
+
+
+def swept(material: Material, sweep: Sweep, options: FinetuneCall) -> list[Variant]:
+    """Return what a sweep trains, each value checked before any of them is trained.
+
+    Raises
+    ------
+    UsageError
+        A value that the recipe can't have, or batches that the images don't fill.
+    """
+    found = [
+        Variant(
+            value,
+            f"{sweep.key}={value}",
+            sweep.recipe(material.recipe, value),
+            f"{sweep.key} = {value}, in place of what the recipe says.",
+        )
+        for value in sweep.values
+    ]
+    for one in options.each():
+        for split in material.splits(one, []):
+            for variant in found:
+                check_batches(variant.recipe, one, len(split.train))
+    return found
+
+
+def _over_seeds(
+    material: Material, options: FinetuneCall, made: Finetuned, folder: Path, *, note: str = ""
+) -> Finetuned:
+    """Train with each seed, say what that bought, and draw the page.
+
+    Parameters
+    ----------
+    made
+        Where to, and the frozen probe, whose predictions lie in `folder`.
+    note
+        How the recipe differs from what was read.
+    """
+    reports = []
+    text = (f"# {note}\n" if note else "") + recipe_text(options.recipe)
+    for one in options.each():
+        place = made.path if options.seeds == 1 else made.path / f"seed-{one.seed}"
+        report = train(material, one, place)
+        if report is not None:
+            reports.append(report)
+            write_text(made.path / "recipe.toml", text)
+    made = replace(made, reports=tuple(reports))
     if not reports:
         return made
-    made = compared(made, folder) if frozen else made
+    made = compared(made, folder) if made.frozen else made
     page = draw_page(
         reports,
         sentence=made.sentence,
         sheet=material.sheet(options.seed),
-        recipe=recipe_text(options.recipe),
-        commands=after(made.model, loaded),
+        recipe=text,
+        commands=after(made.model, material.backbone),
     )
     write_text(made.page, page)
     return made

@@ -16,8 +16,8 @@ from embedkit.options import add_flags, add_json_flag, from_flags
 from pretrain.finetune.options import FinetuneCall, FinetunePlaces
 
 if TYPE_CHECKING:
-    from pretrain.finetune.calls import Finetuned
-    from pretrain.finetune.report import FinetuneReport
+    from pretrain.finetune.report import Finetuned, FinetuneReport
+    from pretrain.finetune.variants import Variants
 
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
@@ -34,8 +34,12 @@ def _run(args: argparse.Namespace) -> None:
     data, options = from_flags(DatasetOptions, args), from_flags(FinetuneCall, args)
     output = from_flags(FinetunePlaces, args).output
     from pretrain.finetune.calls import finetune
+    from pretrain.finetune.variants import Variants
 
     made = finetune(args.dataset, output, data, spec, preprocessing, options)
+    if isinstance(made, Variants):
+        _print_variants(made, as_json=args.json)
+        return
     if not made.reports:  # of another process than the first
         return
     for line in dict.fromkeys(line for report in made.reports for line in report.notes):
@@ -47,6 +51,26 @@ def _run(args: argparse.Namespace) -> None:
     console.note(f"{made.page}: scores, losses, views and the recipe.")
     console.note(
         f"Results in {made.path}, the network in {made.model}: `embedkit predict {made.model} IMAGES`."
+    )
+
+
+def _print_variants(made: Variants, *, as_json: bool) -> None:
+    from embedkit.console import print_table
+    from embedkit.scoring.score_tables import columns
+    from pretrain.finetune.variants import PAIRS, TABLE
+
+    if as_json:
+        console.print_json(made.document())
+    else:
+        cells = made.cells()
+        table = columns(*cells[0])
+        for row in cells:
+            table.add_row(*row.values())
+        print_table(table)
+        print()
+        print(made.sentence)
+    console.note(
+        f"Each run in {made.path / TABLE}, the tests in {made.path / PAIRS}; a folder each beside them."
     )
 
 

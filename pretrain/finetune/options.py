@@ -21,10 +21,11 @@ from embedkit.options import (
     split_option,
 )
 from pretrain.finetune.batch_plan import parse_batch_plan
+from pretrain.finetune.sweep_plan import BATCH_SIZE, Sweep
 
 MODEL = "model"
 # What a run may leave in its folder, besides a folder for each phase, fold and seed.
-MAKES = (*RESULTS, "recipe.toml", "report.html", "curves.svg", "log.csv")
+MAKES = (*RESULTS, "recipe.toml", "report.html", "curves.svg", "log.csv", "variants.csv", "variant-pairs.csv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +128,48 @@ class FinetuneCall(FinetuneOptions):
     probe
         Measure a frozen linear probe of the same backbone on the same split first, and look for copies of
         images across it.
+    sweep
+        A key of the recipe, and values at each of which it is trained with all seeds.
     """
 
     seeds: int = seeds_option()
     probe: bool = option(
         True, "leave out the frozen linear probe and the search for copies", flag="--no-probe"
     )
+    sweep: str | None = option(
+        None,
+        "train with a key of the recipe at each value, and test the differences: batch_size=16,32,64,128",
+        metavar="KEY=V,V,...",
+        unset="none",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sweep = self.swept
+        if sweep is None:
+            return
+        taken = {
+            BATCH_SIZE: ("--batch-plan", self.batch_plan),
+            "epochs": ("--phase-epochs", self.phase_epochs),
+        }
+        flag, given = taken.get(sweep.key, ("", None))
+        if given is not None:
+            raise UsageError(f"{flag} with --sweep {sweep.key}=...: both say the same. Leave out one.")
+
+    @property
+    def swept(self) -> Sweep | None:
+        """What is swept, if anything is; raises `UsageError`."""
+        if self.sweep is None:
+            return None
+        try:
+            return Sweep.parse(self.sweep)
+        except ValueError as error:
+            raise UsageError(f"--sweep {self.sweep!r}: {error}.") from error
+
+    @property
+    def key(self) -> str:
+        """What variants differ in."""
+        return "" if self.swept is None else self.swept.key
 
     def each(self) -> list[FinetuneOptions]:
         """Return the options of each seed."""

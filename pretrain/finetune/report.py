@@ -14,6 +14,7 @@ from embedkit.files import showing
 from embedkit.files.predictions import Predictions
 from embedkit.files.results import Result, metric_cells
 from embedkit.scoring.class_scores import Scores
+from embedkit.scoring.paired import Difference
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores
 
@@ -118,6 +119,54 @@ class FinetuneReport(showing.Shown):
         title = f"{result.method}: {result.features} on {result.dataset}, {result.split}: "
         title += f"{result.n:,} test images"
         return title, metric_cells(result.metrics), self.notes
+
+
+@dataclass(frozen=True, repr=False)
+class Finetuned(showing.Shown):
+    """A recipe on a dataset: with each seed a network, and the frozen probe on the same images.
+
+    Parameters
+    ----------
+    path
+        The folder of all that it made.
+    reports
+        One a seed.
+    frozen
+        Of the probe; empty where it was left out.
+    bought
+        How much training added over the frozen probe, in accuracy or, of votes, in mean squared error.
+    sentence
+        The same in words; empty without a probe.
+    """
+
+    path: Path
+    reports: tuple[FinetuneReport, ...]
+    frozen: tuple[Result, ...] = ()
+    bought: Difference | None = None
+    sentence: str = ""
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The lines of results.jsonl that the networks are."""
+        return tuple(report.result for report in self.reports)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the first network, for `predict`."""
+        return self.reports[0].model
+
+    @property
+    def page(self) -> Path:
+        """Scores, losses, views and the recipe."""
+        return self.path / "report.html"
+
+    def to_pandas(self) -> Any:
+        """Return every metric of every seed as a pandas DataFrame, a row each."""
+        return showing.data_frame([row for result in self.results for row in result.metric_rows()])
+
+    def _shown(self) -> showing.Parts:
+        title, cells, notes = self.reports[0]._shown()
+        return title, cells, (*notes, self.sentence)
 
 
 def parameters_sentence(outcomes: dict[str, Any], inputs: int) -> str:

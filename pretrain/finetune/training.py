@@ -125,6 +125,8 @@ class PhaseTask(Task):
         sizes, self.ends = _steps(recipe, options, self.phase, len(rows))
         share = (ranks.rank(), ranks.world())
         _check_sizes(sizes, options)
+        if set(sizes) == {options.lr_by_noise}:
+            console.note(f"Batches have the {sizes[0]} images of --lr-by-noise, so rates stay as they are.")
         self.power = POWER[recipe.optimiser]
         name = lesson.backbone
         begin(network, self.phase, name=name, seed=self.seed, lora=recipe.lora)
@@ -320,6 +322,18 @@ def _steps(
     return sizes, ends
 
 
+def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> None:
+    """Refuse batches that `n_rows` images don't fill, or that processes can't share.
+
+    Raises
+    ------
+    UsageError
+        With what to give.
+    """
+    for number in range(len(recipe.phases)):
+        _check_sizes(_steps(recipe, options, phase_of(recipe, options, number), n_rows)[0], options)
+
+
 def _check_sizes(sizes: Sequence[int], options: FinetuneOptions) -> None:
     parts = ranks.world() * options.accumulate
     odd = next((size for size in sizes if size % parts), None)
@@ -335,10 +349,6 @@ def _check_sizes(sizes: Sequence[int], options: FinetuneOptions) -> None:
         raise UsageError(
             f"a batch of {odd} has no two halves of two images or more, whose gradients the noise scale is "
             "measured by. Give another --batch-plan."
-        )
-    if set(sizes) == {options.lr_by_noise}:
-        console.note(
-            f"Every batch has the {sizes[0]} images of --lr-by-noise, so the rates stay as they are."
         )
 
 
