@@ -156,6 +156,16 @@ VERBS = {
             "reports.votes.options:VotesPlaces",
         ),
     ),
+    "cam": Verb(
+        "show what a network trained with labels looks at, and whether to believe it",
+        "reports.cam.command:configure",
+        "reports.cam.run:cam",
+        (
+            "embedkit.datasets.options:DatasetOptions",
+            "reports.cam.options:CamOptions",
+            "reports.cam.options:CamPlaces",
+        ),
+    ),
     "leaderboard": Verb(
         "rank the results of a folder",
         "reports.leaderboard.command:configure",

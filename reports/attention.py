@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,7 @@ def attention_maps(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.
         The backbone has no class token or no attention of timm's kind.
     """
     model: Any = backbone.model
-    attention: Any = getattr(model.blocks[-1], "attn", None) if backbone.is_vit else None
-    if not backbone.has_cls or not hasattr(attention, "attn_drop"):
+    if not backbone.is_vit or not has_class_attention(model):
         raise UsageError(
             f"{backbone.name} has no class token with attention to look at. Give a ViT that has one, such as "
             "vit_small_patch16_224.dino."
@@ -49,19 +48,50 @@ def attention_maps(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.
         torch.tensor(values)[:, None, None]
         for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
     )
+    images = (torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in pixels)
+    return class_attention(model, [((x - mean) / std)[None] for x in images])
+
+
+def has_class_attention(model: Any) -> bool:
+    """Whether the last block of a timm model attends from a class token, in timm's own way."""
+    blocks = getattr(model, "blocks", None)
+    if getattr(model, "cls_token", None) is None or not hasattr(model, "num_prefix_tokens") or not blocks:
+        return False
+    return hasattr(getattr(blocks[-1], "attn", None), "attn_drop")
+
+
+@torch.no_grad()
+def class_attention(model: Any, batches: Iterable[torch.Tensor]) -> NDArray[np.float32]:
+    """Return the attention (n, heads, rows, columns) of a model that `has_class_attention`.
+
+    Parameters
+    ----------
+    batches : (b, c, s, s)
+        Normalised input, on the model's device.
+
+    Raises
+    ------
+    UsageError
+        The class token joins only after the blocks.
+    """
+    attention = model.blocks[-1].attn
+    n_prefix, (rows, columns) = int(model.num_prefix_tokens), model.patch_embed.grid_size
     seen: list[torch.Tensor] = []
-    hook = attention.attn_drop.register_forward_hook(lambda _module, _input, output: seen.append(output))
-    fused, attention.fused_attn = attention.fused_attn, False
+    hook = attention.attn_drop.register_forward_hook(
+        lambda _module, _input, output: seen.append(output.cpu())
+    )
+    fused = getattr(attention, "fused_attn", None)
+    attention.fused_attn = False
     try:
-        for image in pixels:
-            x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-            model(((x - mean) / std)[None])
+        for x in batches:
+            model(x)
     finally:
         attention.fused_attn = fused
         hook.remove()
-    rows, columns = model.patch_embed.grid_size
-    found = torch.cat([one[:, :, 0, backbone.n_prefix_tokens :] for one in seen])
-    return found.reshape(*found.shape[:2], rows, columns).numpy()
+    if seen[0].shape[-2:] != (n_prefix + rows * columns,) * 2:
+        raise UsageError("the class token comes only after the blocks, so none of them attends from it.")
+    found = torch.cat([one[:, :, 0, n_prefix:] for one in seen])
+    return found.reshape(*found.shape[:2], rows, columns).float().numpy()
 
 
 def attention_entropy(maps: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -108,7 +138,16 @@ def attention_sheet(
 
 
 def _coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    share = values / max(float(np.percentile(values, TOP)), 1e-12)
+    return coloured(values / top_of(values))
+
+
+def top_of(values: NDArray[np.float32]) -> float:
+    """Return the value from which on a map is drawn in the brightest colour."""
+    return max(float(np.percentile(values, TOP)), 1e-12)
+
+
+def coloured(share: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(h, w) from 0, black, to 1, yellow, and above -> (h, w, 3)."""
     at = np.linspace(0, 1, len(COLOURS))
     colours = np.stack([np.interp(share, at, channel) for channel in zip(*COLOURS, strict=True)], axis=-1)
     return colours.astype(np.uint8)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from embedkit.backbones.answers import answers
 from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.head import HeadSpec
-from embedkit.backbones.load import Backbone, load_backbone
+from embedkit.backbones.load import load_backbone
 from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import EmbedkitError, UsageError, first_line
@@ -132,7 +132,8 @@ def read_about(folder: Path) -> About:
     """
     path = Path(folder) / ABOUT
     if not path.is_file():
-        raise EmbedkitError(f"{folder}: no {ABOUT} there. {FIX}")
+        inside = [one for one in sorted(Path(folder).glob("*/")) if (one / ABOUT).is_file()]
+        raise EmbedkitError(f"{folder}: no {ABOUT} there. {f'Give {inside[0]}.' if inside else FIX}")
     try:
         record = dict(declared(read_bytes(path, FIX, at_most=MOST_BYTES).decode(), dict[str, Any]))
         if record.pop("format", None) != FORMAT:
@@ -161,7 +162,7 @@ def read_network(folder: Path) -> SavedNetwork:
         raise EmbedkitError(f"{path}: not there. {FIX}")
     if file_sha256(path) != about.weights_sha256:
         raise EmbedkitError(f"{path}: not the weights that {ABOUT} was written with. {FIX}")
-    network = build_network(_untrained(about, Path(folder)), len(about.names), about.head, seed=0)
+    network = _untrained(about, Path(folder), seed=0)
     try:
         network.load_state_dict(read_tensors(path))
     except RuntimeError as error:
@@ -172,13 +173,27 @@ def read_network(folder: Path) -> SavedNetwork:
     return SavedNetwork(network.eval().requires_grad_(False), about)
 
 
-def _untrained(about: About, folder: Path) -> Backbone:
+def with_random_weights(folder: Path, *, seed: int) -> SavedNetwork:
+    """Build the network of a folder with weights as they are before any training.
+
+    Raises
+    ------
+    EmbedkitError
+        As `read_about`.
+    """
+    about = read_about(folder)
+    network = _untrained(about, Path(folder), seed=seed)
+    return SavedNetwork(network.eval().requires_grad_(False), about)
+
+
+def _untrained(about: About, folder: Path, *, seed: int) -> Network:
     """Return the architecture at its size, with random weights."""
     overrides = Overrides(image_size=about.preprocessing.image_size)
     try:
-        return load_backbone(BackboneSpec(about.backbone, random_init=0, preprocessing=overrides))
+        backbone = load_backbone(BackboneSpec(about.backbone, random_init=seed, preprocessing=overrides))
     except UsageError as error:
         raise EmbedkitError(f"{folder / ABOUT}: {error} {FIX}") from error
+    return build_network(backbone, len(about.names), about.head, seed=seed)
 
 
 def names_line(names: Sequence[str], most: int = 5) -> str:

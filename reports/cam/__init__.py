@@ -1,0 +1,1 @@
+"""What a trained network looks at: maps, and whether to believe them."""

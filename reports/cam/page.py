@@ -1,0 +1,264 @@
+"""The page: how sure the network is, whether its maps are to be believed, and the maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.backbones.saved_network import About
+from embedkit.scoring.paired import resampled_means
+from reports.cam import drawing
+from reports.cam.answers import F64, I64, Said, confidence_of
+from reports.cam.layer import Layer
+from reports.cam.sanity import CELLS, CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED, Sanity
+from reports.cam.verdict import verdict
+from reports.drawing import key
+from reports.sections import Numbers, Section, number, table
+
+SOURCES = {
+    OWN: "this network",
+    UNTRAINED: "the same network with random weights",
+    RANDOM: "this network, moved at random",
+    CENTRE: "none: from the middle outwards",
+    SCATTERED: "none: squares at random",
+}
+# What they are; no HTML but this.
+COLUMNS = (
+    "Deletion area: the mean probability of the predicted class while {cells} of the image are removed, the "
+    "hottest first; the lower, the better the map. What is removed gets the image's own median colour. Gain: "
+    "how much lower that is than with the network's maps turned and moved over the image at random, which "
+    "remove the same shapes elsewhere, with the 95 % interval over images. Squares scattered at random upset "
+    "a network by being many. The last three columns are rank correlations: with the map of the image turned "
+    "by 90 degrees, turned back; with this network's map of the same image; with its map of another image."
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images with their maps.
+
+    Parameters
+    ----------
+    places : (k,)
+        Among those that the network was asked about.
+    pixels : (k, s, s, 3) uint8
+        As the network sees them.
+    maps : (k, s, s) float32
+        Grad-CAM of the predicted class.
+    attention : (k, rows, columns) float32, optional
+        Of the last block, mean over its heads.
+    """
+
+    places: I64
+    pixels: NDArray[np.uint8]
+    maps: NDArray[np.float32]
+    attention: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the page is made of.
+
+    Parameters
+    ----------
+    about
+        The network.
+    dataset
+        Name of the images.
+    said
+        What the network says of them.
+    layer
+        That the maps are of.
+    sanity
+        What became of some images.
+    examined : (n,)
+        Places of these.
+    shown
+        Images with maps.
+    per_class
+        As asked.
+    classes
+        Which of the network's classes are shown.
+    seed
+        As asked.
+    """
+
+    about: About
+    dataset: str
+    said: Said
+    layer: Layer
+    sanity: Sanity
+    examined: I64
+    shown: Shown
+    per_class: int
+    classes: tuple[int, ...]
+    seed: int
+
+
+def sections(study: Study) -> tuple[Section, ...]:
+    """Return the sections, in their order."""
+    return confidence(study), sanity(study), pictures(study)
+
+
+def confidence(study: Study) -> Section:
+    """How sure the network is where it is right and where it is wrong."""
+    said = study.said
+    right, wrong = said.confidence[said.right], said.confidence[~said.right]
+    lines, numbers = [], []
+    for name, values in (("right", right), ("wrong", wrong)):
+        found = confidence_of(values)
+        quartiles = f"{number(found.low)} to {number(found.high)}" if found.n else "–"
+        lines.append((name, f"{found.n:,}", number(found.median), quartiles))
+        numbers.append((name, found.n, found.low, found.median, found.high))
+    calibrated = "calibrated " if study.about.temperature is not None else ""
+    chart = f'<div class="scroll">{drawing.histograms(right, wrong)}</div>'
+    names = key([("right predictions", drawing.BLUE), ("wrong predictions", drawing.ORANGE)])
+    return Section(
+        "confidence",
+        "How sure it is",
+        "Confidence",
+        f"The {calibrated}probability of the predicted class, of right and of wrong predictions: each side's "
+        "bars sum to 100 %.",
+        chart + names + table(("predictions", "images", "median", "middle half"), lines),
+        f"{len(said.ids):,} labelled images of {study.dataset}",
+        Numbers(("predictions", "n", "quartile_1", "median", "quartile_3"), numbers),
+    )
+
+
+def _mean(values: F64) -> str:
+    """Write a mean with the interval over images."""
+    low, high = np.quantile(resampled_means(values), [0.025, 0.975])
+    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"
+
+
+def sanity(study: Study) -> Section:
+    """Whether to believe the maps."""
+    found = study.sanity
+    lines = []
+    for name, words in SOURCES.items():
+        gain = found.gain(name)
+        lines.append(
+            (
+                words,
+                f"{found.areas(name).mean():.3f}",
+                "–" if name == RANDOM else f"{gain.value:.3f} ({gain.low:.3f} to {gain.high:.3f})",
+                _mean(found.turned[name]) if name in found.turned else "–",
+                {OWN: "1", UNTRAINED: _mean(found.untrained)}.get(name, "–"),
+                _mean(found.other) if name == OWN else "–",
+            )
+        )
+    header = (
+        "maps of",
+        "deletion area",
+        "gain over moved",
+        "turned by 90°",
+        "this network's map",
+        "another image",
+    )
+    colours = {OWN: drawing.BLUE, RANDOM: drawing.BLUE, UNTRAINED: drawing.ORANGE}
+    inks = {name: colours.get(name, drawing.GREY) for name in SOURCES}
+    dashed = (RANDOM, CENTRE)
+    drawn = drawing.curves(
+        [(SOURCES[name], found.curves[name].mean(axis=0), inks[name], name in dashed) for name in SOURCES]
+    )
+    names = key([(SOURCES[name] + " (dashed)" * (name in dashed), inks[name]) for name in SOURCES])
+    empty = f" {found.empty} of the maps are empty." if found.empty else ""
+    hint = f'<p class="hint">{COLUMNS.format(cells=_cells(study))}{empty}</p>'
+    ids = study.said.ids[study.examined]
+    names_of = np.array(study.said.class_names)[study.said.predicted[study.examined]]
+    columns = [found.areas(name) for name in SOURCES]
+    columns += [found.turned[OWN], found.turned[UNTRAINED], found.untrained, found.other]
+    rows = [
+        (str(one), str(name), *map(float, values))
+        for one, name, *values in zip(ids, names_of, *columns, strict=True)
+    ]
+    return Section(
+        "sanity",
+        "Whether to believe the maps",
+        "Believe them?",
+        verdict(found),
+        f'<div class="scroll">{drawn}</div>{names}{table(header, lines)}{hint}',
+        f"{found.n} images of {study.dataset}, drawn at random (seed {study.seed}); maps of the predicted "
+        f"class from {study.layer.name}, {study.layer.rows} x {study.layer.columns}",
+        Numbers(
+            (
+                "id",
+                "predicted",
+                *(f"deletion_area:{name}" for name in SOURCES),
+                "turned:own",
+                "turned:untrained",
+                "untrained",
+                "another_image",
+            ),
+            rows,
+        ),
+    )
+
+
+def _cells(study: Study) -> str:
+    k = min(study.about.preprocessing.image_size, CELLS)
+    return f"{k} x {k} squares"
+
+
+def pictures(study: Study) -> Section:
+    """The maps on right and wrong predictions of each class."""
+    said = study.said
+    place = {int(one): i for i, one in enumerate(study.shown.places)}
+    blocks, rows = [], []
+    for j in study.classes:
+        name = said.class_names[j]
+        of_class = int((said.true == j).sum())
+        n_right = int((said.right & (said.true == j)).sum())
+        parts = [f'<h3>{escape(name)}<span class="quiet">{n_right:,} of {of_class:,} right</span></h3>']
+        for right, words in ((True, "right"), (False, "wrong")):
+            chosen = said.most_confident(j, right=right, most=study.per_class)
+            cards = [_card(study, place[int(one)], int(one)) for one in chosen]
+            body = (
+                f'<div class="pictures cam">{"".join(cards)}</div>' if cards else '<p class="hint">none</p>'
+            )
+            parts.append(f"<h4>{words}, the most confident</h4>{body}")
+            rows += [_row(said, int(one), words) for one in chosen]
+        blocks.append("".join(parts))
+    also = (
+        ", then the attention of the last block, mean over its heads"
+        if study.shown.attention is not None
+        else ""
+    )
+    return Section(
+        "pictures",
+        "What it looks at",
+        "Pictures",
+        "The image as the network sees it, then Grad-CAM of the predicted class over the grey image: yellow "
+        f"is where most speaks for that class{also}. Each map is drawn to its own maximum.",
+        "".join(blocks),
+        f"{len(said.ids):,} labelled images of {study.dataset}; maps from {study.layer.name}, "
+        f"{study.layer.rows} x {study.layer.columns}",
+        Numbers(("id", "true", "predicted", "probability", "prediction"), rows),
+    )
+
+
+def _row(said: Said, place: int, words: str) -> tuple[str, str, str, float, str]:
+    true, predicted = said.class_names[said.true[place]], said.class_names[said.predicted[place]]
+    return str(said.ids[place]), true, predicted, float(said.confidence[place]), words
+
+
+def _card(study: Study, i: int, place: int) -> str:
+    name, true, predicted, p, _ = _row(study.said, place, "")
+    pixels, heat = study.shown.pixels[i], study.shown.maps[i]
+    label = escape(f"{name}, {predicted}", quote=True)
+    tiles = [drawing.picture(drawing.shown(pixels), label)]
+    tiles.append(drawing.picture(drawing.overlay(pixels, heat), f"Grad-CAM of {label}"))
+    if study.shown.attention is not None:
+        tiles.append(
+            drawing.picture(drawing.attended(pixels, study.shown.attention[i]), f"attention of {label}")
+        )
+    wrong = "" if true == predicted else ' class="far"'
+    empty = '<span class="hint">nothing speaks for it here</span>' if not heat.any() else ""
+    return (
+        f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(tiles)}</div><figcaption>'
+        f"{escape(true)} → <span{wrong}>{escape(predicted)}</span> {p:.3f}"
+        f'<span class="hint">{escape(name)}</span>{empty}</figcaption></figure>'
+    )
