@@ -32,6 +32,7 @@ from probes.report import BudgetsReport
 from probes.report import ProbeReport
 from probes.report import SeedsReport
 from reports.attention_run import Attention
+from reports.cam.run import CamPage
 from reports.leaderboard.calls import Located
 from reports.leaderboard.table import Leaderboard
 from reports.report import Report
@@ -50,6 +51,7 @@ __all__ = [
     "UsageError",
     "attention",
     "bench",
+    "cam",
     "cluster",
     "compare",
     "doctor",
@@ -351,6 +353,129 @@ def bench(
         folder for all that it makes (default: runs/bench)
     dry_run
         show what would be done, and stop
+    """
+
+def cam(
+    model: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | Dataset,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    labels: _Place | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
+    threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    votes: bool | None = None,
+    per_class: int = 3,
+    n_sanity: int = 50,
+    predictions: _Place | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "auto",
+    on_error: Literal["fail", "skip"] = "fail",
+    output: _Place = ...,
+) -> CamPage:
+    """Show what a network trained with labels looks at, and whether to believe it, on one page.
+
+    Parameters
+    ----------
+    model
+        The folder ``model`` that ``embedkit finetune`` left; a network of classes.
+    dataset
+        Labelled images: a folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or
+        a `Dataset`.
+
+    Raises
+    ------
+    UsageError
+        A network of votes, or one that has no layer to look at.
+    EmbedkitError
+        No grad-cam; a model that is missing or damaged; images without labels that the network knows, or that
+        can't be read.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV: column of labels (default: label)
+    split_column
+        CSV: column of train, validation, test (default: split)
+    group_column
+        CSV: column of groups that no split divides (default: group)
+    id_column
+        CSV: column of ids (default: the file names)
+    target_columns
+        CSV: columns of numbers to predict
+    images_key
+        npz, h5: array of images (default: images)
+    labels_key
+        npz, h5: array of labels (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    subset
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
+    threshold
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    per_class
+        images of each class shown, of right predictions and of wrong ones (default: 3)
+    n_sanity
+        images that the maps are examined on (default: 50)
+    predictions
+        look only at the test images of this table, such as the one that finetune left (default: all images)
+    limit
+        take this many images, spread evenly over the dataset (default: all)
+    seed
+        seed of everything that is random (default: 0)
+    batch_size
+        images, or views of them, at a time (default: 32)
+    device
+        where it computes (default: auto)
+    on_error
+        fail at what can't be read, or skip it and mark its row (default: fail)
+    output
+        the page (default: runs/cam.html)
     """
 
 def cluster(

@@ -47,6 +47,7 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "pretrain",
         "recipes",
         "votes",
+        "cam",
         "compare",
         "attention",
         "bench",

@@ -174,7 +174,7 @@ def test_what_can_not_be_mapped_is_refused_by_name(squares, tmp_path, monkeypatc
     refused(EmbedkitError, message, squares.model, tmp_path / "other", **out)
     table = tmp_path / "p.csv"
     table.write_text("id,split,fold,true,predicted,probability\nx,test,1,cyan,cyan,0.9\n")
-    message = "none of its 1 test images is in images"
+    message = "none of its 1 test images is in .*images. Give the table"
     refused(EmbedkitError, message, squares.model, squares.images, predictions=table, **out)
     refused(UsageError, "--n-sanity 3", squares.model, squares.images, n_sanity=3, **out)
     monkeypatch.setattr(maps, "find_spec", lambda name: None)
