@@ -46,6 +46,8 @@ def test_a_cached_backbone_is_taken_as_it_is(commands, tmp_path, monkeypatch):
         "leaks",
         "pretrain",
         "recipes",
+        "finetune",
+        "predict",
         "votes",
         "cam",
         "compare",
