@@ -121,16 +121,7 @@ def _show_applied(applied: Applied, places: ProbePlaces, *, as_json: bool) -> No
     for line in applied.notes:
         note(line)
     if as_json:
-        document: dict[str, Any] = {
-            "model": str(places.apply),
-            "kind": applied.known.kind,
-            "n": len(applied.ids),
-            "predictions": str(applied.predictions_path),
-            "notes": applied.notes,
-        }
-        if applied.scores is not None:
-            document |= asdict(applied.scores)
-        print_json(document | {"metrics": {name: asdict(m) for name, m in applied.metrics.items()}})
+        print_json(applied.document(places.apply))
     else:
         from embedkit.scoring.score_tables import print_applied
 

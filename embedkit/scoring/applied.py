@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,19 @@ class Applied(showing.Shown):
     def to_pandas(self) -> Any:
         """Return what it says of every row as a pandas DataFrame: see `columns`."""
         return showing.data_frame(self.columns())
+
+    def document(self, model: object) -> dict[str, Any]:
+        """Return all but the rows for JSON; `model` is the file or folder that was asked."""
+        scores = {} if self.scores is None else asdict(self.scores)
+        return {
+            "model": str(model),
+            "kind": self.known.kind,
+            "n": len(self.ids),
+            "predictions": str(self.predictions_path),
+            "notes": self.notes,
+            **scores,
+            "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
+        }
 
     def write(self, path: Path) -> None:
         """Write the table of `APPLIED_CLASSES` or `APPLIED_TARGETS`, whole or not at all."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from embedkit import console
 from embedkit.datasets.options import DatasetOptions, add_dataset_flags
@@ -32,16 +30,7 @@ def _run(args: argparse.Namespace) -> None:
     for line in said.notes:
         console.note(line)
     if args.json:
-        document: dict[str, Any] = {
-            "model": str(args.model),
-            "kind": said.known.kind,
-            "n": len(said.ids),
-            "predictions": str(said.predictions_path),
-            "notes": said.notes,
-        }
-        if said.scores is not None:
-            document |= asdict(said.scores)
-        console.print_json(document | {"metrics": {name: asdict(m) for name, m in said.metrics.items()}})
+        console.print_json(said.document(args.model))
     else:
         from embedkit.scoring.score_tables import print_applied
 
