@@ -49,7 +49,10 @@ def attention_maps(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.
         for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
     )
     images = (torch.from_numpy(image).permute(2, 0, 1).float() / 255 for image in pixels)
-    return class_attention(model, [((x - mean) / std)[None] for x in images])
+    try:
+        return class_attention(model, (((x - mean) / std)[None] for x in images))
+    except UsageError as error:
+        raise UsageError(f"{backbone.name}: {error}") from error
 
 
 def has_class_attention(model: Any) -> bool:
@@ -72,10 +75,11 @@ def class_attention(model: Any, batches: Iterable[torch.Tensor]) -> NDArray[np.f
     Raises
     ------
     UsageError
-        The class token joins only after the blocks.
+        The last block attends in another way after all.
     """
     attention = model.blocks[-1].attn
-    n_prefix, (rows, columns) = int(model.num_prefix_tokens), model.patch_embed.grid_size
+    n_prefix = int(model.num_prefix_tokens)
+    rows, columns = getattr(model.patch_embed, "grid_size", (0, 0))
     seen: list[torch.Tensor] = []
     hook = attention.attn_drop.register_forward_hook(
         lambda _module, _input, output: seen.append(output.cpu())
@@ -88,8 +92,9 @@ def class_attention(model: Any, batches: Iterable[torch.Tensor]) -> NDArray[np.f
     finally:
         attention.fused_attn = fused
         hook.remove()
-    if seen[0].shape[-2:] != (n_prefix + rows * columns,) * 2:
-        raise UsageError("the class token comes only after the blocks, so none of them attends from it.")
+    # CaiT's class token joins after these blocks, and XCiT's attend among channels.
+    if not seen or seen[0].shape[-2:] != (n_prefix + rows * columns,) * 2:
+        raise UsageError("its last block has no attention from a class token to patches. Give another ViT.")
     found = torch.cat([one[:, :, 0, n_prefix:] for one in seen])
     return found.reshape(*found.shape[:2], rows, columns).float().numpy()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.backbones.network import Network
 from embedkit.backbones.saved_network import SavedNetwork
 from embedkit.console import progress
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.calibration import scale
 from reports.attention import class_attention, has_class_attention
@@ -100,5 +100,8 @@ def attention(saved: SavedNetwork, pixels: U8) -> F32 | None:
         return None
     device = next(model.parameters()).device
     batches = (saved.about.preprocessing.normalize(torch.from_numpy(one[None]).to(device)) for one in pixels)
-    found: F32 = class_attention(model, batches).mean(axis=1)
+    try:
+        found: F32 = class_attention(model, batches).mean(axis=1)
+    except UsageError:  # its maps go without
+        return None
     return found

@@ -94,3 +94,11 @@ def test_the_call_gives_maps_entropies_and_the_picture(tmp_path, capsys):
     assert embedkit.attention("simulated", **how, n_images=1).path is None
     with pytest.raises(UsageError, match="--before is compared with --weights"):
         embedkit.attention("simulated", **how, before="w.safetensors")
+
+
+@pytest.mark.parametrize("name", ["cait_xxs24_224", "xcit_nano_12_p16_224"])
+def test_a_class_token_that_joins_after_the_blocks_is_refused_by_name(name):
+    backbone = load_backbone(BackboneSpec(name, random_init=0))
+    pixels = np.zeros((1, 224, 224, 3), np.uint8)
+    with pytest.raises(UsageError, match=f"{name}: its last block has no attention from a class token"):
+        attention_maps(backbone, pixels)

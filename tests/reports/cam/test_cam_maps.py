@@ -1,7 +1,10 @@
 """Grad-CAM against the formula, and on images of which one region alone decides the class."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import timm
 import torch
 from cam_world import about, inside, planted, untrained
 from torch import nn
@@ -139,6 +142,8 @@ def test_attention_is_the_mean_over_heads_and_none_of_a_cnn(squares):
 
     np.testing.assert_allclose(found, attention_maps(loaded, pixels).mean(axis=1), atol=1e-5)
     assert attention(squares.saved, pixels) is None
+    late = timm.create_model("cait_xxs24_224", num_classes=0, img_size=48).eval()
+    assert attention(replace(saved, network=Network(late, nn.Linear(192, 2))), pixels) is None
 
 
 def test_what_to_install_is_named(monkeypatch):
