@@ -52,6 +52,8 @@ class FinetuneOptions:
         Measure the gradient noise scale, for the log.
     lr_by_noise
         Batch size that the recipe's rates are for; those of other sizes follow the measured noise scale.
+    sky_cell
+        Side in degrees of the cells of sky that a batch is drawn from; None draws from everywhere.
     device
         Where it is computed.
 
@@ -98,6 +100,14 @@ class FinetuneOptions:
         least=1,
         metavar="N",
         unset="rates as they are",
+    )
+    sky_cell: float | None = option(
+        None,
+        "batches of images that are close on the sky, from cells of DEG degrees",
+        above=0,
+        most=180,
+        metavar="DEG",
+        unset="from everywhere",
     )
     device: str = device_option()
 

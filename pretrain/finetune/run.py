@@ -39,7 +39,8 @@ from pretrain.finetune.options import MODEL, FinetuneOptions
 from pretrain.finetune.phases import begin, merge
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
-from pretrain.finetune.training import Lesson, PhaseTask, phase_of, record_of
+from pretrain.finetune.sky_order import check_positions, spread_sentence
+from pretrain.finetune.training import Lesson, PhaseTask, first_size, phase_of, record_of
 from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run
@@ -78,7 +79,7 @@ class Material:
         Raises
         ------
         DataError
-            Labels or votes that can't be learnt.
+            Labels or votes that can't be learnt; no positions where batches go by the sky.
         UsageError
             A backbone of other than three channels, or a recipe of other votes.
         """
@@ -96,6 +97,10 @@ class Material:
             raise UsageError(
                 f"{backbone.name} takes images of {backbone.preprocessing.channels} channels; training is "
                 "for three. Give another --backbone."
+            )
+        if options.sky_cell is not None:
+            check_positions(
+                images.rows.coordinates, np.flatnonzero(truth.labels >= 0), images.rows.ids, images.name
             )
         for number in range(len(recipe.phases)):
             phase_of(recipe, options, number)
@@ -152,7 +157,24 @@ def train(material: Material, options: FinetuneOptions, output: Path) -> Finetun
         if ranks.rank():
             return None
         done = [network for network in networks if network is not None]
+        if options.sky_cell is not None:
+            notes.append(_said_of_sky(material, options, splits[0]))
         return _report(material, options, splits, done, notes, output)
+
+
+def _said_of_sky(material: Material, options: FinetuneOptions, split: Split) -> str:
+    """Say what batches by the sky do to the first epoch's batches."""
+    positions = material.images.rows.coordinates
+    assert positions is not None
+    assert options.sky_cell is not None
+    return spread_sentence(
+        material.frames.pixels,
+        torch.from_numpy(np.sort(split.train)),
+        positions,
+        cell=options.sky_cell,
+        size=first_size(material.recipe, options),
+        seed=options.seed,
+    )
 
 
 def _locked(folder: Path) -> AbstractContextManager[None]:
@@ -178,6 +200,7 @@ def _train_one(
         device,
         asked=_asked(material, options, split),
         confidence=confidence(truth, material.images.rows) if by_confidence else None,
+        positions=material.images.rows.coordinates,
     )
     network = build_network(material.backbone, len(truth.names), recipe.head, seed=options.seed)
     logs: list[Log] = []

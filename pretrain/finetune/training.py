@@ -26,7 +26,7 @@ from pretrain.batch import Batch
 from pretrain.build import synchronised
 from pretrain.finetune.augmentation import preset
 from pretrain.finetune.batch_plan import parse_batch_plan
-from pretrain.finetune.batches import LabelledBatches, shuffled
+from pretrain.finetune.batches import LabelledBatches, Order, shuffled
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
 from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, PartGradients, compensation
 from pretrain.finetune.options import FinetuneOptions
@@ -34,6 +34,7 @@ from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import Group, begin, parameter_groups
 from pretrain.finetune.rates import is_over, rate
 from pretrain.finetune.recipe import Recipe
+from pretrain.finetune.sky_order import sizes_by_epoch, sky_ordered
 from pretrain.finetune.supervised import Criterion, Supervised
 from pretrain.finetune.truth import Truth
 from pretrain.options import LoRA
@@ -66,6 +67,8 @@ class Lesson:
         Which are trained on, which tell when to stop.
     confidence : (n,) float64, optional
         Of the labels, for phases that take rows by it.
+    positions : (n, 2) float64, optional
+        Right ascension and declination in degrees, for batches by the sky.
     device
         Where it is computed.
     asked
@@ -83,6 +86,7 @@ class Lesson:
     device: torch.device
     asked: dict[str, Any]
     confidence: NDArray[np.float64] | None = None
+    positions: NDArray[np.float64] | None = None
 
     def criterion(self) -> Criterion:
         """Return the loss of the recipe."""
@@ -134,7 +138,7 @@ class PhaseTask(Task):
         network.to(lesson.device).to(memory_format=torch.channels_last)
         self.batches: LabelledBatches = LabelledBatches(
             lesson.frames,
-            shuffled(torch.from_numpy(rows), self.seed),
+            self._order(torch.from_numpy(rows), sizes),
             sizes=sizes,
             ends=self.ends,
             preset=preset(recipe.augmentation),
@@ -154,6 +158,14 @@ class PhaseTask(Task):
         measures = options.noise_scale or options.lr_by_noise is not None
         self.noise: NoiseScale | None = NoiseScale() if measures else None
         self.seen: PartGradients = PartGradients(self.parameters, self.keys)
+
+    def _order(self, rows: torch.Tensor, sizes: Sequence[int]) -> Order:
+        cell, positions = self.lesson.options.sky_cell, self.lesson.positions
+        if cell is None:
+            return shuffled(rows, self.seed)
+        assert positions is not None
+        size = sizes_by_epoch(sizes, self.ends)
+        return sky_ordered(rows, positions, cell=cell, size=size, seed=self.seed)
 
     def as_today(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return what an older checkpoint was asked; options that are younger had their default then."""
@@ -320,6 +332,12 @@ def _steps(
         for _ in range(end - start)
     ]
     return sizes, ends
+
+
+def first_size(recipe: Recipe, options: FinetuneOptions) -> int:
+    """Return how many images a batch of the first epoch has."""
+    plan = recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
+    return plan.sizes(phase_of(recipe, options, 0).epochs)[0]
 
 
 def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> None:

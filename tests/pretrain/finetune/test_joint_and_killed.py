@@ -45,14 +45,16 @@ lr = 1e-3
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("colours")
-    random = np.random.default_rng(0)
+    random, lines = np.random.default_rng(0), []
     for channel, name in enumerate(("red", "green")):
         (folder / name).mkdir()
         for i in range(30):
             pixels = random.integers(0, 200, (40, 40, 3), dtype=np.uint8)
             pixels[..., channel] += 30
             Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
-    return folder
+            lines.append(f"{name}/{i:02}.png,{name},{random.random() * 360},{random.random() * 90}")
+    (folder / "all.csv").write_text("\n".join(["file,label,ra,dec", *lines]) + "\n")
+    return folder / "all.csv"
 
 
 def run(images, folder, *, processes=1, optimiser="adamw", dropout=0.0, **asked):
@@ -93,7 +95,9 @@ def log(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [{}, {"lr_by_noise": 4}, {"accumulate": 2, "noise_scale": True}], ids=str)
+@pytest.mark.parametrize(
+    "asked", [{}, {"lr_by_noise": 4}, {"accumulate": 2, "noise_scale": True}, {"sky_cell": 20}], ids=str
+)
 def test_two_processes_have_the_weights_of_one(images, tmp_path, asked):
     # SGD: where a gradient is zero but for rounding, as that of a key's bias, Adam makes a step of it.
     alone = run(images, tmp_path / "one", optimiser="sgd", **asked)
@@ -102,7 +106,7 @@ def test_two_processes_have_the_weights_of_one(images, tmp_path, asked):
     assert joint.returncode == 0, joint.stderr
     one, two = log(tmp_path / "one"), log(tmp_path / "two")
     assert len(one) == len(two) == 6
-    assert ("noise_scale" in one[0]) == bool(asked)
+    assert ("noise_scale" in one[0]) == bool(asked.keys() & {"noise_scale", "lr_by_noise"})
     for row, other in zip(one, two, strict=True):
         # With parts of their own two processes have four of each batch, and measure by those.
         names = row.keys() - ({"noise_scale"} if "accumulate" in asked else set())
@@ -114,7 +118,7 @@ def test_two_processes_have_the_weights_of_one(images, tmp_path, asked):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [{}, {"lr_by_noise": 4}], ids=str)
+@pytest.mark.parametrize("asked", [{}, {"lr_by_noise": 4, "sky_cell": 20}], ids=str)
 def test_a_run_killed_four_times_has_the_weights_of_one_that_was_not(images, tmp_path, asked):
     asked = {"dropout": 0.3, **asked}
     whole = run(images, tmp_path / "whole", **asked)
