@@ -913,6 +913,7 @@ def finetune(
     seeds: int = 1,
     probe: bool = True,
     sweep: str | None = None,
+    beside_normal: bool = False,
 ) -> Finetuned | Variants:
     """Train a network on labels or votes by a recipe, and say what that bought over its frozen features.
 
@@ -929,8 +930,8 @@ def finetune(
     Returns
     -------
     Finetuned or Variants
-        Networks, scores, and the comparison; the second with ``sweep``. Under torchrun, the first process's;
-        others return no report.
+        Networks, scores, and the comparison; the second with ``sweep`` or ``beside_normal``. Under torchrun,
+        the first process's; others return no report.
 
     Raises
     ------
@@ -1042,6 +1043,8 @@ def finetune(
         False: leave out the frozen linear probe and the search for copies
     sweep
         train with a key of the recipe at each value, and test the differences: batch_size=16,32,64,128 (default: none)
+    beside_normal
+        of a curriculum: train on all rows at once too, and say which is faster to the same loss
     """
 
 def import_features(

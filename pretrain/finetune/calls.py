@@ -25,13 +25,15 @@ from embedkit.scoring.outcomes import compare_outcomes, read_outcomes
 from embedkit.scoring.paired import ALPHA, Difference
 from embedkit.workflows.step import Step
 from pretrain import ranks
+from pretrain.finetune.curriculum import normal, sentences
 from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
 from pretrain.finetune.page import draw_page
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
 from pretrain.finetune.report import Finetuned
 from pretrain.finetune.run import Material, train
 from pretrain.finetune.sweep_plan import Sweep
-from pretrain.finetune.training import check_batches
+from pretrain.finetune.training import check_batches, phase_of
+from pretrain.finetune.truth import confidence
 from pretrain.finetune.variants import Variant, Variants
 
 FROZEN = "frozen.h5"
@@ -69,8 +71,8 @@ def finetune(
     Returns
     -------
     Finetuned or Variants
-        Networks, scores, and the comparison; the second with ``sweep``. Under torchrun, the first process's;
-        others return no report.
+        Networks, scores, and the comparison; the second with ``sweep`` or ``beside_normal``. Under torchrun,
+        the first process's; others return no report.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def finetune(
         if not ranks.rank():
             _say_start(loaded, name)
         material = Material.read(images, loaded, recipe, name, options)
-        variants = [] if options.swept is None else swept(material, options.swept, options)
+        variants = _variants(material, options)
         frozen: tuple[Result, ...] = ()
         if options.probe:
             features = _frozen(images, spec, options, folder)
@@ -102,8 +104,44 @@ def finetune(
             console.note(variant.note)
             one = replace(material, recipe=variant.recipe, name=f"{name}-{variant.folder}")
             start = Finetuned(folder / variant.folder, (), frozen)
-            runs.append(_over_seeds(one, options, start, folder, note=variant.note))
-    return Variants.of(folder, options.key, variants, runs) if runs[0].reports else runs[0]
+            how = replace(options, phase_epochs=None) if options.beside_normal else options
+            runs.append(_over_seeds(one, how, start, folder, note=variant.note))
+    if not runs[0].reports:
+        return runs[0]
+    made = Variants.of(folder, options.key, variants, runs)
+    return replace(made, more=sentences(made.curves())) if options.beside_normal else made
+
+
+def _variants(material: Material, options: FinetuneCall) -> list[Variant]:
+    if options.beside_normal:
+        return beside_normal(material, options)
+    return [] if options.swept is None else swept(material, options.swept, options)
+
+
+def beside_normal(material: Material, options: FinetuneCall) -> list[Variant]:
+    """Return a curriculum, and normal training with as many images seen, by the rows of the first split.
+
+    Raises
+    ------
+    UsageError
+        The recipe has no curriculum, or batches that the images don't fill.
+    DataError
+        There are no votes that say how sure a label is.
+    """
+    recipe = material.recipe
+    phases = [phase_of(recipe, options, number) for number in range(len(recipe.phases))]
+    train = material.splits(options, [])[0].train
+    shares = [1.0] * len(phases)
+    if any(phase.rows != "all" for phase in phases):
+        sure = confidence(material.truth, material.images.rows)[train]
+        shares = [1.0 if p.rows == "all" else float(p.confidence.of(sure).mean()) for p in phases]
+    plain = normal(recipe, phases, shares)
+    check_batches(plain, replace(options, phase_epochs=None), len(train))
+    epochs = "+".join(str(phase.epochs) for phase in plain.phases)
+    return [
+        Variant("curriculum", "curriculum", replace(recipe, phases=tuple(phases)), "Curriculum."),
+        Variant("normal", "normal", plain, f"Normal training: all rows at once, {epochs} epochs."),
+    ]
 
 
 def swept(material: Material, sweep: Sweep, options: FinetuneCall) -> list[Variant]:

@@ -68,7 +68,8 @@ def _print_variants(made: Variants, *, as_json: bool) -> None:
             table.add_row(*row.values())
         print_table(table)
         print()
-        print(made.sentence)
+        for line in (made.sentence, *made.more):
+            print(line)
     console.note(
         f"Each run in {made.path / TABLE}, the tests in {made.path / PAIRS}; a folder each beside them."
     )

@@ -140,6 +140,8 @@ class FinetuneCall(FinetuneOptions):
         images across it.
     sweep
         A key of the recipe, and values at each of which it is trained with all seeds.
+    beside_normal
+        Of a curriculum: normal training beside it, with as many images seen.
     """
 
     seeds: int = seeds_option()
@@ -153,9 +155,15 @@ class FinetuneCall(FinetuneOptions):
         unset="none",
     )
 
+    beside_normal: bool = option(
+        False, "of a curriculum: train on all rows at once too, and say which is faster to the same loss"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         sweep = self.swept
+        if sweep is not None and self.beside_normal:
+            raise UsageError("--sweep with --beside-normal: give one of them at a time.")
         if sweep is None:
             return
         taken = {
@@ -179,7 +187,7 @@ class FinetuneCall(FinetuneOptions):
     @property
     def key(self) -> str:
         """What variants differ in."""
-        return "" if self.swept is None else self.swept.key
+        return "training" if self.swept is None else self.swept.key
 
     def each(self) -> list[FinetuneOptions]:
         """Return the options of each seed."""

@@ -19,6 +19,7 @@ from embedkit.scoring.metrics import title
 from embedkit.scoring.outcomes import Outcomes, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import ALPHA, Difference, holm
 from embedkit.scoring.spread import Spread, spread_over
+from pretrain.finetune.curriculum import Curve
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import Finetuned
 
@@ -85,6 +86,8 @@ class Variants(showing.Shown):
         Each with each.
     sentence
         Whether they differ.
+    more
+        What else is said of a curriculum beside normal training.
     """
 
     path: Path
@@ -93,6 +96,7 @@ class Variants(showing.Shown):
     runs: tuple[Finetuned, ...]
     pairs: tuple[Pair, ...]
     sentence: str
+    more: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: Path, key: str, variants: Sequence[Variant], runs: Sequence[Finetuned]) -> Variants:
@@ -104,6 +108,13 @@ class Variants(showing.Shown):
         write_text(path / TABLE, _csv(made.rows()))
         write_text(path / PAIRS, _csv([_pair_row(pair) for pair in pairs]))
         return made
+
+    def curves(self) -> list[tuple[Curve, Curve]]:
+        """Return the validation losses of the first two, with each seed and fold."""
+        first, second = (
+            [Curve.of(one.log) for report in run.reports for one in report.networks] for run in self.runs[:2]
+        )
+        return list(zip(first, second, strict=True))
 
     @property
     def of_classes(self) -> bool:
@@ -140,6 +151,7 @@ class Variants(showing.Shown):
             "variants": self.rows(),
             "pairs": [asdict(pair) for pair in self.pairs],
             "sentence": self.sentence,
+            "more": list(self.more),
         }
 
     def to_pandas(self) -> Any:
@@ -158,7 +170,7 @@ class Variants(showing.Shown):
 
     def _shown(self) -> showing.Parts:
         first = self.runs[0].results[0]
-        return f"{self.key} on {first.dataset}, {first.split}", self.cells(), (self.sentence,)
+        return f"{self.key} on {first.dataset}, {first.split}", self.cells(), (self.sentence, *self.more)
 
 
 SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "rmse", "r2")
