@@ -12,6 +12,8 @@ import numpy as np
 from clustering.options import ALL, SETTINGS, ClusterOptions
 from clustering.report import ClusterRun
 from clustering.run import cluster
+from embedkit.console import Advance, progress
+from embedkit.console.foretelling import say_long
 from embedkit.errors import EmbedkitError
 from embedkit.files import showing
 from embedkit.files.results import Result, metric_cells
@@ -91,8 +93,8 @@ def compare(
     """
     options = options or ClusterOptions(ALL)
     # Once for all methods: a missing or broken file is one error, not one a method.
-    with selected(path, options) as file:
-        return _compare(file, options, output, on_run)
+    with selected(path, options) as file, progress("methods", len(SETTINGS), unit="method") as advance:
+        return _compare(file, options, output, on_run, advance)
 
 
 def _compare(
@@ -100,11 +102,13 @@ def _compare(
     options: ClusterOptions,
     output: str | os.PathLike[str] | None,
     on_run: Callable[[str, ClusterRun | EmbedkitError], Any] | None,
+    advance: Advance,
 ) -> Comparison:
     runs: list[ClusterRun] = []
     failures: dict[str, str] = {}
     k_choice: KChoice | None = None
-    for name in SETTINGS:
+    for done, name in enumerate(SETTINGS):
+        advance(min(done, 1))
         try:
             run = cluster(file, options.of(name), output=output, k_choice=k_choice)
         except EmbedkitError as error:
@@ -112,6 +116,8 @@ def _compare(
             if on_run is not None:
                 on_run(name, error)
             continue
+        if not runs:
+            _say_time(run, options)
         runs.append(run)
         k_choice = k_choice or run.k_choice
         if on_run is not None:
@@ -125,6 +131,21 @@ def _compare(
         return -np.inf if value is None else value
 
     return Comparison(tuple(sorted(runs, key=score, reverse=True)), failures)
+
+
+def _say_time(first: ClusterRun, options: ClusterOptions) -> None:
+    """Say how long the methods to come will take, where that is long: TEMI's training is most of it."""
+    from clustering.run import N_RESAMPLES
+    from clustering.temi import default_epochs, seconds_each_pass
+
+    n, k = len(first.index), max(1, len(first.clusters.sizes))
+    each = seconds_each_pass(n, first.prepared.n_out, k, n_heads=options.n_heads)
+    n_runs = options.seeds + N_RESAMPLES * options.stability
+    say_long(
+        n_runs * each * (options.epochs or default_epochs(n)),
+        "TEMI, the last of the methods, alone",
+        "--epochs makes it shorter; every other method is written before it begins.",
+    )
 
 
 def score_name(run: ClusterRun) -> str:

@@ -16,7 +16,7 @@ from clustering.kmeans.kmeans import KMeans, n_restarts
 from clustering.manifold import UMAP
 from clustering.mixture import GMM
 from clustering.options import AUTO, Settings
-from clustering.temi import BATCH, EPOCHS, MIN_STEPS, TEMI
+from clustering.temi import TEMI, default_epochs
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
 from embedkit.preparing.matrix import BLOCK
@@ -389,10 +389,6 @@ def _clusters(
     )
 
 
-def _n_epochs(settings: Settings, n: int) -> int:
-    return settings.epochs or max(EPOCHS, -(-MIN_STEPS // -(-n // BATCH)))
-
-
 METHODS = {
     "kmeans": Method(fit_kmeans, lambda settings, _: n_restarts(_k(settings), settings.n_init)),
     "hdbscan": Method(fit_hdbscan, random=False),
@@ -402,5 +398,5 @@ METHODS = {
         after_umap(fit_kmeans), lambda settings, _: 1 + n_restarts(_k(settings), settings.n_init)
     ),
     "umap+hdbscan": Method(after_umap(fit_hdbscan), lambda *_: 2),
-    "temi": Method(fit_temi, _n_epochs),
+    "temi": Method(fit_temi, lambda settings, n: settings.epochs or default_epochs(n)),
 }

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from clustering.options import ALL, AUTO, SETTINGS, ClusterOptions, Settings
 from clustering.report import ClusterRun
-from embedkit.console import progress
+from embedkit.console import Advance, progress
+from embedkit.console.foretelling import Foretold, say_long
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
 from embedkit.files.store import FeatureFile
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 # What -k auto tries; more are rarely told apart by evidence without labels.
 MOST_K = 12
 N_RESAMPLES = 20
+# What is said beside a time that is long.
+GIVE_K = "-k N gives it instead."
+FASTER = {
+    "kmeans": "--n-init takes fewer restarts.",
+    "temi": "--epochs takes fewer passes over the rows.",
+}
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,10 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
         k_choice = k_choice or _choose_k(x, task.labels if len(task.classes) else None, options.seed)
         notes += k_choice.sentences()
         settings = replace(settings, k=k_choice.k)
-    with progress(options.method, method.n_steps(settings, len(x)), unit="step") as advance:
-        clusters = method.fit(x, settings, options.seed, advance)
+    n_steps = method.n_steps(settings, len(x))
+    with progress(options.method, n_steps, unit="step") as advance:
+        on_step = _foretold(advance, n_steps, options.method, len(x))
+        clusters = method.fit(x, settings, options.seed, on_step)
     seconds = time.perf_counter() - start
 
     params, outcomes = _told_apart(task, asked, clusters, k_choice)
@@ -147,6 +156,7 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
     metrics, scores = _score(task, x, clusters)
     outcomes |= _outcomes(task, clusters, scores)
     metrics |= clusters.metrics
+    _say_more(options, seconds, random=method.random)
     if options.seeds > 1 and not method.random:
         notes.append(f"{options.method} has no randomness: other seeds would change nothing.")
     elif options.seeds > 1:
@@ -176,6 +186,24 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
     return (
         replace(run, memberships=clusters.model.memberships(None, clusters)) if options.memberships else run
     )
+
+
+def _say_more(options: ClusterOptions, seconds: float, *, random: bool) -> None:
+    """Say how long other seeds and resamples take, where one run took so many seconds."""
+    n = (options.seeds - 1) * random + N_RESAMPLES * options.stability
+    asked = [flag for flag, on in (("--seeds", options.seeds > 1), ("--stability", options.stability)) if on]
+    if not n:
+        return
+    say_long(n * seconds, f"{n} more runs of {options.method}", f"They are for {' and '.join(asked)}.")
+
+
+def _foretold(advance: Advance, n_steps: int, method: str, n: int) -> Callable[[], object]:
+    """Return what counts the steps of a method, and says how long they take where they are alike."""
+    if method not in FASTER:
+        return advance
+    # Before TEMI's first pass come the neighbours.
+    uneven = method == "temi"
+    return Foretold(advance, n_steps, f"{method} of {n:,} rows", FASTER[method], uneven=uneven)
 
 
 def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.float32]]:
@@ -309,7 +337,10 @@ def _choose_k(x: NDArray[np.float32], labels: NDArray[np.int64] | None, seed: in
         raise DataError(f"{len(x)} rows are too few to choose k. Give it, as in -k {len(x)}.")
     ks = range(2, min(MOST_K, len(x) - 1) + 1)
     with progress("choosing k", len(ks), unit="k") as advance:
-        return choose_k(x, ks, labels=labels, on_step=advance, seed=seed)
+        # A number of clusters takes about as long as it is large.
+        passed = iter(ks)
+        timed = Foretold(lambda _: advance(), sum(ks), f"choosing k from {ks[0]} to {ks[-1]}", GIVE_K)
+        return choose_k(x, ks, labels=labels, on_step=lambda: timed(next(passed)), seed=seed)
 
 
 def _over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:

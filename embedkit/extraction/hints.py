@@ -9,6 +9,7 @@ import torch
 
 from embedkit.backbones.shipped import SHIPPED
 from embedkit.console import note
+from embedkit.console.foretelling import in_words
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.job import Job, forward
 from embedkit.images.decode import decode
@@ -48,15 +49,6 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
             f"About {in_words(seconds * passes)} for {passes:,} images of {size} x {size} pixels: one takes "
             f"{seconds:.2g} s on this processor. --limit takes fewer of them, --image-size smaller ones."
         )
-
-
-def in_words(seconds: float) -> str:
-    """Write a time as ``40 seconds``, ``12 minutes`` or ``3.5 hours``."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
 
 
 def say_crop(job: Job) -> None:

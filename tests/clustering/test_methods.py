@@ -363,3 +363,19 @@ def test_soft_assignments_that_would_not_fit_are_left_out(monkeypatch):
     assert without.soft is None
     np.testing.assert_array_equal(without.sizes, whole.sizes)
     np.testing.assert_array_equal(without.distance, whole.distance)
+
+
+def test_a_comparison_says_how_long_temi_takes(feature_file, monkeypatch, capsys):
+    monkeypatch.setattr("clustering.temi.seconds_each_pass", lambda *_, **__: 2.0)
+    monkeypatch.setattr("clustering.compare.SETTINGS", dict.fromkeys(("kmeans", "agglomerative"), ()))
+    compare(feature_file(), ClusterOptions("all", k=3, n_init=1, epochs=30, seeds=2))
+    assert capsys.readouterr().err.count("About 2 minutes for TEMI, the last of the methods, alone.") == 1
+
+
+def test_more_runs_are_said_beforehand(feature_file, monkeypatch, capsys):
+    monkeypatch.setattr("embedkit.console.foretelling.LONG_SECONDS", 0.0)
+    cluster(feature_file(), ClusterOptions(k=3, n_init=1, stability=True, seeds=3))
+    said = capsys.readouterr().err
+    assert "for 22 more runs of kmeans. They are for --seeds and --stability." in said
+    cluster(feature_file(), ClusterOptions("agglomerative", k=3, seeds=3))
+    assert "more runs" not in capsys.readouterr().err

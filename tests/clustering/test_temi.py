@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from clustering.heads import Heads, head_loss, move_towards, pair_loss
-from clustering.temi import TEMI
+from clustering.temi import TEMI, default_epochs, seconds_each_pass
 from embedkit.errors import DataError, UsageError
 
 QUICK = {"n_heads": 2, "epochs": 12, "device": "cpu"}
@@ -177,6 +177,24 @@ def test_few_rows_get_more_epochs(monkeypatch):
     model = TEMI(2, n_heads=1, device="cpu").fit(x, on_epoch=lambda: calls.append(1))
     assert (model.n_steps_, len(calls)) == (102, 34)
     assert TEMI(2, n_heads=1, device="cpu").fit(np.tile(x, (3, 1))[:1500]).n_steps_ == 20 * 6
+
+
+@pytest.mark.parametrize(
+    ("n", "steps"),
+    [(3, 600), (6, 600), (51, 600), (128, 1500), (255, 2988), (256, 3000), (257, 3000), (2370, 3000)],
+)
+def test_passes_fit_the_number_of_rows(n, steps):
+    """A sixth of the time at six rows; nothing changes from one whole batch on."""
+    assert steps <= default_epochs(n) * -(-n // 256) < steps + -(-n // 256)
+
+
+def test_a_pass_is_timed_on_one_batch(monkeypatch):
+    seen = []
+    fit = TEMI.fit
+    monkeypatch.setattr(TEMI, "fit", lambda self, x, **on: (seen.append(x.shape), fit(self, x, **on))[1])
+    assert seconds_each_pass(100_000, 7, 3, n_heads=1) > 0
+    assert seconds_each_pass(4, 7, 5) > 0
+    assert seen == [(256, 7), (4, 7)]
 
 
 def test_a_row_of_zeros_is_clustered_too():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from embedkit.console.foretelling import in_words
 from embedkit.extraction import hints
-from embedkit.extraction.hints import in_words
 
 
 @pytest.mark.parametrize(
