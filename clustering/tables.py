@@ -16,6 +16,7 @@ from clustering.report import ClusterRun
 from embedkit.console import fitting, numbered, print_heading, print_table, sentences
 from embedkit.files.results import Metric
 from embedkit.scoring.metrics import title as metric_title
+from embedkit.scoring.score_tables import print_left_out, printed
 
 # A matrix of more classes fits no terminal; the result holds it.
 MOST_CLASSES = 30
@@ -36,11 +37,14 @@ def print_run(run: ClusterRun) -> None:
     table.add_column("value", justify="right")
     table.add_column("95 % interval")
     table.add_column("")
-    names = [name for name in _ORDER if name in result.metrics]
-    for name in [*names, *(name for name in result.metrics if name not in names)]:
+    shown = printed(result.metrics, result.n) if run.scores is not None else list(result.metrics)
+    names = [name for name in _ORDER if name in shown]
+    for name in [*names, *(name for name in shown if name not in names)]:
         metric = result.metrics[name]
         table.add_row(Text(metric_title(name)), *_metric_cells(metric), Text(metric.note or ""))
     print_table(table)
+    if run.scores is not None:
+        print_left_out(result.metrics, result.n)
     print()
     if "k_choice" in result.outcomes:
         print_table(_choice_table(result.outcomes["k_choice"]))

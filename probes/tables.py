@@ -17,7 +17,9 @@ from embedkit.scoring.score_tables import (
     columns,
     metrics_table,
     print_each,
+    print_left_out,
     print_over_seeds,
+    printed,
 )
 from probes.report import ProbeReport, spread
 
@@ -40,10 +42,12 @@ def print_report(report: ProbeReport) -> None:
     how = f"best {result.params['choice']['by']} of {grid}" if grid > 1 else "given"
     for setting in report.fits[0].model.chosen_:
         values = [fit.model.chosen_[setting] for fit in report.fits]
+        values = values[:1] if len(set(map(str, values))) == 1 else values  # the same in every fold
         shown = ", ".join(f"{value:g}" if isinstance(value, (int, float)) else str(value) for value in values)
         table.add_row(setting.upper() if setting == "c" else setting, Text(shown), "", Text(how))
-    add_metrics(table, result.metrics)
+    add_metrics(table, {name: result.metrics[name] for name in printed(result.metrics, result.n)})
     print_table(table)
+    print_left_out(result.metrics, result.n)
     print()
     print_each(report.scores)
 

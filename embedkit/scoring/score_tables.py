@@ -19,6 +19,31 @@ from embedkit.scoring.target_scores import RegressionScores
 # More columns than that don't fit on a screen; the result holds them all.
 MAX_CONFUSION = 12
 MAX_CLASSES = 40
+# Of fewer rows with a label than that nobody reads twenty figures: those in `FIRST` are printed.
+FEW_ROWS = 25
+FIRST = (
+    "accuracy",
+    "accuracy_without_noise",
+    "coverage",
+    "null_accuracy",
+    "majority_accuracy",
+    "balanced_accuracy",
+    "silhouette",
+    "rmse",
+    "mean_rmse",
+)
+
+
+def printed(metrics: Mapping[str, Metric], n: int) -> list[str]:
+    """Return the names of the metrics that are printed of n rows with a label: of few rows, few."""
+    first = [name for name in metrics if name in FIRST]
+    return first if n < FEW_ROWS and first else list(metrics)
+
+
+def print_left_out(metrics: Mapping[str, Metric], n: int) -> None:
+    """Say how many figures of few rows are not printed, and where they are."""
+    if left := len(metrics) - len(printed(metrics, n)):
+        print(f"{n} rows have a label: {left} more figures, of so few rows, are in the result.")
 
 
 def metrics_table(heading: str = "") -> Table:
@@ -53,10 +78,18 @@ def print_applied(applied: Applied) -> None:
         for name in ("class", "predicted rows", "median probability"):
             table.add_column(name, justify="left" if name == "class" else "right")
         predicted, confidence = applied.predicted, applied.outputs.max(axis=1)
-        for name in known.names:
+        counts = {name: int((predicted == name).sum()) for name in known.names}
+        # All classes where they are few; else the commonest of those that any row was predicted as.
+        shown = list(known.names)
+        if len(shown) > MAX_CONFUSION:
+            most = sorted((name for name in shown if counts[name]), key=lambda name: -counts[name])
+            shown = most[: min(MAX_CLASSES, max(MAX_CONFUSION, len(predicted) // 10))]
+        for name in shown:
             mine = confidence[predicted == name]
             table.add_row(Text(name), f"{len(mine):,}", f"{np.median(mine):.3f}" if len(mine) else "-")
     print_table(table)
+    if not known.regression and len(shown) < len(known.names):
+        print(f"{len(shown)} of the {len(known.names)} classes; the predictions name those of every row.")
     if applied.scores is None:
         return
     print()
@@ -80,13 +113,31 @@ def print_over_seeds(heading: str, results: Sequence[Result]) -> None:
 
 
 def print_each(scores: Scores | RegressionScores) -> None:
-    """Print each class's figures and the confusion matrix, or each target's."""
+    """Print each class's figures and the confusion matrix, or each target's.
+
+    Of fewer than `FEW_ROWS` rows the matrix alone, where it fits: intervals of a handful say nothing.
+    """
     if isinstance(scores, RegressionScores):
         table = columns("target", "RMSE", "of the training mean")
         for target in scores.targets:
             table.add_row(Text(target.name), f"{target.rmse:.4f}", f"{target.mean_rmse:.4f}")
         print_table(table)
         return
+    few = sum(c.n for c in scores.classes) < FEW_ROWS
+    if few and len(scores.classes) > MAX_CONFUSION:
+        print(f"Figures of each of the {len(scores.classes)} classes are in the result.")
+    if not few:
+        _print_classes(scores)
+    names = [c.name for c in scores.classes]
+    if len(names) <= MAX_CONFUSION:
+        if not few:
+            print()
+        numbers, rows = numbered(names)
+        named = _confusion(names, names, scores)
+        print_table(fitting(named, _confusion(numbers, rows, scores)))
+
+
+def _print_classes(scores: Scores) -> None:
     table = columns("class", "test rows", "precision", "recall", "F1", "ROC AUC")
     largest = sorted(scores.classes, key=lambda c: -c.n)[:MAX_CLASSES]
     for c in (c for c in scores.classes if len(scores.classes) <= MAX_CLASSES or c in largest):
@@ -95,12 +146,6 @@ def print_each(scores: Scores | RegressionScores) -> None:
     print_table(table)
     if len(scores.classes) > MAX_CLASSES:
         print(f"The {MAX_CLASSES} largest of {len(scores.classes)} classes; the result holds all.")
-    names = [c.name for c in scores.classes]
-    if len(names) <= MAX_CONFUSION:
-        print()
-        numbers, rows = numbered(names)
-        named = _confusion(names, names, scores)
-        print_table(fitting(named, _confusion(numbers, rows, scores)))
 
 
 def _confusion(names: Sequence[str], rows: Sequence[str], scores: Scores) -> Table:
