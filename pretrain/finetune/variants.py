@@ -230,11 +230,12 @@ def sentence(made: Variants) -> str:
 def _said(pair: Pair, of_classes: bool) -> str:
     one = pair.difference
     better, worse = (pair.b, pair.a) if one.value > 0 else (pair.a, pair.b)
+    low, high = (one.low, one.high) if one.value > 0 else (-one.high, -one.low)
     if of_classes:
-        much = f"{abs(100 * one.value):.1f} points (95 % interval of its own {100 * one.low:+.1f} to "
-        much += f"{100 * one.high:+.1f})"
+        much, span = f"{abs(100 * one.value):.1f} points", f"{100 * low:+.1f} to {100 * high:+.1f}"
     else:
-        much = f"{abs(one.value):.5f} of mean squared error ({-one.high:+.5f} to {-one.low:+.5f})"
+        much, span = f"{abs(one.value):.5f} of mean squared error", f"{low:+.5f} to {high:+.5f}"
+    much += f" (95 % interval of its own {span})"
     return f"{better} better than {worse} by {much}, p {pair.p_holm:.2g}"
 
 

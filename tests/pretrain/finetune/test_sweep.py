@@ -15,7 +15,7 @@ from embedkit.scoring.paired import holm, paired_difference
 from pretrain.finetune.options import FinetuneCall
 from pretrain.finetune.recipe import read_recipe
 from pretrain.finetune.sweep_plan import KEYS, Sweep
-from pretrain.finetune.variants import paired_tests
+from pretrain.finetune.variants import _said, paired_tests
 
 RECIPE = """
 about = "all of it"
@@ -169,3 +169,13 @@ def test_other_images_are_not_paired():
     other = Outcomes(other.ids, other.score, "others")
     with pytest.raises(EmbedkitError, match="a and b tested other images"):
         paired_tests(["a", "b"], [[one], [other]])
+
+
+def test_a_difference_is_said_from_the_better_one():
+    right, wrong = outcomes([1] * 90 + [0] * 10), outcomes([0] * 30 + [1] * 60 + [0] * 10)
+    ((worse_first,), (better_first,)) = (
+        paired_tests(["p", "q"], [[one], [other]]) for one, other in ((wrong, right), (right, wrong))
+    )
+    said = _said(worse_first, of_classes=True)
+    assert said.startswith("q better than p by 30.0 points (95 % interval of its own +2")
+    assert _said(better_first, of_classes=True) == said.replace("q better than p", "p better than q")
