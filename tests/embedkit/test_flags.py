@@ -10,6 +10,7 @@ from embedkit.verbs import VERBS, target
 # Verb and flag -> why it says something else there.
 OTHERWISE = {
     ("compare", "--budget"): "the one of the measure with few labels",
+    ("cam", "--predictions"): "one table, whose images alone are looked at; in votes those of several models",
     ("cluster", "--epochs"): "of TEMI, over rows; elsewhere over images",
     ("leaderboard", "--method"): "any method that a result names, of clusterings and of probes",
     ("import", "--labels"): "a column of the file too, or labels in the order of the rows",
