@@ -130,7 +130,13 @@ def beside_normal(material: Material, options: FinetuneCall) -> list[Variant]:
     """
     recipe = material.recipe
     phases = [phase_of(recipe, options, number) for number in range(len(recipe.phases))]
-    train = material.splits(options, [])[0].train
+    splits = material.splits(options, [])
+    if len(splits) > 1:
+        raise UsageError(
+            f"--beside-normal takes runs for independent, and the {len(splits)} folds of a seed share "
+            "images. Give --split stratified, and several --seeds."
+        )
+    train = splits[0].train
     shares = [1.0] * len(phases)
     if any(phase.rows != "all" for phase in phases):
         sure = confidence(material.truth, material.images.rows)[train]

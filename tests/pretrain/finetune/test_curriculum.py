@@ -153,6 +153,9 @@ def test_the_command(tmp_path, capsys):
         str(out),
     ]
     line += ["--device", "cpu", "--no-probe", "--seeds", "2", "--beside-normal", "--json"]
+    assert main(line) == 2  # of 120 images, auto makes folds
+    assert "the 5 folds of a seed share images. Give --split stratified" in capsys.readouterr().err
+    line += ["--split", "stratified"]
     assert main(line) == 0
     said = json.loads(capsys.readouterr().out)
     rows = said["variants"]
