@@ -64,6 +64,8 @@ def read_checkpoint(
         begun = as_today(about.asked)
         if not isinstance(state["best"], dict) or not about.step >= 0:
             raise UndeclaredError("best or step")
+        if not about.log or not all("epoch" in row for row in about.log):
+            raise UndeclaredError("the epochs of its log")
     differences = [
         f"{name}: {_short(begun.get(name))} there, {_short(asked.get(name))} asked for"
         for name in sorted({*begun, *asked})

@@ -183,7 +183,9 @@ class Run:
                 load(module, state[name])
             load_optimiser(self.optimiser, state["optimiser"])
             self.task.measured_before(state.get("measured", {}))
-        self.step, self.log, self.best = state["step"], state["log"], state["best"]
+            self.step, self.log, self.best = state["step"], state["log"], state["best"]
+            self.task.best(self.log)
+            self._done()
         if ranks.rank() == 0:  # a kill after the checkpoint, and before its log
             self._write_log()
         if not self._done():

@@ -113,7 +113,7 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     model = made.model
     own = _own_preprocessing(spec.backbone, model, spec.preprocessing.image_size)
     preprocessing = own.changed(spec.preprocessing)
-    _set_image_size(model, preprocessing.image_size, spec.backbone)
+    set_image_size(model, preprocessing.image_size, spec.backbone)
     tensors = None
     if made.file is not None:
         # Once the model has its size, so that weights trained at this size keep their positions exactly.
@@ -271,7 +271,8 @@ def _own_preprocessing(name: str, model: nn.Module, image_size: int | None) -> P
     return from_timm(config, crop_ratio=CROP_RATIO.get(tag), image_size=image_size)
 
 
-def _set_image_size(model: Any, image_size: int, name: str) -> None:
+def set_image_size(model: Any, image_size: int, name: str) -> None:
+    """Give a model of positions those of another input; raises `UsageError` where it can't have them."""
     patch_embed = getattr(model, "patch_embed", None)
     own = getattr(patch_embed, "img_size", None)
     if own is None or tuple(own) == (image_size, image_size):

@@ -17,6 +17,7 @@ from embedkit.backbones.head import HeadSpec
 from embedkit.backbones.load import load_backbone
 from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.options import BackboneSpec
+from embedkit.backbones.saved_shapes import MOST_SIDE, check_shapes
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.files.aside import folder_aside
 from embedkit.files.regular import read_bytes
@@ -74,6 +75,10 @@ class About:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.baseline) or len(set(self.names)) < len(self.names):
             raise ValueError(f"{len(self.names)} names and {len(self.baseline)} baselines")
+        if max(self.preprocessing.image_size, self.preprocessing.resize) > MOST_SIDE:
+            raise ValueError(f"images of more than {MOST_SIDE} pixels a side")
+        if not all(abs(value) < float("inf") for value in self.baseline):
+            raise ValueError("a baseline that is not finite")
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise ValueError(f"a temperature of {self.temperature}")
 
@@ -162,14 +167,16 @@ def read_network(folder: Path) -> SavedNetwork:
         raise EmbedkitError(f"{path}: not there. {FIX}")
     if file_sha256(path) != about.weights_sha256:
         raise EmbedkitError(f"{path}: not the weights that {ABOUT} was written with. {FIX}")
-    network = _untrained(about, Path(folder), seed=0)
+    tensors = read_tensors(path)
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     try:
-        network.load_state_dict(read_tensors(path))
-    except RuntimeError as error:
+        check_shapes(about.backbone, about.head, len(about.names), about.preprocessing.image_size, shapes)
+    except UsageError as error:
         raise EmbedkitError(
-            f"{path}: weights of another network than {ABOUT} says: {about.backbone} with a head for "
-            f"{len(about.names)} outputs ({first_line(error)}). {FIX}"
+            f"{path}: weights of another network than {ABOUT} says ({first_line(error)}). {FIX}"
         ) from error
+    network = _untrained(about, Path(folder), seed=0)
+    network.load_state_dict(tensors)
     return SavedNetwork(network.eval().requires_grad_(False), about)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones.saved_network import SavedNetwork
+from embedkit.computing.memory import check_memory
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.images.decode import decode
@@ -65,8 +66,14 @@ def ask(
     EmbedkitError
         Outputs that are not finite.
     """
-    network = saved.network.to(device).eval()
     preprocessing = saved.about.preprocessing
+    n, side = min(batch_size, len(rows)), preprocessing.image_size
+    check_memory(
+        n * side * side * 3 * 6,  # two batches of bytes, and one of float32
+        f"batches of {n:,} images of {side} x {side} pixels",
+        "Give a smaller --batch-size.",
+    )
+    network = saved.network.to(device).eval()
     outputs, errors = [], []
     with console.progress("predict", len(rows), unit="images") as advance:
         for images in _batches(dataset, rows, preprocessing, batch_size):

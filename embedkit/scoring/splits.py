@@ -259,7 +259,7 @@ def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names
         )
         raise DataError(
             f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Leave "
-            f"such classes out with --min-per-class {needed}, or merge them with others and extract again."
+            f"such classes out (probe: --min-per-class {needed}), or merge them with others."
         )
 
 

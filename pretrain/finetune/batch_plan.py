@@ -91,7 +91,7 @@ class BatchPlan:
         if sizes and max(sizes) > n_rows:
             raise UsageError(
                 f"batch_plan {self.text!r}: a batch of {max(sizes)} is more than the {n_rows} images there "
-                f"are to train on. Give {n_rows} or less."
+                f"are to train on. Give --batch-plan {n_rows} or less."
             )
         return tuple(accumulate(n_rows // size for size in sizes))
 

@@ -69,7 +69,7 @@ def _print_variants(made: Variants, *, as_json: bool) -> None:
         print_table(table)
         print()
         for line in (made.sentence, *made.more):
-            print(line)
+            print(console.sentences(line))
     console.note(
         f"Each run in {made.path / TABLE}, the tests in {made.path / PAIRS}; a folder each beside them."
     )
@@ -95,7 +95,7 @@ def _print(made: Finetuned) -> None:
         print_over_seeds(f"{first.method}: {first.features} on {first.dataset}, {first.split}", made.results)
     if made.sentence:
         print()
-        print(made.sentence)
+        print(console.sentences(made.sentence))
 
 
 def _print_report(report: FinetuneReport) -> None:

@@ -33,10 +33,14 @@ def _run(args: argparse.Namespace) -> None:
         from rich.text import Text
 
         rows = found.rows()
-        table = Table(title=f"{len(found)} recipes")
-        for column in rows[0]:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row.values()))
-        console.print_table(table)
-        console.note(FIX)
+
+        def table(*columns: str) -> Table:
+            made = Table(title=f"{len(found)} recipes")
+            for column in columns:  # a name that is broken can't be copied
+                made.add_column(column, overflow="fold", no_wrap=column in ("recipe", "backbone"))
+            for row in rows:
+                made.add_row(*(Text(row[column]) for column in columns))
+            return made
+
+        console.print_table(console.fitting(table(*rows[0]), table("recipe", "backbone", "trains")))
+        console.note(f"{FIX} Published figures: --json, or a wide terminal.")

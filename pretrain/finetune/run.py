@@ -19,9 +19,10 @@ from embedkit import console
 from embedkit.backbones.load import Backbone
 from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.saved_network import About, SavedNetwork, write_network
+from embedkit.backbones.saved_shapes import MOST_SIDE, check_buildable
 from embedkit.computing.device import choose_device
 from embedkit.datasets.dataset import Dataset
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.extraction.answering import ask
 from embedkit.files.lock import folder_locked
 from embedkit.files.predictions import write_predictions
@@ -36,11 +37,11 @@ from pretrain.cache import read_frames
 from pretrain.contact_sheet import IMAGES, as_png, contact_sheet
 from pretrain.finetune.augmentation import preset
 from pretrain.finetune.options import MODEL, FinetuneOptions
-from pretrain.finetune.phases import begin, merge
+from pretrain.finetune.phases import begin, merge, parameter_groups
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
 from pretrain.finetune.sky_order import check_positions, spread_sentence
-from pretrain.finetune.training import Lesson, PhaseTask, first_size, phase_of, record_of
+from pretrain.finetune.training import Lesson, PhaseTask, check_batches, first_size, phase_of, record_of
 from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run
@@ -102,8 +103,7 @@ class Material:
             check_positions(
                 images.rows.coordinates, np.flatnonzero(truth.labels >= 0), images.rows.ids, images.name
             )
-        for number in range(len(recipe.phases)):
-            phase_of(recipe, options, number)
+        _check_ahead(images, backbone, recipe, truth, options)
         pixels = read_frames(images, backbone.preprocessing)
         none = torch.zeros(len(pixels), 3)  # no view of ours draws noise
         frames = Frames(pixels, backbone.preprocessing.image_size, none, none)
@@ -123,11 +123,38 @@ class Material:
         DataError
             A split that can't be drawn, or from which a class can't be learnt.
         """
-        asked = Asked(options.split, options.fractions, options.seed)
-        found = draw_splits(self.images.rows, self.truth.labels, asked, notes=notes)
-        for split in found:
-            check_split(self.truth, split, self.images.name)
-        return found
+        return _splits(self.images, self.truth, options, notes)
+
+
+def _splits(images: Dataset, truth: Truth, options: FinetuneOptions, notes: list[str]) -> tuple[Split, ...]:
+    asked = Asked(options.split, options.fractions, options.seed)
+    try:
+        found = draw_splits(images.rows, truth.labels, asked, notes=notes)
+    except DataError as error:
+        raise DataError(f"{images.name}: {error}") from error
+    for split in found:
+        check_split(truth, split, images.name)
+    return found
+
+
+def _check_ahead(
+    images: Dataset, backbone: Backbone, recipe: Recipe, truth: Truth, options: FinetuneOptions
+) -> None:
+    """Refuse what would else end a run after its probe, or after the first of its phases."""
+    check_buildable(backbone.name)
+    if backbone.preprocessing.resize > MOST_SIDE:
+        raise UsageError(
+            f"images of {backbone.preprocessing.resize:,} pixels a side; training is for {MOST_SIDE:,} or "
+            "fewer. Give a smaller --image-size, and --resize."
+        )
+    fewest = min(len(split.train) for split in _splits(images, truth, options, []))
+    if getattr(options, "swept", None) is None:
+        check_batches(recipe, options, fewest)
+    network = build_network(backbone, len(truth.names), recipe.head, seed=0)
+    for number, phase in enumerate(recipe.phases):
+        phase_of(recipe, options, number)
+        begin(network, phase, name=backbone.name, seed=0, lora=recipe.lora)
+        parameter_groups(network, phase, name=backbone.name, layer_decay=recipe.layer_decay)
 
 
 def train(material: Material, options: FinetuneOptions, output: Path) -> FinetuneReport | None:

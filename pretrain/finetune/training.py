@@ -250,7 +250,8 @@ class PhaseTask(Task):
 
     def best(self, log: Log) -> dict[str, float] | None:
         """Return the epoch of the lowest validation loss, the first of equals; the start counts too."""
-        seen = [row for row in log if LOSS in row and np.isfinite(row[LOSS])]
+        # Every row has both; one without is of no run of ours, and a KeyError to whoever takes it up.
+        seen = [row for row in log if row["images"] >= 0 and np.isfinite(row[LOSS])]
         if self.lesson.recipe.keep == "last":
             return seen[-1] if seen else None
         return min(seen, key=lambda row: row[LOSS], default=None)
@@ -291,9 +292,10 @@ def phase_of(recipe: Recipe, options: FinetuneOptions, number: int) -> Phase:
     if options.phase_epochs is None:
         return phase
     if len(options.phase_epochs) != len(recipe.phases):
+        plural = "s" if len(recipe.phases) > 1 else ""
         raise UsageError(
             f"--phase-epochs gives {len(options.phase_epochs)} numbers, and the recipe has "
-            f"{len(recipe.phases)} phases. Give one for each, such as --phase-epochs "
+            f"{len(recipe.phases)} phase{plural}. Give one for each, such as --phase-epochs "
             + ",".join(str(one.epochs) for one in recipe.phases)
             + "."
         )

@@ -28,6 +28,10 @@ PRETRAIN = [
     *("--local-size", "16", "--prototypes", "16", "--lora-rank", "2", "--lora-alpha", "2"),
     *("--teacher-temperature", "0.3"),  # of the default the few steps may end in a collapse
 ]
+FINETUNE = [
+    *("finetune", "images", "-o", "fine", "--recipe", "dino-vits16-finetune", *TINY, "--no-probe"),
+    *("--phase-epochs", "2", "--batch-plan", "8", "--split", "stratified"),
+]
 ROWS_A_PART = 8
 # What a case may write is not given to it as a link into the world.
 READY = "ready.json"
@@ -132,14 +136,16 @@ def _unfinished() -> None:
         end(self, loss, seconds)
         raise KeyboardInterrupt
 
-    Run._end_epoch = once  # type: ignore[method-assign]
-    try:
-        main(PRETRAIN)
-    finally:
-        Run._end_epoch = end  # type: ignore[method-assign]
-    shutil.copytree("pre", "unfinished")
-    _run(*PRETRAIN)
+    for command, folder, kept in ((PRETRAIN, "pre", "unfinished"), (FINETUNE, "fine", "half-trained")):
+        Run._end_epoch = once  # type: ignore[method-assign]
+        try:
+            main(command)
+        finally:
+            Run._end_epoch = end  # type: ignore[method-assign]
+        shutil.copytree(folder, kept)
+        _run(*command)
     shutil.copytree("pre/adapter", "adapter")
+    shutil.copytree("fine/model", "network")
 
 
 def _models() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -171,6 +172,66 @@ def weights(random: Random, folder: Path, sound: Path) -> Case:
     if random.random() < 0.5:
         spoil(random, folder / "w.pth")
     return Case([[*as_weights[:-1], "w.pth"]], "a checkpoint")
+
+
+def network(random: Random, folder: Path, sound: Path) -> Case:
+    """Draw a network trained with labels whose JSON or weights are otherwise."""
+    _pictures(folder, sound)
+    bring(folder, sound, "network", "features.h5")
+    leave_module(folder)
+    place = folder / "network"
+    file, about = place / "model.safetensors", place / "model.json"
+    kind = random.randrange(6)
+    if kind in (0, 1):
+        what = spoil_json(random, about)
+    elif kind == 2:
+        what = _other_network(random, about)
+    elif kind == 3:
+        what = spoil(random, random.choice((file, about)))
+    else:
+        what = odd_tensors(random, file)
+        record = json.loads(about.read_bytes())  # as one would who wants to be believed
+        record["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        about.write_text(json.dumps(record), encoding="utf-8")
+    return Case([["predict", "network", "images", "-o", "said.csv", *SMALL]], what)
+
+
+def _other_network(random: Random, path: Path) -> str:
+    """Have the JSON ask for what is too large, elsewhere, or of another kind."""
+    record = json.loads(path.read_bytes())
+    name, value = random.choice(
+        (
+            *(("backbone", name) for name in _BACKBONES),
+            *(("head.widths", widths) for widths in ([10**9], [65536] * 3, [1] * 10**5, [0], [-1], [2**63])),
+            ("head.output", random.choice(("tree", "sigmoid", "x"))),
+            ("head.dropout", random.choice((1.0, -1, 2))),
+            *(("preprocessing." + key, side) for key in ("image_size", "resize") for side in _SIDES),
+            ("preprocessing.mean", [1e38, 0.0, 1e-38]),
+            ("preprocessing.channels", random.choice((0, 1, 4, 10**6))),
+            ("names", random.choice((["x" * 10_000, "y"], [""] * 2, ["a", "a"], ["a\0", "\x1b[31m"]))),
+            ("baseline", random.choice(([-1, 2], [1e308, 1e308], [0, 0]))),
+            ("temperature", random.choice((1e-308, 1e308, 5e-324))),
+            ("trained", {"fingerprint": ["x"] * 1000}),
+        )
+    )
+    table, _, key = name.rpartition(".")
+    (record[table] if table else record)[key] = value
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return f"{name} = {str(value)[:200]}"
+
+
+_SIDES = (0, 1, 31, 100_000, 10**9, 2**63 - 1)
+_BACKBONES = (
+    *(
+        "hf-hub:nobody/nothing",
+        "hf_hub:nobody/nothing",
+        "local-dir:/etc",
+        "local-dir:.",
+        "resnet18",
+        "x" * 10_000,
+    ),
+    *("test_vit.r160_in1k", "pixels:32", "pixels:100000", "embedkit-galaxy", "vit_giant_patch14_dinov2", ""),
+)
 
 
 def saved(random: Random, folder: Path, sound: Path) -> Case:

@@ -23,7 +23,7 @@ from tests.hostile.mutations import (
 )
 from tests.hostile.rows.features import bring
 from tests.hostile.rows.models import Canary, leave_module
-from tests.hostile.world import PARTED, PRETRAIN, READY
+from tests.hostile.world import FINETUNE, PARTED, PRETRAIN, READY
 
 BENCH = ["bench", "bench.toml", "-o", "bench"]
 
@@ -80,24 +80,37 @@ def _odd_part(random: Random, path: Path) -> str:
 
 def checkpoint(random: Random, folder: Path, sound: Path) -> Case:
     """Draw an unfinished pretraining whose checkpoint is otherwise."""
+    shutil.copytree(sound / "unfinished", folder / "pre")
+    return _checkpoint(random, folder, sound, PRETRAIN, folder / "pre" / "checkpoint.pt")
+
+
+def labelled(random: Random, folder: Path, sound: Path) -> Case:
+    """Draw an unfinished training with labels, in whose folder something is otherwise."""
+    shutil.copytree(sound / "half-trained", folder / "fine")
+    return _checkpoint(random, folder, sound, FINETUNE, folder / "fine" / "phase-1" / "checkpoint.pt")
+
+
+def _checkpoint(random: Random, folder: Path, sound: Path, command: list[str], path: Path) -> Case:
     import torch
 
     (folder / "images").symlink_to(sound / "images")
     leave_module(folder)
     (folder / "local").symlink_to(sound / "local")
-    shutil.copytree(sound / "unfinished", folder / "pre")
-    path = folder / "pre" / "checkpoint.pt"
-    kind = random.randrange(5)
+    kind = random.randrange(6)
     if kind == 0:
-        return Case([PRETRAIN], spoil(random, path))
+        return Case([command], spoil(random, path))
+    if kind == 1:
+        other = random.choice([one for one in sorted(path.parent.parent.rglob("*")) if one.is_file()])
+        return Case([command], f"{other.name}: {no_file(random, other)}")
     state = torch.load(path, weights_only=True)
     what = _odd_state(random, state)
-    if kind == 1:
+    if kind == 2:
         state = random.choice((Canary(), [], {}, None, 3, {"step": 1}, {**state, "x": Canary()}))
         what = "another object"
     torch.save(state, path)
-    options = random.choice(([], [], [], [], ["--lr", "0.01"], ["--epochs", "3"]))
-    return Case([[*PRETRAIN, *options]], what)
+    epochs = ["--phase-epochs", "3"] if "finetune" in command else ["--epochs", "3"]
+    options = random.choice(([], [], [], [], ["--seed", "1"], epochs))
+    return Case([[*command, *options]], what)
 
 
 def _odd_state(random: Random, state: dict[str, Any]) -> str:

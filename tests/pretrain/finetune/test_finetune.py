@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -365,3 +366,68 @@ def test_a_recipe_says_which_epoch_is_kept(images, tmp_path, keep, kept):
         images, tmp_path / "run", recipe=str(path), device="cpu", probe=False, split="stratified"
     )
     assert made.results[0].outcomes["kept"] == [[kept]]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ((), ["--batch-plan", "43"], "Give --batch-plan 42 or less"),
+        ((), ["--batch-plan", "8", "--accumulate", "3"], "does not divide into equal parts"),
+        ((), ["--batch-plan", "8x1,4x2"], "is for 3 epochs, and the phase has 2"),
+        (('train = "all"', 'train = "last-blocks:9"'), [], "test_vit has 6 blocks"),
+        (('train = "all"', 'train = "last-convs:2"'), [], "Give last-convs:1 or less"),
+        ((), ["--backbone", "pixels:4"], "pixels:4 has no weights"),
+        ((), ["--resize", "5000"], "training is for 4,096 or fewer"),
+        ((), ["--split", "kfold:21"], "a class needs at least 21"),
+    ],
+)
+def test_what_can_not_be_trained_is_said_before_anything_is_computed(
+    change, options, said, images, tmp_path, capsys, monkeypatch
+):
+    def decode(*_):
+        raise AssertionError("an image was read")
+
+    monkeypatch.setattr("pretrain.finetune.run.read_frames", decode)
+    mine = tmp_path / "mine.toml"
+    text = RECIPE.replace(*change) if change else RECIPE
+    mine.write_text(text.replace('weights = "random"\n', "") if "pixels:4" in options else text)
+    out = tmp_path / "out"
+    assert main(command(images, mine, out, *options)) in (1, 2)
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+
+
+def test_an_image_that_can_not_be_read_is_named_with_what_to_do(images, recipe, tmp_path, capsys):
+    shutil.copytree(images, tmp_path / "copy")
+    (tmp_path / "copy" / "red" / "07.png").write_bytes(b"no picture")
+    assert main(command(tmp_path / "copy", recipe, tmp_path / "out")) == 1
+    said = capsys.readouterr().err
+    assert "07.png" in said
+    assert "mend this one, or take it out of the dataset" in said
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [("finetune", ["--recipe", "custom-cnn"]), ("pretrain", ["--batch-size", "8", "--method", "dino"])],
+)
+def test_images_that_memory_does_not_hold_are_refused_beforehand(
+    verb, more, images, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("embedkit.computing.memory.available", lambda: 60 * 3 * 40 * 40 - 1)
+    more += ["--backbone", "test_vit", "--random-init", "0", "--image-size", "32", "--resize", "40"]
+    more += ["--batch-plan", "8"] if verb == "finetune" else []
+    assert main([verb, str(images), "-o", str(tmp_path / "out"), *more]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "60 images, decoded to 40 x 40 pixels and held all at once, need 0.0 GB of memory" in said
+    assert "Give a smaller --image-size" in said
+
+
+def test_a_checkpoint_of_another_log_is_damaged(images, recipe, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(command(images, recipe, out, "--no-probe", "--phase-epochs", "1,1")) == 0
+    path = out / "phase-1" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    for log in ([], [{"loss": 1.0}], [{"epoch": 0, "validation_loss": 1.0}, {"epoch": 1}]):
+        torch.save({**state, "log": log}, path)
+        assert main(command(images, recipe, out, "--no-probe", "--phase-epochs", "1,1")) == 1
+        assert "damaged, or no checkpoint of a training" in capsys.readouterr().err

@@ -2,6 +2,8 @@ import json
 import re
 from pathlib import Path
 
+from rich.console import Console
+
 import embedkit
 from embedkit.cli import main
 from embedkit.options import declared
@@ -65,3 +67,12 @@ def test_the_page_has_every_key_with_its_default():
                 assert (tuple(read) if isinstance(read, list) else read) == value
     for name in RECIPES:
         assert f"| {name} |" in text
+
+
+def test_in_a_narrow_terminal_names_stay_whole(monkeypatch, capsys):
+    monkeypatch.setattr("embedkit.console._stdout", lambda: Console(width=80))
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in RECIPES:
+        assert any(name in line.split() for line in lines)
