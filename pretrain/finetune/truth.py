@@ -98,8 +98,8 @@ def _classes(rows: Rows, name: str) -> Truth:
 def _votes(rows: Rows, targets: Sequence[str] | None, name: str) -> Truth:
     if rows.targets is None:
         raise DataError(
-            f"{name}: no targets, which this recipe learns. Give a dataset with vote fractions, such as a "
-            "CSV with a column for each, or a recipe of classes."
+            f"{name}: no targets, which this recipe learns. Name a CSV's columns of vote fractions with "
+            "--target-columns A,B, give another dataset, or a recipe of classes."
         )
     wanted = tuple(targets or rows.target_names)
     missing = [one for one in wanted if one not in rows.target_names]
