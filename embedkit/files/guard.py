@@ -16,6 +16,9 @@ from embedkit.files.kinds import EMPTY, KINDS, TEXT, kind_of
 from embedkit.files.regular import other_kind, resolved
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
+# Arguments that name images.
+DATASETS = ("dataset", "datasets")
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -204,6 +207,11 @@ def _check_input(output: Place, other: Place) -> None:
     assert isinstance(how, Writes)
     if how.emptied and (_same(output.path, other.path) or _holds(output.path, other.path)):
         raise UsageError(f"{output} is emptied in the end, and read ({other}). Give another {output.name}.")
+    if how.folder and other.name in DATASETS and other.path.is_dir() and _same(output.path, other.path):
+        raise UsageError(
+            f"{output} is the folder of the images that are read: what is written would stand among them, "
+            "and be read as some of them the next time. Name another folder."
+        )
     if not how.folder and _same(output.path, other.path):
         raise UsageError(
             f"{output} is the file that is read ({other}), which would be lost. Name another file."
