@@ -76,6 +76,14 @@ class Backbone:
     spec: BackboneSpec | None = None
     tensors: Mapping[str, Any] | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name for tables, with where its weights came from if that is not plain."""
+        source = Path(self.source).stem
+        if source.startswith(self.name):
+            return source  # a weights file that carries its architecture's name
+        return self.name if source in ("hub", "pixels") else f"{self.name} ({source})"
+
     def record(self) -> dict[str, Any]:
         """Return what the provenance keeps."""
         return {

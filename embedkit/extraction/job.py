@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,11 +73,7 @@ class Job:
     def features_name(self) -> str:
         """Short name of the feature set for tables."""
         backbone = self.backbone
-        name, source = backbone.name, Path(backbone.source).stem
-        if source.startswith(name):
-            name = source  # a weights file that carries its architecture's name
-        elif source not in ("hub", "pixels"):
-            name += f" ({source})"
+        name = backbone.title
         if backbone.adapter_sha256 is not None:
             name += " +adapter"
         if self.pooling.pool != "model":

@@ -350,7 +350,7 @@ def _report(
     result = Result(
         task="finetune",
         dataset=images.name,
-        features=features_name(material.backbone),
+        features=material.backbone.title,
         method=material.name,
         params={
             "recipe": record_of(recipe, options),
@@ -384,12 +384,6 @@ def rows_labels(labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Return the labels of a dataset that has some."""
     assert labels is not None
     return labels
-
-
-def features_name(backbone: Backbone) -> str:
-    """Name a backbone for tables, with where its weights came from."""
-    source = Path(backbone.source).stem
-    return backbone.name if source in ("hub", "embedkit") else f"{backbone.name} ({source})"
 
 
 def _counts(material: Material) -> dict[str, int]:
