@@ -81,5 +81,8 @@ def control_notes(results: Sequence[Result], metric: str = "accuracy") -> list[s
     }
     for name, words in missing.items():
         if name not in there:
-            notes.append(f"{MISSING}{words}, then the same {results[0].task.split()[0]} command.")
+            verbs = [result.task.split()[0] for result in results]
+            # Features are probed, whatever network stands beside them.
+            verb = next((verb for verb in verbs if verb != "finetune"), "probe")
+            notes.append(f"{MISSING}{words}, then the same {verb} command.")
     return notes
