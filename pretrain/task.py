@@ -114,6 +114,6 @@ class Task(ABC):
     def adjust_gradients(self) -> None:  # noqa: B027
         """Change gradients before they are clipped."""
 
-    def replay(self, step: int, batch: Batch) -> str:  # noqa: ARG002
+    def replay(self, step: int) -> str:  # noqa: ARG002
         """Keep what a step whose loss is not finite was given; returns a sentence on where."""
         return ""

@@ -103,7 +103,7 @@ class Run:
         task.set_rates(self.step, self.log)
         total = self.gradients(batch, self.step)
         if not torch.isfinite(total):
-            kept = task.replay(self.step, batch)
+            kept = task.replay(self.step)
             raise EmbedkitError(f"the loss is {float(total)} at step {self.step}. {kept}{task.advice}")
         objective.adjust(self.step)
         task.adjust_gradients()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
+from embedkit.files.showing import page_link
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.selected import selected
 from embedkit.versions import own_version
@@ -74,13 +74,8 @@ class Report:
         return "\n".join([f"{self.path}: {self.facts}", *self.notes])
 
     def _repr_html_(self) -> str:
-        # A notebook's links start where the notebook is, which is where its kernel runs.
-        link = html.escape(quote(os.path.relpath(self.path).replace(os.sep, "/")))
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return (
-            f'<p><a href="{link}" target="_blank">{html.escape(str(self.path))}</a>: '
-            f"{html.escape(self.facts)}</p>" + (f"<ul>{notes}</ul>" if notes else "")
-        )
+        return page_link(self.path, self.facts) + (f"<ul>{notes}</ul>" if notes else "")
 
 
 @guarded()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -201,9 +201,3 @@ def _untrained(about: About, folder: Path, *, seed: int) -> Network:
     except UsageError as error:
         raise EmbedkitError(f"{folder / ABOUT}: {error} {FIX}") from error
     return build_network(backbone, len(about.names), about.head, seed=seed)
-
-
-def names_line(names: Sequence[str], most: int = 5) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -101,6 +101,12 @@ class Dataset:
         return html_table(self.name, named_cells(self.describe()))
 
 
+def spread(n: int, limit: int | None) -> NDArray[np.int64]:
+    """Return which of n rows are taken: all of them, or `limit` spread evenly."""
+    size = min(n, limit or n)
+    return np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
+
+
 def short_name(path: Path) -> str:
     """Name a dataset after its file or folder, and after the one above where that says nothing."""
     name = path.stem if path.is_file() else path.name

@@ -18,7 +18,7 @@ from embedkit.backbones.pooling import Pooling
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
 from embedkit.console.starting import starting
 from embedkit.console.visible import plain
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction.options import ExtractOptions
 from embedkit.files.regular import resolved
@@ -55,11 +55,10 @@ class Job:
         with starting("loading the backbone ...", plain(sys.stderr)):
             loaded = load_backbone(backbone)
         pooling = Pooling.choose(loaded, pool=options.pool, layers=options.layers)
-        size = min(n, options.limit or n)
-        index = np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
+        index = spread(n, options.limit)
         job = cls(dataset, index, loaded, pooling, ViewSet.parse(options.views), options, device)
         asked = {
-            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "n": size},
+            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "n": len(index)},
             "backbone": loaded.record(),
             "preprocessing": loaded.preprocessing.record(),
             "pooling": pooling.record(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from embedkit.errors import EmbedkitError
 
@@ -57,6 +60,13 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value)) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def page_link(path: Path, words: str) -> str:
+    """Return a link to a page that was written, and what is on it, for a notebook."""
+    # A notebook's links start where the notebook is, which is where its kernel runs.
+    link = escape(quote(os.path.relpath(path).replace(os.sep, "/")))
+    return f'<p><a href="{link}" target="_blank">{escape(str(path))}</a>: {escape(words)}</p>'
 
 
 def html_table(title: str, rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from embedkit.backbones.saved_network import read_network
 from embedkit.computing.device import choose_device
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError
@@ -56,11 +56,9 @@ def predict(
     """
     saved = read_network(Path(model))
     images = open_dataset(dataset, data)
-    n = len(images)
-    if not n:
+    if not len(images):
         raise EmbedkitError(f"{images.name}: no images. Check the path.")
-    size = min(n, options.limit or n)
-    rows = np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
+    rows = spread(len(images), options.limit)
     found = ask(
         saved,
         images,

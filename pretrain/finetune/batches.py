@@ -10,7 +10,7 @@ import torch
 from embedkit.images.preprocess import Preprocessing
 from pretrain.batch import Batch
 from pretrain.batches import Batches
-from pretrain.views import Frames, Preset, make_views
+from pretrain.views import Frames, Preset
 
 # Epoch -> the order in which its images are seen.
 Order = Callable[[int], torch.Tensor]
@@ -83,9 +83,3 @@ class LabelledBatches(Batches):
         pixels = self.frames.pixels[rows].to(self.device).float()
         edge = (pixels.shape[-1] - self.size) // 2
         return self.scaled(pixels[..., edge : edge + self.size, edge : edge + self.size].contiguous())
-
-    def sheet(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return one random view of some images, uint8, to look at."""
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        frames = self.frames.take(rows, self.device)
-        return make_views(frames, self.size, preset=self.preset, generator=generator).byte()

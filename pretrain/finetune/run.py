@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones.load import Backbone
@@ -327,7 +326,8 @@ def _report(
         notes.append(f"Left out {left_out:,} images without a label.")
     rows = images.rows
     if truth.y.ndim == 1:
-        scored = score_classes(rows, rows_labels(rows.labels), splits, networks)
+        assert rows.labels is not None
+        scored = score_classes(rows, rows.labels, splits, networks)
     else:
         rows = replace(rows, targets=truth.y, target_names=truth.names)
         scored = score_regression(rows, np.asarray(truth.y, np.float64), splits, networks)
@@ -380,18 +380,11 @@ def _report(
     )
 
 
-def rows_labels(labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Return the labels of a dataset that has some."""
-    assert labels is not None
-    return labels
-
-
 def _counts(material: Material) -> dict[str, int]:
     """Return how many parameters there are, and how many train in the phase that trains the most."""
-    n_trainable = n_all = 0
+    network = build_network(material.backbone, len(material.truth.names), material.recipe.head, seed=0)
+    n_all, n_trainable = sum(p.numel() for p in network.parameters()), 0
     for phase in material.recipe.phases:
-        network = build_network(material.backbone, len(material.truth.names), material.recipe.head, seed=0)
-        n_all = sum(p.numel() for p in network.parameters())
         begin(network, phase, name=material.backbone.name, seed=0, lora=material.recipe.lora)
         n_trainable = max(n_trainable, sum(p.numel() for p in network.parameters() if p.requires_grad))
     return {"n_parameters": n_all, "n_trainable": n_trainable}

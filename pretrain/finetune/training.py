@@ -22,10 +22,9 @@ from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.splits import Split
 from pretrain import ranks
 from pretrain.adapters import key_masks
-from pretrain.batch import Batch
 from pretrain.build import synchronised
 from pretrain.finetune.augmentation import preset
-from pretrain.finetune.batch_plan import parse_batch_plan
+from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
 from pretrain.finetune.batches import LabelledBatches, Order, shuffled
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
 from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, PartGradients, compensation
@@ -234,12 +233,11 @@ class PhaseTask(Task):
     @torch.no_grad()
     def judged(self, rows: torch.Tensor) -> dict[str, float]:
         """Return loss, and accuracy or RMSE, of some rows."""
-        network = self.objective.evaluated.eval()
+        self.objective.evaluated.eval()  # the next step trains again
         truth = self.objective.truth[rows].to(self.lesson.device)
         raw = torch.cat(
             [self.objective.raw(self.batches.look(part)) for part in torch.split(rows, EVALUATED)]
         )
-        network.train()
         found = {"loss": float(self.objective.criterion(raw, truth))}
         said = answers(raw, self.lesson.recipe.head.output, tree=self.lesson.truth.tree)
         if truth.ndim == 1:
@@ -265,7 +263,7 @@ class PhaseTask(Task):
         for parameter, mask in self.keys:
             parameter.grad *= mask  # type: ignore[operator]
 
-    def replay(self, step: int, batch: Batch) -> str:  # noqa: ARG002
+    def replay(self, step: int) -> str:
         """Write down which images the step was given."""
         path = self.folder / "not-finite.json"
         rows = self.batches.rows(step).tolist()
@@ -321,11 +319,16 @@ def rows_of(phase: Phase, lesson: Lesson) -> NDArray[np.int64]:
     return rows
 
 
+def _plan_of(recipe: Recipe, options: FinetuneOptions) -> BatchPlan:
+    """Return the batch plan that was asked for, else the recipe's."""
+    return recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
+
+
 def _steps(
     recipe: Recipe, options: FinetuneOptions, phase: Phase, n_rows: int
 ) -> tuple[list[int], Sequence[int]]:
     """Return the batch size of each step, and the steps after which epochs end."""
-    plan = recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
+    plan = _plan_of(recipe, options)
     ends = plan.ends(n_rows, phase.epochs)
     starts = [0, *ends[:-1]]
     sizes = [
@@ -338,8 +341,7 @@ def _steps(
 
 def first_size(recipe: Recipe, options: FinetuneOptions) -> int:
     """Return how many images a batch of the first epoch has."""
-    plan = recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
-    return plan.sizes(phase_of(recipe, options, 0).epochs)[0]
+    return _plan_of(recipe, options).sizes(phase_of(recipe, options, 0).epochs)[0]
 
 
 def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,14 @@ from numpy.typing import NDArray
 from embedkit.backbones.network import Network
 from embedkit.backbones.saved_network import About, SavedNetwork, read_network, with_random_weights
 from embedkit.computing.device import choose_device
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.extraction.answering import ask
 from embedkit.files.aside import write_text
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.showing import page_link
 from embedkit.files.tables import APPLIED_CLASSES, CLASS_PREDICTIONS, read_table
 from embedkit.images.decode import decode
 from embedkit.options import Writes, as_words
@@ -102,12 +101,7 @@ class CamPage:
         return f"{self.path}: {self.facts} {self.sentence}"
 
     def _repr_html_(self) -> str:
-        # A notebook's links start where the notebook is, which is where its kernel runs.
-        link = html.escape(quote(os.path.relpath(self.path).replace(os.sep, "/")))
-        return (
-            f'<p><a href="{link}" target="_blank">{html.escape(str(self.path))}</a>: '
-            f"{html.escape(f'{self.facts} {self.sentence}')}</p>"
-        )
+        return page_link(self.path, f"{self.facts} {self.sentence}")
 
 
 @guarded()
@@ -182,8 +176,7 @@ def _said(saved: SavedNetwork, images: Dataset, options: CamOptions, notes: list
         notes.append(f"Left out {int((rows.labels < 0).sum()):,} images without a label.")
     if strange:
         notes.append(f"Left out images of classes that the network doesn't know: {', '.join(strange)}.")
-    if options.limit is not None and options.limit < len(chosen):
-        chosen = chosen[np.linspace(0, len(chosen) - 1, options.limit).round().astype(np.int64)]
+    chosen = chosen[spread(len(chosen), options.limit)]
     found = ask(
         saved,
         images,

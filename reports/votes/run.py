@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
@@ -16,6 +14,7 @@ from embedkit.datasets.simulated_votes import votes_behind
 from embedkit.errors import UsageError
 from embedkit.files.aside import write_text
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.showing import page_link
 from embedkit.files.tables import APPLIED_TARGETS, TARGET_PREDICTIONS, read_table
 from embedkit.files.vote_tree import GALAXY_ZOO_2
 from embedkit.options import Writes, as_words
@@ -104,12 +103,7 @@ class VotesPage:
         return f"{self.path}: {self.facts}"
 
     def _repr_html_(self) -> str:
-        # A notebook's links start where the notebook is, which is where its kernel runs.
-        link = html.escape(quote(os.path.relpath(self.path).replace(os.sep, "/")))
-        return (
-            f'<p><a href="{link}" target="_blank">{html.escape(str(self.path))}</a>: '
-            f"{html.escape(self.facts)}</p>"
-        )
+        return page_link(self.path, self.facts)
 
 
 @guarded()
