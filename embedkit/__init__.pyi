@@ -908,6 +908,7 @@ def finetune(
     volunteers: int = 40,
     noise_scale: bool = False,
     lr_by_noise: int | None = None,
+    critical_batch: int | Sequence[int] | str | None = None,
     sky_cell: float | None = None,
     device: str = "auto",
     seeds: int = 1,
@@ -1033,6 +1034,8 @@ def finetune(
         measure the gradient noise scale, each epoch in log.csv
     lr_by_noise
         the recipe's rates are for batches of N; at other sizes they follow the gradient noise scale (default: rates as they are)
+    critical_batch
+        measure the critical batch size by short branches at these sizes (default: not measured)
     sky_cell
         batches of images that are close on the sky, from cells of DEG degrees (default: from everywhere)
     device

@@ -20,7 +20,7 @@ from embedkit.options import (
     seeds_option,
     split_option,
 )
-from pretrain.finetune.batch_plan import parse_batch_plan
+from pretrain.finetune.batch_plan import LARGEST, parse_batch_plan
 from pretrain.finetune.sweep_plan import BATCH_SIZE, Sweep
 
 MODEL = "model"
@@ -52,6 +52,8 @@ class FinetuneOptions:
         Measure the gradient noise scale, for the log.
     lr_by_noise
         Batch size that the recipe's rates are for; those of other sizes follow the measured noise scale.
+    critical_batch
+        Batch sizes of short branches, by which the critical batch size is measured.
     sky_cell
         Side in degrees of the cells of sky that a batch is drawn from; None draws from everywhere.
     device
@@ -101,6 +103,15 @@ class FinetuneOptions:
         metavar="N",
         unset="rates as they are",
     )
+    critical_batch: tuple[int, ...] | None = option(
+        None,
+        "measure the critical batch size by short branches at these sizes",
+        least=1,
+        most=LARGEST,
+        separator=",",
+        metavar="N,N,...",
+        unset="not measured",
+    )
     sky_cell: float | None = option(
         None,
         "batches of images that are close on the sky, from cells of DEG degrees",
@@ -116,15 +127,20 @@ class FinetuneOptions:
         check_split(self.split)
         if self.batch_plan is not None:
             parse_batch_plan(self.batch_plan)
+        sizes = self.critical_batch
+        if sizes is not None and (len(sizes) < 2 or len({*sizes}) < len(sizes)):
+            raise UsageError(
+                f"--critical-batch {','.join(map(str, sizes))}: give two sizes or more, each once, such as "
+                "16,64,256."
+            )
         if self.fractions is not None and self.split.endswith(".json"):
             raise UsageError("--fractions says nothing about a saved split. Leave it out.")
 
     def of_numbers(self) -> dict[str, Any]:
         """Return what fixes the numbers of a run, without what the recipe says."""
         named = {one.name: getattr(self, one.name) for one in fields(FinetuneOptions)}
-        return {
-            name: value for name, value in named.items() if name not in ("recipe", "device", "batch_plan")
-        }
+        aside = ("recipe", "device", "batch_plan", "critical_batch")
+        return {name: value for name, value in named.items() if name not in aside}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +180,9 @@ class FinetuneCall(FinetuneOptions):
         sweep = self.swept
         if sweep is not None and self.beside_normal:
             raise UsageError("--sweep with --beside-normal: give one of them at a time.")
+        variants = "--beside-normal" if self.beside_normal else "--sweep"
+        if self.critical_batch is not None and (self.beside_normal or sweep is not None):
+            raise UsageError(f"--critical-batch with {variants}: give one of them at a time.")
         if sweep is None:
             return
         taken = {

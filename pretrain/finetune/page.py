@@ -50,6 +50,7 @@ def draw_page(
             _scores(reports),
         ),
         ("losses", "Losses", _said_of(log, first), _curves(log)),
+        *_critical(first),
         ("classes", "Each class" if _of_classes(reports[0]) else "Each answer", "", _each(reports[0])),
         (
             "images",
@@ -110,6 +111,28 @@ def _each(report: FinetuneReport) -> str:
         counts = [[name, *(f"{n:,}" for n in row)] for name, row in zip(names, scores.confusion, strict=True)]
         tables += "<p>Rows are true classes, columns predicted ones.</p>" + _table(["", *names], counts)
     return tables
+
+
+def _critical(result: Result) -> list[tuple[str, str, str, str]]:
+    """Return the section on the critical batch size, where it was measured."""
+    found = result.outcomes.get("critical_batch")
+    if found is None:
+        return []
+    header = ["images a batch", "rates times", "images to the loss", "steps"]
+    rows = [
+        [f"{one['size']:,}", f"{one['factor']:.3g}", f"{one['images']:,.0f}", f"{one['steps']:,.1f}"]
+        for one in found["each"]
+    ]
+    numbers = [
+        ("critical batch size, measured", found["critical_batch"]),
+        ("gradient noise scale, its prediction", found["noise_scale"]),
+        ("least images, of the fit", found["e_min"]),
+        ("least steps, of the fit", found["s_min"]),
+        ("validation loss that all sizes came to", found["target_loss"]),
+    ]
+    said = [[name, "–" if value is None else f"{value:,.4g}"] for name, value in numbers]
+    says = "Short branches from the same weights, at each size with the best of its rates."
+    return [("critical", "Critical batch size", says, _table(["", ""], said) + _table(header, rows))]
 
 
 def _said_of(log: Log, result: Result) -> str:

@@ -17,6 +17,7 @@ from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.paired import Difference
 from embedkit.scoring.splits import Split
 from embedkit.scoring.target_scores import RegressionScores
+from pretrain.finetune.critical_batch import CriticalBatch
 
 Log = tuple[dict[str, float], ...]
 
@@ -41,6 +42,8 @@ class TrainedNetwork:
         Which epoch of each phase was kept.
     seconds
         Of training, what is resumed included.
+    critical
+        The critical batch size, where it was measured.
     """
 
     saved: SavedNetwork
@@ -50,6 +53,7 @@ class TrainedNetwork:
     logs: tuple[Log, ...]
     kept: tuple[int, ...]
     seconds: float
+    critical: CriticalBatch | None = None
 
     @property
     def each(self) -> dict[int, NDArray[Any]]:

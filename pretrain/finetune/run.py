@@ -35,6 +35,8 @@ from pretrain import ranks
 from pretrain.cache import read_frames
 from pretrain.contact_sheet import IMAGES, as_png, contact_sheet
 from pretrain.finetune.augmentation import preset
+from pretrain.finetune.branches import check_branches, measure
+from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.options import MODEL, FinetuneOptions
 from pretrain.finetune.phases import begin, merge, parameter_groups
 from pretrain.finetune.recipe import Recipe
@@ -149,6 +151,8 @@ def _check_ahead(
     fewest = min(len(split.train) for split in _splits(images, truth, options, []))
     if getattr(options, "swept", None) is None:
         check_batches(recipe, options, fewest)
+    if options.critical_batch is not None:
+        check_branches(recipe, options, fewest)
     network = build_network(backbone, len(truth.names), recipe.head, seed=0)
     for number, phase in enumerate(recipe.phases):
         phase_of(recipe, options, number)
@@ -180,6 +184,7 @@ def train(material: Material, options: FinetuneOptions, output: Path) -> Finetun
             if len(splits) > 1:
                 console.note(f"Fold {number} of {len(splits)}.")
             networks.append(_train_one(material, options, split, folder))
+            options = replace(options, critical_batch=None)  # which the first of the folds is for
         if ranks.rank():
             return None
         done = [network for network in networks if network is not None]
@@ -231,7 +236,10 @@ def _train_one(
     network = build_network(material.backbone, len(truth.names), recipe.head, seed=options.seed)
     logs: list[Log] = []
     kept = []
+    critical = None
     for number, phase in enumerate(recipe.phases):
+        if options.critical_batch is not None and number == len(recipe.phases) - 1:
+            critical = measure(network, lesson, folder)
         if len(recipe.phases) > 1:
             console.note(f"Phase {number + 1} of {len(recipe.phases)}, {phase.name}: {phase.train}.")
         place = folder / f"phase-{number + 1}"
@@ -248,7 +256,7 @@ def _train_one(
     if ranks.rank():
         return None
     merge(network)
-    return _keep(material, options, split, folder, _Trained(network, tuple(logs), tuple(kept)))
+    return _keep(material, options, split, folder, _Trained(network, tuple(logs), tuple(kept), critical))
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,7 @@ class _Trained:
     network: Network
     logs: tuple[Log, ...]
     kept: tuple[int, ...]
+    critical: CriticalBatch | None
 
 
 def _asked(material: Material, options: FinetuneOptions, split: Split) -> dict[str, Any]:
@@ -308,7 +317,7 @@ def _keep(
     write_network(folder / MODEL, saved)
     seconds = sum(row.get("seconds", 0.0) for log in done.logs for row in log)
     return TrainedNetwork(
-        saved, folder / MODEL, outputs, saved.about.temperature, done.logs, done.kept, seconds
+        saved, folder / MODEL, outputs, saved.about.temperature, done.logs, done.kept, seconds, done.critical
     )
 
 
@@ -341,6 +350,10 @@ def _report(
         "division": [{"name": s.name, **s.counts} for s in splits],
         "left_out": truth.left_out,
     }
+    critical = networks[0].critical
+    if critical is not None:
+        outcomes["critical_batch"] = critical.record()
+        notes.append(critical.sentence())
     side, channels = material.backbone.preprocessing.image_size, material.backbone.preprocessing.channels
     notes.append(parameters_sentence(outcomes, side * side * channels * len(splits[0].train)))
     path = output / f"predictions-{material.name}.csv"

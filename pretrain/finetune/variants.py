@@ -19,7 +19,7 @@ from embedkit.scoring.metrics import title
 from embedkit.scoring.outcomes import Outcomes, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import ALPHA, Difference, holm
 from embedkit.scoring.spread import Spread, spread_over
-from pretrain.finetune.curriculum import Curve
+from pretrain.finetune.curve import Curve
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import Finetuned
 

@@ -8,7 +8,8 @@ from scipy.stats import t
 
 from embedkit.cli import main
 from embedkit.errors import UsageError
-from pretrain.finetune.curriculum import Curve, OverSeeds, at_equal, normal, ratios, sentences
+from pretrain.finetune.curriculum import OverSeeds, at_equal, normal, ratios, sentences
+from pretrain.finetune.curve import Curve
 from pretrain.finetune.recipe import RECIPES, read_recipe
 
 RECIPE = """
