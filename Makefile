@@ -4,7 +4,7 @@ READY := .venv/.ready
 
 .PHONY: demo test check format docs setup clean
 
-demo: setup  ## set up, run the main job on real radio galaxies, name the report
+demo: setup  ## set up, run the main job on real galaxies, name the report
 	$(BIN)/embedkit demo
 
 test: setup  ## set up, run every test

@@ -191,7 +191,7 @@ VERBS = {
             "embedkit.workflows.bench_options:BenchPlaces",
         ),
     ),
-    "demo": Verb("run the whole of it on real radio galaxies", "embedkit.workflows.demo:configure"),
+    "demo": Verb("run the whole of it on 600 real galaxies", "embedkit.workflows.demo:configure"),
     "doctor": Verb(
         "show versions, device and what is missing",
         "embedkit.workflows.doctor:configure",

@@ -38,7 +38,7 @@ def test_paths_are_resolved_where_a_circle_of_links_does_not_raise(file):
 def test_every_package_is_in_the_wheel_with_its_types():
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     found = {".".join(file.parent.relative_to(ROOT).parts) for file in SOURCES if file.name == "__init__.py"}
-    data = {"embedkit.backbones.weights"}  # no code, only files
+    data = {"embedkit.backbones.weights", "embedkit.datasets.sample"}  # no code, only files
     assert set(config["packages"]) == found | data
     for package in PACKAGES:
         assert (ROOT / package / "py.typed").exists()

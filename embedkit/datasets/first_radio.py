@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embedkit.datasets.dataset import Dataset, fingerprint
-from embedkit.errors import EmbedkitError, ImageError
+from embedkit.datasets.zip_images import ZipImages
+from embedkit.errors import EmbedkitError
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
 from embedkit.files.words import SPLIT_NAMES
@@ -25,33 +24,7 @@ ARCHIVE = "galaxy_data.zip"
 PUBLISHED = {"train": (395, 824, 291, 248), "validation": (50, 50, 50, 50), "test": (50, 50, 50, 50)}
 
 
-class ZipImages:
-    """Read members of a zip archive by row number; the archive is opened once in each process."""
-
-    def __init__(self, path: str, members: list[str]) -> None:
-        self.path = path
-        self.members = members
-        self._archive: zipfile.ZipFile | None = None
-        self._pid = -1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "members": self.members, "_archive": None, "_pid": -1}
-
-    def where(self, row: int) -> str:
-        """Return the archive and the member of one image."""
-        return f"{self.path}[{self.members[row]}]"
-
-    def read(self, row: int) -> bytes:
-        """Return the bytes of one image; raises `ImageError` where the archive is damaged."""
-        try:
-            if self._archive is None or self._pid != os.getpid():
-                self._archive, self._pid = zipfile.ZipFile(self.path), os.getpid()
-            return self._archive.read(self.members[row])
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ImageError(
-                f"{self.where(row)}: cannot be read ({error}). Install it again: "
-                f"pip install --force-reinstall {SAMPLE}."
-            ) from error
+_AGAIN = f"Install it again: pip install --force-reinstall {SAMPLE}"
 
 
 def load_first_radio(*, path: str | None = None) -> Dataset:
@@ -74,8 +47,7 @@ def load_first_radio(*, path: str | None = None) -> Dataset:
             members = {info.filename: info.CRC for info in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as error:
         raise EmbedkitError(
-            f"{place}: cannot be read ({error}). Install it again: pip install --force-reinstall {SAMPLE}, "
-            "or give galaxy_data.zip with --path."
+            f"{place}: cannot be read ({error}). {_AGAIN}, or give galaxy_data.zip with --path."
         ) from error
     # galaxy_data/<split>/<class>/<ra>_<dec>_<label>_<catalogue>.png; `all` repeats the three splits.
     chosen = []
@@ -104,7 +76,7 @@ def load_first_radio(*, path: str | None = None) -> Dataset:
         split=np.array([split for _, _, split, _, _ in chosen]),
         coordinates=np.array([(ra, dec) for ra, dec, *_ in chosen]),
     )
-    images = ZipImages(str(place), [member for *_, member in chosen])
+    images = ZipImages(str(place), [member for *_, member in chosen], f"{_AGAIN}.")
     return Dataset(
         name="first-radio",
         rows=rows,

@@ -15,6 +15,7 @@ from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.download import Published, cache_folder
 from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
+from embedkit.datasets.galaxies import load_galaxies
 from embedkit.datasets.galaxy10 import DECALS, SDSS, load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
 from embedkit.datasets.galaxy_zoo_decals import load_galaxy_zoo_decals
@@ -73,6 +74,15 @@ DATASETS = {
         origin=f"the package firstgalaxydata: {GET_SAMPLE}",
         citation="Griese et al. 2023, Data in Brief 47, 108974; Becker et al. 1995, ApJ 450, 559",
         licence="MIT (package); images: scholarly, educational and private non-commercial use",
+    ),
+    "galaxies": Source(
+        summary="galaxies of the Sloan Digital Sky Survey that come with embedkit",
+        images="600, 128 x 128, colour",
+        labels="elliptical, edge_on, spiral, merger: the votes of Galaxy Zoo 1",
+        load=load_galaxies,
+        origin="the package; embedkit-galaxy was trained on these images, without their labels",
+        citation="Lintott et al. 2008, MNRAS 389, 1179; Abazajian et al. 2009, ApJS 182, 543",
+        licence="public SDSS data; see its image use policy",
     ),
     "galaxy10-decals": Source(
         summary="galaxies of the DESI Legacy Surveys in ten kinds",

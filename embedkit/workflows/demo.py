@@ -1,4 +1,4 @@
-"""`embedkit demo`: every command, one after another, on real radio galaxies."""
+"""`embedkit demo`: every command, one after another, on the galaxies that come with embedkit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from embedkit.computing.interrupts import raise_if_received
 from embedkit.errors import EmbedkitError
 from embedkit.files.regular import resolved
 
-DATASET = "first-radio"
-# FIRST cutouts are 300 px wide and the sources sit in the middle; 112 px hold nearly all of them.
-CENTER_CROP = "112"
+DATASET = "galaxies"
 CONTROL = "pixels:32"
 FALLBACKS = {
     "shipped": ["--backbone", "embedkit-galaxy"],
@@ -50,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     limit = [] if args.limit is None else ["--limit", str(args.limit)]
     features, control = folder / f"{DATASET}.h5", folder / f"{DATASET}-pixels.h5"
     runs = ["-o", str(folder)]
-    extract = ["extract", DATASET, "--center-crop", CENTER_CROP, *limit]
+    extract = ["extract", DATASET, *limit]
     report = folder / "report.html"
     commands: list[list[str]] = [
         [*extract, *_weights(args.fallback), "-o", str(features)],
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             command
             for file in (str(features), str(control))
             for command in (
-                ["cluster", file, "--method", "kmeans", *runs],
+                ["cluster", file, "--method", "kmeans", *_explained(file == str(features)), *runs],
                 ["probe", file, "--kind", "linear", *runs],
                 ["probe", file, "--kind", "knn", *runs],
             )
@@ -72,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
     console.note(f"\nDone in {time.perf_counter() - started:.0f} s. The map: {resolved(report)}")
     console.note("On your own images: embedkit extract FOLDER -o features.h5, and on as above.")
     return 0
+
+
+def _explained(wanted: bool) -> Sequence[str]:
+    """Options for a clustering whose score is put in words."""
+    return ["--explain"] if wanted else []
 
 
 def _weights(fallback: str) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """The datasets that are known by name."""
 
+import csv
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from embedkit.datasets.first_radio import CLASS_NAMES as RADIO_CLASSES
+from embedkit.datasets.galaxies import ARCHIVE as GALAXIES
 from embedkit.datasets.galaxy_zoo_2 import ANSWERS
 from embedkit.datasets.load import DATASETS, load_again, load_dataset
 from embedkit.datasets.simulated import CLASS_NAMES as KINDS
@@ -264,6 +266,62 @@ def test_first_radio_of_another_version(tmp_path: Path) -> None:
     (tmp_path / "galaxy_data.zip").write_bytes(b"not a zip")
     with pytest.raises(EmbedkitError, match="cannot be read"):
         load_dataset("first-radio", path=str(tmp_path))
+
+
+# --- galaxies --------------------------------------------------------------------------------------------
+
+
+def test_the_galaxies_that_come_with_embedkit() -> None:
+    dataset = load_dataset("galaxies")
+    counts = np.bincount(dataset.rows.labels)
+    assert dict(zip(dataset.rows.class_names, counts.tolist(), strict=True)) == {
+        "edge_on": 89,
+        "elliptical": 415,
+        "merger": 20,
+        "spiral": 76,
+    }
+    # SDSS DR7 object ids: run and field stand in 18 digits, the first of which are alike.
+    assert all(name.isdecimal() and len(name) == 18 and name.startswith("58") for name in dataset.rows.ids)
+    digests = {hashlib.sha256(dataset.read(row)).digest() for row in range(len(dataset))}
+    assert len(digests) == 600
+    for row in range(0, 600, 37):
+        assert decode(dataset.read(row), dataset.where(row)).shape == (128, 128, 3)
+    assert pickle.loads(pickle.dumps(dataset.read))(7) == dataset.read(7)
+    assert load_again(dataset.origin).fingerprint == dataset.fingerprint
+    assert GALAXIES.stat().st_size < 3_000_000
+
+
+def test_the_galaxies_are_those_that_the_digests_of_their_names_choose(shared: Path) -> None:
+    folder = shared / "data" / "gz1"
+    with (folder / "labels.csv").open(newline="") as stream:
+        labels = {line["file"]: line["label"] for line in csv.DictReader(stream)}
+    mergers = sorted(
+        (name for name, label in labels.items() if label == "merger"),
+        key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
+    )
+    dataset = load_dataset("galaxies")
+    named = np.array(dataset.rows.class_names)[dataset.rows.labels]
+    assert {f"{name}.jpg" for name in dataset.rows.ids[named == "merger"]} == set(mergers[:20])
+    for row in range(0, 600, 53):
+        name = f"{dataset.rows.ids[row]}.jpg"
+        assert labels[name].partition("_")[0] == named[row].partition("_")[0]
+        with Image.open(folder / "images" / name) as image:
+            middle = np.asarray(image.convert("RGB").crop((64, 64, 192, 192)), dtype=float)
+        ours = decode(dataset.read(row), dataset.where(row)).astype(float)
+        assert np.abs(ours - middle).mean() < 4  # of 255: written as JPEG once more
+
+
+@pytest.mark.parametrize("content", [b"not a zip", None])
+def test_damaged_galaxies_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content) -> None:
+    place = tmp_path / "galaxies.zip"
+    if content is None:
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.writestr("galaxies.csv", "id,label\n1,spiral\n")
+    else:
+        place.write_bytes(content)
+    monkeypatch.setattr("embedkit.datasets.galaxies.ARCHIVE", place)
+    with pytest.raises(EmbedkitError, match=r"galaxies\.zip: .*Install embedkit again"):
+        load_dataset("galaxies")
 
 
 # --- simulated -------------------------------------------------------------------------------------------

@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -99,14 +98,12 @@ def _demo(name, argv):
 
 @pytest.mark.slow
 def test_the_whole_demo_runs(tmp_path, monkeypatch, capsys):
-    if importlib.util.find_spec("firstgalaxydata") is None:
-        pytest.skip("firstgalaxydata is not installed: pip install firstgalaxydata==0.2.1")
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--limit", "60"]) == 0
     said = capsys.readouterr()
     folder = Path("runs/demo")
     assert str((folder / "report.html").resolve()) in said.err.replace("\n", "")
-    for name in ("first-radio.h5", "first-radio-pixels.h5"):
+    for name in ("galaxies.h5", "galaxies-pixels.h5"):
         with FeatureFile(folder / name) as file:
             assert file.n == 60
             assert file.problems() == []
