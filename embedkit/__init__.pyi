@@ -382,6 +382,7 @@ def cam(
     size: int | None = None,
     dataset_seed: int | None = None,
     votes: bool | None = None,
+    target: str | None = None,
     per_class: int = 3,
     n_sanity: int = 50,
     predictions: _Place | None = None,
@@ -397,15 +398,15 @@ def cam(
     Parameters
     ----------
     model
-        The folder ``model`` that ``embedkit finetune`` left; a network of classes.
+        The folder ``model`` that ``embedkit finetune`` left.
     dataset
-        Labelled images: a folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or
-        a `Dataset`.
+        Images, with labels for a network of classes: a folder, a .csv, .npy, .npz or .h5 file, a name that
+        ``embedkit datasets`` lists, or a `Dataset`.
 
     Raises
     ------
     UsageError
-        A network of votes, or one that has no layer to look at.
+        No such class or answer; none given of a network of votes; a network that has no layer to look at.
     EmbedkitError
         No grad-cam; a model that is missing or damaged; images without labels that the network knows, or that
         can't be read.
@@ -458,6 +459,8 @@ def cam(
         simulated: seed of the drawing (default: 0)
     votes
         simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    target
+        the class, or the answer of votes, that the maps speak of (default: the predicted class; of votes it must be given)
     per_class
         images of each class shown, of right predictions and of wrong ones (default: 3)
     n_sanity

@@ -118,7 +118,18 @@ class VoteTree:
 
     def question_of(self, column: int) -> Question:
         """Return the question whose answer stands in a column."""
-        return next(branch.question for branch in self.branches if column in branch.columns)
+        return self.branch_of(column).question
+
+    def branch_of(self, column: int) -> Branch:
+        """Return where the question stands whose answer a column holds."""
+        return next(branch for branch in self.branches if column in branch.columns)
+
+    def way(self, column: int) -> list[int]:
+        """Return the columns of the answers that lead to this one, itself first."""
+        found = [column]
+        while (parent := self.branch_of(found[-1]).parent) is not None:
+            found.append(parent)
+        return found
 
     def title(self, column: int) -> str:
         """Return words for a column, such as ``disk edge on: yes``; no two columns share them."""

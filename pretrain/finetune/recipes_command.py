@@ -42,5 +42,8 @@ def _run(args: argparse.Namespace) -> None:
                 made.add_row(*(Text(row[column]) for column in columns))
             return made
 
-        console.print_table(console.fitting(table(*rows[0]), table("recipe", "backbone", "trains")))
-        console.note(f"{FIX} Published figures: --json, or a wide terminal.")
+        wide, narrow = table(*rows[0]), table("recipe", "backbone", "trains")
+        shown = console.fitting(wide, narrow)
+        console.print_table(shown)
+        more = " Published figures: --json, or a wide terminal." if shown is narrow else ""
+        console.note(f"{FIX}{more}")

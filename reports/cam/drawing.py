@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image
 from embedkit.images.decode import THUMBNAIL_TYPE, thumbnail
 from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, bar, figure, line, text
 from reports.attention import coloured, top_of
+from reports.cam.study import Shown, Study
 from reports.drawing import CHART, CHART_HEIGHT, steps
 from reports.sections import number
 
@@ -79,18 +81,53 @@ def histograms(right: F64, wrong: F64) -> str:
     )
 
 
-def curves(lines: Sequence[tuple[str, F64, str, bool]]) -> str:
-    """Draw mean probabilities (steps + 1,) while more and more is removed; name, values, colour, dashed."""
+def curves(lines: Sequence[tuple[str, F64, str, bool]], *, what: str) -> str:
+    """Draw means (steps + 1,) of what while more and more is removed; name, values, colour, dashed."""
     frame = Frame((54, 24, CHART - 26, CHART_HEIGHT - 42), (0, 1), (0, 1))
     parts = frame.axes([(v, f"{100 * v + 0.0:.0f} %") for v, _ in steps(0, 1)], steps(0, 1))
-    parts += [text(8, 13, "probability of the predicted class")]
+    parts += [text(8, 13, what)]
     parts += [text(CHART - 14, CHART_HEIGHT - 6, "share of the image removed", anchor="end")]
     for _, values, colour, dashed in lines:
         across = np.linspace(0, 1, len(values)).tolist()
         points = frame.points(zip(across, values.tolist(), strict=True))
         parts.append(line(points, colour, dashed=dashed, width=2))
-    words = "Probability while pixels are removed: " + ", ".join(name for name, *_ in lines)
+    words = f"{what} while pixels are removed: " + ", ".join(name for name, *_ in lines)
     return figure(CHART, CHART_HEIGHT, parts, words=words, font_size=12)
 
 
-__all__ = ["BLUE", "GREY", "ORANGE", "attended", "curves", "histograms", "overlay", "picture", "shown"]
+def maps_sentence(study: Study) -> str:
+    """Say what stands beside each image, without the last full stop."""
+    attention = ", then the attention of the last block, mean over its heads"
+    also = "" if study.shown.attention is None else attention
+    return (
+        f"The image as the network sees it, then Grad-CAM of {study.explained} over the grey image: yellow "
+        f"is where most speaks for it{also}. Each map is drawn to its own maximum"
+    )
+
+
+def card(maps: Shown, i: int, name: str, label: str, caption: str) -> str:
+    """Return the i-th image with its maps; `caption` is HTML, in which all text is escaped."""
+    pixels, heat, label = maps.pixels[i], maps.maps[i], escape(label, quote=True)
+    tiles = [picture(shown(pixels), label), picture(overlay(pixels, heat), f"Grad-CAM of {label}")]
+    if maps.attention is not None:
+        tiles.append(picture(attended(pixels, maps.attention[i]), f"attention of {label}"))
+    empty = '<span class="hint">nothing speaks for it here</span>' if not heat.any() else ""
+    return (
+        f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(tiles)}</div><figcaption>'
+        f'{caption}<span class="hint">{escape(name)}</span>{empty}</figcaption></figure>'
+    )
+
+
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "attended",
+    "card",
+    "curves",
+    "histograms",
+    "overlay",
+    "picture",
+    "shown",
+    "maps_sentence",
+]

@@ -1,17 +1,20 @@
-"""Grad-CAM of a trained network: which places of an image speak for a class."""
+"""Grad-CAM of a trained network: which places of an image speak for a class, or for an answer of votes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedkit.backbones.answers import log_within
 from embedkit.backbones.network import Network
 from embedkit.backbones.saved_network import SavedNetwork
 from embedkit.console import progress
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.vote_tree import VoteTree
 from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.calibration import scale
 from reports.attention import class_attention, has_class_attention
@@ -30,38 +33,59 @@ def check_installed() -> None:
         raise EmbedkitError(MISSING)
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a map explains of one image's raw outputs (o,): a class's or answer's output, as it is.
+
+    Of an answer to a question of a tree it is the logarithm of its share of all votes, for its output alone
+    says nothing of the answers that lead to it.
+    """
+
+    output: int
+    tree: VoteTree | None = None
+
+    def __call__(self, raw: torch.Tensor) -> torch.Tensor:
+        """Return the score of raw outputs (o,)."""
+        if self.tree is None:
+            return raw[..., self.output]
+        within = log_within(raw.reshape(1, -1), self.tree)[0]
+        return torch.stack([within[column] for column in self.tree.way(self.output)]).sum()
+
+
 def grad_cam(
     network: Network,
     layer: Layer,
     pixels: U8,
-    classes: I64,
+    outputs: I64,
     *,
     preprocessing: Preprocessing,
+    tree: VoteTree | None = None,
     batch_size: int = 32,
 ) -> F32:
-    """Return Grad-CAM [1]_ of classes on images, by the package grad-cam.
+    """Return Grad-CAM [1]_ of classes or answers on images, by the package grad-cam.
 
-    Each channel of the layer is weighted by the mean gradient of the class's output; what remains above 0 of
-    their sum is the map.
+    Each channel of the layer is weighted by the mean gradient of the `Score`; what remains above 0 of their
+    sum is the map.
 
     Parameters
     ----------
     pixels : (n, s, s, 3) uint8
         As `preprocessing` gives them.
-    classes : (n,)
-        Whose output is explained.
+    outputs : (n,)
+        Which class or answer is explained.
+    tree
+        Of a network whose head can't contradict it.
 
     Returns
     -------
     (n, s, s) float32
-        From 0 to 1, where the hottest place is; all 0 where nothing speaks for the class.
+        From 0 to 1, where the hottest place is; all 0 where nothing speaks for it.
 
     References
     ----------
     .. [1] Selvaraju et al. 2017, Grad-CAM, ICCV.
     """
     from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     device = next(network.parameters()).device
     cam = GradCAM(network, [layer.module(network)], reshape_transform=layer)
@@ -72,7 +96,7 @@ def grad_cam(
                 stack = torch.from_numpy(pixels[start : start + batch_size]).to(device)
                 # Weights that are not trained keep no gradients; the input's make them flow.
                 x = preprocessing.normalize(stack).requires_grad_()
-                targets = [ClassifierOutputTarget(int(one)) for one in classes[start : start + batch_size]]
+                targets = [Score(int(one), tree) for one in outputs[start : start + batch_size]]
                 found.append(np.nan_to_num(np.asarray(cam(x, targets), np.float32)))
                 advance(len(stack))
     finally:
@@ -81,7 +105,7 @@ def grad_cam(
 
 
 def probabilities(saved: SavedNetwork, pixels: U8, *, batch_size: int = 64) -> F64:
-    """Return the calibrated probabilities (n, c) of images (n, s, s, 3) as the preprocessing gives them."""
+    """Return calibrated probabilities (n, c), or shares of votes, of images (n, s, s, 3) as preprocessed."""
     device = next(saved.network.parameters()).device
     said = []
     for start in range(0, len(pixels), batch_size):

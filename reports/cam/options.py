@@ -29,6 +29,8 @@ class CamOptions:
 
     Parameters
     ----------
+    target
+        The class, or the answer of votes, whose score the maps explain.
     per_class
         Images of each class that are shown with a right prediction, and as many with a wrong one.
     n_sanity
@@ -47,6 +49,12 @@ class CamOptions:
         ``fail`` at an unreadable image, or ``skip`` it.
     """
 
+    target: str | None = option(
+        None,
+        "the class, or the answer of votes, that the maps speak of",
+        metavar="NAME",
+        unset="the predicted class; of votes it must be given",
+    )
     per_class: int = option(
         3, "images of each class shown, of right predictions and of wrong ones", least=1, metavar="N"
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embedkit.backbones.saved_network import About
 from embedkit.scoring.paired import resampled_means
-from reports.cam import drawing
-from reports.cam.answers import F64, I64, Said, confidence_of
-from reports.cam.layer import Layer
-from reports.cam.sanity import CELLS, CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED, Sanity
+from reports.cam import answer_sections, drawing
+from reports.cam.answers import F64, Said, SaidVotes, confidence_of
+from reports.cam.drawing import card
+from reports.cam.sanity import CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED
+from reports.cam.study import Study
 from reports.cam.verdict import verdict
 from reports.drawing import key
 from reports.sections import Numbers, Section, number, table
@@ -27,7 +25,7 @@ SOURCES = {
 }
 # What they are; no HTML but this.
 COLUMNS = (
-    "Deletion area: the mean probability of the predicted class while {cells} of the image are removed, the "
+    "Deletion area: the mean {what} of {explained} while {cells} of the image are removed, the "
     "hottest first; the lower, the better the map. What is removed gets the image's own median colour. Gain: "
     "how much lower that is than with the network's maps turned and moved over the image at random, which "
     "remove the same shapes elsewhere, with the 95 % interval over images. Squares scattered at random upset "
@@ -36,76 +34,16 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Images with their maps.
-
-    Parameters
-    ----------
-    places : (k,)
-        Among those that the network was asked about.
-    pixels : (k, s, s, 3) uint8
-        As the network sees them.
-    maps : (k, s, s) float32
-        Grad-CAM of the predicted class.
-    attention : (k, rows, columns) float32, optional
-        Of the last block, mean over its heads.
-    """
-
-    places: I64
-    pixels: NDArray[np.uint8]
-    maps: NDArray[np.float32]
-    attention: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True)
-class Study:
-    """All that the page is made of.
-
-    Parameters
-    ----------
-    about
-        The network.
-    dataset
-        Name of the images.
-    said
-        What the network says of them.
-    layer
-        That the maps are of.
-    sanity
-        What became of some images.
-    examined : (n,)
-        Places of these.
-    shown
-        Images with maps.
-    per_class
-        As asked.
-    classes
-        Which of the network's classes are shown.
-    seed
-        As asked.
-    """
-
-    about: About
-    dataset: str
-    said: Said
-    layer: Layer
-    sanity: Sanity
-    examined: I64
-    shown: Shown
-    per_class: int
-    classes: tuple[int, ...]
-    seed: int
-
-
 def sections(study: Study) -> tuple[Section, ...]:
     """Return the sections, in their order."""
-    return confidence(study), sanity(study), pictures(study)
-
-
-def confidence(study: Study) -> Section:
-    """How sure the network is where it is right and where it is wrong."""
     said = study.said
+    if isinstance(said, SaidVotes):
+        return answer_sections.scores(study, said), sanity(study), answer_sections.pictures(study, said)
+    return confidence(study, said), sanity(study), pictures(study, said)
+
+
+def confidence(study: Study, said: Said) -> Section:
+    """How sure the network is where it is right and where it is wrong."""
     right, wrong = said.confidence[said.right], said.confidence[~said.right]
     lines, numbers = [], []
     for name, values in (("right", right), ("wrong", wrong)):
@@ -162,13 +100,16 @@ def sanity(study: Study) -> Section:
     inks = {name: colours.get(name, drawing.GREY) for name in SOURCES}
     dashed = (RANDOM, CENTRE)
     drawn = drawing.curves(
-        [(SOURCES[name], found.curves[name].mean(axis=0), inks[name], name in dashed) for name in SOURCES]
+        [(SOURCES[name], found.curves[name].mean(axis=0), inks[name], name in dashed) for name in SOURCES],
+        what=f"{study.what} of {study.explained}",
     )
     names = key([(SOURCES[name] + " (dashed)" * (name in dashed), inks[name]) for name in SOURCES])
     empty = f" {found.empty} of the maps are empty." if found.empty else ""
-    hint = f'<p class="hint">{COLUMNS.format(cells=_cells(study))}{empty}</p>'
+    about = COLUMNS.format(cells=study.cells, what=study.what, explained=escape(study.explained))
+    hint = f'<p class="hint">{about}{empty}</p>'
     ids = study.said.ids[study.examined]
-    names_of = np.array(study.said.class_names)[study.said.predicted[study.examined]]
+    names_of = np.array(study.about.names)[study.said.explained[study.examined]]
+    half = " from the half predicted most" if isinstance(study.said, SaidVotes) else ""
     columns = [found.areas(name) for name in SOURCES]
     columns += [found.turned[OWN], found.turned[UNTRAINED], found.untrained, found.other]
     rows = [
@@ -179,14 +120,14 @@ def sanity(study: Study) -> Section:
         "sanity",
         "Whether to believe the maps",
         "Believe them?",
-        verdict(found),
+        verdict(found, study.what),
         f'<div class="scroll">{drawn}</div>{names}{table(header, lines)}{hint}',
-        f"{found.n} images of {study.dataset}, drawn at random (seed {study.seed}); maps of the predicted "
-        f"class from {study.layer.name}, {study.layer.rows} x {study.layer.columns}",
+        f"{found.n} images of {study.dataset}, drawn at random{half} (seed {study.seed}); maps of "
+        f"{study.explained} from {study.layer.name}, {study.layer.rows} x {study.layer.columns}",
         Numbers(
             (
                 "id",
-                "predicted",
+                "predicted" if isinstance(study.said, Said) and study.said.target is None else "explained",
                 *(f"deletion_area:{name}" for name in SOURCES),
                 "turned:own",
                 "turned:untrained",
@@ -198,14 +139,8 @@ def sanity(study: Study) -> Section:
     )
 
 
-def _cells(study: Study) -> str:
-    k = min(study.about.preprocessing.image_size, CELLS)
-    return f"{k} x {k} squares"
-
-
-def pictures(study: Study) -> Section:
+def pictures(study: Study, said: Said) -> Section:
     """The maps on right and wrong predictions of each class."""
-    said = study.said
     place = {int(one): i for i, one in enumerate(study.shown.places)}
     blocks, rows = [], []
     for j in study.classes:
@@ -215,24 +150,18 @@ def pictures(study: Study) -> Section:
         parts = [f'<h3>{escape(name)}<span class="quiet">{n_right:,} of {of_class:,} right</span></h3>']
         for right, words in ((True, "right"), (False, "wrong")):
             chosen = said.most_confident(j, right=right, most=study.per_class)
-            cards = [_card(study, place[int(one)], int(one)) for one in chosen]
+            cards = [_card(study, said, place[int(one)], int(one)) for one in chosen]
             body = (
                 f'<div class="pictures cam">{"".join(cards)}</div>' if cards else '<p class="hint">none</p>'
             )
             parts.append(f"<h4>{words}, the most confident</h4>{body}")
             rows += [_row(said, int(one), words) for one in chosen]
         blocks.append("".join(parts))
-    also = (
-        ", then the attention of the last block, mean over its heads"
-        if study.shown.attention is not None
-        else ""
-    )
     return Section(
         "pictures",
         "What it looks at",
         "Pictures",
-        "The image as the network sees it, then Grad-CAM of the predicted class over the grey image: yellow "
-        f"is where most speaks for that class{also}. Each map is drawn to its own maximum.",
+        f"{drawing.maps_sentence(study)}.",
         "".join(blocks),
         f"{len(said.ids):,} labelled images of {study.dataset}; maps from {study.layer.name}, "
         f"{study.layer.rows} x {study.layer.columns}",
@@ -245,20 +174,8 @@ def _row(said: Said, place: int, words: str) -> tuple[str, str, str, float, str]
     return str(said.ids[place]), true, predicted, float(said.confidence[place]), words
 
 
-def _card(study: Study, i: int, place: int) -> str:
-    name, true, predicted, p, _ = _row(study.said, place, "")
-    pixels, heat = study.shown.pixels[i], study.shown.maps[i]
-    label = escape(f"{name}, {predicted}", quote=True)
-    tiles = [drawing.picture(drawing.shown(pixels), label)]
-    tiles.append(drawing.picture(drawing.overlay(pixels, heat), f"Grad-CAM of {label}"))
-    if study.shown.attention is not None:
-        tiles.append(
-            drawing.picture(drawing.attended(pixels, study.shown.attention[i]), f"attention of {label}")
-        )
+def _card(study: Study, said: Said, i: int, place: int) -> str:
+    name, true, predicted, p, _ = _row(said, place, "")
     wrong = "" if true == predicted else ' class="far"'
-    empty = '<span class="hint">nothing speaks for it here</span>' if not heat.any() else ""
-    return (
-        f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(tiles)}</div><figcaption>'
-        f"{escape(true)} → <span{wrong}>{escape(predicted)}</span> {p:.3f}"
-        f'<span class="hint">{escape(name)}</span>{empty}</figcaption></figure>'
-    )
+    caption = f"{escape(true)} → <span{wrong}>{escape(predicted)}</span> {p:.3f}"
+    return card(study.shown, i, name, f"{name}, {predicted}", caption)

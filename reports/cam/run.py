@@ -9,33 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedkit.backbones.network import Network
 from embedkit.backbones.saved_network import About, SavedNetwork, read_network, with_random_weights
 from embedkit.computing.device import choose_device
-from embedkit.datasets.dataset import Dataset, spread
+from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
-from embedkit.errors import EmbedkitError, UsageError
-from embedkit.extraction.answering import ask
 from embedkit.files.aside import write_text
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.showing import page_link
-from embedkit.files.tables import APPLIED_CLASSES, CLASS_PREDICTIONS, read_table
+from embedkit.files.vote_tree import VoteTree
 from embedkit.images.decode import decode
 from embedkit.options import Writes, as_words
-from embedkit.scoring.calibration import scale
-from reports.cam.answers import I64, Said, confidence_of
+from reports.cam.answers import I64, Said, SaidVotes, confidence_of, find_target
+from reports.cam.asking import said_of
 from reports.cam.layer import Layer, target_layer
 from reports.cam.maps import F32, U8, attention, check_installed, grad_cam, probabilities
 from reports.cam.options import PAGE, CamOptions, CamPlaces
-from reports.cam.page import Shown, Study, sections
+from reports.cam.page import sections
 from reports.cam.sanity import OWN, UNTRAINED, examine
+from reports.cam.study import Shown, Study
 from reports.cam.verdict import verdict
 from reports.sections import render
 
-TABLES = ("confidence", "sanity", "pictures")
+TABLES = ("confidence", "scores", "sanity", "pictures")
 MOST_CLASSES = 30
 
 
@@ -50,11 +48,15 @@ class CamPage:
     tables
         Beside it, by section.
     n
-        Labelled images that the network was asked about.
+        Images that the network was asked about.
+    target
+        The class or answer that the maps speak of; None where it is that of each prediction.
     n_right
-        Of these, how many it is right about.
+        Of these images, how many it is right about; None of a network of votes.
     median_right, median_wrong
         Confidence of right and of wrong predictions; None without any.
+    rmse
+        Of the answer of votes; None of classes, and where the dataset has no votes.
     layer
         That the maps are of.
     follows
@@ -75,9 +77,11 @@ class CamPage:
     path: Path
     tables: dict[str, Path]
     n: int
-    n_right: int
+    target: str | None
+    n_right: int | None
     median_right: float | None
     median_wrong: float | None
+    rmse: float | None
     layer: str
     follows: bool | None
     sentence: str
@@ -90,6 +94,9 @@ class CamPage:
     @property
     def facts(self) -> str:
         """What it found, on one line."""
+        if self.n_right is None:
+            error = "" if self.rmse is None else f", with an RMSE of {self.rmse:.4f} to the votes"
+            return f"Predicts {self.target} for {self.n:,} images{error}."
         medians = [
             f"median confidence {value:.2f} where it is {word}"
             for word, value in (("right", self.median_right), ("wrong", self.median_wrong))
@@ -117,10 +124,10 @@ def cam(
     Parameters
     ----------
     model
-        The folder ``model`` that ``embedkit finetune`` left; a network of classes.
+        The folder ``model`` that ``embedkit finetune`` left.
     dataset
-        Labelled images: a folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or
-        a `Dataset`.
+        Images, with labels for a network of classes: a folder, a .csv, .npy, .npz or .h5 file, a name that
+        ``embedkit datasets`` lists, or a `Dataset`.
     data
         Options of the dataset's source.
     options
@@ -131,7 +138,7 @@ def cam(
     Raises
     ------
     UsageError
-        A network of votes, or one that has no layer to look at.
+        No such class or answer; none given of a network of votes; a network that has no layer to look at.
     EmbedkitError
         No grad-cam; a model that is missing or damaged; images without labels that the network knows, or that
         can't be read.
@@ -141,76 +148,14 @@ def cam(
     written = {places.output: PAGE} | {path: Writes(("a text",)) for path in tables.values()}
     check_outputs("-o", written, model, dataset, data, options)
     saved = read_network(Path(model))
-    if saved.about.regression:
-        raise UsageError(
-            f"{model}: {saved.about.kind} predicts {len(saved.about.names)} numbers such as "
-            f"{saved.about.names[0]}, and a map here is of a class. Give a network that finetune trained on "
-            "classes."
-        )
+    target = find_target(saved.about, options.target, model)
     images = open_dataset(dataset, data)
     notes: list[str] = []
-    said = _said(saved, images, options, notes)
+    said = said_of(saved, images, options, target, notes)
     _trained_here(saved.about, Path(model), images, options, notes)
     command = _command(model, dataset, data, options, places)
     study = _study(saved, Path(model), images, said, options, notes)
     return _written(study, command, tables, places, notes)
-
-
-def _said(saved: SavedNetwork, images: Dataset, options: CamOptions, notes: list[str]) -> Said:
-    """Ask the network about the labelled images."""
-    about, rows = saved.about, images.rows
-    if rows.labels is None or (rows.labels < 0).all():
-        raise EmbedkitError(
-            f"{images.name}: no labels, so right and wrong are not known. Give --labels FILE."
-        )
-    of_class = {name: j for j, name in enumerate(about.names)}
-    known = np.array([of_class.get(name, -1) for name in rows.class_names] + [-1], np.int64)[rows.labels]
-    strange = sorted({rows.class_names[j] for j in rows.labels[(known < 0) & (rows.labels >= 0)].tolist()})
-    chosen = np.flatnonzero((known >= 0) & _in_table(images, options))
-    if not len(chosen):
-        raise EmbedkitError(
-            f"{images.name}: no image of the classes that {about.kind} knows: {', '.join(about.names)}. Give "
-            "images of these."
-        )
-    if (rows.labels < 0).any():
-        notes.append(f"Left out {int((rows.labels < 0).sum()):,} images without a label.")
-    if strange:
-        notes.append(f"Left out images of classes that the network doesn't know: {', '.join(strange)}.")
-    chosen = chosen[spread(len(chosen), options.limit)]
-    found = ask(
-        saved,
-        images,
-        chosen,
-        device=choose_device(options.device),
-        batch_size=options.batch_size,
-        skip=options.on_error == "skip",
-    )
-    if not found.ok.all():
-        notes.append(f"Left out {int((~found.ok).sum()):,} images that could not be read.")
-    chosen = chosen[found.ok]
-    if not len(chosen):
-        raise EmbedkitError(f"{images.name}: none of its labelled images could be read.")
-    p = found.outputs[found.ok]
-    if about.temperature is not None:
-        p = scale(p, about.temperature)
-    return Said(chosen, rows.ids[chosen], about.names, known[chosen], p)
-
-
-def _in_table(images: Dataset, options: CamOptions) -> NDArray[np.bool_]:
-    """(n,) whether the table of predictions names an image, among its test images where it has some."""
-    ids = images.rows.ids
-    if options.predictions is None:
-        return np.ones(len(ids), bool)
-    table = read_table(options.predictions, CLASS_PREDICTIONS, APPLIED_CLASSES)
-    if "split" in table:
-        table = table.take(table["split"] == "test")
-    found = np.isin(ids, table["id"])
-    if not found.any():
-        raise EmbedkitError(
-            f"{options.predictions}: none of its {len(table):,} test images is in {images.name}. Give the "
-            "table of predictions of this dataset."
-        )
-    return np.asarray(found)
 
 
 def _trained_here(about: About, model: Path, images: Dataset, options: CamOptions, notes: list[str]) -> None:
@@ -229,7 +174,7 @@ def _study(
     saved: SavedNetwork,
     model: Path,
     images: Dataset,
-    said: Said,
+    said: Said | SaidVotes,
     options: CamOptions,
     notes: list[str],
 ) -> Study:
@@ -239,24 +184,32 @@ def _study(
     saved.network.to(device)
     untrained = with_random_weights(model, seed=options.seed).network.to(device)
     layer = target_layer(saved.network, about.backbone, pre.image_size, pre.channels)
-    sizes = np.bincount(said.true, minlength=len(about.names))
-    classes = sorted(np.argsort(-sizes, kind="stable")[:MOST_CLASSES].tolist())
-    classes = [j for j in classes if sizes[j]]
-    if len(classes) < int((sizes > 0).sum()):
-        notes.append(f"Pictures are of the {MOST_CLASSES} largest of {int((sizes > 0).sum())} classes.")
-    places = [
-        said.most_confident(j, right=right, most=options.per_class)
-        for j in classes
-        for right in (True, False)
-    ]
-    shown = _shown(saved, layer, images, said, np.concatenate(places), options)
+    if isinstance(said, SaidVotes):
+        classes: list[int] = []
+        groups = [places for _, places in said.groups(options.per_class)]
+        among = said.said_most
+    else:
+        classes = _classes_shown(said, notes)
+        groups = [
+            said.most_confident(j, right=right, most=options.per_class)
+            for j in classes
+            for right in (True, False)
+        ]
+        among = np.arange(len(said.rows))
+    shown = _shown(saved, layer, images, said, _once(groups), options)
     random = np.random.default_rng(options.seed)
-    n = min(options.n_sanity, len(said.rows))
-    examined = np.sort(random.choice(len(said.rows), n, replace=False)).astype(np.int64)
+    n = min(options.n_sanity, len(among))
+    examined = among[np.sort(random.choice(len(among), n, replace=False))].astype(np.int64)
 
     def mapped(network: Network) -> Callable[[U8, I64], F32]:
         return lambda pixels, of: grad_cam(
-            network, layer, pixels, of, preprocessing=pre, batch_size=options.batch_size
+            network,
+            layer,
+            pixels,
+            of,
+            preprocessing=pre,
+            tree=_tree(about),
+            batch_size=options.batch_size,
         )
 
     sanity = examine(
@@ -264,7 +217,7 @@ def _study(
         mapped(untrained),
         lambda pixels: probabilities(saved, pixels, batch_size=options.batch_size),
         _pixels(saved, images, said.rows[examined]),
-        said.predicted[examined],
+        said.explained[examined],
         seed=options.seed,
     )
     return Study(
@@ -281,16 +234,41 @@ def _study(
     )
 
 
+def _tree(about: About) -> VoteTree | None:
+    """Return the questions whose answers share out their parent's votes, where the head is of such."""
+    return about.tree if about.head.output == "tree" else None
+
+
+def _once(groups: list[I64]) -> I64:
+    """Return each place that is in any of the groups."""
+    return np.array(list(dict.fromkeys(np.concatenate(groups).tolist())), np.int64)
+
+
+def _classes_shown(said: Said, notes: list[str]) -> list[int]:
+    sizes = np.bincount(said.true, minlength=len(said.class_names))
+    classes = sorted(np.argsort(-sizes, kind="stable")[:MOST_CLASSES].tolist())
+    classes = [j for j in classes if sizes[j]]
+    if len(classes) < int((sizes > 0).sum()):
+        notes.append(f"Pictures are of the {MOST_CLASSES} largest of {int((sizes > 0).sum())} classes.")
+    return classes
+
+
 def _shown(
-    saved: SavedNetwork, layer: Layer, images: Dataset, said: Said, places: I64, options: CamOptions
+    saved: SavedNetwork,
+    layer: Layer,
+    images: Dataset,
+    said: Said | SaidVotes,
+    places: I64,
+    options: CamOptions,
 ) -> Shown:
     pixels = _pixels(saved, images, said.rows[places])
     maps = grad_cam(
         saved.network,
         layer,
         pixels,
-        said.predicted[places],
+        said.explained[places],
         preprocessing=saved.about.preprocessing,
+        tree=_tree(saved.about),
         batch_size=options.batch_size,
     )
     return Shown(places, pixels, maps, attention(saved, pixels))
@@ -318,9 +296,10 @@ def _written(
         facts,
         shown,
         command=command,
-        tables={name: path.name for name, path in tables.items()},
+        tables={one.name: tables[one.name].name for one in shown},
         notes=notes,
     )
+    tables = {one.name: tables[one.name] for one in shown}
     for one in shown:
         assert one.numbers is not None
         write_text(tables[one.name], one.numbers.csv())
@@ -331,12 +310,14 @@ def _written(
         places.output,
         tables,
         len(said.ids),
-        int(said.right.sum()),
-        confidence_of(said.confidence[said.right]).median,
-        confidence_of(said.confidence[~said.right]).median,
+        None if said.target is None else about.names[said.target],
+        None if isinstance(said, SaidVotes) else int(said.right.sum()),
+        None if isinstance(said, SaidVotes) else confidence_of(said.confidence[said.right]).median,
+        None if isinstance(said, SaidVotes) else confidence_of(said.confidence[~said.right]).median,
+        said.rmse if isinstance(said, SaidVotes) else None,
         study.layer.name,
         found.follows,
-        verdict(found),
+        verdict(found, study.what),
         {name: float(found.areas(name).mean()) for name in found.curves},
         over_random,
         over_untrained,

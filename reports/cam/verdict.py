@@ -8,13 +8,13 @@ from reports.cam.sanity import CENTRE, LEAST, OWN, RANDOM, UNTRAINED, Sanity
 ALIKE = 0.5  # rank correlation from which on two maps are called alike
 
 
-def verdict(sanity: Sanity) -> str:
-    """Say in a sentence or two whether the maps follow the network."""
+def verdict(sanity: Sanity, what: str = "probability") -> str:
+    """Say in a sentence or two whether the maps follow the network, which gives a probability or a share."""
     over_random, over_untrained = sanity.gain(OWN), sanity.gain(OWN, UNTRAINED)
     least = f" On {sanity.n} images that means little: {LEAST} are needed." if sanity.n < LEAST else ""
     if sanity.follows:
         said = (
-            "The maps follow the network: removing their hottest places first lowers its probability by "
+            f"The maps follow the network: removing their hottest places first lowers its {what} by "
             f"{_by(over_random)} more than removing the same shapes elsewhere, and by "
             f"{_by(over_untrained)} more than maps of the same network with random weights do."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +97,8 @@ def implied(mean: F64, tree: VoteTree) -> F64:
                 p, q = mean[i], mean[j]
                 if i == j:
                     found[i, j] = 1
-                elif i in _way(j, tree) or j in _way(i, tree):
-                    p, q = (p, q) if j in _way(i, tree) else (q, p)
+                elif i in tree.way(j) or j in tree.way(i):
+                    p, q = (p, q) if j in tree.way(i) else (q, p)
                     found[i, j] = np.sqrt(p * (1 - q) / (q * (1 - p)))
                 elif _exclude(i, j, tree):
                     found[i, j] = -np.sqrt(p * q / ((1 - p) * (1 - q)))
@@ -109,22 +108,10 @@ def implied(mean: F64, tree: VoteTree) -> F64:
     return clipped
 
 
-def _way(column: int, tree: VoteTree) -> list[int]:
-    """Return the answers that lead to this one, itself first."""
-    way = [column]
-    while (parent := _branch(way[-1], tree).parent) is not None:
-        way.append(parent)
-    return way
-
-
-def _branch(column: int, tree: VoteTree) -> Any:
-    return next(branch for branch in tree.branches if column in branch.columns)
-
-
 def _exclude(i: int, j: int, tree: VoteTree) -> bool:
     """Whether two answers lie behind different answers to one question."""
-    asked = {_branch(one, tree).question.name: one for one in _way(i, tree)}
-    return any(asked.get(_branch(one, tree).question.name, one) != one for one in _way(j, tree))
+    asked = {tree.branch_of(one).question.name: one for one in tree.way(i)}
+    return any(asked.get(tree.branch_of(one).question.name, one) != one for one in tree.way(j))
 
 
 def rmse(a: F64, b: F64) -> float:

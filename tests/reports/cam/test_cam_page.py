@@ -111,6 +111,17 @@ def test_a_vit_has_its_attention_beside_the_map(squares, tmp_path, capsys):
     assert "then the attention of the last block" in text
 
 
+def test_the_maps_of_one_class_are_shown_on_images_of_every_class(squares, page, tmp_path):
+    found = embedkit.cam(squares.model, squares.images, target="orange", output=tmp_path / "o.html", **FEW)
+    assert (found.target, found.n_right, page.target) == ("orange", page.n_right, None)
+    text = found.path.read_text()
+    assert "Grad-CAM of the class orange over" in text
+    assert "Grad-CAM of the predicted class over" in page.path.read_text()
+    assert {row["explained"] for row in rows_of(found.tables["sanity"])} == {"orange"}
+    shown, others = (rows_of(one.tables["pictures"]) for one in (found, page))
+    assert shown == others
+
+
 def test_it_says_when_these_are_the_images_of_the_training(squares, tmp_path):
     images = open_dataset(squares.images, DatasetOptions())
     trained = {"fingerprint": images.fingerprint}
@@ -159,8 +170,12 @@ def test_what_can_not_be_mapped_is_refused_by_name(squares, tmp_path, monkeypatc
     loaded, network = untrained(0, head, n_outputs=3)
     votes = about(loaded, head, ("smooth", "disc", "star"), temperature=None)
     write_network(tmp_path / "votes", SavedNetwork(network.eval(), votes))
-    message = "planted predicts 3 numbers such as smooth"
+    message = "planted predicts 3 answers, and a map speaks of one. Give --target NAME, one of smooth, disc"
     refused(UsageError, message, tmp_path / "votes", squares.images, **out)
+    message = "--target smoth: none of the answers of .*Did you mean 'smooth'"
+    refused(UsageError, message, tmp_path / "votes", squares.images, target="smoth", **out)
+    message = "--target red: none of the classes of .* It knows cyan, orange"
+    refused(UsageError, message, squares.model, squares.images, target="red", **out)
     message = r"no model.json there. Give .*model\."
     refused(EmbedkitError, message, squares.model.parent, squares.images, **out)
     bare = tmp_path / "bare"
