@@ -908,7 +908,7 @@ def finetune(
     fractions: Sequence[float] | None = None,
     seed: int = 0,
     targets: str | Sequence[str] | None = None,
-    volunteers: int = 40,
+    volunteers: int | None = None,
     noise_scale: bool = False,
     lr_by_noise: int | None = None,
     critical_batch: int | Sequence[int] | str | None = None,
@@ -1032,7 +1032,7 @@ def finetune(
     targets
         which of the file's numbers to predict (default: all of them)
     volunteers
-        how many people answered about each image (default: 40)
+        how many people answered about each image (default: as the dataset counts them, else 40)
     noise_scale
         measure the gradient noise scale, each epoch in log.csv
     lr_by_noise
@@ -1992,7 +1992,7 @@ def votes(
     votes: bool | None = None,
     seed: int = 0,
     validation: float = 0.2,
-    volunteers: int = 40,
+    volunteers: int | None = None,
     reduction: float = 30,
     predictions: str | Sequence[str] = (),
     log: str | Sequence[str] = (),
@@ -2068,7 +2068,7 @@ def votes(
     validation
         share of the rows on the validation side (default: 0.2)
     volunteers
-        how many people answered about each image (default: 40)
+        how many people answered about each image (default: as the dataset counts them, else 40)
     reduction
         images with so many times fewer pixels, beside the original (default: 30)
     predictions

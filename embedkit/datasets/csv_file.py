@@ -7,6 +7,7 @@ import posixpath
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,12 @@ from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.table_paths import found_names, missing_hint
 from embedkit.datasets.text_table import Table, read_table
+from embedkit.datasets.vote_counts import asked_of, count_columns
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
+from embedkit.files.vote_tree import tree_of
 from embedkit.files.words import label_words
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
@@ -71,6 +74,10 @@ def load_csv(
         if isinstance(target_columns, str)
         else list(target_columns or [])
     )
+    targets: NDArray[Any] | None = None
+    if target_names:
+        targets = np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1)
+    tree = tree_of(target_names)
     rows = Rows(
         ids=np.array(written, dtype=np.str_)
         if id_column is None
@@ -78,16 +85,16 @@ def load_csv(
         labels=labels,
         class_names=class_names,
         # Rows looks whether float32 holds them.
-        targets=np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1)
-        if target_names
-        else None,
+        targets=targets,
         target_names=tuple(target_names),
         split=_optional(table, split_column, "split"),
         group=groups(_optional(table, group_column, "group")),
         coordinates=_coordinates(table),
+        asked=None if targets is None or tree is None else asked_of(table, tree, targets),
     )
     check_targets(rows, str(path))
     used = (of_files, label_column, split_column, group_column, id_column, *target_names)
+    used = (*used, *(() if tree is None else count_columns(table, tree)))
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)
     given = {

@@ -13,6 +13,7 @@ from embedkit.datasets.csv_file import file_sizes, note_unnamed
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.text_table import read_table
+from embedkit.datasets.vote_counts import asked_of
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
@@ -102,7 +103,12 @@ def _training(solutions: Path, folder: Path, threshold: float | None) -> tuple[R
     note_unnamed(table, folder, names)
     votes = np.stack([table.numbers(name, "") for name in called.values()], axis=1)
     check_votes(votes, GALAXY_ZOO_2, ids, str(solutions))
-    rows = Rows(ids=np.array(ids), targets=votes.astype(np.float32), target_names=tuple(ANSWERS))
+    rows = Rows(
+        ids=np.array(ids),
+        targets=votes.astype(np.float32),
+        target_names=tuple(ANSWERS),
+        asked=asked_of(table, GALAXY_ZOO_2, votes),
+    )
     if threshold is None:
         return rows, sizes
     labelled, clear = smooth_or_featured(rows, votes, threshold, f"{solutions}")

@@ -17,6 +17,7 @@ from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.galaxy_zoo_2 import check_threshold, smooth_or_featured
 from embedkit.datasets.text_table import Table
+from embedkit.datasets.vote_counts import asked_of
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import check_input, resolved
 from embedkit.files.rows import Rows
@@ -230,5 +231,6 @@ def _rows(table: Table, tree: VoteTree) -> tuple[Rows, NDArray[np.float64]]:
         targets=shares.astype(np.float32),
         target_names=tree.target_names,
         coordinates=coordinates,
+        asked=asked_of(table, tree, shares),
     )
     return rows, shares

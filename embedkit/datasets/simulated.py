@@ -42,12 +42,14 @@ def load_simulated(
     n = 1000 if n is None else n
     size = 128 if size is None else size
     seed = 0 if seed is None else seed
+    drawn = simulated_votes(n, seed) if votes else None
     rows = Rows(
         ids=np.array([f"{seed}-{row}" for row in range(n)]),
         labels=np.arange(n) % len(CLASS_NAMES),
         class_names=CLASS_NAMES,
-        targets=simulated_votes(n, seed).shares.astype(np.float32) if votes else None,
-        target_names=GALAXY_ZOO_2.target_names if votes else (),
+        targets=None if drawn is None else drawn.shares.astype(np.float32),
+        target_names=() if drawn is None else GALAXY_ZOO_2.target_names,
+        asked=None if drawn is None else drawn.asked,
     )
     images = SimulatedImages(size, seed)
     content: dict[str, Any] = {"drawing": DRAWING_VERSION, "size": size, "seed": seed}

@@ -56,6 +56,15 @@ class SimulatedVotes:
         """Return those of some rows (numbers, or a boolean mask)."""
         return SimulatedVotes(self.probabilities[rows], self.volunteers[rows], self.shares[rows])
 
+    @property
+    def asked(self) -> NDArray[np.float64]:
+        """(n, 37): how many were asked the question of each answer."""
+        found = np.empty(self.shares.shape)
+        for branch in GALAXY_ZOO_2.branches:
+            of_all = 1.0 if branch.parent is None else self.shares[:, branch.parent]
+            found[:, list(branch.columns)] = np.rint(self.volunteers * of_all)[:, None]
+        return found
+
     def noise_floor(self) -> float:
         """Return the RMSE, over all rows and answers, that the true probabilities are expected to have.
 

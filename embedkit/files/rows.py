@@ -34,6 +34,9 @@ class Rows:
         Regression targets such as vote fractions; NaN where missing.
     target_names
         Names of the t targets.
+    asked : (n, t) float64, optional
+        Of targets that are shares of votes: how many people answered the question of each; NaN where nobody
+        says so. Datasets know it, feature files don't keep it.
     split : (n,) str, optional
         ``train``, ``validation``, ``test``, or empty where a row belongs to none; other words for them, such
         as ``val`` and ``dev``, become these.
@@ -58,6 +61,7 @@ class Rows:
     split: NDArray[np.str_] | None = None
     group: NDArray[np.str_] | None = None
     coordinates: NDArray[np.float64] | None = None
+    asked: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -78,6 +82,8 @@ class Rows:
             set_field(self, "group", text_array(self.group, "group"))
         if self.coordinates is not None:
             set_field(self, "coordinates", np.asarray(self.coordinates, dtype=np.float64))
+        if self.asked is not None:
+            set_field(self, "asked", np.asarray(self.asked, dtype=np.float64))
         self._check()
 
     def _check(self) -> None:
@@ -88,6 +94,7 @@ class Rows:
             "split": (n,),
             "group": (n,),
             "coordinates": (n, 2),
+            "asked": (n, len(self.target_names)),
         }
         for name, shape in shapes.items():
             values = getattr(self, name)
@@ -144,7 +151,7 @@ class Rows:
     def take(self, index: NDArray[Any] | slice | Sequence[int]) -> Rows:
         """Return the rows at `index` (integers, a boolean mask or a slice)."""
         index = np.arange(len(self))[index]
-        per_row = ("ids", "labels", "targets", "split", "group", "coordinates")
+        per_row = ("ids", "labels", "targets", "split", "group", "coordinates", "asked")
         changed = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)

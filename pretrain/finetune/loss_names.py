@@ -8,3 +8,6 @@ OUTPUTS_OF = {
     "multinomial": ("tree",),
     "dirichlet": ("tree",),
 }
+# Those that weigh a share by how many people it is of; so many where nobody says it.
+OF_COUNTS = ("multinomial", "dirichlet")
+VOLUNTEERS = 40

@@ -40,7 +40,8 @@ class LossSettings:
     label_smoothing
         Of ``cross-entropy``: share of the truth spread evenly over all classes, 0 to 1.
     volunteers
-        Of ``multinomial`` and ``dirichlet``: how many people looked at a galaxy.
+        Of ``multinomial`` and ``dirichlet``: how many people looked at a galaxy, where the truth doesn't say
+        it. It does where it is (b, 2 t): behind the shares stands how many answered the question of each.
     """
 
     output: str = "classes"
@@ -84,12 +85,12 @@ def binary_cross_entropy(raw: torch.Tensor, truth: torch.Tensor, *, settings: Lo
 def multinomial(raw: torch.Tensor, truth: torch.Tensor, *, settings: LossSettings) -> torch.Tensor:
     """Minus the log-likelihood of the votes, one multinomial a question, summed over the questions.
 
-    Votes are shares times `settings.volunteers`, so questions further down the tree weigh less by themselves;
-    they need not be whole.
+    Votes are shares times `settings.volunteers`, or of the truth's own counts, so questions further down the
+    tree weigh less by themselves; they need not be whole.
     """
     tree = fitting(settings.tree, raw)
     log_p = _double(log_within(raw, tree))
-    counts = _counts(truth, log_p, settings)
+    counts = _counts(truth, log_p, tree, settings)
     total = raw.new_zeros(len(raw), dtype=log_p.dtype)
     for branch in tree.branches:
         columns = list(branch.columns)
@@ -108,7 +109,7 @@ def dirichlet(raw: torch.Tensor, truth: torch.Tensor, *, settings: LossSettings)
     """
     tree = fitting(settings.tree, raw)
     log_p = log_within(raw, tree)
-    counts = _counts(truth, _double(log_p), settings)
+    counts = _counts(truth, _double(log_p), tree, settings)
     total = raw.new_zeros(len(raw), dtype=counts.dtype)
     for branch in tree.branches:
         columns = list(branch.columns)
@@ -189,8 +190,19 @@ def balanced_weights(labels: NDArray[np.int64], n_classes: int) -> tuple[float, 
     return tuple(float(counts.sum() / (present * n)) if n else 1.0 for n in counts)
 
 
-def _counts(truth: torch.Tensor, like: torch.Tensor, settings: LossSettings) -> torch.Tensor:
-    return truth.to(like) * settings.volunteers
+def _counts(truth: torch.Tensor, like: torch.Tensor, tree: VoteTree, settings: LossSettings) -> torch.Tensor:
+    """Return how many people gave each answer (b, t); NaN where that is missing."""
+    t = like.shape[1]
+    shares, asked = truth[:, :t].to(like), truth[:, t:].to(like)
+    if not asked.shape[1]:
+        return shares * settings.volunteers
+    votes = torch.zeros_like(shares)
+    for branch in tree.branches:
+        columns = list(branch.columns)
+        total = shares[:, columns].sum(dim=1, keepdim=True)
+        # A question that nobody was asked has no votes, whatever is counted.
+        votes[:, columns] = torch.where(total == 0, 0.0, shares[:, columns] / total * asked[:, columns])
+    return votes
 
 
 def _known(votes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,6 +21,7 @@ from embedkit.options import (
     split_option,
 )
 from pretrain.finetune.batch_plan import LARGEST, parse_batch_plan
+from pretrain.finetune.loss_names import VOLUNTEERS
 from pretrain.finetune.sweep_plan import BATCH_SIZE, Sweep
 
 MODEL = "model"
@@ -47,7 +48,7 @@ class FinetuneOptions:
     targets
         Of votes: which of the dataset's targets; all by default.
     volunteers
-        Of vote losses: how many people looked at an image.
+        Of vote losses: how many people looked at an image; what the dataset counts where it is not given.
     noise_scale
         Measure the gradient noise scale, for the log.
     lr_by_noise
@@ -94,7 +95,13 @@ class FinetuneOptions:
     targets: tuple[str, ...] | None = option(
         None, "which of the file's numbers to predict", metavar="A,B,...", separator=",", unset="all of them"
     )
-    volunteers: int = option(40, "how many people answered about each image", least=2, metavar="N")
+    volunteers: int | None = option(
+        None,
+        "how many people answered about each image",
+        least=2,
+        metavar="N",
+        unset=f"as the dataset counts them, else {VOLUNTEERS}",
+    )
     noise_scale: bool = option(False, "measure the gradient noise scale, each epoch in log.csv")
     lr_by_noise: int | None = option(
         None,

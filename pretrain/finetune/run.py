@@ -37,6 +37,7 @@ from pretrain.contact_sheet import IMAGES, as_png, contact_sheet
 from pretrain.finetune.augmentation import preset
 from pretrain.finetune.branches import check_branches, measure
 from pretrain.finetune.critical_batch import CriticalBatch
+from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.options import MODEL, FinetuneOptions
 from pretrain.finetune.phases import begin, merge, parameter_groups
 from pretrain.finetune.recipe import Recipe
@@ -188,9 +189,22 @@ def train(material: Material, options: FinetuneOptions, output: Path) -> Finetun
         if ranks.rank():
             return None
         done = [network for network in networks if network is not None]
+        if material.recipe.loss in OF_COUNTS:
+            notes.append(_said_of_volunteers(material.truth, options))
         if options.sky_cell is not None:
             notes.append(_said_of_sky(material, options, splits[0]))
         return _report(material, options, splits, done, notes, output)
+
+
+def _said_of_volunteers(truth: Truth, options: FinetuneOptions) -> str:
+    """Say how many people each vote is taken to be of."""
+    if options.volunteers is not None or truth.asked is None:
+        return f"{options.volunteers or VOLUNTEERS} people are taken to have answered about each image."
+    each = np.nanmax(truth.asked[truth.labels >= 0], axis=1)
+    return (
+        f"People are counted as the dataset says: {np.nanmin(each):,.0f} to {np.nanmax(each):,.0f} an image, "
+        f"median {np.nanmedian(each):,.0f}, and fewer at questions down the tree."
+    )
 
 
 def _said_of_sky(material: Material, options: FinetuneOptions, split: Split) -> str:
@@ -271,8 +285,11 @@ def _asked(material: Material, options: FinetuneOptions, split: Split) -> dict[s
     """Return what fixes the numbers of a run on one split."""
     parts = [getattr(split, part).tolist() for part in ("train", "validation", "test")]
     settled = json.loads(json.dumps({**record_of(material.recipe, options), **options.of_numbers()}))
+    asked = material.truth.asked
+    counts = {} if asked is None else {"counts": hashlib.sha256(np.ascontiguousarray(asked).data).hexdigest()}
     return {
         **settled,
+        **counts,
         "dataset": material.images.fingerprint,
         "start": material.backbone.weights_sha256,
         "preprocessing": material.backbone.preprocessing.record(),

@@ -26,6 +26,7 @@ from pretrain.build import synchronised
 from pretrain.finetune.augmentation import preset
 from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
 from pretrain.finetune.batches import LabelledBatches, Order, shuffled
+from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
 from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, PartGradients, compensation
 from pretrain.finetune.options import FinetuneOptions
@@ -87,6 +88,12 @@ class Lesson:
     confidence: NDArray[np.float64] | None = None
     positions: NDArray[np.float64] | None = None
 
+    @property
+    def counted(self) -> bool:
+        """Whether the loss takes how many people voted on each image as the dataset says it."""
+        asked = self.truth.asked is not None and self.options.volunteers is None
+        return asked and self.recipe.loss in OF_COUNTS
+
     def criterion(self) -> Criterion:
         """Return the loss of the recipe."""
         recipe, truth = self.recipe, self.truth
@@ -98,7 +105,7 @@ class Lesson:
             tree=truth.tree,
             class_weight=weights,
             label_smoothing=recipe.label_smoothing,
-            volunteers=self.options.volunteers,
+            volunteers=self.options.volunteers or VOLUNTEERS,
         )
         return partial(loss_named(recipe.loss, settings), settings=settings)
 
@@ -147,7 +154,7 @@ class PhaseTask(Task):
             share=share,
         )
         self.objective: Supervised = Supervised(
-            network, lesson.truth.tensor(), lesson.criterion(), lesson.device
+            network, lesson.truth.tensor(counted=lesson.counted), lesson.criterion(), lesson.device
         )
         groups = parameter_groups(network, self.phase, name=name, layer_decay=recipe.layer_decay)
         self.optimiser = _optimiser(recipe, groups)
@@ -243,7 +250,8 @@ class PhaseTask(Task):
         if truth.ndim == 1:
             found["accuracy"] = float((said.argmax(dim=1) == truth).float().mean())
         else:
-            found["rmse"] = float((said - truth).square().nanmean().sqrt())
+            shares = truth[:, : said.shape[1]]
+            found["rmse"] = float((said - shares).square().nanmean().sqrt())
         return found
 
     def best(self, log: Log) -> dict[str, float] | None:

@@ -30,12 +30,15 @@ class Truth:
         What splits are drawn by: the class as the dataset counts it, or 0 and 1 in turn; -1 leaves a row out.
     left_out
         Rows that can't be used, by reason.
+    asked : (n, t) float64, optional
+        Of votes: how many people answered the question of each, where the dataset says so.
     """
 
     names: tuple[str, ...]
     y: NDArray[Any]
     labels: NDArray[np.int64]
     left_out: dict[str, int]
+    asked: NDArray[np.float64] | None = None
 
     @property
     def tree(self) -> VoteTree | None:
@@ -50,9 +53,11 @@ class Truth:
             return means
         return np.bincount(y, minlength=len(self.names)) / len(rows)
 
-    def tensor(self) -> torch.Tensor:
-        """Return what a loss compares outputs with."""
-        return torch.from_numpy(np.ascontiguousarray(self.y))
+    def tensor(self, *, counted: bool = False) -> torch.Tensor:
+        """Return what a loss compares outputs with; `counted` puts how many answered behind the votes."""
+        if not counted or self.asked is None:
+            return torch.from_numpy(np.ascontiguousarray(self.y))
+        return torch.from_numpy(np.concatenate([self.y, self.asked.astype(np.float32)], axis=1))
 
 
 def read_truth(
@@ -105,7 +110,8 @@ def _votes(rows: Rows, targets: Sequence[str] | None, name: str) -> Truth:
     missing = [one for one in wanted if one not in rows.target_names]
     if missing:
         raise DataError(f"{name}: no target {missing[0]!r}. There are: {', '.join(rows.target_names[:40])}.")
-    y = rows.targets[:, [rows.target_names.index(one) for one in wanted]]
+    columns = [rows.target_names.index(one) for one in wanted]
+    y = rows.targets[:, columns]
     known = np.asarray(np.isfinite(y).all(axis=1))
     if not known.any():
         raise DataError(f"{name}: no image has a number for all of its {len(wanted)} targets.")
@@ -122,7 +128,9 @@ def _votes(rows: Rows, targets: Sequence[str] | None, name: str) -> Truth:
         )
     labels = np.full(len(y), -1, np.int64)
     labels[known] = np.arange(int(known.sum())) % 2
-    return Truth(wanted, np.where(known[:, None], y, np.nan), labels, {"unlabelled": int((~known).sum())})
+    asked = None if rows.asked is None else rows.asked[:, columns]
+    left_out = {"unlabelled": int((~known).sum())}
+    return Truth(wanted, np.where(known[:, None], y, np.nan), labels, left_out, asked)
 
 
 def check_split(truth: Truth, split: Split, name: str) -> None:

@@ -51,6 +51,8 @@ class Votes:
         As the dataset has them.
     tree
         None where the targets are no whole set of answers.
+    asked : (n, t) float64, optional
+        How many people answered the question of each, where the dataset says so.
     """
 
     name: str
@@ -58,6 +60,17 @@ class Votes:
     shares: F64
     target_names: tuple[str, ...]
     tree: VoteTree | None
+    asked: F64 | None = None
+
+    @property
+    def looked(self) -> F64 | None:
+        """(n, t) how many of the people who looked at an image a share is of; None where nobody says so.
+
+        A share is of everybody who was asked the first of the questions that lead to it.
+        """
+        if self.asked is None or self.tree is None:
+            return None
+        return self.asked[:, [self.tree.way(j)[-1] for j in range(len(self.target_names))]]
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -129,7 +142,7 @@ def votes_of(dataset: Dataset) -> Votes:
     tree = tree_of(rows.target_names)
     if tree is not None:
         check_votes(shares, tree, rows.ids, dataset.name)
-    return Votes(dataset.name, rows.ids, shares, tuple(rows.target_names), tree)
+    return Votes(dataset.name, rows.ids, shares, tuple(rows.target_names), tree, rows.asked)
 
 
 def columns_in(votes: Votes, names: Sequence[str]) -> list[int] | None:

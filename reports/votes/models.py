@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.results import Metric
 from embedkit.files.tables import APPLIED_TARGETS, TARGET_PREDICTIONS, Table, read_table
+from embedkit.files.vote_tree import TOLERANCE, VoteTree, contradictions
 from embedkit.scoring.class_scores import wilson
 from embedkit.scoring.target_scores import RegressionScores, score_targets
 from reports.votes.answers import F64, FEATURED, SEVEN, Votes, columns_in
@@ -56,6 +57,12 @@ class Model:
             found: F64 = 1 - ((self.true - self.predicted) ** 2).sum(axis=0) / spread
         found[~varies] = np.nan
         return found
+
+    def contradictory(self, tree: VoteTree | None) -> int | None:
+        """Rows whose predicted answers don't sum to their parent's share, by more than tables may be off."""
+        if tree is None:
+            return None
+        return int(contradictions(self.predicted, tree, tolerance=TOLERANCE).sum())
 
     def scores(self, votes: Votes) -> RegressionScores:
         """Its RMSE with an interval, beside that of the mean of all other rows of the dataset."""

@@ -137,17 +137,25 @@ def mean_baseline(shares: F64, division: Division) -> Baseline:
     return Baseline(mean, rmse(train, mean), rmse(held, mean))
 
 
-def sampling_variance(shares: F64, volunteers: int) -> F64:
+def sampling_variance(shares: F64, volunteers: int | F64) -> F64:
     """Return what drawing that many volunteers adds to each share, squared; unbiased.
 
     A cumulative share is a count over everybody who looked, so it is binomial at any depth of the tree, and
     multinomial together with the other answers. Of a true share p it has the variance p (1 - p) / N; the
     share f that was seen gives f (1 - f) / (N - 1), whose mean is the same.
+
+    Parameters
+    ----------
+    volunteers
+        N, or that of each share (n, t). One person's vote says nothing of its variance, which is NaN.
     """
-    found: F64 = shares * (1 - shares) / (volunteers - 1)
+    n = np.asarray(volunteers, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: F64 = np.where(n > 1, shares * (1 - shares) / (n - 1), np.nan)
     return found
 
 
-def noise_floor(shares: F64, volunteers: int) -> float:
-    """Return the RMSE against votes of one who knows the true shares of (n, t) voted ones."""
-    return float(np.sqrt(np.nanmean(np.clip(sampling_variance(shares, volunteers), 0, None))))
+def noise_floor(shares: F64, volunteers: int | F64) -> float:
+    """Return the RMSE against votes of one who knows the true shares of (n, t) voted ones; NaN of none."""
+    variance = np.clip(sampling_variance(shares, volunteers), 0, None)
+    return float("nan") if np.isnan(variance).all() else float(np.sqrt(np.nanmean(variance)))

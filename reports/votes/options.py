@@ -10,6 +10,7 @@ from embedkit.options import READS, Writes, check, option, output_option, seed_o
 
 OUTPUT = Path("runs/votes.html")
 PAGE = Writes(("an HTML page",))
+VOLUNTEERS = 40  # of the Kaggle challenge: 40 to 50
 MODELS = "models"
 MERGERS = "mergers"
 
@@ -40,7 +41,7 @@ class VotesOptions:
     validation
         Share of the rows on the validation side.
     volunteers
-        How many people answered about each image, where the data don't say.
+        How many people answered about each image; what the data say where it is not given.
     reduction
         How many times fewer pixels the images have after it.
     predictions
@@ -57,7 +58,13 @@ class VotesOptions:
     validation: float = option(
         0.2, "share of the rows on the validation side", above=0, below=1, metavar="SHARE"
     )
-    volunteers: int = option(40, "how many people answered about each image", least=2, metavar="N")
+    volunteers: int | None = option(
+        None,
+        "how many people answered about each image",
+        least=2,
+        metavar="N",
+        unset=f"as the dataset counts them, else {VOLUNTEERS}",
+    )
     reduction: float = option(
         30, "images with so many times fewer pixels, beside the original", least=1, metavar="TIMES"
     )

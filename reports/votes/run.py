@@ -24,7 +24,7 @@ from reports.votes.kaggle import submission
 from reports.votes.losses import read_losses
 from reports.votes.mergers import MergerFraction, merger_fraction
 from reports.votes.models import Model, predicted_of, read_models
-from reports.votes.numbers import divided, mean_baseline, noise_floor, rmse
+from reports.votes.numbers import divided, mean_baseline, rmse
 from reports.votes.options import PAGE, VotesOptions, VotesPlaces, named_file
 from reports.votes.page import render, sections
 from reports.votes.reduced import reduced
@@ -188,7 +188,7 @@ def _written(study: Study, tables: dict[str, Path], places: VotesPlaces, kaggle:
         "" if found.tree is None else found.tree.name,
         means.train,
         means.validation,
-        noise_floor(found.shares, study.options.volunteers) if found.are_shares else None,
+        study.floor() if found.are_shares else None,
         {one.name: rmse(one.true, one.predicted) for one in study.models},
         None if study.mergers is None else study.mergers.corrected.value,
         places.kaggle,

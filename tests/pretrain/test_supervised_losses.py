@@ -122,6 +122,30 @@ def test_multinomial_is_scipys(tree, people: int) -> None:
     assert float(found) == pytest.approx(expected / 6, rel=1e-10)
 
 
+@pytest.mark.parametrize("loss", ["multinomial", "dirichlet"])
+def test_votes_that_are_counted_row_by_row_are_those_of_each_row_alone(loss: str) -> None:
+    tree, raw, people = GALAXY_ZOO_DECALS_5, outputs(5, 34), (1, 3, 40, 7, 52)
+    drawn = [votes(5, tree, n) for n in people]
+    counts = np.stack([drawn[i][0][i] for i in range(5)])
+    shares = np.stack([drawn[i][1][i] for i in range(5)])
+    asked = np.zeros_like(shares)
+    for branch in tree.branches:
+        columns = list(branch.columns)
+        asked[:, columns] = counts[:, columns].sum(axis=1, keepdims=True)
+    truth = torch.tensor(np.concatenate([shares, asked], axis=1))
+    settings = LossSettings(output="tree", tree=tree, volunteers=1000)  # which the counts overrule
+    found = LOSSES[loss](raw, truth, settings=settings)
+    alone = [
+        LOSSES[loss](
+            raw[i : i + 1],
+            torch.tensor(shares[i : i + 1]),
+            settings=LossSettings(output="tree", tree=tree, volunteers=people[i]),
+        )
+        for i in range(5)
+    ]
+    assert float(found) == pytest.approx(float(torch.stack(alone).mean()), rel=1e-10)
+
+
 @pytest.mark.parametrize("tree", [GALAXY_ZOO_2, GALAXY_ZOO_DECALS_5], ids=lambda tree: tree.name)
 @pytest.mark.parametrize("spread", [1.5, 6])
 def test_dirichlet_is_scipys(tree, spread: float) -> None:

@@ -236,7 +236,7 @@ def _mean(values: F64) -> float:
 
 def baseline(study: Study) -> Section:
     """What always answering the mean scores, and what nobody can go below."""
-    votes, division, n = study.votes, study.division, study.options.volunteers
+    votes, division, n = study.votes, study.division, study.n_volunteers
     found = mean_baseline(votes.shares, division)
     train, held = votes.shares[division.train], votes.shares[division.validation]
     header = ["target", "name", "mean", "mean_rmse_train", "mean_rmse_validation"]
@@ -250,16 +250,17 @@ def baseline(study: Study) -> Section:
     )
     made = f"{votes.name}, the split above (seed {study.options.seed})"
     if votes.are_shares:
-        floor = noise_floor(votes.shares, n)
-        header.append(f"floor_of_{n}_volunteers")
+        floor = study.floor()
+        header.append(f"floor_of_{n}_volunteers" if study.counted is None else "floor_as_counted")
         body += _floor(study, found.validation, floor)
         sentence += (
-            f" And the floor, {floor:.4f} with {n} volunteers an image: what one who knew every true share "
+            f" And the floor, {floor:.4f} with {study.volunteers}: what one who knew every true share "
             "would still be wrong by, since the votes are a draw of so many."
         )
         if study.truth is not None:
             sentence += f" These votes are simulated, so the floor is known: it is {study.truth:.4f}."
-        made += f"; --volunteers {n} is assumed, for the shares don't say how many"
+        if study.counted is None:
+            made += f"; --volunteers {n} is assumed, for the shares don't say how many"
     rows = [
         (
             votes.target_names[j],
@@ -267,7 +268,7 @@ def baseline(study: Study) -> Section:
             mean,
             rmse(train[:, [j]], found.mean[j]),
             rmse(held[:, [j]], found.mean[j]),
-            *([noise_floor(votes.shares[:, [j]], n)] if votes.are_shares else []),
+            *([study.floor(column=j)] if votes.are_shares else []),
         )
         for j, mean in enumerate(found.mean.tolist())
     ]
@@ -277,11 +278,12 @@ def baseline(study: Study) -> Section:
 
 def _floor(study: Study, mean_rmse: float, floor: float) -> str:
     """Draw how the floor falls with the number of volunteers."""
-    n = study.options.volunteers
+    n = study.n_volunteers
     counts = sorted({*range(5, max(81, 2 * n + 1), 5), n})
     points = [(float(one), noise_floor(study.votes.shares, one)) for one in counts]
+    mark = f"{n} volunteers" if study.counted is None else f"as counted, median {n}"
     drawn = chart(
-        [Line("floor", BLUE, points, dots=False), Line(f"{n} volunteers", ORANGE, [(float(n), floor)])],
+        [Line("floor", BLUE, points, dots=False), Line(mark, ORANGE, [(float(n), floor)])],
         x=("volunteers an image", 0, counts[-1]),
         y=("RMSE", 0, 1.08 * max(mean_rmse, points[0][1])),
         words="noise floor against the number of volunteers",

@@ -12,7 +12,6 @@ from reports.map.page import PALETTE
 from reports.sections import Numbers, Section, folded, image, interval, number, table
 from reports.votes.answers import F64
 from reports.votes.models import Model, reliability, smooth_or_featured
-from reports.votes.numbers import noise_floor
 from reports.votes.study import Study
 
 N_EXTREME = 5
@@ -39,22 +38,31 @@ def scores(study: Study) -> Section | None:
     """RMSE of the models beside the mean baseline and the floor."""
     if not study.models:
         return None
-    votes, n = study.votes, study.options.volunteers
+    votes = study.votes
     lines, drawn, rows = [], [], []
     levels: list[tuple[str, float]] = []
     for model in study.models:
         scored = model.scores(votes)
         error, mean = scored.metrics["rmse"], scored.metrics["mean_rmse"]
-        floor = noise_floor(model.true, n) if votes.are_shares else float("nan")
+        floor = study.floor(model.rows)
+        wrong = model.contradictory(votes.tree)
+        said = "–" if wrong is None else f"{wrong:,} of {len(model.rows):,}"
         lines.append(
-            (model.name, interval(error, 4), number(mean.value, 4), number(floor, 4), f"{len(model.rows):,}")
+            (
+                model.name,
+                interval(error, 4),
+                number(mean.value, 4),
+                number(floor, 4),
+                f"{len(model.rows):,}",
+                said,
+            )
         )
         assert error.value is not None
         drawn.append((model.name, error.value, error.low or error.value, error.high or error.value))
         if not levels and mean.value is not None:
             levels = [("mean", mean.value)] + ([("floor", floor)] if votes.are_shares else [])
         for j, target in enumerate(scored.targets):
-            own = noise_floor(model.true[:, [j]], n) if votes.are_shares else float("nan")
+            own = study.floor(model.rows, j)
             rows.append(
                 (
                     model.name,
@@ -66,7 +74,7 @@ def scores(study: Study) -> Section | None:
                     own,
                 )
             )
-    floor_words = f" and the noise of {n} volunteers (the floor)" if votes.are_shares else ""
+    floor_words = f" and the noise of {study.volunteers} (the floor)" if votes.are_shares else ""
     return Section(
         "models",
         "Models",
@@ -74,7 +82,7 @@ def scores(study: Study) -> Section | None:
         "RMSE over all targets of each model, with the interval over its rows, beside always answering the "
         f"mean of all other images{floor_words}.",
         f'<div class="scroll">{dots(drawn, levels=levels, x="RMSE", words="RMSE of the models")}</div>'
-        + table(("model", "RMSE", "mean baseline", "floor", "rows"), lines),
+        + table(("model", "RMSE", "mean baseline", "floor", "rows", "contradict their tree"), lines),
         f"{_said(study)}. The lines are those of the first model's rows",
         Numbers(("model", "target", "name", "rmse", "r2", "mean_rmse", "floor"), rows),
     )

@@ -139,6 +139,11 @@ def test_the_floor_of_simulated_votes_is_the_one_that_is_known():
     assert noise_floor(votes.shares, 40) == pytest.approx(votes.noise_floor(), rel=0.01)
     assert noise_floor(votes.shares, 40) == pytest.approx(votes.best_rmse(), rel=0.02)
     assert noise_floor(votes.shares, 157) == pytest.approx(noise_floor(votes.shares, 40) / 2)
+    each = np.broadcast_to(votes.volunteers[:, None], votes.shares.shape)
+    assert noise_floor(votes.shares, each) == pytest.approx(votes.noise_floor(), rel=0.01)
+    few = np.where(np.arange(len(each))[:, None] % 2, 1, each)  # of one vote nothing is known
+    assert noise_floor(votes.shares, few) == noise_floor(votes.shares[::2], each[::2])
+    assert np.isnan(noise_floor(votes.shares, 1))
 
 
 def test_reduced_pixels_are_means_of_blocks():
