@@ -77,9 +77,11 @@ class About:
             raise ValueError(f"{len(self.names)} names and {len(self.baseline)} baselines")
         if max(self.preprocessing.image_size, self.preprocessing.resize) > MOST_SIDE:
             raise ValueError(f"images of more than {MOST_SIDE} pixels a side")
-        if not all(abs(value) < float("inf") for value in self.baseline):
-            raise ValueError("a baseline that is not finite")
-        if self.temperature is not None and not 0 < self.temperature < float("inf"):
+        # Shares of classes or of votes; tables round, so a little is let through.
+        if not all(-1e-3 <= value <= 1 + 1e-3 for value in self.baseline):
+            raise ValueError("a baseline that is no share between 0 and 1")
+        # What is fitted lies between 0.01 and 100 (`embedkit.scoring.calibration`); an end may be rounded.
+        if self.temperature is not None and not 0.009 < self.temperature < 110:
             raise ValueError(f"a temperature of {self.temperature}")
 
     @property

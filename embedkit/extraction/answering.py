@@ -48,7 +48,7 @@ def ask(
     *,
     device: torch.device,
     batch_size: int = 64,
-    skip: bool = False,
+    skip: bool | None = None,
 ) -> Answers:
     """Ask a network about some images of a dataset, in float32.
 
@@ -57,7 +57,7 @@ def ask(
     rows : (n,)
         Which images.
     skip
-        Leave out images that can't be read, instead of ending.
+        Leave out images that can't be read, instead of ending; None where the caller offers no such choice.
 
     Raises
     ------
@@ -79,9 +79,8 @@ def ask(
         for images in _batches(dataset, rows, preprocessing, batch_size):
             broken = [str(one) if isinstance(one, ImageError) else "" for one in images]
             if any(broken) and not skip:
-                raise ImageError(
-                    f"{next(filter(None, broken))} Or give --on-error skip to leave such images out."
-                )
+                choice = "" if skip is None else " Or give --on-error skip to leave such images out."
+                raise ImageError(f"{next(filter(None, broken))}{choice}")
             blank = np.zeros((preprocessing.image_size,) * 2 + (max(3, preprocessing.channels),), np.uint8)
             stack = np.stack([blank if isinstance(one, ImageError) else one for one in images])
             with torch.inference_mode():

@@ -49,6 +49,9 @@ def test_what_was_written_is_read_back(name, widths, tmp_path):
         ("preprocessing.image_size", 100_000, "more than 4096 pixels"),
         ("preprocessing.resize", 100_000, "more than 4096 pixels"),
         ("baseline", [1e400, 0], "damaged"),
+        ("baseline", [-0.5, 1.5], "no share between 0 and 1"),
+        ("temperature", 1e-9, "a temperature of 1e-09"),
+        ("temperature", 1e9, "a temperature of 1000000000"),
     ],
 )
 def test_what_its_json_asks_for_is_held_against_its_weights_before_it_is_built(
