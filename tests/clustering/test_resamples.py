@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import random_table
+from scipy.stats import hypergeom, random_table
 
 from clustering import resamples
 from clustering.resamples import bootstrap_tables, permuted_tables
@@ -42,3 +42,20 @@ def test_memory_is_bounded_with_hundreds_of_classes_and_clusters(monkeypatch):
     tracemalloc.stop()
     assert 0.6 < scores.metrics["accuracy"].value < 0.8
     assert peak < 12e6
+
+
+def test_large_tables_are_drawn_by_their_rows_with_the_distribution_of_small_ones(monkeypatch):
+    """Margins hold in every draw; each cell has the hypergeometric law's own mean and variance."""
+    rng = np.random.default_rng(0)
+    large = np.bincount(rng.integers(260 * 270, size=3000), minlength=260 * 270).reshape(260, 270)
+    monkeypatch.setattr(resamples, "random_table", lambda *_: pytest.fail("Patefield's, 20 ms a table"))
+    for tables in permuted_tables(large, rng, 3):
+        assert np.array_equal(tables.dense.sum(axis=2), np.tile(large.sum(axis=1), (3, 1)))
+        assert np.array_equal(tables.dense.sum(axis=1), np.tile(large.sum(axis=0), (3, 1)))
+    monkeypatch.setattr(resamples, "MANY_CELLS", 0)
+    monkeypatch.setattr(resamples, "ROWS_A_CELL", np.inf)
+    table = np.array([[30, 0, 2], [3, 11, 40]])
+    drawn = np.concatenate([tables.dense for tables in permuted_tables(table, rng, 20_000)])
+    law = hypergeom(table.sum(), table.sum(axis=1)[:, np.newaxis], table.sum(axis=0))
+    assert np.abs(drawn.mean(axis=0) - law.mean()).max() < 5 * np.sqrt(law.var().max() / 20_000)
+    assert drawn.var(axis=0) == pytest.approx(law.var(), rel=0.06)

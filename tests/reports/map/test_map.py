@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedkit.console.visible import Visible
 from embedkit.errors import DataError, UsageError
+from reports.map import layout as layout_of
 from reports.map.layout import umap_map
 from reports.map.neighbours import describe, nearest_neighbours
 
@@ -35,6 +36,23 @@ def test_same_seed_same_map():
     first, again, other = umap_map(x, seed=3), umap_map(x, seed=3), umap_map(x, seed=4)
     np.testing.assert_array_equal(first.xy, again.xy)
     assert not np.allclose(first.xy, other.xy)
+
+
+def test_many_rows_are_laid_out_by_their_exact_neighbours(monkeypatch):
+    """From 4,096 rows on; against numpy's differences of all pairs, with copies of rows."""
+    x, label = blobs(n=40)
+    x[7] = x[3]
+    index, distances = layout_of._neighbours(x, 15)
+    pairs = np.sqrt(((x[:, np.newaxis].astype(np.float64) - x) ** 2).sum(axis=2))
+    assert np.array_equal(index[:, 0], np.arange(120))
+    np.testing.assert_allclose(distances, np.sort(pairs, axis=1)[:, :15], atol=1e-5)
+    monkeypatch.setattr(layout_of, "SMALL", 100)
+    given = []
+    monkeypatch.setattr(layout_of, "_neighbours", lambda *asked: given.append(asked) or (index, distances))
+    first, again = umap_map(x, metric="euclidean"), umap_map(x, metric="euclidean")
+    assert len(given) == 2
+    np.testing.assert_array_equal(first.xy, again.xy)
+    assert silhouette_score(first.xy, label) > 0.5
 
 
 def test_pca_keeps_95_percent_with_the_fewest_directions():
