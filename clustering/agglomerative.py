@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from clustering.kmeans.memberships import distances_to, memberships
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix, too_many_clusters
 
 LINKAGES = ("ward", "average", "complete", "single")
 # All pairs of rows are held in float64: 3.4 GiB at this many.
@@ -67,7 +67,7 @@ class Agglomerative(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         x = as_matrix(self, x, dtype=np.float64, min_rows=2)
         n = len(x)
         if k > n:
-            raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+            raise too_many_clusters(n, k)
         if n > MAX_ROWS:
             raise DataError(
                 f"{n:,} rows: agglomerative clustering holds all {n * (n - 1) // 2:,} pairs "

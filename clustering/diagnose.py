@@ -15,6 +15,7 @@ from embedkit.console import progress
 from embedkit.datasets.source_images import SourceImages
 from embedkit.errors import EmbedkitError
 from embedkit.files.store import FeatureFile
+from embedkit.files.usable_rows import read_usable
 
 # So many images are decoded; at 5 to 9 ms each.
 N_IMAGES = 2000
@@ -25,7 +26,7 @@ def diagnose(file: FeatureFile, run: ClusterRun, *, seed: int = 0) -> ClusterRun
     labels = None if file.rows.labels is None else file.rows.labels[run.index]
     statistics, note = _measure_images(file, run.index, labels, seed)
     diagnosis = explain(
-        file.read(run.index),
+        read_usable(file, run.index),
         labels,
         run.clusters.labels,
         class_names=file.rows.class_names or None,

@@ -13,13 +13,13 @@ from clustering.agglomerative import Agglomerative
 from clustering.choose_hdbscan import MIN_SAMPLES, DensityChoice, choose_density, default_sizes
 from clustering.density.hdbscan import HDBSCAN
 from clustering.kmeans.kmeans import KMeans, n_restarts
-from clustering.manifold import UMAP
+from clustering.manifold import MIN_ROWS, UMAP
 from clustering.mixture import GMM
 from clustering.options import AUTO, Settings
 from clustering.temi import TEMI, default_epochs
 from embedkit.errors import DataError
 from embedkit.files.results import Metric
-from embedkit.preparing.matrix import BLOCK
+from embedkit.preparing.matrix import BLOCK, too_many_clusters
 
 N_INIT_GMM = 3
 # Soft assignments of up to so many numbers are kept, half a GiB: 67,000 rows and 1,000 clusters.
@@ -329,9 +329,11 @@ def after_umap(
     def fit_after_umap(x: NDArray[np.float32], settings: Settings, seed: int, on_step: OnStep) -> Clusters:
         if isinstance(settings.k, int) and settings.k > len(x):
             # Before UMAP, which takes its time.
+            raise too_many_clusters(len(x), settings.k)
+        if len(x) < MIN_ROWS:
             raise DataError(
-                f"n_samples={len(x)} is fewer than n_clusters={settings.k}. "
-                f"Ask for at most {len(x)} clusters."
+                f"{len(x)} rows are too few for UMAP, which needs {MIN_ROWS}. Take a method without it, such "
+                "as --method kmeans."
             )
         reducer = UMAP(
             settings.n_components or UMAP().n_components,

@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix, too_many_clusters
 
 COVARIANCES = ("full", "tied", "diag", "spherical")
 # Added to every variance, as a part of the mean variance of the columns: scikit-learn's 1e-6 is absolute, and
@@ -91,13 +91,13 @@ class GMM(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         x = as_matrix(self, x, dtype=np.float64, min_rows=2)
         n, k = len(x), int(self.n_clusters)
         if k > n:
-            raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+            raise too_many_clusters(n, k)
         if (x == x[0]).all():
             raise DataError(CONSTANT.format(n=n))
         n_distinct = len(np.unique(x, axis=0))
         if n_distinct < k:
             raise DataError(
-                f"{n} rows, but only {n_distinct} of them distinct, for n_clusters={k}. Ask for at most "
+                f"{n} rows, but only {n_distinct} of them distinct, for {k} clusters. Ask for at most "
                 f"{n_distinct} clusters, and look at whether the features are constant."
             )
         mixture = GaussianMixture(

@@ -19,7 +19,7 @@ from clustering.density.distances import Frame, Points, nearest
 from clustering.heads import Heads, head_loss, move_towards, over_pairs, pair_loss, probabilities
 from embedkit.computing.device import choose_device
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import CONSTANT, as_matrix
+from embedkit.preparing.matrix import CONSTANT, as_matrix, too_many_clusters
 
 # Smaller batches than the paper's (512 to 1,024 rows) and a higher rate: 16 heads take 20 ms a step at d = 30
 # on one core, and 55 ms at d = 768. Momenta and decay are the paper's.
@@ -130,7 +130,7 @@ class TEMI(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         x = as_matrix(self, x, min_rows=2)
         n, k = len(x), int(self.n_clusters)
         if k > n:
-            raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+            raise too_many_clusters(n, k)
         unit = _unit(x)
         _check_distinct(x, unit, k)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import progress
-from embedkit.errors import DataError
-from embedkit.files.schema import unusable, usable
 from embedkit.files.store import FeatureFile
+from embedkit.files.usable_rows import read_usable
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, prepare
@@ -117,14 +116,7 @@ def read_features(
         NaN or infinite features.
     """
     with_views = preparation.uses_views and file.n_views > 1
-    features = file.read_view_mean(rows) if with_views else file.read(rows)
-    broken = ~usable(features)
-    if broken.any():
-        raise DataError(
-            f"{int(broken.sum()):,} of {len(features):,} rows hold {unusable(features[broken])}, such as "
-            f"{str(file.rows.ids[rows[int(np.argmax(broken))]])!r}. Extract again with --precision fp32."
-        )
-    return features, with_views
+    return read_usable(file, rows, view_mean=with_views), with_views
 
 
 def _fit(

@@ -23,6 +23,7 @@ from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.showing import page_link
 from embedkit.files.store import FeatureFile
+from embedkit.files.usable_rows import read_usable
 from embedkit.scoring.selected import selected
 from embedkit.versions import own_version
 from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
@@ -245,7 +246,10 @@ def _features(
     file: Any, points: NDArray[np.int64], options: ReportOptions, say: Callable[[str], None]
 ) -> NDArray[np.float32]:
     if options.prep == NONE:
-        return np.asarray(file.read(points))
+        try:
+            return read_usable(file, points)
+        except DataError as error:
+            raise EmbedkitError(f"{file.path}: {error}") from error
     from embedkit.preparing.direction import cosine_remark
     from embedkit.preparing.preparation import prepare
 

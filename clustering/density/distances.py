@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedkit.computing.threads import full_precision, workers
 from embedkit.errors import DataError
-from embedkit.preparing.matrix import check_finite
+from embedkit.preparing.matrix import check_finite, counted_rows
 
 # A tile, 8 MiB of float32, stays in the cache between the product and the kernel that reads it.
 TILE_ROWS = 256
@@ -64,7 +64,7 @@ def checked(x: ArrayLike, *, least: int = 1) -> F64:
     if rows.shape[1] == 0:
         raise DataError(f"0 feature(s) (shape={rows.shape}) while a minimum of 1 is required.")
     if len(rows) < least:
-        raise DataError(f"n_samples={len(rows)}: at least {least} rows are needed.")
+        raise DataError(f"{counted_rows(len(rows))} is too few: at least {least} are needed.")
     check_finite(rows)
     return rows
 

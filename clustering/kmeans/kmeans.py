@@ -20,7 +20,7 @@ from clustering.kmeans.restarts import best_descent
 from clustering.kmeans.seeding import FEW
 from embedkit.errors import DataError
 from embedkit.options import DEVICES
-from embedkit.preparing.matrix import BLOCK, as_matrix
+from embedkit.preparing.matrix import BLOCK, as_matrix, too_many_clusters
 
 F32 = NDArray[np.float32]
 N_INIT = 10
@@ -108,7 +108,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         x = as_matrix(self, x)
         n, k = len(x), int(self.n_clusters)
         if k > n:
-            raise DataError(f"n_samples={n} is fewer than n_clusters={k}. Ask for at most {n} clusters.")
+            raise too_many_clusters(n, k)
         self._fit_frame(x)
         work = self._to_frame(x)
         _check_distinct(work, k)
@@ -224,7 +224,7 @@ def _check_distinct(x: F32, k: int) -> None:
         if n_distinct >= k:
             return
     raise DataError(
-        f"{len(x)} rows, but only {n_distinct} of them distinct, for n_clusters={k}. Ask for at most "
+        f"{len(x)} rows, but only {n_distinct} of them distinct, for {k} clusters. Ask for at most "
         f"{n_distinct} clusters, and look at whether the features are constant."
     )
 

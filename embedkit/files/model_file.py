@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.own_hdf5 import unsound
 from embedkit.strict_json import declared, strict
 
+DIGEST = "sha256"
 # What using contents of another shape than they should be may end in.
 _BROKEN = (
     *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError),
@@ -53,6 +55,7 @@ class ModelFormat:
             file.attrs["format"], file.attrs["schema_version"] = self.name, self.version
             file.attrs["about"] = json.dumps(strict(about), sort_keys=True)
             yield file
+            file.attrs[DIGEST] = _digest(file)
             file.flush()
             image = file.id.get_file_image()
         write_bytes(path, image)
@@ -97,9 +100,30 @@ class ModelFormat:
                 text = file.attrs["about"]
                 if not isinstance(text, str):
                     raise ValueError("its about is no text")
+                if file.attrs.get(DIGEST, "") != _digest(file):
+                    fact = "are not those that were saved" if DIGEST in file.attrs else "have no digest"
+                    raise EmbedkitError(
+                        f"{path}: its arrays {fact}, so they can't be relied on. {self.broken}"
+                    )
                 yield file, declared(text, dict[str, Any])
         except _BROKEN as error:
             raise self._refusal(path, error) from error
+
+
+def _digest(file: h5py.File) -> str:
+    """SHA-256 of what a file says and of every array, which are numbers: name, type, shape and values.
+
+    HDF5 notices nothing of a flipped bit, and a weight with one is another weight.
+    """
+    names: list[str] = []
+    file.visit(names.append)
+    found = hashlib.sha256(file.attrs["about"].encode())
+    for name in sorted(names):
+        if isinstance(item := file[name], h5py.Dataset):
+            values = np.asarray(item[...])
+            found.update(json.dumps([name, values.dtype.str, values.shape]).encode())
+            found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def read_arrays(group: h5py.Group) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def as_matrix(
             order="C",
             reset=reset,
             ensure_all_finite=False,
-            ensure_min_samples=min_rows,
+            ensure_min_samples=min(min_rows, 1),
         )
     except TypeError as error:
         if "sparse" not in str(error).lower():
@@ -65,8 +65,21 @@ def as_matrix(
         raise DataError(str(error)) from error
     except ValueError as error:
         raise DataError(str(error)) from error
+    if len(matrix) < min_rows:
+        name = type(estimator).__name__
+        raise DataError(f"{name} needs at least {min_rows} rows; {counted_rows(len(matrix))} is too few.")
     check_finite(matrix)
     return matrix
+
+
+def counted_rows(n: int) -> str:
+    """Say how many rows there are; scikit-learn's checks of estimators look for "1 sample"."""
+    return "1 sample" if n == 1 else f"{n:,} rows"
+
+
+def too_many_clusters(n: int, k: int) -> DataError:
+    """Return the error that says that k clusters can't be made of n rows."""
+    return DataError(f"{counted_rows(n)} can't make {k:,} clusters. Ask for at most {n:,}.")
 
 
 @contextmanager

@@ -113,7 +113,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 moments.add(block[start : start + BLOCK])
         if moments is None or moments.n < 2:
             n = 0 if moments is None else moments.n
-            raise DataError(f"{n} rows in the blocks; principal components need at least 2.")
+            raise DataError(f"{n} row{'s' * (n != 1)}; principal components need at least 2.")
         self.n_features_in_ = moments.d
         return self._fit_moments(moments)
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from embedkit.console import progress
 from embedkit.errors import DataError
-from embedkit.files.schema import unusable, usable
+from embedkit.files.schema import usable
 from embedkit.files.store import MAKE_VIEWS, FeatureFile, Views
+from embedkit.files.usable_rows import unusable_rows
 from embedkit.preparing.matrix import BLOCK, are_checked, check_finite
 from embedkit.preparing.pca import PCA
 from embedkit.preparing.steps import (
@@ -346,7 +347,7 @@ class _FileRows:
     """Rows of a feature file, block by block, in the order they lie there."""
 
     def __init__(self, file: FeatureFile, rows: Any, *, view_mean: bool) -> None:
-        self._file = file
+        self._file, self._view_mean = file, view_mean
         self._read = file.read_view_mean if view_mean else file.read
         self._index = np.flatnonzero(file.ok) if rows is None else _index(rows, file.n)
         self.n, self.d = len(self._index), file.d
@@ -359,23 +360,6 @@ class _FileRows:
                 where = order[start : start + BLOCK]
                 block = self._read(self._index[where])
                 if not are_checked() and not usable(block).all():
-                    self._refuse()
+                    raise unusable_rows(self._file, self._index, view_mean=self._view_mean)
                 yield where, block
                 advance(len(where))
-
-    def _refuse(self) -> None:
-        n_bad, first, why, infinite = 0, -1, "", False
-        for start in range(0, self.n, BLOCK):
-            rows = self._index[start : start + BLOCK]
-            block = self._read(rows)
-            bad = np.flatnonzero(~usable(block))
-            if len(bad):
-                if first < 0:
-                    first, why = int(rows[bad[0]]), unusable(block[bad[:1]])
-                n_bad += len(bad)
-                infinite |= bool(np.isinf(block).any())
-        overflow = " (float16 overflows above 65,504)" if infinite else ""
-        raise DataError(
-            f"{n_bad:,} of {self.n:,} rows hold {why}{overflow}, the first of them "
-            f"{str(self._file.rows.ids[first])!r}. Extract again with --precision fp32."
-        )

@@ -22,8 +22,8 @@ from embedkit.files.results import (
     read_results,
     result_provenance,
 )
-from embedkit.files.schema import unusable, usable
 from embedkit.files.store import FeatureFile
+from embedkit.files.usable_rows import read_usable
 from embedkit.options import Selection
 from embedkit.scoring.label_free import Quality
 from embedkit.scoring.label_free import quality as label_free_quality
@@ -190,15 +190,10 @@ def measure_file(
         index = np.flatnonzero(file.ok)
         if len(index) > n_rows:
             index = np.sort(np.random.default_rng(seed).choice(index, n_rows, replace=False))
-        x = file.read(index)
-        if not (fine := usable(x)).all():
-            raise EmbedkitError(
-                f"{file.path}: {int((~fine).sum())} of {len(x)} rows hold {unusable(x[~fine])}. Extract "
-                "again with --precision fp32."
-            )
-        mean = file.read_view_mean(index) if file.n_views > 1 else None
         start = time.perf_counter()
         try:
+            x = read_usable(file, index)
+            mean = read_usable(file, index, view_mean=True) if file.n_views > 1 else None
             found = label_free_quality(
                 x,
                 view_mean=mean,

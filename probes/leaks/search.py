@@ -6,8 +6,9 @@ import numpy as np
 
 from embedkit.console import progress
 from embedkit.datasets.source_images import SourceImages
-from embedkit.errors import EmbedkitError
+from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.store import FeatureFile
+from embedkit.files.usable_rows import read_usable
 from probes.leaks.leaks import (
     N_CELLS,
     SIDE,
@@ -52,7 +53,10 @@ def find(file: FeatureFile, notes: list[str]) -> Leaks:
     else:
         pairs["sky"] = sky_copies(file.rows.coordinates)
     rows = np.flatnonzero(file.ok)
-    features = file.read(rows)
+    try:
+        features = read_usable(file, rows)
+    except DataError as error:
+        raise EmbedkitError(f"{file.path}: {error}") from error
     pairs["identical"] = rows[identical_rows(features)]
     pairs["embedding"] = rows[close_neighbours(features)]
     return Leaks(pairs, not_checked)

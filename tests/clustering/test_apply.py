@@ -159,7 +159,7 @@ def test_files_that_are_no_model(fitted, tmp_path, capsys):
         load_model(tmp_path / "text.h5")
     with h5py.File(run.model_path, "r+") as file:
         del file["estimator"]["centers"]
-    with pytest.raises(EmbedkitError, match="broken or foreign"):
+    with pytest.raises(EmbedkitError, match="its arrays are not those that were saved"):
         load_model(run.model_path)
     with h5py.File(run.model_path, "r+") as file:
         file.attrs["schema_version"] = 9
@@ -167,6 +167,36 @@ def test_files_that_are_no_model(fitted, tmp_path, capsys):
         load_model(run.model_path)
     assert main(["cluster", str(path), "--apply", str(run.model_path), "-k", "3", "--prep", "l2"]) == 2
     assert "Leave out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan", "gmm"])
+def test_a_flipped_bit_of_any_array_is_noticed(fitted, method, capsys):
+    """Of every array in turn, and of what the file says; a number that is as good as another looks right."""
+    path, run = fitted(method)
+    sound = run.model_path.read_bytes()
+    places = {}
+    with h5py.File(run.model_path) as file:
+        assert file.attrs["sha256"]
+        file.visititems(
+            lambda name, item: (
+                places.update({name: item.id.get_offset()}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    assert "centers" in places
+    for name, offset in places.items():
+        if offset is not None:  # small arrays lie in their header, whose place HDF5 doesn't say
+            flipped = bytearray(sound)
+            flipped[offset] ^= 1
+            run.model_path.write_bytes(flipped)
+            with pytest.raises(EmbedkitError, match="arrays are not those that were saved.*Cluster again"):
+                load_model(run.model_path)
+            assert main(["cluster", str(path), "--apply", str(run.model_path)]) == 1, name
+    run.model_path.write_bytes(sound)
+    load_model(run.model_path)
+    with h5py.File(run.model_path, "r+") as file:
+        del file.attrs["sha256"]
+    with pytest.raises(EmbedkitError, match="its arrays have no digest.*Cluster again to write it anew"):
+        load_model(run.model_path)
 
 
 def test_save_model_takes_a_file_or_a_folder(fitted, tmp_path, capsys):

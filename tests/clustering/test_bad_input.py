@@ -46,7 +46,7 @@ def test_one_row_is_refused(name):
 
 @pytest.mark.parametrize("name", GIVEN_K)
 def test_more_clusters_than_rows_are_refused(name):
-    with pytest.raises(DataError, match="n_samples=20 is fewer than n_clusters=21"):
+    with pytest.raises(DataError, match="20 rows can't make 21 clusters"):
         fit(name, blobs(60)[0][:20], k=21)
 
 

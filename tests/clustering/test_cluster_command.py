@@ -247,7 +247,7 @@ def test_wrong_usage_exits_with_2(feature_file, tmp_path, capsys, options, messa
     ("change", "options", "message"),
     [
         (lambda x: x * 0 + 1, [], "all 120 rows are equal"),
-        (lambda x: x * 0 + 1, ["--pca", "none"], "only 1 of them distinct, for n_clusters=3"),
+        (lambda x: x * 0 + 1, ["--pca", "none"], "only 1 of them distinct, for 3 clusters"),
         (lambda x: x * 0, ["--pca", "none", "--method", "hdbscan"], "all 120 rows are equal"),
         (
             lambda x: np.where(x == x[7], np.nan, x),
@@ -255,11 +255,11 @@ def test_wrong_usage_exits_with_2(feature_file, tmp_path, capsys, options, messa
             "1 of 120 rows hold NaN or infinity, the first of them 'g7'",
         ),
         (lambda x: x.astype(np.float16) * np.float16(2e4), [], "(float16 overflows above 65,504)"),
-        (lambda x: x[:2], [], "n_samples=2 is fewer than n_clusters=3"),
-        (lambda x: x[:1], ["-k", "1"], "1 rows in the blocks; principal components need at least 2"),
-        (lambda x: x, ["-k", "121"], "n_samples=120 is fewer than n_clusters=121"),
+        (lambda x: x[:2], [], "2 rows can't make 3 clusters"),
+        (lambda x: x[:1], ["-k", "1"], "1 row; principal components need at least 2"),
+        (lambda x: x, ["-k", "121"], "120 rows can't make 121 clusters"),
         (lambda x: x, ["--pca", "7"], "vary in only 6 directions. Ask for at most 6"),
-        (lambda x: np.repeat(x[:2], 60, axis=0), [], "only 2 of them distinct, for n_clusters=3"),
+        (lambda x: np.repeat(x[:2], 60, axis=0), [], "only 2 of them distinct, for 3 clusters"),
         (lambda x: x, ["--method", "hdbscan", "--min-cluster-size", "121"], "an integer from 2 to 120"),
     ],
 )

@@ -150,7 +150,7 @@ def test_a_state_of_plain_arrays_predicts_the_same(estimator):
 @pytest.mark.parametrize(
     ("estimator", "x", "message"),
     [
-        (Agglomerative(5), np.eye(3), "n_samples=3 is fewer than n_clusters=5"),
+        (Agglomerative(5), np.eye(3), "3 rows can't make 5 clusters"),
         (Agglomerative(0), np.eye(3), "n_clusters=0: give an integer"),
         (Agglomerative(2, linkage="median"), np.eye(3), "linkage='median': give one of ward"),
         (Agglomerative(2), np.zeros((30_001, 1)), "holds all 450,015,000 pairs"),

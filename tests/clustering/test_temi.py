@@ -214,7 +214,7 @@ def test_one_cluster_is_all_rows():
     ("change", "message"),
     [
         (lambda x: x[:1], "1 sample"),
-        (lambda x: x[:2], "n_samples=2 is fewer than n_clusters=3"),
+        (lambda x: x[:2], "2 rows can't make 3 clusters"),
         (lambda x: np.ones_like(x), "all 60 rows are equal"),
         (lambda x: x[np.arange(60) % 2], "only 2 distinct directions, for n_clusters=3"),
         (lambda x: np.outer(2.0 ** np.arange(-30, 30), x[0]), "only 1 distinct directions"),

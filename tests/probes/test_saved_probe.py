@@ -167,6 +167,12 @@ def test_what_is_no_saved_probe(tmp_path, make_file):
     with pytest.raises(EmbedkitError, match="a broken or foreign file"):
         load_probe(tmp_path / "text")
     probe(path, save_model=tmp_path / "m")
+    load_probe(tmp_path / "m")
+    with h5py.File(tmp_path / "m", "a") as file:
+        file["baseline"][0] = np.nextafter(file["baseline"][0], 2)
+    with pytest.raises(EmbedkitError, match="its arrays are not those that were saved.* Fit the probe again"):
+        load_probe(tmp_path / "m")
+    probe(path, save_model=tmp_path / "m")
     with h5py.File(tmp_path / "m", "a") as file:
         file.attrs["schema_version"] = 9
     with pytest.raises(EmbedkitError, match="schema version 9, this embedkit reads 1"):

@@ -182,7 +182,7 @@ def test_neighbours_answer_as_a_tree_does():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (partial(exact_hdbscan, np.ones((1, 3))), DataError, "n_samples=1"),
+        (partial(exact_hdbscan, np.ones((1, 3))), DataError, "1 sample is too few"),
         (partial(exact_hdbscan, [[0.0], [np.nan], [1.0]]), DataError, "1 of 3 rows hold NaN"),
         (partial(exact_hdbscan, np.eye(9), min_cluster_size=1), UsageError, "min_cluster_size=1"),
         (partial(exact_hdbscan, np.eye(9), min_samples=0), UsageError, "min_samples=0"),

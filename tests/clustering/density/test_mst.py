@@ -195,7 +195,7 @@ def test_nearest_of_new_rows(find):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.ones((1, 3)), "n_samples=1: at least 2 rows"),
+        (np.ones((1, 3)), "1 sample is too few: at least 2"),
         (np.ones(5), r"matrix \(n, d\).*shape \(5,\)"),
         (np.ones((5, 0)), "0 feature"),
         ([[0.0, 1.0], [np.nan, 0.0], [1.0, np.inf]], "2 of 3 rows hold NaN or infinity.*row 1"),

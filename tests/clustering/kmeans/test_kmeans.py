@@ -165,12 +165,12 @@ def test_as_many_clusters_as_rows_and_one_cluster():
 
 def test_refuses_what_cannot_be_clustered():
     x = overlapping(n=50)
-    with pytest.raises(DataError, match="n_samples=50 is fewer than n_clusters=51"):
+    with pytest.raises(DataError, match="50 rows can't make 51 clusters"):
         KMeans(51).fit(x)
     for name in ("n_clusters", "n_init", "max_iter"):
         with pytest.raises(DataError, match=f"{name}=0: give an integer of at least 1"):
             KMeans(**{name: 0}).fit(x)
-    with pytest.raises(DataError, match="only 2 of them distinct, for n_clusters=3"):
+    with pytest.raises(DataError, match="only 2 of them distinct, for 3 clusters"):
         KMeans(3).fit(np.repeat(x[:2], 300, axis=0))
     with pytest.raises(DataError, match="only 1 of them distinct"):
         KMeans(2).fit(np.ones((30, 4)))
