@@ -67,7 +67,7 @@ def as_matrix(
         raise DataError(str(error)) from error
     if len(matrix) < min_rows:
         name = type(estimator).__name__
-        raise DataError(f"{name} needs at least {min_rows} rows; {counted_rows(len(matrix))} is too few.")
+        raise DataError(f"{name} needs at least {min_rows} rows; found {counted_rows(len(matrix))}.")
     check_finite(matrix)
     return matrix
 

@@ -160,7 +160,7 @@ def test_a_state_of_plain_arrays_predicts_the_same(estimator):
         (UMAP(), np.ones((9, 2)), "all 9 rows are equal"),
         (UMAP(n_neighbors=1), np.eye(9), "n_neighbors=1: give an integer of at least 2"),
         (UMAP(min_dist=2), np.eye(9), "min_dist=2: give a number from 0 to 1"),
-        (UMAP(), np.eye(4), "minimum of 5 is required"),
+        (UMAP(), np.eye(4), "UMAP needs at least 5 rows; found 4 rows"),
         (GMM(2), np.array([[1.0], [np.nan], [2]]), "1 of 3 rows hold NaN"),
     ],
 )

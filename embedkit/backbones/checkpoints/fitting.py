@@ -20,6 +20,7 @@ from torch import nn
 from embedkit.backbones.checkpoints.layouts import is_foreign, to_timm
 from embedkit.backbones.checkpoints.leftovers import leftover
 from embedkit.backbones.checkpoints.likely import looks_like
+from embedkit.backbones.checkpoints.torchvision_layouts import padding_fault
 from embedkit.backbones.checkpoints.tracing import plain, sources, traced
 from embedkit.backbones.checkpoints.wrappers import Unwrapped, unwrap
 from embedkit.errors import EmbedkitError, first_line
@@ -110,7 +111,7 @@ def fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> Fi
     own = model.state_dict()
     found = unwrap(traced(tensors), lambda some: is_foreign(some) or _overlap(some, model, own) >= ENOUGH)
     _check_merged(path, found)
-    fault = _prefix_fault(model, to_timm(found.tensors, {}))
+    fault = _prefix_fault(model, to_timm(found.tensors, {})) or padding_fault(model, found.tensors)
     if fault:
         raise _refusal(path, model, found, fault)
     try:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import torch
 
+from embedkit.backbones.checkpoints import torchvision_layouts
+
 Tensors = Mapping[str, torch.Tensor]
 
 
@@ -24,6 +26,8 @@ def is_foreign(tensors: Tensors) -> bool:
             "visual.trunk.patch_embed.proj.weight",
             "vision_encoder.mask_token",
             "_conv_stem.weight",
+            torchvision_layouts.CONVNEXT,
+            torchvision_layouts.EFFICIENTNET,
         )
     )
 
@@ -50,6 +54,10 @@ def to_timm(tensors: Tensors, own: Mapping[str, torch.Size]) -> dict[str, torch.
         state = _transformers_resnet(state)
     elif "conv_proj.weight" in state and "class_token" in state:
         state = _torchvision_vit(state)
+    elif torchvision_layouts.CONVNEXT in state:
+        state = torchvision_layouts.convnext(state)
+    elif torchvision_layouts.EFFICIENTNET in state:
+        state = torchvision_layouts.efficientnet(state)
     elif "_conv_stem.weight" in state:
         state = _efficientnet_pytorch(state, own)
     elif {"0.weight", "1.running_mean", "4.0.conv1.weight"} <= state.keys():

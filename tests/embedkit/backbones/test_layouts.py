@@ -154,6 +154,39 @@ def test_torchvision_vit(tmp_path):
         torch.testing.assert_close(own(x), model(x), rtol=1e-5, atol=1e-5)
 
 
+TORCHVISION = {
+    "convnext_tiny": "convnext_tiny",
+    "efficientnet_b0": "efficientnet_b0",
+    "efficientnet_b5": "efficientnet_b5",  # three blocks in the first stage
+    "efficientnet_v2_s": "efficientnetv2_s",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * n.endswith(("b5", "v2_s"))) for n in TORCHVISION]
+)
+def test_torchvision_convolutions(tmp_path, name):
+    """B5 and V2 have batch norms of another epsilon than timm's, which is not in the file."""
+    model = drawn(getattr(torchvision.models, name)())
+    own = timm.create_model(TORCHVISION[name], num_classes=0).eval()
+    content = {f"module.{key}": value for key, value in model.state_dict().items()}
+    found = loaded(own, {"model": content}, tmp_path / "w.pth")
+    assert set(found.ignored.values()) == {"classifier"}
+    # ConvNeXt's classifier begins with a norm, which is of the features.
+    model.classifier = model.classifier[:2] if "convnext" in name else torch.nn.Flatten()
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(own(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_torchvision_efficientnet_is_not_tensorflows(tmp_path):
+    """The same shapes, padded otherwise: timm's tf_efficientnet_b0 would give other features."""
+    state = torchvision.models.efficientnet_b0().state_dict()
+    own = timm.create_model("tf_efficientnet_b0", num_classes=0)
+    with pytest.raises(EmbedkitError, match="pads all sides alike.*without tf_"):
+        loaded(own, state, tmp_path / "w.pth")
+
+
 def test_a_resnet_in_a_sequential(tmp_path):
     model = drawn(torchvision.models.resnet18())
     cut = torch.nn.Sequential(*list(model.children())[:-1])
