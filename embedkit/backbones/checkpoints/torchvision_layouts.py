@@ -87,4 +87,4 @@ def padding_fault(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str | 
     norm = getattr(model, "bn1", None)
     if EFFICIENTNET not in state or not isinstance(norm, nn.BatchNorm2d) or norm.eps == TIMM_EPSILON:
         return None
-    return "torchvision's EfficientNet pads all sides alike, as timm's efficientnet_b0 and the like without tf_ do"
+    return "torchvision pads all sides alike, as timm's efficientnet_b0 and others without tf_ do"
