@@ -32,7 +32,7 @@ def scores(study: Study, said: SaidVotes) -> Section:
         for name, n, low, middle, high, mean in rows
     ]
     panels = "".join(f'<div class="panel"><div class="scroll">{one}</div></div>' for one in pictures)
-    body = f'<div class="grid">{panels}</div>{key(names)}'
+    body = f'<div class="grid charts">{panels}</div>{key(names)}'
     return Section(
         "scores",
         "What it predicts",
