@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from embedkit.errors import ImageError
 from embedkit.images.decode import MAX_PIXELS, decode, thumbnail
@@ -425,3 +425,13 @@ def test_thumbnail_keeps_the_shape_and_never_enlarges() -> None:
 def test_real_error_tile_is_a_valid_image(shared) -> None:
     data = (shared / "data" / "bad" / "sdss_getframes_failed.jpeg").read_bytes()
     assert decode(data, "x").shape == (423, 423, 3)
+
+
+def test_a_colour_profile_is_not_applied():
+    """As in torchvision and timm: networks were trained on the numbers as they are stored."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", icc_profile=profile)
+    assert b"iCCP" in buffer.getvalue()
+    assert np.array_equal(decode(buffer.getvalue(), "x.png"), pixels)
