@@ -45,10 +45,35 @@ COMMANDS = {
     "extract": "extract {base}/images --backbone pixels:6 --views rot4 --batch-size 8 -o out/x.h5",
     "pretrain": f"pretrain {{base}}/images {TINY} --weights {{base}}/w.safetensors --lora-rank 2 "
     "--lora-alpha 2 --prototypes 16 --epochs 2 --batch-size 16 --local-views 0 --held-out 12 -o out",
+    "finetune": "finetune {base}/images --recipe {base}/tiny.toml --split stratified --seeds 3 -o out",
     "bench": "bench --feature-files {base}/x.h5 {base}/y.h5 --probes knn --seeds 2 --no-reports -o out",
     "cluster": "cluster {base}/x.h5 -k 2 -o out",
     "report": "report {base}/x.h5 --runs {base}/runs -o out/map.html",
 }
+RECIPE = """
+about = "head first, then all"
+backbone = "test_vit"
+weights = "random"
+image_size = 32
+resize = 32
+augmentation = ["flip", "rotate"]
+batch_plan = "8"
+
+[head]
+dropout = 0.2
+
+[[phase]]
+name = "head"
+train = "head"
+epochs = 2
+lr = 1e-2
+
+[[phase]]
+name = "whole"
+train = "all"
+epochs = 2
+lr = 1e-3
+"""
 
 
 def main() -> None:
@@ -77,6 +102,7 @@ def make_inputs(base: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pixels = np.clip(random_.normal(60 if i % 2 else 190, 30, (40, 40, 3)), 0, 255)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03d}.png")
+    (base / "tiny.toml").write_text(RECIPE)
     child = forked(base, lambda: write_weights(base / "w.safetensors"))
     assert wait(child) == 0
     for words in (
@@ -184,7 +210,7 @@ class Trials:
 
     def alike(self, a: Path, b: Path) -> bool:
         """Whether two files that differ in bytes say the same: lines that a second call adds, tensors."""
-        if a.name == "results.jsonl" and self.verb == "cluster":
+        if a.name == "results.jsonl" and self.verb in ("cluster", "finetune"):
             return set(a.read_bytes().splitlines()) == set(b.read_bytes().splitlines())
         return a.suffix == ".pt" and same(torch.load(a), torch.load(b))
 
@@ -236,9 +262,11 @@ def forked(folder: Path, job: Callable[[], int]) -> int:
 def stop_the_clock() -> None:
     """Have results and pages record no time that differs from run to run."""
     from embedkit.files import results
+    from pretrain.finetune import run
 
     moment = results.datetime(2000, 1, 1, tzinfo=results.UTC)
-    results.datetime = type("Stopped", (), {"now": staticmethod(lambda *_: moment)})  # type: ignore[misc]
+    stopped = type("Stopped", (), {"now": staticmethod(lambda *_: moment)})
+    results.datetime = run.datetime = stopped  # type: ignore[misc]
     time.perf_counter = lambda: 0.0
     then = time.gmtime(0)
     time.gmtime = lambda *_: then  # type: ignore[assignment]

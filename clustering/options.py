@@ -16,6 +16,7 @@ from embedkit.options import (
     Writes,
     asked,
     check,
+    check_seeds,
     device_option,
     flag_of,
     option,
@@ -227,6 +228,7 @@ class ClusterOptions(Settings, Selection):
         from embedkit.preparing.steps import Preparation
 
         check(self)
+        check_seeds(self.seed, self.seeds)
         for name in NAMES:
             owners = [method for method, own in SETTINGS.items() if name in own]
             if getattr(self, name) is not None and self.method not in (*owners, ALL):

@@ -911,6 +911,7 @@ def finetune(
     volunteers: int | None = None,
     noise_scale: bool = False,
     lr_by_noise: int | None = None,
+    elastic_batch: int | None = None,
     critical_batch: int | Sequence[int] | str | None = None,
     sky_cell: float | None = None,
     device: str = "auto",
@@ -1037,6 +1038,8 @@ def finetune(
         measure the gradient noise scale, each epoch in log.csv
     lr_by_noise
         the recipe's rates are for batches of N; at other sizes they follow the gradient noise scale (default: rates as they are)
+    elastic_batch
+        batches double up to N images while memory has room, and go in parts where it runs out (default: as planned)
     critical_batch
         measure the critical batch size by short branches at these sizes (default: not measured)
     sky_cell

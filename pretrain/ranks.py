@@ -96,3 +96,12 @@ def agreed(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def anywhere(value: bool) -> bool:
+    """Whether it is so in any process."""
+    if world() == 1:
+        return value
+    flag = torch.tensor([float(value)])
+    dist.all_reduce(flag)
+    return bool(flag > 0)

@@ -9,7 +9,7 @@ from embedkit.errors import UsageError
 MAX_INITIAL_SHARE = 0.5
 
 
-def cosine(step: int, steps: int, start: float, end: float, *, warmup: int = 0) -> float:
+def cosine(step: float, steps: int, start: float, end: float, *, warmup: int = 0) -> float:
     """Rise linearly to `start` over `warmup` steps, then follow half a cosine to `end` at `steps`."""
     if step < warmup:
         return start * (step + 1) / warmup

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from pretrain.batch import Batch
+from pretrain.elastic import Elastic
 from pretrain.objective import Objective
 
 Log = Sequence[dict[str, float]]
@@ -48,6 +49,10 @@ class Task(ABC):
         Whether the weights are spread over processes.
     look_every
         Epochs between two looks; the last epoch is always looked at.
+    elastic
+        Where the sizes of batches are decided on the way, by memory.
+    waits_within
+        Whether processes wait for each other within a forward or backward pass.
     advice
         What to do where the loss is not finite.
     why_enough
@@ -65,6 +70,8 @@ class Task(ABC):
     clip_grad: float | None = None
     fsdp: bool = False
     look_every: int = 1
+    elastic: Elastic | None = None
+    waits_within: bool = False
     advice: str = "Lower --lr."
     why_enough: str = ""
 
@@ -110,6 +117,12 @@ class Task(ABC):
 
     def measured_before(self, kept: dict[str, Any]) -> None:  # noqa: B027
         """Take up what a checkpoint kept."""
+
+    def forget_parts(self) -> None:  # noqa: B027
+        """Forget what was seen of parts of a batch that will be taken again."""
+
+    def end_epoch(self, step: int) -> None:  # noqa: B027
+        """Do what follows an epoch's last step, before it is looked at."""
 
     def adjust_gradients(self) -> None:  # noqa: B027
         """Change gradients before they are clipped."""

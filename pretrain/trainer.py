@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from embedkit import console
+from embedkit.computing.peak import is_out_of_memory
 from embedkit.errors import EmbedkitError
 from pretrain import ranks
 from pretrain.batch import Batch
@@ -50,10 +52,15 @@ class Run:
 
     def __init__(self, task: Task, folder: Path) -> None:
         self.task, self.folder = task, folder
-        self.objective, self.optimiser, self.ends = task.objective, task.optimiser, list(task.ends)
+        self.objective, self.optimiser = task.objective, task.optimiser
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """For each epoch, the number of steps after which it ends."""
+        return self.task.ends
 
     @property
     def steps(self) -> int:
@@ -75,7 +82,7 @@ class Run:
         with console.progress("train", self.steps, unit="steps") as advance:
             advance(self.step)
             total, begun, started = 0.0, self.step, time.perf_counter()
-            for batch in self.task.batches.ahead(self.step, self.steps):
+            for batch in self._ahead():
                 total += self.update(batch)
                 self.step += 1
                 advance()
@@ -87,6 +94,12 @@ class Run:
         if self.step < self.steps:
             console.note(f"Stopped early: {self.task.why_enough}.")
         return self._trained()
+
+    def _ahead(self) -> Iterator[Batch]:
+        """Yield the batches that are left; where sizes are decided on the way, an epoch of them at a time."""
+        while self.step < self.steps:
+            end = next(e for e in self.ends if e > self.step) if self.task.elastic else self.steps
+            yield from self.task.batches.ahead(self.step, end)
 
     @property
     def epoch(self) -> int:
@@ -115,6 +128,39 @@ class Run:
 
     def gradients(self, batch: Batch, step: int) -> torch.Tensor:
         """Put the gradients of a step into the parameters, and return its loss."""
+        task = self.task
+        total = self._backward(batch, step) if task.elastic is None else self._fitted(batch, step)
+        if not task.fsdp:  # sharded gradients are means already
+            ranks.average([p.grad for p in task.parameters if p.grad is not None])
+        ranks.average([total])
+        task.see_gradients(step, len(batch.rows))
+        return total
+
+    def _fitted(self, batch: Batch, step: int) -> torch.Tensor:
+        """Go backward in parts that fit into memory; every process takes as many."""
+        elastic, network = self.task.elastic, self.objective.evaluated
+        assert elastic is not None
+        while True:
+            before = {name: value.clone() for name, value in network.named_buffers()}
+            total = None
+            try:
+                total = self._backward(batch, step)
+            except Exception as error:
+                # Processes that wait for each other within a step can't be told that this one failed.
+                if not is_out_of_memory(error) or self.task.waits_within:
+                    raise
+            if not ranks.anywhere(total is None):
+                assert total is not None
+                return total
+            self.optimiser.zero_grad()
+            self.task.forget_parts()
+            for name, value in network.named_buffers():
+                value.copy_(before[name])
+            elastic.memory.release()
+            elastic.shrink(step)
+
+    def _backward(self, batch: Batch, step: int) -> torch.Tensor:
+        """Sum up the gradients of all parts in this process, and return the mean loss."""
         task, objective = self.task, self.objective
         torch.manual_seed(task.seed * 1_000_003 + step)  # for dropout and its like
         set_training(objective.student)
@@ -129,10 +175,6 @@ class Run:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             task.see_part(step)
-        if not task.fsdp:  # sharded gradients are means already
-            ranks.average([p.grad for p in task.parameters if p.grad is not None])
-        ranks.average([total])
-        task.see_gradients(step, len(batch.rows))
         return total
 
     def look(self) -> dict[str, float]:
@@ -143,6 +185,7 @@ class Run:
         return self.step >= self.steps or (self.step in self.ends and self.task.enough(self.log))
 
     def _end_epoch(self, loss: float, seconds: float) -> None:
+        self.task.end_epoch(self.step)
         look = self.epoch % self.task.look_every == 0 or self.epoch == len(self.ends)
         seen = self.look() if look else {}
         self._note({"epoch": self.epoch, "loss": loss, "seconds": round(seconds, 2), **seen})

@@ -16,6 +16,7 @@ from embedkit.options import (
     Writes,
     asked,
     check,
+    check_seeds,
     check_split,
     declared,
     device_option,
@@ -295,6 +296,7 @@ class ProbePlaces:
             for other in others:
                 if name in given and other in given:
                     raise UsageError(f"{_flag(other)} is not for {_flag(name)}, {why}. Leave it out.")
+        check_seeds(options.seed, protocol.seeds)
         if protocol.budget:
             check_budgets(options)
         elif self.plot is not None and options.probe.regression:

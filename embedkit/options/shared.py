@@ -29,6 +29,16 @@ def seeds_option() -> Any:
     return option(1, "repeat with N seeds, --seed the first of them", least=1, metavar="N")
 
 
+def check_seeds(seed: int, seeds: int) -> None:
+    """Refuse seeds in a row of which the last is none; raises `UsageError`."""
+    last = seed + seeds - 1
+    if last > MOST_SEED:
+        raise UsageError(
+            f"--seed {seed} with --seeds {seeds}: the last would be {last:,}, above {MOST_SEED:,}. "
+            f"Give --seed {MOST_SEED - seeds + 1} or less."
+        )
+
+
 def prep_option(value: str | None, *, unset: str | None = None) -> Any:
     """Declare ``--prep``."""
     steps = "prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +"

@@ -15,6 +15,7 @@ from embedkit.options import (
     Selection,
     as_in,
     check,
+    check_seeds,
     check_split,
     dry_run_option,
     option,
@@ -102,6 +103,7 @@ class BenchOptions(Selection):
             if getattr(self, name) == ("none",):
                 object.__setattr__(self, name, ())
         check(self)
+        check_seeds(self.seed, self.seeds)
         if self.split is not None:
             check_split(self.split)
         for name in MAY_BE_NONE:

@@ -18,8 +18,9 @@ from pretrain.finetune.curve import Curve
 from pretrain.finetune.noise_scale import POWER
 from pretrain.finetune.options import FinetuneOptions
 from pretrain.finetune.phase_options import Phase
+from pretrain.finetune.planned import check_batches, first_size, phase_of
 from pretrain.finetune.recipe import Recipe
-from pretrain.finetune.training import Lesson, PhaseTask, check_batches, first_size, phase_of, rows_of
+from pretrain.finetune.training import Lesson, PhaseTask, rows_of
 from pretrain.trainer import Run
 
 FOLDER = "branches"
@@ -128,5 +129,12 @@ def _asked(
     )
     return (
         replace(recipe, batch_plan=str(size), keep="last", phases=(*recipe.phases[:-1], made)),
-        replace(options, batch_plan=None, phase_epochs=None, lr_by_noise=None, noise_scale=False),
+        replace(
+            options,
+            batch_plan=None,
+            phase_epochs=None,
+            lr_by_noise=None,
+            noise_scale=False,
+            elastic_batch=None,
+        ),
     )

@@ -26,13 +26,13 @@ from embedkit.scoring.paired import ALPHA, Difference
 from embedkit.workflows.step import Step
 from pretrain import ranks
 from pretrain.finetune.curriculum import normal, sentences
-from pretrain.finetune.options import MAKES, FinetuneCall, FinetuneOptions, FinetunePlaces
+from pretrain.finetune.options import MAKES, MODEL, FinetuneCall, FinetuneOptions, FinetunePlaces
 from pretrain.finetune.page import draw_page
+from pretrain.finetune.planned import check_batches, phase_of
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
 from pretrain.finetune.report import Finetuned
 from pretrain.finetune.run import Material, train
 from pretrain.finetune.sweep_plan import Sweep
-from pretrain.finetune.training import check_batches, phase_of
 from pretrain.finetune.truth import confidence
 from pretrain.finetune.variants import Variant, Variants
 
@@ -85,6 +85,7 @@ def finetune(
     recipe, name = read_recipe(options.recipe), Path(options.recipe).stem
     folder = RUNS / name if output is None else Path(output)
     check_outputs("-o", {folder: Writes(folder=True, makes=MAKES)}, dataset, data, backbone, options)
+    check_alone(folder, options)
     with ranks.joined():
         images = open_dataset(dataset, data)
         spec = start_of(recipe, backbone, preprocessing, options)
@@ -101,6 +102,8 @@ def finetune(
             return _over_seeds(material, options, Finetuned(folder, (), frozen), folder)
         runs = []
         for variant in variants:
+            check_alone(folder / variant.folder, options)
+        for variant in variants:
             console.note(variant.note)
             one = replace(material, recipe=variant.recipe, name=f"{name}-{variant.folder}")
             start = Finetuned(folder / variant.folder, (), frozen)
@@ -110,6 +113,25 @@ def finetune(
         return runs[0]
     made = Variants.of(folder, options.key, variants, runs)
     return replace(made, more=sentences(made.curves())) if options.beside_normal else made
+
+
+def check_alone(folder: Path, options: FinetuneCall) -> None:
+    """Refuse several seeds in the folder of one, and one in that of several, whose page would be of another.
+
+    Raises
+    ------
+    UsageError
+        With what lies there.
+    """
+    if options.seeds == 1:
+        there = sorted(folder.glob("seed-*/"))[:1]
+    else:
+        there = [folder / name for name in (MODEL, "phase-1", "fold-1") if (folder / name).is_dir()][:1]
+    if there:
+        held = "runs of several seeds" if options.seeds == 1 else "the run of one seed"
+        raise UsageError(
+            f"{folder}: holds {held} ({there[0].name}). Give another -o, or --seeds as they were begun with."
+        )
 
 
 def _variants(material: Material, options: FinetuneCall) -> list[Variant]:

@@ -128,9 +128,13 @@ class PartGradients:
         ranks.average([small])
         parts = n * ranks.world()
         large = _square(self._gradients())
-        self._before, self._squares = [], []
+        self.forget()
         if parts > 1 and bool(torch.isfinite(small + large)):
             scale.add(float(small), float(large), n_small=size / parts, n_large=size)
+
+    def forget(self) -> None:
+        """Forget the parts of a batch that will be taken again."""
+        self._before, self._squares = [], []
 
     def _gradients(self) -> list[torch.Tensor]:
         # The product is a copy, which the next part leaves as it is.

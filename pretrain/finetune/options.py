@@ -12,6 +12,7 @@ from embedkit.options import (
     RESULTS,
     Writes,
     check,
+    check_seeds,
     check_split,
     device_option,
     option,
@@ -53,6 +54,8 @@ class FinetuneOptions:
         Measure the gradient noise scale, for the log.
     lr_by_noise
         Batch size that the recipe's rates are for; those of other sizes follow the measured noise scale.
+    elastic_batch
+        Images that a batch may grow to, where memory has room; None leaves batches as planned.
     critical_batch
         Batch sizes of short branches, by which the critical batch size is measured.
     sky_cell
@@ -109,6 +112,14 @@ class FinetuneOptions:
         least=1,
         metavar="N",
         unset="rates as they are",
+    )
+    elastic_batch: int | None = option(
+        None,
+        "batches double up to N images while memory has room, and go in parts where it runs out",
+        least=1,
+        most=LARGEST,
+        metavar="N",
+        unset="as planned",
     )
     critical_batch: tuple[int, ...] | None = option(
         None,
@@ -184,12 +195,15 @@ class FinetuneCall(FinetuneOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_seeds(self.seed, self.seeds)
         sweep = self.swept
         if sweep is not None and self.beside_normal:
             raise UsageError("--sweep with --beside-normal: give one of them at a time.")
         variants = "--beside-normal" if self.beside_normal else "--sweep"
         if self.critical_batch is not None and (self.beside_normal or sweep is not None):
             raise UsageError(f"--critical-batch with {variants}: give one of them at a time.")
+        if self.elastic_batch is not None and sweep is not None and sweep.key == BATCH_SIZE:
+            raise UsageError(f"--elastic-batch with --sweep {BATCH_SIZE}=...: batches would not keep a size.")
         if sweep is None:
             return
         taken = {

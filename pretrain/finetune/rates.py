@@ -10,13 +10,13 @@ from pretrain.finetune.phase_options import Phase
 from pretrain.schedules import cosine
 
 
-def rate(phase: Phase, step: int, ends: Sequence[int], losses: Sequence[float] = ()) -> float:
+def rate(phase: Phase, step: float, ends: Sequence[int], losses: Sequence[float] = ()) -> float:
     """Return the rate of the backbone for a step; the head's is `Phase.head_lr` / `Phase.lr` times it.
 
     Parameters
     ----------
     step
-        From 0, of the phase.
+        From 0, of the phase; between two whole ones where batches are not those of the plan.
     ends
         For each epoch of the phase, the number of steps done at its end (`BatchPlan.ends`).
     losses

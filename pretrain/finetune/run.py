@@ -40,10 +40,11 @@ from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.options import MODEL, FinetuneOptions
 from pretrain.finetune.phases import begin, merge, parameter_groups
+from pretrain.finetune.planned import check_batches, first_size, phase_of
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
 from pretrain.finetune.sky_order import check_positions, spread_sentence
-from pretrain.finetune.training import Lesson, PhaseTask, check_batches, first_size, phase_of, record_of
+from pretrain.finetune.training import Lesson, PhaseTask, record_of
 from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run

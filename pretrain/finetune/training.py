@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from embedkit import console
 from embedkit.backbones.answers import answers
 from embedkit.backbones.network import Network
-from embedkit.errors import DataError, UsageError
+from embedkit.computing.peak import Peak
+from embedkit.errors import DataError
 from embedkit.files.aside import write_text
 from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.splits import Split
 from pretrain import ranks
 from pretrain.adapters import key_masks
 from pretrain.build import synchronised
+from pretrain.elastic import Elastic
 from pretrain.finetune.augmentation import preset
-from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
 from pretrain.finetune.batches import LabelledBatches, Order, shuffled
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
@@ -32,6 +35,7 @@ from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, Pa
 from pretrain.finetune.options import FinetuneOptions
 from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import Group, begin, parameter_groups
+from pretrain.finetune.planned import check_sizes, phase_of, steps_of
 from pretrain.finetune.rates import is_over, rate
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.sky_order import sizes_by_epoch, sky_ordered
@@ -42,6 +46,7 @@ from pretrain.task import Gradients, Log, Task
 from pretrain.views import Frames
 
 LOSS = "validation_loss"
+BATCHES = "batches"  # in a checkpoint
 EVALUATED = 64  # images at a time
 
 
@@ -132,9 +137,20 @@ class PhaseTask(Task):
         self.why_enough = f"{self.phase.stop_after} epochs without a lower validation loss"
         self.asked = {**lesson.asked, "phase": number}
         rows = rows_of(self.phase, lesson)
-        sizes, self.ends = _steps(recipe, options, self.phase, len(rows))
+        sizes, self.ends = steps_of(recipe, options, self.phase, len(rows))
         share = (ranks.rank(), ranks.world())
-        _check_sizes(sizes, options)
+        check_sizes(sizes, options)
+        self.planned, self.n_rows = self.ends, len(rows)
+        if options.elastic_batch is not None:
+            self.elastic = Elastic(
+                sizes[0],
+                self.accumulate,
+                largest=options.elastic_batch,
+                memory=Peak(lesson.device),
+                folder=folder,
+                asked=self.asked,
+            )
+            sizes, self.ends = self.elastic.layout(len(rows), self.phase.epochs)
         if set(sizes) == {options.lr_by_noise}:
             console.note(f"Batches have the {sizes[0]} images of --lr-by-noise, so rates stay as they are.")
         self.power = POWER[recipe.optimiser]
@@ -142,6 +158,7 @@ class PhaseTask(Task):
         begin(network, self.phase, name=name, seed=self.seed, lora=recipe.lora)
         network.backbone = synchronised(network.backbone, lesson.device, name)
         network.to(lesson.device).to(memory_format=torch.channels_last)
+        self.waits_within = any(isinstance(one, nn.SyncBatchNorm) for one in network.modules())
         self.batches: LabelledBatches = LabelledBatches(
             lesson.frames,
             self._order(torch.from_numpy(rows), sizes),
@@ -170,7 +187,10 @@ class PhaseTask(Task):
         if cell is None:
             return shuffled(rows, self.seed)
         assert positions is not None
-        size = sizes_by_epoch(sizes, self.ends)
+        if self.elastic is None:
+            size = sizes_by_epoch(sizes, self.ends)
+        else:  # as far as is decided when the epoch begins
+            size = lambda epoch: self.batches.sizes[self.ends[epoch] - 1]  # noqa: E731
         return sky_ordered(rows, positions, cell=cell, size=size, seed=self.seed)
 
     def as_today(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -179,12 +199,38 @@ class PhaseTask(Task):
 
     def set_rates(self, step: int, log: Log) -> None:
         """Set the rate of each group by the phase's schedule."""
-        lr = rate(self.phase, step, self.ends, _losses(log))
+        lr = rate(self.phase, self._planned(step), self.planned, _losses(log))
         reference = self.lesson.options.lr_by_noise
+        if self.elastic is not None:
+            if step in (0, *self.ends):
+                self.elastic.memory.begin()
+            if reference is None:
+                lr *= self.batches.sizes[step] / self.elastic.begun.size
         if reference is not None:  # what was known when the epoch began, so a function of step and log
             lr *= compensation(self.batches.sizes[step], reference, log[-1]["noise_scale"], power=self.power)
         for group in self.optimiser.param_groups:
             group["lr"] = group["scale"] * lr
+
+    def _planned(self, step: int) -> float:
+        """Return the step of the batch plan that shows as many images of the same epoch."""
+        if self.elastic is None:
+            return step
+        epoch = bisect_right(self.ends, step)
+        first, begun = (ends[epoch - 1] if epoch else 0 for ends in (self.ends, self.planned))
+        share = (step - first) / (self.ends[epoch] - first)
+        return begun + share * (self.planned[epoch] - begun)
+
+    def end_epoch(self, step: int) -> None:
+        """Decide how large batches are from here on, where memory decides it."""
+        if self.elastic is None or step >= self.ends[-1]:
+            return
+        self.elastic.grow(step, n_rows=self.n_rows)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        assert self.elastic is not None
+        sizes, self.ends = self.elastic.layout(self.n_rows, self.phase.epochs)
+        self.batches.sizes, self.batches.ends = sizes, list(self.ends)
 
     def prepare(self, gradients: Gradients) -> None:
         """Measure the noise scale at the start, for the first epoch; nothing of the network is changed."""
@@ -200,8 +246,8 @@ class PhaseTask(Task):
 
     def parts(self, step: int) -> int:
         """Return how many parts a batch has here: two for a measurement, where there would be but one."""
-        alone = self.accumulate * ranks.world() == 1
-        return 2 if alone and self._measures(step) else self.accumulate
+        parts = self.accumulate if self.elastic is None else self.elastic.at(step).parts
+        return 2 if parts * ranks.world() == 1 and self._measures(step) else parts
 
     def see_part(self, step: int) -> None:
         """Look at what a part of the batch added."""
@@ -213,14 +259,22 @@ class PhaseTask(Task):
         if self.noise is not None and self._measures(step):
             self.seen.see_all(self.noise, size * ranks.world())
 
+    def forget_parts(self) -> None:
+        """Forget what the noise scale was to be measured by."""
+        self.seen.forget()
+
     def measured(self) -> dict[str, Any]:
-        """Return the noise scale so far."""
-        return {} if self.noise is None else self.noise.state()
+        """Return the noise scale so far, and what was decided by memory."""
+        batches = {} if self.elastic is None else {BATCHES: [asdict(one) for one in self.elastic.held]}
+        return batches | ({} if self.noise is None else self.noise.state())
 
     def measured_before(self, kept: dict[str, Any]) -> None:
-        """Take up the noise scale."""
+        """Take up the noise scale, and what was decided by memory."""
+        if self.elastic is not None:
+            self.elastic.follow(kept[BATCHES])
+            self._lay_out()
         if self.noise is not None:
-            self.noise = NoiseScale.of_state(kept)
+            self.noise = NoiseScale.of_state({name: kept[name] for name in kept if name != BATCHES})
 
     def _measures(self, step: int) -> bool:
         return self.noise is not None and step % EVERY == 0
@@ -231,8 +285,10 @@ class PhaseTask(Task):
         seen = self.judged(rows)
         n_seen = sum(self.batches.sizes[:step])
         noise = {} if self.noise is None else {"noise_scale": self.noise.value}
+        size = {} if self.elastic is None else {"batch_size": float(self.batches.sizes[max(0, step - 1)])}
         return {
             "images": float(n_seen),
+            **size,
             **{f"validation_{name}": value for name, value in seen.items()},
             **noise,
         }
@@ -286,29 +342,6 @@ def _losses(log: Log) -> list[float]:
     return [row[LOSS] for row in log if row["epoch"] > 0]
 
 
-def phase_of(recipe: Recipe, options: FinetuneOptions, number: int) -> Phase:
-    """Return a phase with the epochs that were asked for.
-
-    Raises
-    ------
-    UsageError
-        Epochs of another number of phases.
-    """
-    phase = recipe.phases[number]
-    if options.phase_epochs is None:
-        return phase
-    if len(options.phase_epochs) != len(recipe.phases):
-        plural = "s" if len(recipe.phases) > 1 else ""
-        raise UsageError(
-            f"--phase-epochs gives {len(options.phase_epochs)} numbers, and the recipe has "
-            f"{len(recipe.phases)} phase{plural}. Give one for each, such as --phase-epochs "
-            + ",".join(str(one.epochs) for one in recipe.phases)
-            + "."
-        )
-    epochs = options.phase_epochs[number]
-    return replace(phase, epochs=epochs, warmup_epochs=min(phase.warmup_epochs, epochs - 1))
-
-
 def rows_of(phase: Phase, lesson: Lesson) -> NDArray[np.int64]:
     """Return the training rows of a phase.
 
@@ -325,61 +358,6 @@ def rows_of(phase: Phase, lesson: Lesson) -> NDArray[np.int64]:
     if not len(rows):
         raise DataError(f"phase {phase.name}: no training image has a label confidence of {phase.rows}.")
     return rows
-
-
-def _plan_of(recipe: Recipe, options: FinetuneOptions) -> BatchPlan:
-    """Return the batch plan that was asked for, else the recipe's."""
-    return recipe.plan if options.batch_plan is None else parse_batch_plan(options.batch_plan)
-
-
-def _steps(
-    recipe: Recipe, options: FinetuneOptions, phase: Phase, n_rows: int
-) -> tuple[list[int], Sequence[int]]:
-    """Return the batch size of each step, and the steps after which epochs end."""
-    plan = _plan_of(recipe, options)
-    ends = plan.ends(n_rows, phase.epochs)
-    starts = [0, *ends[:-1]]
-    sizes = [
-        size
-        for size, start, end in zip(plan.sizes(phase.epochs), starts, ends, strict=True)
-        for _ in range(end - start)
-    ]
-    return sizes, ends
-
-
-def first_size(recipe: Recipe, options: FinetuneOptions) -> int:
-    """Return how many images a batch of the first epoch has."""
-    return _plan_of(recipe, options).sizes(phase_of(recipe, options, 0).epochs)[0]
-
-
-def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> None:
-    """Refuse batches that `n_rows` images don't fill, or that processes can't share.
-
-    Raises
-    ------
-    UsageError
-        With what to give.
-    """
-    for number in range(len(recipe.phases)):
-        _check_sizes(_steps(recipe, options, phase_of(recipe, options, number), n_rows)[0], options)
-
-
-def _check_sizes(sizes: Sequence[int], options: FinetuneOptions) -> None:
-    parts = ranks.world() * options.accumulate
-    odd = next((size for size in sizes if size % parts), None)
-    if odd is not None:
-        raise UsageError(
-            f"a batch of {odd} does not divide into equal parts for {ranks.world()} processes and "
-            f"--accumulate {options.accumulate}. Give another --batch-plan."
-        )
-    if not (options.noise_scale or options.lr_by_noise is not None):
-        return
-    odd = next((size for size in sizes if size % 2 or size < 4), None)
-    if odd is not None and parts == 1:
-        raise UsageError(
-            f"a batch of {odd} has no two halves of two images or more, whose gradients the noise scale is "
-            "measured by. Give another --batch-plan."
-        )
 
 
 def _optimiser(recipe: Recipe, groups: Sequence[Group]) -> torch.optim.Optimizer:

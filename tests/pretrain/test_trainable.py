@@ -1,7 +1,9 @@
 """Which weights train, and that what is saved is what was evaluated."""
 
 import pytest
+import timm
 import torch
+from torch import nn
 
 from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
@@ -9,7 +11,7 @@ from embedkit.errors import UsageError
 from embedkit.images.options import Overrides
 from pretrain.artefact import merge, save_adapter
 from pretrain.options import LoRA, PretrainOptions
-from pretrain.trainable import choose_weights, set_training
+from pretrain.trainable import choose_weights, set_training, unfreeze_last
 from pretrain.trainer import Run
 from pretrain.without_labels import WithoutLabels
 
@@ -101,3 +103,67 @@ def test_what_makes_no_sense_is_refused():
         PretrainOptions(method="vicreg", train_norms=True)
     with pytest.raises(UsageError, match="--lora-targets v: unknown"):
         LoRA(lora_targets="v")
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "first", "last"),
+    [
+        # timm says that a stage of these ends with a normalisation, an activation or a pooling.
+        ("densenet121", 1, "features.transition3.", "features.norm5."),
+        ("densenet121", 2, "features.denseblock3.", "features.norm5."),
+        ("vgg11", 1, "features.16.", "features.18."),
+        ("repvgg_a0", 1, "stages.3.", "stages.3."),
+        ("mobilenetv3_small_050", 5, "conv_stem.", "conv_head."),
+        ("efficientnet_b0", 1, "blocks.6.", "bn2."),
+        ("resnet18", 1, "layer4.", "layer4."),
+    ],
+)
+def test_a_block_is_more_than_what_timm_names_its_end(name, n, first, last):
+    model = timm.create_model(name, num_classes=0)
+    unfreeze_last(model, n, name=name)
+    trains = [key for key, p in model.named_parameters() if p.requires_grad]
+    assert trains[0].startswith(first)
+    assert [key for key in trains if not key.startswith("pre_logits.")][-1].startswith(last)
+
+
+class Plain(nn.Module):
+    """Two blocks whose normalisations have no weights, and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1))
+        self.first = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Dropout(0.5))
+        self.second = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Dropout(0.5))
+
+    def forward(self, x):
+        return self.second(self.first(x + self.place))
+
+
+@pytest.mark.parametrize("trains", ["", "second", "all"])
+def test_statistics_of_frozen_normalisations_without_weights_stay(trains):
+    model = Plain()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trains == "all" or (trains != "" and name.startswith(trains)))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    for _ in range(2):
+        set_training(model)
+        model(torch.randn(8, 4))
+    changed = {
+        name.split(".")[0] for name, value in model.named_buffers() if not torch.equal(value, before[name])
+    }
+    assert changed == {"": set(), "second": {"second"}, "all": {"first", "second"}}[trains]
+    assert model.first[2].training == (trains == "all")
+    assert model.second[2].training == (trains != "")
+
+
+def test_low_rank_updates_leave_statistics_as_they_are():
+    import peft
+
+    model = peft.get_peft_model(Plain(), peft.LoraConfig(target_modules=["second.0"], r=2, lora_dropout=0.5))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    set_training(model)
+    model(torch.randn(8, 4))
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    base = model.get_base_model()
+    assert base.second[0].lora_dropout["default"].training
+    assert not base.first[2].training

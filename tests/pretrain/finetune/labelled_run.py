@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import torch
+from injected_memory import inject
 
 import embedkit
+import pretrain.finetune.training
 import pretrain.objective
 import pretrain.trainer
+from pretrain.finetune.supervised import Supervised
 from pretrain.trainer import Run
 
 
@@ -40,6 +43,12 @@ def killed_after_checkpoint(number: int) -> None:
     pretrain.trainer.write_checkpoint = until
 
 
+def fits(images: list[int]) -> None:
+    """Inject a memory that holds so many images of a part, in the process of each number."""
+    most = images[int(os.environ.get("RANK", "0"))]
+    inject(pretrain.finetune.training, Supervised, most=lambda: most)
+
+
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
     pretrain.objective.native_bf16 = lambda _: False  # rounding would hide what differs
@@ -48,4 +57,6 @@ if __name__ == "__main__":
         killed_at(asked.pop("step"))
     if "checkpoint" in asked:
         killed_after_checkpoint(asked.pop("checkpoint"))
+    if "fits" in asked:
+        fits(asked.pop("fits"))
     embedkit.finetune(asked.pop("dataset"), Path(asked.pop("output")), device="cpu", probe=False, **asked)
