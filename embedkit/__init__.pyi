@@ -1864,8 +1864,8 @@ def report(
     max_points: int = 50000,
     thumbnails: bool = True,
     path: _Place | None = None,
-    thumbnail_size: int = 96,
-    max_thumbnails: int = 5000,
+    thumbnail_size: int | None = None,
+    max_thumbnails: int = 20000,
     output: _Place | None = None,
     runs: _Place | None = None,
     open: bool = False,
@@ -1922,9 +1922,9 @@ def report(
     path
         where the images are: of a registered dataset, or now
     thumbnail_size
-        side of a picture (default: 96)
+        side of a picture (default: 96; 64 above 6,000 pictures)
     max_thumbnails
-        pictures at most (default: 5000)
+        pictures at most (default: 20000)
     output
         the HTML file (default: RUNS/<name of the feature file>.html)
     runs

@@ -30,7 +30,9 @@ from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
     from reports.map.content import Page
+    from reports.map.evidence import Clustering
     from reports.map.layout import Map
+    from reports.map.sheets import Sheets
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def report(
     return Report(
         path=target,
         n_points=len(page.ids),
-        n_thumbnails=0 if page.thumbnails is None else len(page.thumbnails.pictures),
+        n_thumbnails=0 if page.sheets is None else page.sheets.n_pictures,
         n_results=len(page.board.runs),
         n_bytes=n_bytes,
         columns=tuple(column.key for column in page.columns),
@@ -149,6 +151,7 @@ def _page(
     from reports.map.content import Page
     from reports.map.evidence import find_evidence
     from reports.map.neighbours import describe, measure, nearest_neighbours
+    from reports.map.ranks import ranks
 
     notes: list[str] = []
 
@@ -170,13 +173,14 @@ def _page(
     x = _features(file, points, options, say)
     layout = _map(file, x, rows.ids, options, say)
     near = measure(options.metric)
-    neighbours = nearest_neighbours(x, 8, metric=near)
-    thumbnails = None
+    neighbours = nearest_neighbours(x, metric=near)
+    sheets = None
     if options.thumbnails and options.max_thumbnails:
-        thumbnails, problems = _thumbnails(file, rows.ids, evidence.clusterings, options)
+        sheets, problems = _sheets(file, rows.ids, layout.xy, evidence.clusterings, options)
         for text in problems:
             say(text)
-    columns = _columns(rows, evidence, neighbours, thumbnails)
+    columns = _columns(rows, evidence, neighbours.index, sheets)
+    label = next((c for c in columns if c.key == "label"), None)
     return Page(
         title=f"{file.dataset_name} · {file.features_name}",
         file_stem=file.path.stem,
@@ -190,7 +194,8 @@ def _page(
         color=_first_color([column.key for column in columns], options.color, str(file.path)),
         neighbours=neighbours,
         near=describe(near, options.prep),
-        thumbnails=thumbnails,
+        sheets=sheets,
+        ranks=ranks(neighbours, label, evidence.clusterings),
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
         board=evidence.board,
@@ -267,23 +272,28 @@ def _features(
     return x
 
 
-def _thumbnails(
-    file: FeatureFile, ids: NDArray[np.str_], clusterings: Sequence[Any], options: ReportOptions
-) -> tuple[Any, list[str]]:
+def _sheets(
+    file: FeatureFile,
+    ids: NDArray[np.str_],
+    xy: NDArray[np.float32],
+    clusterings: Sequence[Clustering],
+    options: ReportOptions,
+) -> tuple[Sheets | None, list[str]]:
     from embedkit.datasets.source_images import find_dataset
     from reports.map.sections.clusters import central_rows
-    from reports.map.thumbnails import choose_rows, read_thumbnails
+    from reports.map.sheets import read_sheets, thinning_order
+    from reports.map.thumbnails import choose_rows
 
     central = [
         row for clustering in clusterings for rows in central_rows(clustering).values() for row in rows
     ]
     chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
+    chosen = [chosen[i] for i in thinning_order(xy[chosen])]
     try:
         dataset = find_dataset(file.made, options.path, ids=ids.tolist(), where=str(file.path))
         crop = file.made.center_crop
-        thumbnails = read_thumbnails(
-            dataset, ids.tolist(), chosen, size=options.thumbnail_size, center_crop=crop
-        )
+        size = options.picture_size(len(chosen))
+        sheets = read_sheets(dataset, ids.tolist(), chosen, size=size, center_crop=crop)
     except (EmbedkitError, OSError) as error:
         if options.path is not None:  # asked for by name: not something to go on without
             raise
@@ -291,15 +301,15 @@ def _thumbnails(
             f"No pictures: {error} Name where the images are with --path, or silence this with "
             "--no-thumbnails."
         ]
-    problems = list(thumbnails.notes)
+    problems = list(sheets.notes)
     if len(chosen) < len(ids):
         problems.append(
             f"Pictures of {len(chosen):,} of {len(ids):,} images are kept; --max-thumbnails keeps more."
         )
-    return thumbnails, problems
+    return sheets, problems
 
 
-def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], thumbnails: Any) -> list[Any]:
+def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: Any) -> list[Any]:
     from reports.map.columns import Number, agreement_column, annotation_columns
 
     annotations = annotation_columns(rows)
@@ -308,8 +318,8 @@ def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], thumbnails
     columns += evidence.predictions
     if rows.labels is not None and neighbours.shape[1]:
         columns.append(agreement_column(rows.labels, neighbours))
-    if thumbnails is not None:
-        columns.append(Number("brightness", "mean brightness (0-255)", "Images", thumbnails.brightness))
+    if sheets is not None:
+        columns.append(Number("brightness", "mean brightness (0-255)", "Images", sheets.brightness))
     columns += [column for column in annotations if column.section == "Targets"]
     if not columns:
         # A file with nothing but features still has a map; its order is what is left to see.

@@ -20,6 +20,8 @@ from embedkit.options import (
 
 UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
 NONE = "none"
+# Of a galaxy a picture takes about 2 kB, or 1 kB.
+LARGE_PICTURE, SMALL_PICTURE, MANY_PICTURES = 96, 64, 6_000
 PAGE = Writes(("an HTML page",))
 
 
@@ -48,7 +50,7 @@ class ReportOptions(Selection):
     path
         Where they lie now, if not where the feature file was made from.
     thumbnail_size
-        Longer side of a picture, in pixels.
+        Longer side of a picture, in pixels; by default fewer where there are many pictures.
     max_thumbnails
         Pictures at most: those nearest to the cluster centres, then others at random.
     """
@@ -72,8 +74,15 @@ class ReportOptions(Selection):
     max_points: int = option(50_000, "points on the map at most", least=1, metavar="N")
     thumbnails: bool = option(True, "don't read the images")
     path: str | None = path_option()
-    thumbnail_size: int = option(96, "side of a picture", least=16, most=256, metavar="PIXELS")
-    max_thumbnails: int = option(5_000, "pictures at most", least=0, metavar="N")
+    thumbnail_size: int | None = option(
+        None,
+        "side of a picture",
+        least=16,
+        most=256,
+        metavar="PIXELS",
+        unset=f"{LARGE_PICTURE}; {SMALL_PICTURE} above {MANY_PICTURES:,} pictures",
+    )
+    max_thumbnails: int = option(20_000, "pictures at most", least=0, metavar="N")
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,6 +91,12 @@ class ReportOptions(Selection):
             from embedkit.preparing.steps import Preparation
 
             Preparation.parse(self.prep)
+
+    def picture_size(self, n: int) -> int:
+        """Return the longer side of n pictures."""
+        if self.thumbnail_size is not None:
+            return self.thumbnail_size
+        return LARGE_PICTURE if n <= MANY_PICTURES else SMALL_PICTURE
 
     @property
     def metric(self) -> str:

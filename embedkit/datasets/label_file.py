@@ -28,6 +28,7 @@ from embedkit.datasets.npz import stored_array, stored_arrays
 from embedkit.datasets.text_table import read_table
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.regular import check_input, read_bytes
+from embedkit.files.tables import restored
 from embedkit.files.words import label_words
 from embedkit.options import nearest
 
@@ -183,7 +184,10 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
     check_input(path, _FIX)
     if path.suffix.lower() != ARRAYS:
         table = read_table(path).columns
-        return {name: np.array(cells, dtype=np.str_) for name, cells in table.items()}
+        # A table that embedkit wrote, or the report's page, holds nothing that a spreadsheet would run.
+        return {
+            name: np.array([restored(cell) for cell in cells], dtype=np.str_) for name, cells in table.items()
+        }
     stored = stored_arrays(path)
     labels = known_as(list(stored), LABELS)
     columns = {}

@@ -99,6 +99,13 @@ def crop(pixels: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
     return pixels if side is None or side > min(pixels.shape[:2]) else center(pixels, side)
 
 
+def shrunk(pixels: NDArray[np.uint8], size: int) -> Image.Image:
+    """Shrink pixels (h, w, 3) until the longer side is at most `size`; never enlarges."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return image
+
+
 def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     """Shrink to at most `size` pixels a side and encode as WebP (`THUMBNAIL_TYPE`); never enlarges.
 
@@ -109,8 +116,11 @@ def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     size
         The longer side, in pixels.
     """
-    image = Image.fromarray(pixels)
-    image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return encoded(shrunk(pixels, size))
+
+
+def encoded(image: Image.Image) -> bytes:
+    """Encode a picture of a page: as WebP, `THUMBNAIL_TYPE`."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80, method=2)
     return buffer.getvalue()

@@ -35,6 +35,9 @@ class Category:
         The categories.
     missing
         What -1 stands for: ``no label``, ``noise``, ...
+    stands_for
+        The class that each category stands for, as a cluster for the class that it was matched to; empty
+        where it stands for itself.
     """
 
     key: str
@@ -43,6 +46,12 @@ class Category:
     codes: NDArray[np.int64]
     names: tuple[str, ...]
     missing: str
+    stands_for: tuple[str, ...] = ()
+
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """`stands_for`, an entry a category."""
+        return self.stands_for or ("",) * len(self.names)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ def limited(column: Category) -> Category:
     new_code[keep] = np.arange(len(keep))
     codes = np.where(column.codes < 0, -1, new_code[column.codes])
     names = (*(column.names[i] for i in keep), f"other ({len(column.names) - len(keep)} more)")
-    return Category(column.key, column.title, column.section, codes, names, column.missing)
+    alike = (*(column.alike[i] for i in keep), "")
+    return Category(column.key, column.title, column.section, codes, names, column.missing, alike)
 
 
 def annotation_columns(rows: Rows) -> list[Column]:

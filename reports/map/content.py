@@ -13,7 +13,9 @@ from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Column
 from reports.map.evidence import Clustering, Confusion
 from reports.map.layout import Map
-from reports.map.thumbnails import Thumbnails
+from reports.map.neighbours import Neighbours
+from reports.map.ranks import Rank
+from reports.map.sheets import Sheets
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Page:
         What they can be coloured by; every column has n rows.
     color
         Key of the first column shown.
-    neighbours : (n, k) int64
+    neighbours
         Nearest other points in feature space.
     near
         What near means there, in words.
-    thumbnails
+    sheets
         Pictures by point, None where the images weren't looked for or not found.
+    ranks
+        Lists to go through.
     clusterings
         Of the n points, for the galleries.
     confusions
@@ -68,9 +72,10 @@ class Page:
     map: Map
     columns: Sequence[Column]
     color: str
-    neighbours: NDArray[np.int64]
+    neighbours: Neighbours
     near: str
-    thumbnails: Thumbnails | None
+    sheets: Sheets | None
+    ranks: Sequence[Rank] = ()
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))

@@ -49,9 +49,14 @@ class Clustering:
         """Name a cluster, with the class that it was matched to, if any."""
         if number == -1:
             return "noise"
+        matched = self.matched(number)
+        return f"cluster {number} ({matched})" if matched else f"cluster {number}"
+
+    def matched(self, number: int) -> str:
+        """Return the class that a cluster was matched to; empty where to none."""
         matching = self.result.outcomes.get("matching")
-        matched = matching.get(str(number)) if isinstance(matching, Mapping) else None
-        return f"cluster {number}" if matched is None else f"cluster {number} ({matched})"
+        found = matching.get(str(number)) if isinstance(matching, Mapping) else None
+        return "" if found is None else str(found)
 
     def columns(self) -> list[Column]:
         """Return cluster, distance and probability as columns to colour by."""
@@ -60,8 +65,10 @@ class Clustering:
         codes[self.cluster >= 0] = np.searchsorted(numbers, self.cluster[self.cluster >= 0])
         names = tuple(self.name(int(number)) for number in numbers)
         missing = "noise" if (self.cluster == -1).any() else "not assigned"
+        classes = tuple(self.matched(int(number)) for number in numbers)
+        key, section = f"cluster:{self.title}", "Clusterings"
         found: list[Column] = [
-            limited(Category(f"cluster:{self.title}", self.title, "Clusterings", codes, names, missing))
+            limited(Category(key, self.title, section, codes, names, missing, classes)),
         ]
         if self.distance is not None:
             title = f"distance to centre, {self.title}"

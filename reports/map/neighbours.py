@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from embedkit.preparing.steps import Preparation
 from reports.report_options import NONE
 
+# Travel in the page: enough to step from image to image, and as many as UMAP looks at.
+K = 15
 AS_EXTRACTED = "the features as extracted"
 
 
@@ -26,10 +29,29 @@ def describe(metric: str, prep: str) -> str:
     ) + f" of {rows}"
 
 
-def nearest_neighbours(
-    x: NDArray[np.floating[Any]], k: int = 10, *, metric: str = "cosine"
-) -> NDArray[np.int64]:
-    """Return each row's k nearest other rows, nearest first, as (n, min(k, n - 1)).
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest other rows of each.
+
+    Parameters
+    ----------
+    index : (n, k) int64
+        Row numbers, nearest first.
+    distance : (n, k) float32
+        Euclidean distances by which they were found: for a cosine, of the rows scaled to length 1.
+    """
+
+    index: NDArray[np.int64]
+    distance: NDArray[np.float32]
+
+    @property
+    def k(self) -> int:
+        """Neighbours a row."""
+        return int(self.index.shape[1])
+
+
+def nearest_neighbours(x: NDArray[np.floating[Any]], k: int = K, *, metric: str = "cosine") -> Neighbours:
+    """Find each row's min(k, n - 1) nearest other rows, exactly.
 
     Parameters
     ----------
@@ -45,7 +67,7 @@ def nearest_neighbours(
     n = len(x)
     k = min(k, n - 1)
     if k < 1:
-        return np.empty((n, 0), np.int64)
+        return Neighbours(np.empty((n, 0), np.int64), np.empty((n, 0), np.float32))
     rows = np.asarray(x, dtype=np.float64)
     if metric == "correlation":
         rows = rows - rows.mean(axis=1, keepdims=True)
@@ -57,4 +79,5 @@ def nearest_neighbours(
     rows = rows - rows.mean(axis=0)
     model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows)
     # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
-    return np.asarray(model.kneighbors(return_distance=False), dtype=np.int64)
+    distance, index = model.kneighbors()
+    return Neighbours(np.asarray(index, dtype=np.int64), np.asarray(distance, dtype=np.float32))

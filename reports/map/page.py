@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit import pages
 from embedkit.pages.template import fill, script_json
+from reports.map import vendor
 from reports.map.columns import Category, Column
 from reports.map.content import Page
+from reports.map.hues import hues
+from reports.map.neighbours import Neighbours
 from reports.map.section import Section
 from reports.map.sections import clusters, confusions, provenance, results
+from reports.map.sheets import COLUMNS, Sheets
 
 TEMPLATE = Path(__file__).parent / "page.html"
-# Okabe & Ito's six that show on white and on black, a brown and a violet. Under simulated deuteranopia,
-# protanopia and tritanopia any two differ by at least 0.07 in OKLab; a ninth category takes another symbol.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#953714", "#9B4DFF")
+# Okabe & Ito's six that show on white and on black, a brown, a violet, a purple and a sage. Under simulated
+# deuteranopia, protanopia and tritanopia any two differ by at least 0.07 in OKLab, and from the greys of what
+# has no category.
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#953714", "#9B4DFF"),
+    *("#780C9C", "#9CB484"),
+)
+# One concept a file, in the order in which they need one another.
+SCRIPTS = (
+    *("format", "pack", "state", "columns", "pictures", "points", "overlay", "legend", "images"),
+    *("find", "ranks", "naming", "saving", "hands", "page"),
+)
 # Viridis, which keeps its order in grey and for every colour vision (van der Walt & Smith 2015).
 RAMP = (
     (0.0, "#440154"),
@@ -39,62 +54,115 @@ SECTIONS = (results.section, clusters.section, confusions.section, provenance.se
 
 def render(page: Page) -> str:
     """Return the page as one HTML text."""
-    import plotly.offline
-
     sections = [found for make in SECTIONS if (found := make(page)) is not None]
+    scripts = _scripts(sections)
+    library = vendor.library()
     parts = {
         "title": html.escape(page.title),
         "version": html.escape(page.version),
-        "plotly": plotly.offline.get_plotlyjs().replace("</script", "<\\/script"),
+        "hashes": " ".join(_hash(text) for text in (library, scripts)),
+        "library": library,
+        "scripts": scripts,
+        "sheets": "\n".join(_sheet_elements(page.sheets)),
         "data": script_json(_data(page, sections)),
         "sections": "\n".join(section.element for section in sections),
-        "sections.js": "\n".join(section.script for section in sections),
     }
     return fill(TEMPLATE, parts)
 
 
+def _scripts(sections: Sequence[Section]) -> str:
+    folder = TEMPLATE.parent / "scripts"
+    own = {name: (folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS}
+    dom = (Path(pages.__file__).parent / "dom.js").read_text(encoding="utf-8")
+    # The sections stand before what puts everything in its place.
+    before = [own[name] for name in SCRIPTS[:-1]]
+    return "\n".join([dom, *before, *(section.script for section in sections), own[SCRIPTS[-1]]])
+
+
+def _hash(script: str) -> str:
+    """Name a script to the content security policy: only what has its hash there runs."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _sheet_elements(sheets: Sheets | None) -> list[str]:
+    # Outside the data, so that a browser parses no megabytes that it doesn't look at yet.
+    return [
+        f'<script type="text/plain" id="sheet-{number}">{base64.b64encode(sheet).decode()}</script>'
+        for number, sheet in enumerate(sheets.sheets if sheets is not None else ())
+    ]
+
+
 def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
-    thumbnails = page.thumbnails
+    ids = [str(name) for name in page.ids]
+    colours = hues(column for column in page.columns if isinstance(column, Category))
     return {
         "title": page.title,
         "file_stem": page.file_stem,
+        "key": hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
         "facts": list(page.facts),
         "notes": list(page.notes),
-        "ids": [str(name) for name in page.ids],
-        "map": {"x": _pack(page.map.xy[:, 0]), "y": _pack(page.map.xy[:, 1]), "text": page.map.describe()},
-        "columns": [_column(column) for column in page.columns],
+        "ids": ids,
+        "map": {"x": pack(page.map.xy[:, 0]), "y": pack(page.map.xy[:, 1]), "text": page.map.describe()},
+        "columns": [_column(column, colours) for column in page.columns],
         "color": page.color,
         "palette": PALETTE,
         "ramp": RAMP,
-        "neighbours": {
-            "k": page.neighbours.shape[1],
-            "text": page.near,
-            "index": _pack(page.neighbours.astype(np.int32).ravel()),
-        },
-        "thumbnails": None
-        if thumbnails is None
-        else {
-            "type": thumbnails.media_type,
-            "pictures": [thumbnails.pictures.get(row) for row in range(len(page.ids))],
-        },
+        "neighbours": _neighbours(page.neighbours, page.near),
+        "ranks": [vars(rank) for rank in page.ranks],
+        "pictures": None if page.sheets is None else _pictures(page.sheets),
         "sections": [section.record for section in sections],
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _neighbours(near: Neighbours, words: str) -> dict[str, Any] | None:
+    if not near.k:
+        return None
+    # A step of 1/255 of the farthest is enough to show a distance; the order is exact.
+    farthest = float(near.distance.max())
+    steps = np.round(255 * near.distance / (farthest or 1.0))
+    return {
+        "k": near.k,
+        "text": words,
+        "index": pack_rows(near.index.ravel(), len(near.index)),
+        "distance": pack(steps.astype(np.uint8).ravel()),
+        "farthest": farthest,
+    }
+
+
+def _pictures(sheets: Sheets) -> dict[str, Any]:
+    return {
+        "type": sheets.media_type,
+        "columns": COLUMNS,
+        "pitch": sheets.pitch,
+        "place": pack(sheets.place),
+        "width": pack(sheets.width),
+        "height": pack(sheets.height),
+    }
+
+
+def _column(column: Column, colours: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     shared = {"key": column.key, "title": column.title, "section": column.section}
     if isinstance(column, Category):
-        packed = _pack(column.codes.astype(np.int32))
         return shared | {
             "kind": "category",
-            "values": packed,
+            "values": pack(column.codes.astype(np.int8 if len(column.names) < 128 else np.int32)),
             "names": column.names,
             "missing": column.missing,
+            "hues": colours[column.key],
         }
-    return shared | {"kind": "number", "values": _pack(column.values)}
+    return shared | {"kind": "number", "values": pack(column.values)}
 
 
-def _pack(values: NDArray[Any]) -> dict[str, str]:
-    kind = "i4" if values.dtype.kind == "i" else "f4"
+def pack(values: NDArray[Any]) -> dict[str, str]:
+    """Write numbers for the page: little-endian, in base64."""
+    kind = f"{values.dtype.kind}{values.dtype.itemsize}"
     data = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
     return {"type": kind, "data": base64.b64encode(data).decode()}
+
+
+def pack_rows(rows: NDArray[np.int64], n: int) -> dict[str, str]:
+    """Write numbers below n in two bytes each, or in three."""
+    if n <= 2**16:
+        return pack(rows.astype(np.uint16))
+    three = np.ascontiguousarray(rows, dtype="<u4").view(np.uint8).reshape(-1, 4)[:, :3]
+    return {"type": "u3", "data": base64.b64encode(three.tobytes()).decode()}

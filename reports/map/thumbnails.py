@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from embedkit.console import progress
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError
 from embedkit.images.decode import THUMBNAIL_TYPE, crop, decode, thumbnail
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Thumbnails:
 def read_thumbnails(
     dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *, size: int, center_crop: int | None = None
 ) -> Thumbnails:
-    """Shrink the images of some rows.
+    """Shrink the images of some rows, each to a file of its own.
 
     Parameters
     ----------
@@ -63,46 +66,74 @@ def read_thumbnails(
     EmbedkitError
         None of the ids is in the dataset.
     """
-    place = {str(name): number for number, name in enumerate(dataset.rows.ids)}
-    wanted = [(row, place[ids[row]]) for row in rows if ids[row] in place]
-    if rows and not wanted:
-        raise EmbedkitError(
-            f"{dataset.name}: none of its ids, such as {str(dataset.rows.ids[0])!r}, is in the feature file, "
-            f"which has {ids[rows[0]]!r}."
-            if len(dataset)
-            else f"{dataset.name}: it holds no images."
-        )
     brightness = np.full(len(ids), np.nan, np.float32)
     pictures: dict[int, str] = {}
-    problems: list[str] = []
-
-    def shrink(number: int) -> tuple[str, float] | str:
-        try:
-            pixels = crop(decode(dataset.read(number), dataset.where(number)), center_crop)
-        except (EmbedkitError, OSError) as error:
-            return str(error)
-        return base64.b64encode(thumbnail(pixels, size)).decode(), float(pixels.mean())
-
-    # Pillow decodes without the interpreter's lock; a few threads keep a slow disk busy as well.
-    workers = min(8, (os.cpu_count() or 1) + 1)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        progress("Reading images", len(wanted), unit="images") as advance,
+    reading = Reading(dataset, ids, rows, center_crop)
+    for row, (picture, mean) in reading.each(
+        lambda pixels: (base64.b64encode(thumbnail(pixels, size)).decode(), float(pixels.mean()))
     ):
-        for start in range(0, len(wanted), 256):
-            block = wanted[start : start + 256]
-            for (row, _), found in zip(block, pool.map(shrink, [number for _, number in block]), strict=True):
-                if isinstance(found, str):
-                    problems.append(found)
-                else:
-                    pictures[row], brightness[row] = found
-                advance()
-    notes = []
-    if len(wanted) < len(rows):
-        notes.append(f"{len(rows) - len(wanted)} of {len(rows)} images are not in {dataset.name} any more.")
-    if problems:
-        notes.append(f"{len(problems)} images can't be read, the first: {problems[0]}")
-    return Thumbnails(size, pictures, brightness, tuple(notes))
+        pictures[row], brightness[row] = picture, mean
+    return Thumbnails(size, pictures, brightness, tuple(reading.notes))
+
+
+class Reading:
+    """The images of some rows, decoded by a few threads and given in the order of the rows.
+
+    Parameters
+    ----------
+    dataset, ids, rows, center_crop
+        As in `read_thumbnails`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, ids: Sequence[str], rows: Sequence[int], center_crop: int | None = None
+    ):
+        place = {str(name): number for number, name in enumerate(dataset.rows.ids)}
+        self.dataset, self.center_crop, self.n_asked = dataset, center_crop, len(rows)
+        self.wanted = [(row, place[ids[row]]) for row in rows if ids[row] in place]
+        self.notes: list[str] = []
+        if rows and not self.wanted:
+            raise EmbedkitError(
+                f"{dataset.name}: none of its ids, such as {str(dataset.rows.ids[0])!r}, is in the feature "
+                f"file, which has {ids[rows[0]]!r}."
+                if len(dataset)
+                else f"{dataset.name}: it holds no images."
+            )
+
+    def each(self, make: Callable[[NDArray[np.uint8]], T]) -> Iterator[tuple[int, T]]:
+        """Yield each row that can be read with what `make` makes of its pixels, (h, w, 3) uint8.
+
+        When all are through, `notes` say what is missing, and why.
+        """
+        problems: list[str] = []
+
+        def one(number: int) -> tuple[T] | str:
+            try:
+                pixels = decode(self.dataset.read(number), self.dataset.where(number))
+                return (make(crop(pixels, self.center_crop)),)
+            except (EmbedkitError, OSError) as error:
+                return str(error)
+
+        # Pillow decodes without the interpreter's lock; a few threads keep a slow disk busy as well.
+        workers = min(8, (os.cpu_count() or 1) + 1)
+        with (
+            ThreadPoolExecutor(workers) as pool,
+            progress("Reading images", len(self.wanted), unit="images") as advance,
+        ):
+            for start in range(0, len(self.wanted), 256):
+                block = self.wanted[start : start + 256]
+                numbers = [number for _, number in block]
+                for (row, _), found in zip(block, pool.map(one, numbers), strict=True):
+                    if isinstance(found, str):
+                        problems.append(found)
+                    else:
+                        yield row, found[0]
+                    advance()
+        n_gone = self.n_asked - len(self.wanted)
+        if n_gone:
+            self.notes.append(f"{n_gone} of {self.n_asked} images are not in {self.dataset.name} any more.")
+        if problems:
+            self.notes.append(f"{len(problems)} images can't be read, the first: {problems[0]}")
 
 
 def choose_rows(n: int, limit: int, first: Sequence[int], *, seed: int) -> list[int]:

@@ -69,6 +69,7 @@ def _oklab(colour, matrix):
 
 
 def test_palette_for_colour_vision_deficiencies():
+    assert len(set(PALETTE)) == 10
     # Machado, Oliveira & Fernandes 2009, severity 1.
     simulated = {
         "none": np.eye(3),
@@ -89,6 +90,7 @@ def test_palette_for_colour_vision_deficiencies():
         ],
     }
     for name, matrix in simulated.items():
-        seen = [_oklab(colour, np.array(matrix)) for colour in PALETTE]
+        greys = ("#c6cbd3", "#4a515c")  # of what has no category, by day and by night
+        seen = [_oklab(colour, np.array(matrix)) for colour in (*PALETTE, *greys)]
         closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
         assert closest > 0.07, name

@@ -134,7 +134,7 @@ def test_options_out_of_range(option, message):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_neighbours_against_a_naive_loop(metric):
     x = np.random.default_rng(0).normal(size=(25, 6)).astype(np.float32)
-    found = nearest_neighbours(x, 4, metric=metric)
+    found = nearest_neighbours(x, 4, metric=metric).index
     for i in range(25):
         if metric == "cosine":
             distance = [-(x[i] @ x[j]) / np.linalg.norm(x[i]) / np.linalg.norm(x[j]) for j in range(25)]
@@ -157,7 +157,7 @@ def one_dominant_direction(n=60, d=24):
 @pytest.mark.parametrize("metric", ["cosine", "correlation", "euclidean"])
 def test_neighbours_are_scikit_learns_in_features_of_one_dominant_direction(metric):
     x, label = one_dominant_direction()
-    found = nearest_neighbours(x, 8, metric=metric)
+    found = nearest_neighbours(x, 8, metric=metric).index
     peer = NearestNeighbors(n_neighbors=8, algorithm="brute", metric=metric).fit(x.astype(np.float64))
     truth = peer.kneighbors(return_distance=False)
     recall = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(found, truth, strict=True)])
@@ -204,14 +204,15 @@ def test_rows_that_umap_cannot_place_lie_below_the_map(monkeypatch):
 
 def test_neighbours_of_duplicates_never_include_the_row_itself():
     x = np.ones((8, 3), np.float32)
-    found = nearest_neighbours(x, 3)
+    found = nearest_neighbours(x, 3).index
     assert found.shape == (8, 3)
     assert not (found == np.arange(8)[:, None]).any()
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_neighbours_of_very_few_rows(n):
-    assert nearest_neighbours(np.ones((n, 3), np.float32), 5).shape == (n, n - 1)
+    near = nearest_neighbours(np.ones((n, 3), np.float32), 5)
+    assert near.index.shape == near.distance.shape == (n, n - 1)
 
 
 def test_umaps_own_bar_is_one_of_ours_and_steers_nothing(monkeypatch):

@@ -1,0 +1,41 @@
+"""Which hue a name has: a class keeps its own over all columns of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reports.map.columns import Category
+
+
+def hues(columns: Iterable[Category]) -> dict[str, tuple[int, ...]]:
+    """Number the hues of every column's categories.
+
+    Categories of one name have one hue in every column, and what a category stands for (`Category.alike`)
+    counts as its name. Clusters that stand for nothing take the hues that their column leaves free: cluster 3
+    of one clustering is not cluster 3 of another.
+
+    Parameters
+    ----------
+    columns
+        The labels first: their classes take the first hues, in order.
+
+    Returns
+    -------
+    dict
+        Key of a column to the numbers of its categories' hues.
+    """
+    known: dict[str, int] = {}
+    found: dict[str, tuple[int, ...]] = {}
+    for column in columns:
+        names = [alike or name for alike, name in zip(column.alike, column.names, strict=True)]
+        own = [bool(alike) for alike in column.alike]
+        numbers: list[int | None] = [known.get(name) for name in names]
+        if column.section == "Clusterings":
+            numbers = [number if mine else None for number, mine in zip(numbers, own, strict=True)]
+        used = {number for number in numbers if number is not None}
+        free = (number for number in range(len(known) + 2 * len(names) + 1) if number not in used)
+        settled = tuple(next(free) if number is None else number for number in numbers)
+        if column.section != "Clusterings":
+            known |= dict(zip(names, settled, strict=True))
+        found[column.key] = settled
+    return found

@@ -1,0 +1,125 @@
+// Pointer, fingers and keys on the map.
+embedkit.hands = (() => {
+  const { data, $, columns, images, overlay, points, state } = embedkit;
+  if (!points.any) return { setMode: () => {} };
+  const box = $("map"), canvas = points.canvas;
+  const setMode = (mode) => {
+    points.mode(mode === "lasso" ? "lasso" : "panZoom");
+    box.classList.toggle("lasso", mode === "lasso");
+    for (const [id, own] of [["pan", "pan"], ["lasso", "lasso"]]) $(id).setAttribute("aria-pressed", String(own === mode));
+  };
+
+  // ---- pointer -----------------------------------------------------------------------------------------
+  let down = null;
+  const under = (event) => {
+    const frame = box.getBoundingClientRect();
+    const pictured = overlay.at(event.clientX - frame.left, event.clientY - frame.top);
+    return pictured >= 0 ? pictured : points.hovered !== undefined && points.hovered >= 0 && points.shown[points.hovered] ? points.hovered : -1;
+  };
+  const look = (event) => {
+    if (down || event.target !== canvas) { images.unhover(); return; }
+    const i = under(event);
+    if (i < 0) images.unhover();
+    else if ($("tip").hidden || $("tip").dataset.row !== String(i)) images.hover(i, ...points.place(i));
+    canvas.style.cursor = i < 0 ? "" : "pointer";
+  };
+  // After the library's own listener on the window, so that what it found is there.
+  window.addEventListener("mousemove", look);
+  box.addEventListener("mouseleave", images.unhover);
+  box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; images.unhover(); }, true);
+  window.addEventListener("mouseup", () => setTimeout(() => { down = null; }, 0));
+  // A click pins; the library would select instead, so it doesn't hear of it.
+  box.addEventListener("click", (event) => {
+    if (event.target !== canvas) return;
+    event.stopPropagation();
+    if (down && Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4) return;
+    const i = under(event);
+    if (i >= 0) { state.cursor = i; state.pin(i); }
+  }, true);
+  canvas.addEventListener("wheel", () => images.unhover(), { passive: true });
+  box.addEventListener("dblclick", (event) => { if (event.target === canvas) points.whole(); });
+
+  // ---- fingers: one is a mouse, two are a wheel ----------------------------------------------------------
+  const mouse = (type, touch, buttons) => canvas.dispatchEvent(new MouseEvent(type, { bubbles: true, cancelable: true, view: window, clientX: touch.clientX, clientY: touch.clientY, button: 0, buttons }));
+  let apart = 0, first = null;
+  const spread = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  canvas.addEventListener("touchstart", (event) => {
+    event.preventDefault();
+    if (event.touches.length === 1) { first = event.touches[0]; mouse("mouseenter", first, 0); mouse("mousemove", first, 0); mouse("mousedown", first, 1); }
+    else { mouse("mouseup", event.touches[0], 0); first = null; apart = spread(event.touches); }
+  }, { passive: false });
+  canvas.addEventListener("touchmove", (event) => {
+    event.preventDefault();
+    if (event.touches.length === 1 && first) mouse("mousemove", event.touches[0], 1);
+    if (event.touches.length === 2) {
+      const now = spread(event.touches), [a, b] = event.touches, frame = box.getBoundingClientRect();
+      const at = [(a.clientX + b.clientX) / 2 - frame.left, (a.clientY + b.clientY) / 2 - frame.top];
+      const [cx, cy, times] = points.camera(), factor = now / apart;
+      const to = [(at[0] - points.affine.bx) / points.affine.kx, (at[1] - points.affine.by) / points.affine.ky];
+      points.setCamera([to[0] + (cx - to[0]) / factor, to[1] + (cy - to[1]) / factor, times * factor]);
+      apart = now;
+    }
+  }, { passive: false });
+  canvas.addEventListener("touchend", (event) => {
+    event.preventDefault();
+    const last = event.changedTouches[0];
+    if (first) {
+      mouse("mouseup", last, 0);
+      if (Math.hypot(last.clientX - first.clientX, last.clientY - first.clientY) < 8) mouse("click", last, 0);
+    }
+    first = null;
+  }, { passive: false });
+
+  // ---- keys --------------------------------------------------------------------------------------------
+  const announce = (text) => { $("live").textContent = text; };
+  const go = (i) => {
+    state.cursor = i;
+    const [px, py] = points.place(i), { width, height } = points.area;
+    if (px < 20 || py < 20 || px > width - 20 || py > height - 20) points.goTo(i);
+    images.hover(i, ...points.place(i));
+    announce(`${data.ids[i]}${columns.main(points.active()).map((c) => `, ${c.title} ${columns.text(c, i)}`).join("")}${state.set.has(i) ? ", selected" : ""}`);
+    overlay.draw();
+  };
+  const nearestTo = (px, py, allowed) => {
+    let best = -1, least = Infinity;
+    for (let i = 0; i < points.n; i++) {
+      if (!points.shown[i]) continue;
+      const [ax, ay] = points.place(i), cost = allowed(ax - px, ay - py);
+      if (cost < least) { least = cost; best = i; }
+    }
+    return best;
+  };
+  const step = (dx, dy) => {
+    if (!(state.cursor >= 0)) { const { width, height } = points.area; go(nearestTo(width / 2, height / 2, Math.hypot)); return; }
+    const [px, py] = points.place(state.cursor);
+    // The nearest of those in that direction, what lies to the side counting twice.
+    const i = nearestTo(px, py, (ax, ay) => { const along = ax * dx + ay * dy, aside = Math.abs(ax * dy - ay * dx); return along > 3 && aside <= along ? along + 2 * aside : Infinity; });
+    if (i >= 0) go(i);
+  };
+  const inView = () => {
+    const { width, height } = points.area;
+    return points.rowsShown().filter((i) => { const [px, py] = points.place(i); return px >= 0 && py >= 0 && px <= width && py <= height; });
+  };
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const KEYS = {
+    "+": () => points.zoomBy(1.4, state.cursor >= 0 ? [points.x[state.cursor], points.y[state.cursor]] : undefined),
+    "-": () => points.zoomBy(1 / 1.4), 0: () => points.whole(), l: () => setMode(box.classList.contains("lasso") ? "pan" : "lasso"),
+    Enter: () => { if (state.cursor >= 0) state.pin(state.cursor); },
+    " ": () => { if (state.cursor >= 0) { state.toggle(state.cursor); go(state.cursor); } },
+    n: () => { if (state.cursor >= 0) { const next = images.neighboursOf(state.cursor).find((i) => !state.pins.includes(i)); if (next !== undefined) { state.pin(state.cursor); go(next); } } },
+    a: () => { const rows = inView(); state.select(rows, "all in view"); announce(`${rows.length} selected`); },
+    Escape: () => { state.cursor = -1; images.unhover(); overlay.draw(); },
+  };
+  KEYS["="] = KEYS["+"];
+  box.addEventListener("keydown", (event) => {
+    if (event.target !== box || event.ctrlKey || event.metaKey || event.altKey) return;
+    const arrow = ARROWS[event.key], act = KEYS[event.key];
+    if (!arrow && !act) return;
+    event.preventDefault();
+    if (!arrow) act();
+    else if (event.shiftKey) points.panBy(80 * arrow[0], 80 * arrow[1]);
+    else step(...arrow);
+  });
+  box.addEventListener("blur", images.unhover);
+  return { setMode };
+})();

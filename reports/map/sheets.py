@@ -1,0 +1,160 @@
+"""Pictures of the map's points on a few large sheets, which a browser decodes one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from embedkit.datasets.dataset import Dataset
+from embedkit.images.decode import THUMBNAIL_TYPE, encoded, shrunk
+from reports.map.thumbnails import Reading
+
+# 16 x 16 pictures of 64 pixels are 1,024 x 1,024: decoded in some milliseconds, 4 MB in memory.
+COLUMNS = 16
+# WebP predicts blocks of 16 pixels from their neighbours: a picture that fills whole blocks keeps to itself.
+BLOCK = 16
+_BACKGROUND = 8  # nearly black, as the page's tiles
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """Pictures by row, in an order in which the first few are spread over the whole map.
+
+    Parameters
+    ----------
+    size
+        The longer side of a picture, in pixels.
+    sheets
+        Images of type `media_type`, of `COLUMNS` x `COLUMNS` pictures each.
+    place : (n,) int32
+        Number of each row's picture, counted through the sheets; -1 where there is none.
+    width, height : (n,) uint16
+        Of each picture.
+    brightness : (n,) float32
+        Mean of each image's pixels, 0 to 255; NaN where there is none.
+    notes
+        What is missing, and why.
+    """
+
+    size: int
+    sheets: tuple[bytes, ...]
+    place: NDArray[np.int32]
+    width: NDArray[np.uint16]
+    height: NDArray[np.uint16]
+    brightness: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
+    media_type: str = field(default=THUMBNAIL_TYPE)
+
+    @property
+    def pitch(self) -> int:
+        """Pixels from one picture to the next."""
+        return pitch_of(self.size)
+
+    @property
+    def n_pictures(self) -> int:
+        """Rows with a picture."""
+        return int((self.place >= 0).sum())
+
+
+def pitch_of(size: int) -> int:
+    """Return the pixels from one picture of a sheet to the next: whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def read_sheets(
+    dataset: Dataset, ids: Sequence[str], rows: Sequence[int], *, size: int, center_crop: int | None = None
+) -> Sheets:
+    """Shrink the images of some rows onto sheets, in the order of `rows`.
+
+    Parameters
+    ----------
+    dataset, ids, rows, size, center_crop
+        As in `reports.map.thumbnails.read_thumbnails`.
+
+    Raises
+    ------
+    EmbedkitError
+        None of the ids is in the dataset.
+    """
+    n, pitch = len(ids), pitch_of(size)
+    place = np.full(n, -1, np.int32)
+    width, height = np.zeros((2, n), np.uint16)
+    brightness = np.full(n, np.nan, np.float32)
+    reading = Reading(dataset, ids, rows, center_crop)
+    done: list[Future[bytes]] = []
+
+    def shrink(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+        return np.asarray(shrunk(pixels, size)), float(pixels.mean())
+
+    sheet = _blank(pitch)
+    # A full sheet is encoded while the next images are read.
+    with ThreadPoolExecutor(1) as pool:
+        for slot, (row, (picture, mean)) in enumerate(reading.each(shrink)):
+            at = slot % COLUMNS**2
+            if slot and at == 0:
+                done.append(pool.submit(encoded, Image.fromarray(sheet)))
+                sheet = _blank(pitch)
+            height[row], width[row] = picture.shape[:2]
+            top, left = at // COLUMNS * pitch, at % COLUMNS * pitch
+            sheet[top : top + height[row], left : left + width[row]] = picture
+            place[row], brightness[row] = slot, mean
+        if (place >= 0).any():
+            done.append(pool.submit(encoded, Image.fromarray(sheet)))
+    sheets = tuple(one.result() for one in done)
+    return Sheets(size, sheets, place, width, height, brightness, tuple(reading.notes))
+
+
+def _blank(pitch: int) -> NDArray[np.uint8]:
+    return np.full((COLUMNS * pitch, COLUMNS * pitch, 3), _BACKGROUND, np.uint8)
+
+
+def thinning_order(xy: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Order points such that the first m, for every m, are spread over the whole map.
+
+    Ever finer grids are laid over the map; each gives one point of every cell that has none yet, the one
+    nearest to the cell's middle. So a page that draws the first of those that would overlap keeps the same
+    pictures as it comes nearer, and from afar needs few sheets.
+
+    Parameters
+    ----------
+    xy : (n, 2) float
+        Places on the map.
+
+    Returns
+    -------
+    (n,) int64
+        Row numbers.
+    """
+    n = len(xy)
+    low = xy.min(axis=0).astype(np.float64) if n else np.zeros(2)
+    extent = float((xy.max(axis=0) - low).max()) if n else 0.0
+    unit = (xy - low) / (extent or 1.0)
+    left = np.arange(n)
+    found: list[NDArray[np.int64]] = []
+    cells = 4
+    while len(left) and cells <= 2**14:
+        taken = np.concatenate(found) if found else np.empty(0, np.int64)
+        number = _cell(unit, cells)
+        left = left[~np.isin(number[left], number[taken])]
+        middle = (np.floor(unit[left] * cells) + 0.5) / cells
+        off = ((unit[left] - middle) ** 2).sum(axis=1)
+        nearest = left[np.lexsort((left, off, number[left]))]
+        _, first = np.unique(number[nearest], return_index=True)
+        found.append(nearest[first])
+        left = np.setdiff1d(np.arange(n), np.concatenate(found))
+        cells *= 2
+    return np.concatenate([*found, left]) if n else left
+
+
+def _cell(unit: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
+    """Number the cells so that those near to one another mostly have near numbers (Morton's order)."""
+    column, row = np.minimum(np.floor(unit * cells), cells - 1).astype(np.int64).T
+    number = np.zeros(len(unit), np.int64)
+    for bit in range(int(cells).bit_length()):
+        number |= ((column >> bit) & 1) << (2 * bit) | ((row >> bit) & 1) << (2 * bit + 1)
+    return number
