@@ -27,6 +27,7 @@ from pretrain.finetune.listing import Recipes
 from pretrain.finetune.report import Finetuned
 from pretrain.finetune.variants import Variants
 from pretrain.run import Pretrained
+from probes.labelling.report import Labelled
 from probes.leaks.run import LeaksReport
 from probes.report import BudgetsReport
 from probes.report import ProbeReport
@@ -35,6 +36,7 @@ from reports.attention_run import Attention
 from reports.cam.run import CamPage
 from reports.leaderboard.calls import Located
 from reports.leaderboard.table import Leaderboard
+from reports.neighbours.found import Found
 from reports.report import Report
 from reports.votes.run import VotesPage
 from typing import Any
@@ -58,9 +60,11 @@ __all__ = [
     "extract",
     "finetune",
     "import_features",
+    "label",
     "leaderboard",
     "leaks",
     "load_dataset",
+    "outliers",
     "predict",
     "pretrain",
     "probe",
@@ -68,6 +72,7 @@ __all__ = [
     "read_results",
     "recipes",
     "report",
+    "similar",
     "verify",
     "votes",
     "write_features",
@@ -1109,6 +1114,76 @@ def import_features(
         replace a file that was made in another way
     """
 
+def label(
+    features: str | os.PathLike[str] | FeatureFile,
+    table: str | os.PathLike[str] | None = None,
+    *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
+    labels: _Place | None = None,
+    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid"] = "linear",
+    prep: str = "none",
+    seed: int = 0,
+    class_weight: Literal["balanced"] | None = None,
+    next: int = 10,
+    output: _Place | None = ...,
+    save_model: _Place | None = None,
+) -> Labelled:
+    """Spread a few labels to all images, say what they are worth, and which images to label next.
+
+    A probe is fitted on all labels, its settings chosen by cross-validation among them. What it is worth is
+    said by probes that are fitted on four fifths of the labels and asked about the others.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+    table
+        A .csv, .tsv or .npz with ids and labels of some of its rows; by default the labels that the file
+        has. Without any label, the images to begin with are proposed.
+
+    Returns
+    -------
+    Labelled
+        With ``result``, ``to_pandas()`` and ``next_ids``.
+
+    Raises
+    ------
+    UsageError
+        Two tables of labels, or a model to be saved of fewer than two classes.
+    EmbedkitError
+        A file that can't be read, or a table of other ids; the message says what to do.
+
+    Options
+    -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    kind
+        which probe (default: linear)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+    seed
+        seed of everything that is random (default: 0)
+    class_weight
+        weigh rows so that every class counts the same (default: every row counts the same)
+    next
+        propose this many images to label next (default: 10)
+    output
+        folder for results.jsonl and the table of all images (default: runs)
+    save_model
+        where the fitted model is kept, for --apply
+    """
+
 def leaderboard(
     runs: str | os.PathLike[str] | Iterable[Result | Located] = ...,
     *,
@@ -1309,6 +1384,64 @@ def load_dataset(
         simulated: seed of the drawing (default: 0)
     votes
         simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    """
+
+def outliers(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
+    labels: _Place | None = None,
+    n: int = 50,
+    kth: int = 15,
+    prep: str = "none",
+    output: _Place | None = None,
+    path: _Place | None = None,
+    runs: _Place | None = None,
+) -> Found:
+    """Find the images that are least like any other: far from their k-th nearest, by cosine; exact.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+
+    Returns
+    -------
+    Found
+        The images, the farthest first, with ``to_pandas()``.
+
+    Raises
+    ------
+    EmbedkitError
+        One row only, or a file that can't be read.
+
+    Options
+    -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    n
+        how many images (default: 50)
+    kth
+        the neighbour whose distance counts (default: 15)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+    output
+        a .csv, or a page of pictures that ends in .html (default: neither)
+    path
+        where the images are: of a registered dataset, or now
+    runs
+        folder of results to show (default: runs, if there is one)
     """
 
 def predict(
@@ -1931,6 +2064,72 @@ def report(
         folder of results to show (default: runs, if there is one)
     open
         open it in the browser
+    """
+
+def similar(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
+    labels: _Place | None = None,
+    id: str | None = None,
+    image: _Place | None = None,
+    n: int = 15,
+    prep: str = "none",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    output: _Place | None = None,
+    path: _Place | None = None,
+) -> Found:
+    """Find the images that are most like one, by the cosine similarity of their features; exact.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+
+    Returns
+    -------
+    Found
+        The images, the most similar first, with ``to_pandas()``.
+
+    Raises
+    ------
+    UsageError
+        Neither an id nor an image.
+    EmbedkitError
+        No such row, or an image or a file that can't be read.
+
+    Options
+    -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    id
+        the row that is asked about
+    image
+        a new image, put through the file's own backbone
+    n
+        how many images (default: 15)
+    prep
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    output
+        a .csv, or a page of pictures that ends in .html (default: neither)
+    path
+        where the images are: of a registered dataset, or now
     """
 
 def verify(

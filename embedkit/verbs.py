@@ -92,6 +92,12 @@ VERBS = {
             "probes.options:ProbePlaces",
         ),
     ),
+    "label": Verb(
+        "spread a few labels to all images, and say which to label next",
+        "probes.labelling.command:configure",
+        "probes.labelling.run:label",
+        ("probes.labelling.options:LabelOptions", "probes.labelling.options:LabelPlaces"),
+    ),
     "leaks": Verb(
         "find copies of one image across a split",
         "probes.leaks.command:configure",
@@ -138,6 +144,18 @@ VERBS = {
         "reports.report_command:configure",
         "reports.report:report",
         ("reports.report_options:ReportOptions", "reports.report_options:ReportPlaces"),
+    ),
+    "similar": Verb(
+        "find the images that are most like one",
+        "reports.neighbours.command:configure_similar",
+        "reports.neighbours.run:similar",
+        ("reports.neighbours.options:SimilarOptions", "reports.neighbours.options:SimilarPlaces"),
+    ),
+    "outliers": Verb(
+        "find the images that are least like any other",
+        "reports.neighbours.command:configure_outliers",
+        "reports.neighbours.run:outliers",
+        ("reports.neighbours.options:OutliersOptions", "reports.neighbours.options:OutliersPlaces"),
     ),
     "attention": Verb(
         "draw where a vision transformer looks",

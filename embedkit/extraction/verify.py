@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbedkitError, UsageError, first_line
+from embedkit.errors import EmbedkitError
+from embedkit.extraction.again import NotThereError, same_job
 from embedkit.extraction.verify_options import VerifyOptions
 from embedkit.extraction.verify_source import SourceCheck, check_source
 from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weights_place
-from embedkit.files.provenance import ExtractionRecord
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
-from embedkit.strict_json import UndeclaredError
-
-if TYPE_CHECKING:
-    from embedkit.backbones.options import BackboneSpec
-    from embedkit.images.options import Overrides
 
 # The same weights and pixels in the same precision agree closer than this on any processor.
 SAME_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
@@ -29,8 +24,6 @@ SAME_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
 # What is left once the file's mean is taken off tells them apart, where it is more than rounding.
 SAME_CENTRED_COSINE = 0.5
 LEAST_SPREAD = 0.02
-# Sides beyond that were never computed.
-LARGEST_INPUT = 16_384
 
 
 @dataclass(frozen=True)
@@ -108,14 +101,14 @@ def verify(
         compared, lowest, why_not, weights, source = 0, None, "", WeightsCheck(), SourceCheck()
         if options.n_rows > 0 and not problems:
             try:
-                job, precision = _same_job(file, options.moved)
+                job, precision = same_job(file, options.moved)
                 place = weights_place(file.provenance, options.moved)
                 weights = check_weights(file.provenance, job.backbone.tensors, place)
                 source = check_source(file, job)
                 if source.problems:
-                    raise _NotThereError("the source does not hold all of its images.")
+                    raise NotThereError("the source does not hold all of its images.")
                 cosines, changed = _extract_again(file, options.n_rows, job, precision)
-            except _NotThereError as error:
+            except NotThereError as error:
                 why_not = str(error)
                 problems += source.problems
             else:
@@ -131,10 +124,6 @@ def verify(
         )
 
 
-class _NotThereError(Exception):
-    """What a comparison needs is not at hand."""
-
-
 def _extract_again(
     file: FeatureFile, rows: int, job: Any, precision: str
 ) -> tuple[dict[str, float], dict[str, float]]:
@@ -145,7 +134,7 @@ def _extract_again(
 
     good = np.flatnonzero(file.ok)
     if not len(good):
-        raise _NotThereError("none of them could be read.")
+        raise NotThereError("none of them could be read.")
     chosen = good[np.linspace(0, len(good) - 1, min(rows, len(good))).round().astype(int)]
     some = file.read(good[:: -(-len(good) // 512)]).astype(np.float64)
     mean = some.mean(axis=0)
@@ -170,105 +159,3 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return 1.0  # two rows of zeros have no direction: black pixels, say
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norms if norms else 0.0
-
-
-def _same_job(file: FeatureFile, moved: dict[str, str | Path]) -> tuple[Any, str]:
-    """Rebuild the extraction that made the file, from its provenance."""
-    from dataclasses import replace
-
-    from embedkit.backbones.hub import in_cache, offline
-    from embedkit.backbones.options import BackboneSpec
-    from embedkit.datasets.load import load_again
-    from embedkit.extraction.job import Job, model_in
-    from embedkit.extraction.options import ExtractOptions
-
-    if file.made.imported:
-        raise _NotThereError(
-            f"its vectors were imported from {file.made.imported_from}, and no backbone can compute them "
-            "again. Shapes, ids, labels and values were checked."
-        )
-    record = file.made.extraction
-    if record is None:
-        raise _NotThereError("the file does not say what it was made from.")
-    overrides = _overrides(record, file.d)
-    origin = dict(record.dataset.origin)
-    if "path" in moved:
-        origin["path" if origin.get("path") else "source"] = str(moved["path"])
-    weights = moved.get("weights") or record.backbone.origin.weights
-    adapter = moved.get("adapter") or record.backbone.origin.adapter
-    for kind, place in (("weights", weights), ("adapter", adapter)):
-        if place is not None and not Path(place).exists():
-            if kind in moved:
-                raise EmbedkitError(f"--{kind} {place}: no such file or folder.")
-            raise _NotThereError(f"its {kind} {place} are gone. Give --{kind}.")
-    try:
-        dataset = load_again(origin, file.rows.ids.tolist())
-    except EmbedkitError as error:
-        if "path" in moved:
-            raise
-        raise _NotThereError(f"its dataset can't be read ({error}). Give --path.") from error
-    if dataset.fingerprint != record.dataset.fingerprint:
-        raise EmbedkitError(
-            f"{file.path}: the dataset at {origin.get('path') or origin.get('source')} is not the one it was "
-            "made from: its names, sizes or labels differ. Extract again, or name the right one with --path."
-        )
-    spec = BackboneSpec(
-        record.backbone.name,
-        weights=None if weights is None else Path(weights),
-        adapter=None if adapter is None else Path(adapter),
-        random_init=record.backbone.origin.random_init,
-        preprocessing=overrides,
-    )
-    precision = record.precision_used.used
-    pooling = record.pooling
-    options = ExtractOptions(
-        pool=pooling.pool,
-        layers=None if pooling.pool == "model" else ",".join(f"b{layer}" for layer in pooling.layers),
-        views=record.views.name,
-        seed=record.views.seed or 0,
-        limit=file.n,
-    )
-    if _of_hub(spec) and not in_cache(spec.backbone):
-        raise _NotThereError(
-            f"the weights of {spec.backbone} are not in the local cache, and a check asks no network. Give "
-            f"--weights, or get them with `embedkit extract DATASET --backbone {spec.backbone} -o other.h5`."
-        )
-    with offline():
-        job = Job.plan(dataset, spec, options)
-    if job.backbone.weights_sha256 != record.backbone.weights_sha256:
-        raise EmbedkitError(
-            f"{file.path}: the weights of {spec.backbone} are not the ones it was made with. Name them with "
-            "--weights."
-        )
-    return replace(job, backbone=model_in(job.backbone, precision, job.device)), precision
-
-
-def _overrides(record: ExtractionRecord, d: int) -> Overrides:
-    """Return the recorded preprocessing, of a size that the recorded features can come from."""
-    from embedkit.backbones.options import PIXELS
-    from embedkit.computing.device import PRECISIONS
-    from embedkit.images.preprocess import overrides_of
-
-    try:
-        overrides = overrides_of(record.preprocessing)
-        size = overrides.image_size or 0
-    except (UndeclaredError, UsageError) as error:
-        raise _NotThereError(
-            f"its preprocessing is recorded in another way ({first_line(error)})."
-        ) from error
-    pixels = record.backbone.name.startswith(PIXELS)
-    if (
-        record.precision_used.used not in PRECISIONS
-        or not 0 < size <= LARGEST_INPUT
-        or (pixels and 3 * size**2 != d)
-    ):
-        raise _NotThereError("the file does not say what it was made from.")
-    return overrides
-
-
-def _of_hub(spec: BackboneSpec) -> bool:
-    from embedkit.backbones.options import PIXELS
-    from embedkit.backbones.shipped import SHIPPED
-
-    named = spec.backbone.startswith((PIXELS, "local-dir:")) or spec.backbone in SHIPPED
-    return not named and spec.weights is None and spec.random_init is None

@@ -51,8 +51,8 @@ class Result(showing.Shown):
     Parameters
     ----------
     task
-        ``cluster``, ``probe``, ``quality``, ``finetune`` or ``pretrain``; with few labels the budget as
-        well: ``probe 5 per class``, ``probe 10 %``.
+        ``cluster``, ``probe``, ``label``, ``quality``, ``finetune`` or ``pretrain``; with few labels the
+        budget as well: ``probe 5 per class``, ``probe 10 %``.
     dataset
         Name of the dataset, as the feature file gives it.
     features

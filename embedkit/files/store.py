@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, FeatureFileError, first_line
 from embedkit.files.aside import aside
+from embedkit.files.neighbours import Searched
 from embedkit.files.own_hdf5 import unsound
 from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.regular import check_input
@@ -65,7 +66,7 @@ class Views:
     n_views: int
 
 
-class FeatureFile:
+class FeatureFile(Searched):
     """A feature file, opened lazily and once a process.
 
     Parameters

@@ -20,74 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
+from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
 from embedkit.files.regular import read_bytes
 
 MOST_BYTES = 2**32
-TEXT, INTEGER, NUMBER = "text", "integer", "number"
 _DTYPES: dict[str, type[np.generic]] = {TEXT: np.str_, INTEGER: np.int64, NUMBER: np.float64}
 # What a spreadsheet takes for the beginning of a formula, after any apostrophes that stand before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table, or one for each class or target.
-
-    Parameters
-    ----------
-    name
-        In the header; with `repeated` followed by ``:`` and the name of the class or target.
-    dtype
-        ``text``, ``integer`` or ``number``.
-    meaning
-        In words.
-    optional
-        Whether the table may lack it.
-    repeated
-        Whether there is one for each class or target.
-    empty
-        Whether a cell may be empty, where a value is not known: the empty text, or NaN.
-    """
-
-    name: str
-    dtype: str
-    meaning: str
-    optional: bool = False
-    repeated: bool = False
-    empty: bool = False
-
-    @property
-    def title(self) -> str:
-        """Its name, with what stands for a class or target."""
-        return f"{self.name}:NAME" if self.repeated else self.name
-
-    def names(self, header: Sequence[str]) -> list[str]:
-        """Return which names of a header are of this column, in their order."""
-        if not self.repeated:
-            return [self.name] if self.name in header else []
-        return [name for name in header if name.startswith(f"{self.name}:")]
-
-
-@dataclass(frozen=True)
-class TableKind:
-    """What a table holds.
-
-    Parameters
-    ----------
-    name
-        What the table is called in messages.
-    command
-        That writes it.
-    columns
-        In their order.
-    key
-        Columns that together occur once; those that a table lacks don't count.
-    """
-
-    name: str
-    command: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -221,6 +160,62 @@ APPLIED_TARGETS = TableKind(
     ),
     key=("id",),
 )
+LABELLED = TableKind(
+    "labels and what to label next",
+    "embedkit label",
+    (
+        _ID,
+        Column("label", TEXT, "the class that was given; empty where none was", empty=True),
+        Column(
+            "next",
+            NUMBER,
+            "place among the images to label next, from 1; empty for all others",
+            empty=True,
+        ),
+        Column("predicted", TEXT, "the most probable class", optional=True),
+        Column("probability", NUMBER, "of the predicted class, calibrated out of fold", optional=True),
+        Column(
+            "fold",
+            INTEGER,
+            "of a row with a label, the fold that it was predicted in by a probe that never saw it; "
+            "0 where the probe of all labels predicts",
+            optional=True,
+        ),
+        Column("probability", NUMBER, "of this class", optional=True, repeated=True),
+    ),
+    key=("id",),
+)
+SIMILAR = TableKind(
+    "similar images",
+    "embedkit similar",
+    (
+        _ID,
+        Column("place", INTEGER, "from 1, the most similar"),
+        Column("similarity", NUMBER, "cosine similarity of the features to the image that was asked about"),
+        Column("query", TEXT, "the image that was asked about"),
+        Column("label", TEXT, "the row's class; empty where it has none", optional=True, empty=True),
+    ),
+    key=("id",),
+)
+OUTLIERS = TableKind(
+    "outliers",
+    "embedkit outliers",
+    (
+        _ID,
+        Column("place", INTEGER, "from 1, the farthest from all others"),
+        Column("distance", NUMBER, "1 less the cosine similarity to its k-th nearest row"),
+        Column("nearest", TEXT, "id of its nearest row"),
+        Column("label", TEXT, "the row's class; empty where it has none", optional=True, empty=True),
+        Column(
+            "strength",
+            NUMBER,
+            "of membership in its cluster, where a clustering with strengths is there; empty where unknown",
+            optional=True,
+            empty=True,
+        ),
+    ),
+    key=("id",),
+)
 COPIES = TableKind(
     "pairs of copies",
     "embedkit leaks --pairs",
@@ -231,7 +226,17 @@ COPIES = TableKind(
     ),
     key=("kind", "id", "other"),
 )
-TABLES = (ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, APPLIED_CLASSES, APPLIED_TARGETS, COPIES)
+TABLES = (
+    ASSIGNMENTS,
+    CLASS_PREDICTIONS,
+    TARGET_PREDICTIONS,
+    LABELLED,  # before what it has all columns of
+    APPLIED_CLASSES,
+    APPLIED_TARGETS,
+    SIMILAR,
+    OUTLIERS,
+    COPIES,
+)
 
 
 def neutral(text: str) -> str:

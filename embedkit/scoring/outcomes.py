@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
-from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
+from embedkit.files.tables import (
+    ASSIGNMENTS,
+    CLASS_PREDICTIONS,
+    LABELLED,
+    TARGET_PREDICTIONS,
+    Table,
+    read_table,
+)
 from embedkit.scoring.labelled import labels_sha256, with_recorded_labels
 from embedkit.scoring.paired import Difference, paired_difference
 
@@ -154,7 +161,9 @@ def read_outcomes(result: Result, folder: Path, classes: TrueClasses | None = No
     """
     if "predictions" in result.provenance:
         path = _beside(folder, result.provenance["predictions"])
-        table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS)
+        table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS, LABELLED)
+        if table.kind is LABELLED:
+            return _outcomes(_out_of_fold(table))
         return _outcomes(_tested(table.take(table["split"] == "test")))
     if "assignments" in result.provenance:
         table = read_table(_beside(folder, result.provenance["assignments"]), ASSIGNMENTS)
@@ -187,6 +196,19 @@ def _tested(table: Table) -> list[_Tested]:
     draws = table["draw"].tolist() if "draw" in table else [0] * len(table)
     keys = zip(table["id"].tolist(), folds, true, strict=True)
     return list(zip(keys, draws, score.tolist(), strict=True))
+
+
+def _out_of_fold(table: Table) -> list[_Tested]:
+    """Return what was said of the rows with a label by probes that never saw them."""
+    if "fold" not in table:
+        return []
+    tested = table.take(table["fold"] > 0)
+    right = (tested["label"] == tested["predicted"]).astype(np.float64).tolist()
+    ids, folds, true = (tested[name].tolist() for name in ("id", "fold", "label"))
+    return [
+        ((name, str(fold), label), 0, score)
+        for name, fold, label, score in zip(ids, folds, true, right, strict=True)
+    ]
 
 
 def _outcomes(lines: list[_Tested]) -> Outcomes:

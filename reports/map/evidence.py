@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
-from embedkit.files.tables import ASSIGNMENTS, CLASS_PREDICTIONS, TARGET_PREDICTIONS, Table, read_table
+from embedkit.files.tables import (
+    ASSIGNMENTS,
+    CLASS_PREDICTIONS,
+    LABELLED,
+    TARGET_PREDICTIONS,
+    Table,
+    read_table,
+)
 from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
@@ -226,7 +233,9 @@ def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Colu
     EmbedkitError
         No such file, no table of predictions, or no id of the feature file in it.
     """
-    table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS)
+    table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS, LABELLED)
+    if table.kind is LABELLED:
+        return _labelled_columns(table, ids, path, title)
     tested = table.take(table["split"] == "test")
     if "draw" in tested and len(tested):
         tested = tested.take(tested["draw"] == tested["draw"][0])
@@ -244,6 +253,42 @@ def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Colu
         category(f"predicted:{title}", predicted.tolist(), title=f"{title}: predicted class", **shared),
         category(f"verdict:{title}", verdict.tolist(), title=f"{title}: right or wrong", **shared),
     ]
+
+
+def _labelled_columns(table: Table, ids: NDArray[np.str_], path: Path, title: str) -> list[Column]:
+    """Return what `embedkit label` said of every image, and whether it is right where that is known."""
+    rows, inside = _rows(table, ids)
+    if not len(rows):
+        raise EmbedkitError(f"{path}: none of its rows is in the feature file.")
+    table = table.take(inside)
+    predicted, verdict = np.full((2, len(ids)), "", dtype=object)
+    predicted[rows] = table["predicted"]
+    held_out = np.where(table["predicted"] == table["label"], "right", "wrong")
+    verdict[rows] = np.where(table["fold"] > 0, held_out, "")
+    probability, ahead = np.full((2, len(ids)), np.nan, np.float32)
+    probability[rows] = table["probability"]
+    ahead[rows] = table["next"]
+    section = "Probes"
+    columns: list[Column] = [
+        category(
+            f"predicted:{title}",
+            predicted.tolist(),
+            title=f"{title}: predicted class",
+            section=section,
+            missing="not predicted",
+        ),
+        Number(f"probability:{title}", f"{title}: probability of that class", section, probability),
+        category(
+            f"verdict:{title}",
+            verdict.tolist(),
+            title=f"{title}: right or wrong, out of fold",
+            section=section,
+            missing="no label",
+        ),
+    ]
+    if np.isfinite(ahead).any():
+        columns.append(Number(f"next:{title}", f"{title}: to label next", section, ahead))
+    return columns
 
 
 def _rows(table: Table, ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,6 +16,8 @@ OTHERWISE = {
     ("import", "--labels"): "a column of the file too, or labels in the order of the rows",
     ("import", "--dataset"): "gives the name that leaderboard chooses by",
     ("leaks", "--save-split"): "what is written is the split without copies",
+    ("similar", "--n"): "images to find; of simulated galaxies, how many are drawn",
+    ("outliers", "--n"): "images to list; of simulated galaxies, how many are drawn",
     ("quality", "--runs"): "results to compare with; elsewhere those to show",
     ("quality", "--n-rows"): "rows that the criteria see; in verify those extracted again",
     ("probe", "--budget"): "several, each fitted; elsewhere one of them",

@@ -427,6 +427,35 @@ def test_predictions_of_a_probe(world, tmp_path):
     ]
 
 
+def test_labels_spread_to_every_image(world, tmp_path):
+    from embedkit.files.results import Result, append_result, result_provenance
+    from embedkit.files.tables import LABELLED, write_table
+
+    with FeatureFile(world.features) as file:
+        ids = file.rows.ids
+        provenance = result_provenance(file) | {"predictions": "l.csv"}
+    n = len(ids)
+    columns = {
+        "id": ids,
+        "label": ["blue", "blue", *[""] * (n - 2)],
+        "next": [np.nan, np.nan, 1.0, *[np.nan] * (n - 3)],
+        "predicted": ["blue", "red", *["red"] * (n - 2)],
+        "probability": np.linspace(0.5, 1, n),
+        "fold": [1, 2, *[0] * (n - 2)],
+        "probability:red": np.full(n, 0.5),
+    }
+    write_table(tmp_path / "l.csv", LABELLED, columns)
+    line = Result("label", "colours", "tiny", "linear", {}, {}, "2 folds", 0, {}, 2, 0.1, "x", provenance)
+    append_result(tmp_path / "results.jsonl", line)
+    written = report(world.features, runs=tmp_path, thumbnails=False, color="predicted:linear")
+    data = page_data(written.path)
+    predicted, verdict = column(data, "predicted:linear"), column(data, "verdict:linear")
+    assert [predicted["names"][code] for code in unpack(predicted["values"])] == columns["predicted"]
+    named = [*verdict["names"], verdict["missing"]]
+    assert [named[code] for code in unpack(verdict["values"])[:3]] == ["right", "wrong", "no label"]
+    assert {"probability:linear", "next:linear"} <= set(written.columns)
+
+
 def test_same_seed_same_page(world, tmp_path):
     pages = []
     for _ in range(2):
