@@ -121,7 +121,7 @@ def outliers(
         k = place.shape[1]
         notes = list(file.remarks)
         if k < options.kth:
-            notes.append(f"Only {k} other images: the distance to the {k}-th counts.")
+            notes.append(f"Only {k} other images: the distance to the farthest of them counts.")
         distance = np.maximum(1 - similarity[:, -1], 0)
         first = np.argsort(-distance, kind="stable")[: options.n]
         at = rows[first]
@@ -133,7 +133,9 @@ def outliers(
             **_labels(file, at),
             **_strengths(file, at, places, notes),
         }
-        title = f"{len(at):,} images farthest from their {k}-th nearest, by cosine{_of(options.prep)}"
+        title = (
+            f"{len(at):,} images least like any other: cosine distance to neighbour {k}{_of(options.prep)}"
+        )
         return _written(file, Found(title, OUTLIERS, table, tuple(notes)), places)
 
 
