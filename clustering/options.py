@@ -9,6 +9,7 @@ from typing import Any
 
 from embedkit.errors import UsageError
 from embedkit.options import (
+    PREP,
     READS,
     RUNS,
     SELECTION,
@@ -28,7 +29,6 @@ from embedkit.options import (
 
 ALL = "all"
 AUTO = "auto"
-PREP = "pca95"
 # Of what goes by direction: rows at the length of 1, still measured from the origin.
 PREP_SPHERICAL = "l2"
 HDBSCAN_SETTINGS = (

@@ -1989,7 +1989,8 @@ def report(
     min_per_class: int | None = None,
     labels: _Place | None = None,
     color: str | None = None,
-    prep: str = "none",
+    prep: str | None = None,
+    projection: Literal["umap", "pca", "tsne"] = "umap",
     seed: int = 0,
     n_neighbors: int = 15,
     min_dist: float = 0.1,
@@ -2039,7 +2040,9 @@ def report(
     color
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: the first clustering's for the map, else pca95)
+    projection
+        how the map is made (default: umap)
     seed
         seed of everything that is random (default: 0)
     n_neighbors

@@ -23,7 +23,7 @@ from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.showing import page_link
 from embedkit.files.store import FeatureFile
-from embedkit.files.usable_rows import read_usable
+from embedkit.options import PREP
 from embedkit.scoring.selected import selected
 from embedkit.versions import own_version
 from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
@@ -31,6 +31,7 @@ from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
 if TYPE_CHECKING:
     from reports.map.content import Page
     from reports.map.evidence import Clustering
+    from reports.map.fidelity import Fidelity
     from reports.map.layout import Map
     from reports.map.sheets import Sheets
 
@@ -170,16 +171,18 @@ def _page(
     evidence = find_evidence(results, file, rows.ids, where=where)
     for text in evidence.notes:
         say(text)
-    x = _features(file, points, options, say)
-    layout = _map(file, x, rows.ids, options, say)
-    near = measure(options.metric)
+    shown = _rows_of_the_map(file, points, options, evidence.clusterings, say)
+    layout, faith = _map(file, shown, rows.ids, options, say)
+    searched = NONE if options.prep is None else options.prep
+    near = measure(options.metric(searched))
+    x = shown.x if searched == shown.prep else np.asarray(file.read(points))
     neighbours = nearest_neighbours(x, metric=near)
     sheets = None
     if options.thumbnails and options.max_thumbnails:
         sheets, problems = _sheets(file, rows.ids, layout.xy, evidence.clusterings, options)
         for text in problems:
             say(text)
-    columns = _columns(rows, evidence, neighbours.index, sheets)
+    columns = _columns(rows, evidence, neighbours.index, sheets, faith)
     label = next((c for c in columns if c.key == "label"), None)
     return Page(
         title=f"{file.dataset_name} · {file.features_name}",
@@ -190,10 +193,13 @@ def _page(
         notes=notes,
         ids=rows.ids,
         map=layout,
+        caption=" ".join(
+            part for part in (shown.words, layout.describe(), faith and faith.describe()) if part
+        ),
         columns=columns,
         color=_first_color([column.key for column in columns], options.color, str(file.path)),
         neighbours=neighbours,
-        near=describe(near, options.prep),
+        near=describe(near, searched),
         sheets=sheets,
         ranks=ranks(neighbours, label, evidence.clusterings),
         clusterings=evidence.clusterings,
@@ -203,25 +209,37 @@ def _page(
     )
 
 
-def _map(
-    file: FeatureFile,
-    x: NDArray[np.float32],
-    ids: NDArray[np.str_],
-    options: ReportOptions,
-    say: Callable[[str], None],
-) -> Map:
-    from reports.map.layout import umap_map
+@dataclass(frozen=True)
+class _Rows:
+    """Features as a map is made of them: rows (n, d), the steps, and what the caption says of them."""
 
-    note(f"Laying out {len(x):,} images; UMAP compiles itself first, which takes some seconds.")
+    x: NDArray[np.float32]
+    prep: str
+    words: str
+
+
+def _map(
+    file: FeatureFile, rows: _Rows, ids: NDArray[np.str_], options: ReportOptions, say: Callable[[str], None]
+) -> tuple[Map, Fidelity | None]:
+    from reports.map.coordinates import keep, kept, place_of
+    from reports.map.fidelity import fidelity
+    from reports.map.layout import Plan, comparable, lay_out
+
+    metric = options.metric(rows.prep)
+    plan = Plan(
+        projection=options.projection,
+        seed=options.seed,
+        n_neighbors=options.n_neighbors,
+        min_dist=options.min_dist,
+        metric=metric,
+        prepared=rows.prep != NONE,
+    )
+    place = place_of(rows.x, plan)
+    known = kept(place, len(rows.x))
+    if known is None and plan.projection == "umap":
+        note(f"Laying out {len(rows.x):,} images; UMAP compiles itself first, which takes some seconds.")
     try:
-        layout = umap_map(
-            x,
-            seed=options.seed,
-            n_neighbors=options.n_neighbors,
-            min_dist=options.min_dist,
-            metric=options.metric,
-            show_progress=True,
-        )
+        layout = lay_out(rows.x, plan, known=known, show_progress=True)
     except UsageError:
         raise
     except EmbedkitError as error:
@@ -232,7 +250,12 @@ def _map(
             f"UMAP found nothing near {n} {'image' if n == 1 else 'images'} ({named}) and so no place: "
             f"{'it lies' if n == 1 else 'they lie in a line'} below the map."
         )
-    return layout
+    elif known is None and layout.method != "pca":
+        keep(place, layout.xy)
+    measured = None
+    if metric != "manhattan":
+        measured = fidelity(comparable(rows.x, metric), layout.xy, seed=options.seed)
+    return layout, measured
 
 
 def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
@@ -247,29 +270,42 @@ def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.i
     )
 
 
-def _features(
-    file: Any, points: NDArray[np.int64], options: ReportOptions, say: Callable[[str], None]
-) -> NDArray[np.float32]:
-    if options.prep == NONE:
-        try:
-            return read_usable(file, points)
-        except DataError as error:
-            raise EmbedkitError(f"{file.path}: {error}") from error
+def _rows_of_the_map(
+    file: FeatureFile,
+    points: NDArray[np.int64],
+    options: ReportOptions,
+    clusterings: Sequence[Clustering],
+    say: Callable[[str], None],
+) -> _Rows:
+    """Prepare the features as asked, else as a clustering of them was or would be."""
     from embedkit.preparing.direction import cosine_remark
     from embedkit.preparing.preparation import prepare
+    from reports.map.layout import MIN_ROWS
 
+    steps, why = options.prep, ""
+    if steps is None:
+        raw = np.asarray(file.read(points))
+        # Of so few rows, or of equal ones, nothing can be fitted; the map says so itself.
+        if len(points) < MIN_ROWS or not np.isfinite(raw).all() or not np.ptp(raw, axis=0).any():
+            return _Rows(raw, NONE, "")
+        asked = [str(found) for one in clusterings if (found := one.result.params.get("prep"))]
+        steps = asked[0] if asked else PREP
+        why = f", as for the clustering {clusterings[0].title}" if asked else ", as a clustering would"
+    if steps == NONE:
+        return _Rows(np.asarray(file.read(points)), NONE, "")
     try:
-        prepared = prepare(file, options.prep, rows=points)
+        prepared = prepare(file, steps, rows=points)
         x = prepared.transform_file(file, points)
     except DataError as error:
         raise EmbedkitError(f"{file.path}: {error}") from error
-    if prepared.steps:
+    if options.prep is not None and prepared.steps:
         say(f"Features of the map are prepared first ({prepared.name}). {prepared.describe()}")
-    if options.metric in ("cosine", "correlation"):
-        remark = cosine_remark(prepared.preparation, x, f"The map compares by {options.metric}")
+    if options.metric(steps) in ("cosine", "correlation"):
+        remark = cosine_remark(prepared.preparation, x, f"The map compares by {options.metric(steps)}")
         if remark is not None:
             say(remark)
-    return x
+    words = f"Features prepared by {prepared.name}{why}: {x.shape[1]} of {file.d} dimensions; then:"
+    return _Rows(np.asarray(x, np.float32), steps, words)
 
 
 def _sheets(
@@ -309,7 +345,7 @@ def _sheets(
     return sheets, problems
 
 
-def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: Any) -> list[Any]:
+def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: Any, faith: Any) -> list[Any]:
     from reports.map.columns import Number, agreement_column, annotation_columns
 
     annotations = annotation_columns(rows)
@@ -325,6 +361,7 @@ def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: An
         # A file with nothing but features still has a map; its order is what is left to see.
         order = np.arange(len(rows), dtype=np.float32)
         columns.append(Number("row", "row of the file", "Features", order))
+    columns += [] if faith is None else faith.columns()
     return _with_unique_keys(columns)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedkit.options import (
+    PREP,
     READS,
     RUNS,
     Selection,
@@ -18,9 +19,10 @@ from embedkit.options import (
     seed_option,
 )
 
+PROJECTIONS = ("umap", "pca", "tsne")
 UMAP_METRICS = ("cosine", "euclidean", "correlation", "manhattan")
 NONE = "none"
-# Of a galaxy a picture takes about 2 kB, or 1 kB.
+# Of a galaxy a picture takes about 1.5 kB, or 0.7 kB.
 LARGE_PICTURE, SMALL_PICTURE, MANY_PICTURES = 96, 64, 6_000
 PAGE = Writes(("an HTML page",))
 
@@ -35,14 +37,18 @@ class ReportOptions(Selection):
         Column to colour by at first; by default the label, else the first clustering.
     prep
         What happens to the features before the map is made of them, in the words of
-        `embedkit.preparing.steps.Preparation.parse`.
+        `embedkit.preparing.steps.Preparation.parse`, and before the nearest images are found. By default
+        the map is made as the first clustering shown prepared them, else as `embedkit cluster` would, and
+        the nearest images are those of the features as extracted.
+    projection
+        How the map is made: ``umap``, ``pca`` or ``tsne``.
     seed
         Seed of the map and of every random choice of rows.
     n_neighbors, min_dist
-        As in `reports.map.layout.umap_map`.
+        As in `reports.map.layout.Plan`.
     umap_metric
-        What near means, on the map and for the nearest images of each. By default the cosine; the Euclidean
-        distance after a `prep` that centres, where a cosine would be the angle at the mean.
+        What near means, on the map and for the nearest images of each. By default the cosine, of rows that
+        were centred the Euclidean distance: there a cosine would be the angle at the mean.
     max_points
         Points on the map at most; of more rows, so many are drawn at random.
     thumbnails
@@ -61,7 +67,8 @@ class ReportOptions(Selection):
         metavar="COLUMN",
         unset="label, else the first clustering",
     )
-    prep: str = prep_option(NONE)
+    prep: str | None = prep_option(None, unset=f"the first clustering's for the map, else {PREP}")
+    projection: str = option("umap", "how the map is made", choices=PROJECTIONS)
     seed: int = seed_option()
     n_neighbors: int = option(15, "umap: neighbours", least=2, metavar="N")
     min_dist: float = option(0.1, "umap: how tightly points may pack", least=0, most=1)
@@ -86,7 +93,7 @@ class ReportOptions(Selection):
 
     def __post_init__(self) -> None:
         check(self)
-        if self.prep != NONE:
+        if self.prep not in (None, NONE):
             # On use: `--help` waits for no scikit-learn.
             from embedkit.preparing.steps import Preparation
 
@@ -98,14 +105,13 @@ class ReportOptions(Selection):
             return self.thumbnail_size
         return LARGE_PICTURE if n <= MANY_PICTURES else SMALL_PICTURE
 
-    @property
-    def metric(self) -> str:
-        """What near means, decided."""
+    def metric(self, prep: str) -> str:
+        """Return what near means after a preparation, decided."""
         if self.umap_metric is not None:
             return self.umap_metric
         from embedkit.preparing.steps import Preparation
 
-        return "euclidean" if Preparation.parse(self.prep).centres else "cosine"
+        return "euclidean" if Preparation.parse(prep).centres else "cosine"
 
 
 @dataclass(frozen=True, kw_only=True)

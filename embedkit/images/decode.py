@@ -99,10 +99,19 @@ def crop(pixels: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
     return pixels if side is None or side > min(pixels.shape[:2]) else center(pixels, side)
 
 
-def shrunk(pixels: NDArray[np.uint8], size: int) -> Image.Image:
-    """Shrink pixels (h, w, 3) until the longer side is at most `size`; never enlarges."""
+def shrunk(pixels: NDArray[np.uint8], size: int, *, gap: float = 2.0) -> Image.Image:
+    """Shrink pixels (h, w, 3) until the longer side is at most `size`; never enlarges.
+
+    Parameters
+    ----------
+    pixels, size
+        As in `thumbnail`.
+    gap
+        How much larger than `size` they still are after whole pixels were averaged, before the rest is
+        interpolated: 1 is the fastest.
+    """
     image = Image.fromarray(pixels)
-    image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=gap)
     return image
 
 
@@ -116,13 +125,8 @@ def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
     size
         The longer side, in pixels.
     """
-    return encoded(shrunk(pixels, size))
-
-
-def encoded(image: Image.Image) -> bytes:
-    """Encode a picture of a page: as WebP, `THUMBNAIL_TYPE`."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80, method=2)
+    shrunk(pixels, size).save(buffer, "WEBP", quality=80, method=2)
     return buffer.getvalue()
 
 

@@ -39,6 +39,10 @@ def check_seeds(seed: int, seeds: int) -> None:
         )
 
 
+# What a clustering does to the features, and so a map of them, unless something else is asked for.
+PREP = "pca95"
+
+
 def prep_option(value: str | None, *, unset: str | None = None) -> Any:
     """Declare ``--prep``."""
     steps = "prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +"

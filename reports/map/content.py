@@ -40,6 +40,8 @@ class Page:
         Of the n points.
     map
         Coordinates of the n points.
+    caption
+        How it was made, and how far it is to be believed.
     columns
         What they can be coloured by; every column has n rows.
     color
@@ -70,6 +72,7 @@ class Page:
     notes: Sequence[str]
     ids: NDArray[np.str_]
     map: Map
+    caption: str
     columns: Sequence[Column]
     color: str
     neighbours: Neighbours

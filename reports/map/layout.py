@@ -1,4 +1,4 @@
-"""Features to a map of two dimensions: PCA, then UMAP."""
+"""Features to a map of two dimensions: UMAP, PCA or t-SNE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedkit.console import progress, waiting
 from embedkit.errors import DataError, UsageError
 from embedkit.files.schema import unusable, usable
 from embedkit.preparing.steps import unit_rows
-from reports.report_options import UMAP_METRICS
+from reports.report_options import PROJECTIONS, UMAP_METRICS
 
 KEPT_VARIANCE = 0.95
 MAX_DIMENSIONS = 50
@@ -28,11 +28,51 @@ ROWS_OF = {
     "euclidean": "",
     "manhattan": "",
 }
+# Of t-SNE, where there are rows enough: a third of them at most.
+PERPLEXITY = 30.0
 # Below this UMAP has no neighbourhoods to keep: PCA places so few points as well.
 MIN_ROWS = 5
 # Fewer rows UMAP compares itself, all with all. For more it asks pynndescent, which compiles for most of a
 # minute in each process and finds most neighbours; all pairs are 2 s for 20,000 rows and 15 for 50,000.
 SMALL, LARGE = 4096, 50_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a map is made.
+
+    Parameters
+    ----------
+    projection
+        ``umap``, ``pca`` or ``tsne``.
+    seed
+        Seed of PCA, UMAP and t-SNE.
+    n_neighbors
+        Size of the neighbourhoods that UMAP keeps, from 2; at most n - 1 are used.
+    min_dist
+        How tightly UMAP may pack points, in [0, 1].
+    metric
+        ``cosine``, ``euclidean``, ``correlation`` or ``manhattan``.
+    prepared
+        Whether the rows are as they shall be compared; else PCA reduces them first.
+    """
+
+    projection: str = "umap"
+    seed: int = 0
+    n_neighbors: int = 15
+    min_dist: float = 0.1
+    metric: str = "cosine"
+    prepared: bool = False
+
+    def __post_init__(self) -> None:
+        if self.projection not in PROJECTIONS:
+            raise UsageError(f"--projection {self.projection}: not one of {', '.join(PROJECTIONS)}.")
+        if self.n_neighbors < 2:
+            raise UsageError(f"--n-neighbors {self.n_neighbors}: a neighbourhood needs at least 2.")
+        if not 0 <= self.min_dist <= 1:
+            raise UsageError(f"--min-dist {self.min_dist:g}: give a number from 0 to 1.")
+        if self.metric not in UMAP_METRICS:
+            raise UsageError(f"--umap-metric {self.metric}: not one of {', '.join(UMAP_METRICS)}.")
 
 
 @dataclass(frozen=True)
@@ -44,11 +84,11 @@ class Map:
     xy : (n, 2) float32
         Coordinates; only neighbourhoods carry meaning.
     reduced : (n, r) float32
-        The features that were laid out: after PCA, r at most 50.
+        The features that were laid out: after PCA, r at most 50, or as they were prepared.
     kept_variance
         Share of the variance that the r directions hold, in [0, 1].
     method
-        ``umap``, or ``pca`` where there are fewer than 5 rows.
+        ``umap``, ``tsne`` or ``pca``, which is what fewer than 5 rows get.
     settings
         Every setting that the coordinates depend on.
     unplaced : (m,) int64
@@ -63,71 +103,68 @@ class Map:
     unplaced: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def describe(self) -> str:
-        """Say in one sentence how the map was made."""
-        r = self.reduced.shape[1]
-        rows = ROWS_OF[self.settings["metric"]]
-        pca = f"{rows}PCA to {r} dimension{'s' * (r != 1)} ({self.kept_variance:.0%} of the variance)"
-        if self.method == "pca":
-            return f"The first two principal components: fewer than {MIN_ROWS} images are too few for UMAP."
+        """Say in a sentence or two how the map was made."""
         s = self.settings
+        if self.method == "pca":
+            few = f": fewer than {MIN_ROWS} images are too few for UMAP" if len(self.xy) < MIN_ROWS else ""
+            return f"The first two principal components ({s['of_two']:.0%} of the variance){few}."
+        means = "Neighbourhoods carry meaning; distances between far groups and the axes do not."
+        made = f"seed {s['seed']}. {means}"
+        if self.method == "tsne":
+            return f"{self._rows()}t-SNE with perplexity {s['perplexity']:g}, {made}"
         return (
-            f"{pca}, then UMAP with {s['n_neighbors']} neighbours, minimum distance {s['min_dist']:g}, "
-            f"{s['metric']} metric, seed {s['seed']}. Neighbourhoods carry meaning; distances between far "
-            "groups and the axes do not."
+            f"{self._rows()}UMAP with {s['n_neighbors']} neighbours, minimum distance {s['min_dist']:g}, "
+            f"{s['metric']} metric, {made}"
         )
 
+    def _rows(self) -> str:
+        r = self.settings["pca_dimensions"]
+        if r is None:
+            return ""
+        rows = ROWS_OF[self.settings["metric"]]
+        return f"{rows}PCA to {r} dimension{'s' * (r != 1)} ({self.kept_variance:.0%} of the variance), then "
 
-def umap_map(
+
+def lay_out(
     x: NDArray[np.floating[Any]],
+    plan: Plan | None = None,
     *,
-    seed: int = 0,
-    n_neighbors: int = 15,
-    min_dist: float = 0.1,
-    metric: str = "cosine",
+    known: NDArray[np.float32] | None = None,
     show_progress: bool = False,
 ) -> Map:
     """Lay features out in two dimensions.
 
-    Rows are made such that Euclidean distances between them say what `metric` says (see `comparable`), and
-    reduced by PCA to the fewest directions that hold 95 % of the variance, 50 at most. UMAP takes Euclidean
-    distances there; Manhattan ones are not those of rotated rows, and taken before the PCA. UMAP starts from
-    the first two principal components instead of its own spectral start: that keeps the coarse arrangement
-    [2]_ and cannot fail on a graph of several pieces. The same seed on the same machine gives the same
-    coordinates.
+    Rows are made such that Euclidean distances between them say what the metric says (see `comparable`),
+    and, unless they are prepared already, reduced by PCA to the fewest directions that hold 95 % of the
+    variance, 50 at most. UMAP takes Euclidean distances there, of exact neighbours; Manhattan ones are not
+    those of rotated rows, and taken before the PCA. UMAP and t-SNE start from the first two principal
+    components instead of their own starts: that keeps the coarse arrangement [2]_ and cannot fail on a graph
+    of several pieces. The same seed on the same machine gives the same coordinates.
 
     Parameters
     ----------
     x : (n, d) float
         Finite features.
-    seed
-        Seed of PCA and UMAP.
-    n_neighbors
-        Size of the neighbourhoods that are kept, from 2; at most n - 1 are used.
-    min_dist
-        How tightly UMAP may pack points, in [0, 1].
-    metric
-        ``cosine``, ``euclidean``, ``correlation`` or ``manhattan``.
+    plan
+        How; by default `Plan()`.
+    known : (n, 2) float32, optional
+        The places that this plan gave these rows before, which are taken.
     show_progress
         Draw a bar on stderr.
 
     Raises
     ------
-    UsageError
-        An option out of range.
     DataError
         No rows, NaN or infinite features, or the same features for every image.
+    UsageError
+        t-SNE without the package openTSNE.
 
     References
     ----------
     .. [1] McInnes, Healy & Melville 2018, UMAP, arXiv 1802.03426.
     .. [2] Kobak & Linderman 2021, Nature Biotechnology 39, 156.
     """
-    if n_neighbors < 2:
-        raise UsageError(f"--n-neighbors {n_neighbors}: a neighbourhood needs at least 2.")
-    if not 0 <= min_dist <= 1:
-        raise UsageError(f"--min-dist {min_dist:g}: give a number from 0 to 1.")
-    if metric not in UMAP_METRICS:
-        raise UsageError(f"--umap-metric {metric}: not one of {', '.join(UMAP_METRICS)}.")
+    plan = plan or Plan()
     x = np.asarray(x, dtype=np.float32)
     n = len(x)
     if n == 0:
@@ -137,21 +174,34 @@ def umap_map(
         raise DataError(
             f"{int(bad.sum())} of {n} rows hold {unusable(x[bad])}. Extract again with --precision fp32."
         )
-    rows = comparable(x, metric)
+    rows = comparable(x, plan.metric)
     _check_varies(rows)
-    reduced, kept = _reduce(rows, seed=seed)
-    settings = {
-        "seed": seed,
-        "n_neighbors": min(n_neighbors, n - 1),
-        "min_dist": min_dist,
-        "metric": metric,
-        "pca_dimensions": reduced.shape[1],
-    }
+    reduced, shares = _reduce(rows, seed=plan.seed)
     first_two = np.zeros((n, 2), np.float32)
     first_two[:, : min(2, reduced.shape[1])] = reduced[:, :2]
-    if n < MIN_ROWS:
+    kept = float(min(shares.sum(), 1.0))
+    if plan.prepared:
+        reduced, kept = rows, 1.0
+    settings = {
+        "seed": plan.seed,
+        "n_neighbors": min(plan.n_neighbors, n - 1),
+        "min_dist": plan.min_dist,
+        "metric": plan.metric,
+        "pca_dimensions": None if plan.prepared else reduced.shape[1],
+    }
+    if n < MIN_ROWS or plan.projection == "pca":
+        settings["of_two"] = float(min(shares[:2].sum(), 1.0))
         return Map(first_two, reduced, kept, "pca", settings)
-    xy = _umap(rows if metric == "manhattan" else reduced, first_two, settings, show_progress)
+    perplexity = min(PERPLEXITY, (n - 1) / 3)
+    settings["perplexity"] = perplexity
+    if known is not None:
+        return Map(known, reduced, kept, plan.projection, settings)
+    if plan.projection == "tsne":
+        from reports.map.tsne import tsne
+
+        xy = tsne(reduced, first_two, perplexity=perplexity, seed=plan.seed)
+        return Map(xy, reduced, kept, "tsne", settings)
+    xy = _umap(rows if plan.metric == "manhattan" else reduced, first_two, settings, show_progress)
     xy, unplaced = _aside(xy)
     return Map(xy, reduced, kept, "umap", settings, unplaced)
 
@@ -192,17 +242,18 @@ def _aside(xy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int
     return xy, unplaced
 
 
-def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], float]:
+def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the scores (n, r) that hold 95 % of the variance, and the share that each direction holds."""
     from sklearn.decomposition import PCA
 
     n, d = x.shape
     if n == 1:
-        return np.zeros((1, 1), np.float32), 1.0
+        return np.zeros((1, 1), np.float32), np.ones(1)
     pca = PCA(n_components=min(MAX_DIMENSIONS, n - 1, d), random_state=seed)
     scores = pca.fit_transform(x)
     share = np.cumsum(pca.explained_variance_ratio_)
     r = min(int(np.searchsorted(share, KEPT_VARIANCE)) + 1, len(share))
-    return np.ascontiguousarray(scores[:, :r], dtype=np.float32), float(min(share[r - 1], 1.0))
+    return np.ascontiguousarray(scores[:, :r], dtype=np.float32), pca.explained_variance_ratio_[:r]
 
 
 def _umap(

@@ -102,7 +102,7 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "facts": list(page.facts),
         "notes": list(page.notes),
         "ids": ids,
-        "map": {"x": pack(page.map.xy[:, 0]), "y": pack(page.map.xy[:, 1]), "text": page.map.describe()},
+        "map": {"x": pack(page.map.xy[:, 0]), "y": pack(page.map.xy[:, 1]), "text": page.caption},
         "columns": [_column(column, colours) for column in page.columns],
         "color": page.color,
         "palette": PALETTE,

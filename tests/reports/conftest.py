@@ -10,6 +10,14 @@ from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_maps_of_before(tmp_path_factory):
+    """Keep maps in a folder of this session, not in the developer's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBEDKIT_DATA", str(tmp_path_factory.mktemp("kept")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> World:
     root = tmp_path_factory.mktemp("world")

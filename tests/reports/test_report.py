@@ -241,7 +241,8 @@ def test_all_annotations_can_be_coloured_by(plain_file):
         coordinates=np.stack([np.arange(n, dtype=float), np.full(n, np.nan)], 1),
     )
     written = report(path, output=path.with_name("o.html"), thumbnails=False, color="dec")
-    assert written.columns == ("label", "split", "group", "ra", "dec", "knn-agreement", "smooth", "label#2")
+    own = ("label", "split", "group", "ra", "dec", "knn-agreement", "smooth", "label#2")
+    assert written.columns == (*own, "trustworthiness", "continuity")
     data = page_data(written.path)
     assert data["color"] == "dec"
     assert column(data, "split")["names"] == ["train", "test"]
@@ -263,7 +264,7 @@ def test_unknown_column_lists_the_known(world, tmp_path):
 def test_features_alone_are_enough(plain_file, tmp_path):
     path = plain_file(n=7)
     written = report(path, output=tmp_path / "o.html", thumbnails=False)
-    assert written.columns == ("row",)
+    assert written.columns == ("row", "trustworthiness", "continuity")
     assert written.n_results == 0
     data = page_data(written.path)
     assert [one["name"] for one in data["sections"]] == ["provenance"]
@@ -542,3 +543,36 @@ def test_nothing_readable_is_an_error(tmp_path):
         file.create_dataset("ok", data=np.zeros(2, bool))
     with pytest.raises(EmbedkitError, match="no row could be read"):
         report(path, output=tmp_path / "o.html")
+
+
+def test_the_map_is_made_as_the_clustering_prepared_the_features(world, tmp_path):
+    with FeatureFile(world.features) as file:
+        write_clustering(tmp_path, file, "c.csv", file.rows.labels, k=3, prep="l2+pca3")
+    quick = {"thumbnails": False, "projection": "pca"}
+
+    def caption(**options):
+        written = report(world.features, output=tmp_path / "o.html", **quick, **options)
+        return page_data(written.path)["map"]["text"]
+
+    assert caption(runs=tmp_path).startswith(
+        "Features prepared by l2+pca3, as for the clustering kmeans: 3 of 24 dimensions; then: The first two"
+    )
+    assert caption().startswith("Features prepared by pca95, as a clustering would: ")
+    assert "Trustworthiness 0." in caption(prep="none")
+
+
+def test_a_map_is_not_computed_twice(world, tmp_path, monkeypatch):
+    from reports.map import layout
+
+    options = {"output": tmp_path / "o.html", "thumbnails": False, "seed": 11}
+    first = page_data(report(world.features, **options).path)["map"]
+    monkeypatch.setattr(layout, "_umap", None)
+    assert page_data(report(world.features, **options).path)["map"] == first
+
+
+def test_tsne_without_its_package_names_it(world, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(UsageError, match=r"--projection tsne needs openTSNE: pip install"):
+        report(world.features, output=tmp_path / "o.html", thumbnails=False, projection="tsne")

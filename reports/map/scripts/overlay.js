@@ -11,28 +11,36 @@ embedkit.overlay = (() => {
   const sizeAt = (zoom) => Math.min(64, 30 + 11 * Math.max(0, Math.log2(zoom)));
   // From afar a sparse grid that leaves the points to be seen; near, whatever doesn't overlap.
   const roomAt = (zoom) => Math.max(1.06, 2.1 / Math.max(1, zoom) ** 0.45);
-  let chosen = { key: "", rows: [] };
-  const choose = () => {
-    const step = Math.floor(Math.log2(points.zoom()) * 3);
-    const key = `${step} ${points.sieve} ${points.area.height} ${points.area.width}`;
-    if (key === chosen.key) return chosen.rows;
-    const zoom = 2 ** (step / 3), pixels = affine.kx / points.zoom() * zoom; // of a unit, at this step
+  // Half an octave of zoom is a level; each keeps the pictures of the one before and adds what has room between them.
+  const FIRST = -2;
+  let levels = { key: "", rows: new Map() };
+  const rowsAt = (level) => {
+    if (levels.rows.has(level)) return levels.rows.get(level);
+    const zoom = 2 ** (level / 2), pixels = (affine.kx / points.zoom()) * zoom; // of a unit, at this level
     const apart = (sizeAt(zoom) * roomAt(zoom)) / pixels;
+    const before = level > FIRST ? rowsAt(level - 1) : [];
     const cells = new Map(), rows = [], across = Math.ceil(2 / apart) + 4;
-    for (const i of pictures.order) {
-      if (!shown[i]) continue;
-      const cx = Math.floor((x[i] + 1) / apart) + 1, cy = Math.floor((y[i] + 1) / apart) + 1;
-      let free = true;
-      for (let a = -1; a <= 1 && free; a++) {
-        for (let b = -1; b <= 1 && free; b++) {
+    const cellOf = (i) => [Math.floor((x[i] + 1) / apart) + 1, Math.floor((y[i] + 1) / apart) + 1];
+    const put = (i) => { const [cx, cy] = cellOf(i); cells.set(cy * across + cx, i); rows.push(i); };
+    const isFree = (i) => {
+      const [cx, cy] = cellOf(i);
+      for (let a = -1; a <= 1; a++) {
+        for (let b = -1; b <= 1; b++) {
           const other = cells.get((cy + b) * across + cx + a);
-          if (other !== undefined && Math.abs(x[other] - x[i]) < apart && Math.abs(y[other] - y[i]) < apart) free = false;
+          if (other !== undefined && Math.abs(x[other] - x[i]) < apart && Math.abs(y[other] - y[i]) < apart) return false;
         }
       }
-      if (free) { cells.set(cy * across + cx, i); rows.push(i); }
-    }
-    chosen = { key, rows };
+      return true;
+    };
+    before.forEach(put);
+    for (const i of pictures.order) if (shown[i] && isFree(i)) put(i);
+    levels.rows.set(level, rows);
     return rows;
+  };
+  const choose = () => {
+    const key = `${points.sieve} ${points.area.height} ${points.area.width}`;
+    if (key !== levels.key) levels = { key, rows: new Map() };
+    return rowsAt(Math.max(FIRST, Math.floor(Math.log2(points.zoom()) * 2)));
   };
   const MOST_PICTURES = 500;
   let laid = []; // { i, x, y, size } of what is drawn now
@@ -47,10 +55,11 @@ embedkit.overlay = (() => {
       if (px < -size || py < -size || px > width + size || py > height + size) continue;
       const faint = state.set.size && !state.set.has(i);
       context.globalAlpha = faint ? 0.35 : 1;
-      context.fillStyle = columns.colorOf(column, i);
-      context.fillRect(px - size / 2 - 2, py - size / 2 - 2, size + 4, size + 4);
       context.fillStyle = "#0b0c0f";
       context.fillRect(px - size / 2, py - size / 2, size, size);
+      context.strokeStyle = columns.colorOf(column, i);
+      context.lineWidth = 2;
+      context.strokeRect(px - size / 2 - 1, py - size / 2 - 1, size + 2, size + 2);
       if (pictures.draw(context, i, px, py, size, later)) laid.push({ i, x: px, y: py, size: size + 4 });
       if (laid.length >= MOST_PICTURES) break;
     }
@@ -94,8 +103,8 @@ embedkit.overlay = (() => {
       const wide = (anchor.width ??= context.measureText(anchor.text).width) + 26, high = 22;
       const ax = affine.kx * anchor.x + affine.bx, ay = affine.ky * anchor.y + affine.by;
       if (ax < 0 || ay < 0 || ax > width || ay > height) continue;
-      // Where it belongs, else a little above or below.
-      for (const shift of [0, -24, 24, -48, 48]) {
+      // A little above or below, so that what it names is seen.
+      for (const shift of [-28, 28, 0, -54, 54]) {
         const left = Math.min(Math.max(4, ax - wide / 2), width - wide - 4), up = Math.min(Math.max(4, ay + shift - high / 2), height - high - 4);
         if (named.some((other) => left < other.left + other.wide + 4 && other.left < left + wide + 4 && up < other.up + other.high + 3 && other.up < up + high + 3)) continue;
         named.push({ left, up, wide, high, text: anchor.text });

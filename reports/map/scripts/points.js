@@ -55,7 +55,7 @@ embedkit.points = (() => {
   const home = () => Math.max(half.y, (half.x * area.height) / area.width) * 1.07;
   const plot = createScatterplot({
     renderer, canvas, width: area.width, height: area.height, syncEvents: true, cameraDistance: home(), ...themed(),
-    pointSize: size, opacity, colorBy: "valueA", pointSizeSelected: 1, pointOutlineWidth: 1, opacityInactiveScale: 0.25, opacityInactiveMax: 0.3,
+    pointSize: size, opacity, colorBy: "valueA", pointSizeSelected: 1, pointOutlineWidth: 0, opacityInactiveScale: 0.25, opacityInactiveMax: 0.3,
     pointColorHover: "#888888", lassoLineWidth: 2, lassoMinDist: 3, lassoMinDelay: 0, lassoClearEvent: "lassoEnd", deselectOnDblClick: false, deselectOnEscape: false,
     actionKeyMap: { lasso: "shift", merge: "ctrl", remove: "alt" },
   });

@@ -11,8 +11,12 @@ from sklearn.neighbors import NearestNeighbors
 from embedkit.console.visible import Visible
 from embedkit.errors import DataError, UsageError
 from reports.map import layout as layout_of
-from reports.map.layout import umap_map
+from reports.map.layout import Plan, lay_out
 from reports.map.neighbours import describe, nearest_neighbours
+
+
+def umap_map(x, show_progress=False, **plan):
+    return lay_out(x, Plan(**plan), show_progress=show_progress)
 
 
 def blobs(n=30, d=16, centres=3):
@@ -233,3 +237,48 @@ def test_umaps_own_bar_is_one_of_ours_and_steers_nothing(monkeypatch):
     assert "500" in screen.getvalue()  # the epochs of so few rows
     assert "\\r" not in screen.getvalue()
     assert "it/s" not in screen.getvalue()
+
+
+def test_pca_is_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    x, _ = blobs()
+    found = lay_out(x, Plan(projection="pca", metric="euclidean", prepared=True))
+    peer = PCA(2).fit(x)
+    np.testing.assert_allclose(np.abs(found.xy), np.abs(peer.transform(x)), atol=1e-3)
+    assert f"({peer.explained_variance_ratio_.sum():.0%} of the variance)" in found.describe()
+
+
+def test_tsne_keeps_groups_apart_and_is_the_same_twice():
+    pytest.importorskip("openTSNE", reason="pip install embedkit-images[tsne]")
+    x, label = blobs()
+    plan = Plan(projection="tsne", metric="euclidean", prepared=True)
+    first, again = lay_out(x, plan), lay_out(x, plan)
+    np.testing.assert_array_equal(first.xy, again.xy)
+    assert silhouette_score(first.xy, label) > 0.5
+    assert "t-SNE with perplexity 29.6667" in first.describe()
+
+
+def test_prepared_rows_are_laid_out_as_they_are():
+    x, _ = blobs()
+    found = lay_out(x, Plan(metric="euclidean", prepared=True))
+    np.testing.assert_array_equal(found.reduced, x)
+    assert found.describe().startswith("UMAP with 15 neighbours")
+
+
+def test_places_that_were_kept_are_taken(tmp_path, monkeypatch):
+    from reports.map.coordinates import keep, kept, place_of
+
+    monkeypatch.setenv("EMBEDKIT_DATA", str(tmp_path))
+    x, _ = blobs()
+    place = place_of(x, Plan())
+    assert kept(place, 90) is None
+    xy = np.random.default_rng(0).normal(size=(90, 2)).astype(np.float32)
+    keep(place, xy)
+    np.testing.assert_array_equal(kept(place, 90), xy)
+    np.testing.assert_array_equal(lay_out(x, known=kept(place, 90)).xy, xy)
+    for other in (place_of(x + 1, Plan()), place_of(x, Plan(seed=1)), place_of(x, Plan(projection="tsne"))):
+        assert other != place
+    assert kept(place, 91) is None
+    place.write_bytes(b"\x93NUMPY damaged")
+    assert kept(place, 90) is None
