@@ -16,6 +16,7 @@ from embedkit.errors import ImageError
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
 from embedkit.images.other_formats import named
+from embedkit.images.png_key import over_black_by_key
 from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PLAIN, Reading
 from embedkit.images.tiff import is_tiff, read_tiff
@@ -178,7 +179,7 @@ def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
     else:
         with no_warnings():
             image.load()
-    return _to_rgb(image, where, turn)
+    return _to_rgb(over_black_by_key(image, data), where, turn)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -198,9 +199,6 @@ def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDA
         values = np.asarray(image)
         if mode == "I" and image.format == "PPM":
             values = values.astype(np.uint16)  # scaled by the file's own white to 16 bits
-        clear = image.info.get("transparency")
-        if isinstance(clear, int):  # PNG's one transparent value, over black
-            values = np.where(values == clear, 0, values).astype(values.dtype)
         return to_pixels(values, where)
     if image.has_transparency_data:
         with no_warnings():

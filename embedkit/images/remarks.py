@@ -1,4 +1,4 @@
-"""What a look at a few images shows and pixels don't say: dark 16-bit data, pages that are not read."""
+"""What a look at a few images shows and pixels don't say: dark 16-bit data, pages, colour profiles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embedkit.images.decode import FORMATS
+from embedkit.images.profiles import other_profile
 from embedkit.images.quiet import no_warnings
 from embedkit.images.tiff import is_tiff, n_pages, read_tiff
 
@@ -35,7 +37,7 @@ def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
     said
         Sentences without an end, for a message that begins with the dataset's name.
     """
-    tops, pages, faint = [], 1, []
+    tops, pages, faint, profiles = [], 1, [], set()
     for source in sources:
         try:
             top, n = _top(source), n_pages(source) if isinstance(source, bytes) and is_tiff(source) else 1
@@ -43,6 +45,8 @@ def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
             continue
         pages = max(pages, n)
         faint.append(_top_of_bytes(source))
+        if isinstance(source, bytes) and (profile := other_profile(source, FORMATS)):
+            profiles.add(profile)
         if top is not None:
             tops.append(top)
     said = []
@@ -63,6 +67,12 @@ def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
         said.append(
             f"TIFF of up to {pages:,} pages, of which the first that is no thumbnail is read; --channels "
             "0,1,2 takes pages of one channel for channels"
+        )
+    if profiles:
+        named = " or ".join(map(repr, sorted(profiles)))
+        said.append(
+            f"images carry the colour profile {named}, which is not applied: "
+            "their numbers are taken for sRGB, as in training. Convert them where colours count"
         )
     return said
 

@@ -14,15 +14,25 @@ from embedkit.images.decode import decode
 GREY = (np.arange(12 * 16).reshape(12, 16) * 300).astype(np.uint16)
 
 
-def png_of_16_bits(values: np.ndarray, clear: int) -> bytes:
-    """Grey PNG with one transparent value, chunk by chunk after the standard."""
-    height, width = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+# First row, first column and steps of the passes of an interlaced PNG.
+ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+
+
+def png(samples: np.ndarray, bits: int, clear: tuple[int, ...], *, turn: int = 1, passes: bool = False):
+    """Write a PNG of (h, w) or (h, w, 3) with one transparent colour, chunk by chunk after the standard."""
+    height, width = samples.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, bits, 2 * (samples.ndim == 3), 0, 0, passes)
+    lines = []
+    for top, left, down, right in ADAM7 if passes else [(0, 0, 1, 1)]:
+        for line in samples[top::down, left::right]:
+            every = (line.reshape(-1, 1) >> np.arange(bits - 1, -1, -1)) & 1
+            lines.append(np.packbits(every.astype(bool).ravel()).tobytes())
+    exif = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, turn, 0) + bytes(4)
     chunks = [
         (b"IHDR", header),
-        (b"tRNS", struct.pack(">H", clear)),
-        (b"IDAT", zlib.compress(rows)),
+        (b"tRNS", struct.pack(f">{len(clear)}H", *clear)),
+        *([(b"eXIf", exif)] if turn > 1 else []),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))),
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -31,9 +41,48 @@ def png_of_16_bits(values: np.ndarray, clear: int) -> bytes:
     )
 
 
-def test_the_transparent_value_of_a_16_bit_png_lies_over_black():
-    expected = decode(np.where(GREY[5, 5] == GREY, 0, GREY).astype(np.uint16), "")
-    np.testing.assert_array_equal(decode(png_of_16_bits(GREY, int(GREY[5, 5])), ""), expected)
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("high", [False, True])
+def test_the_transparent_grey_of_a_png_lies_over_black(bits, high):
+    """Of each depth, all of its bits count and no others; 11.3.2.1 of the standard, and libpng."""
+    samples = np.random.default_rng(bits).integers(0, 2**bits, (12, 17), dtype=np.uint16)
+    samples[3:5, 4:9] = key = int(samples[0, 0]) or 2**bits - 1
+    known = png(samples, bits, (key + (2**bits if high and bits in (2, 4, 8) else 0),), passes=high)
+    grey = np.where(samples == key, 0, samples).astype(float) * 255 / (2**bits - 1)
+    np.testing.assert_array_equal(decode(known, ""), np.rint(grey)[:, :, None].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("passes", [False, True])
+def test_the_transparent_colour_of_a_png_lies_over_black(bits, turn, passes):
+    """Colours of 16 bits that differ in a low byte alone are not transparent."""
+    samples = np.random.default_rng(bits).integers(0, 2**bits, (12, 17, 3), dtype=np.uint16)
+    samples[3:5, 4:9] = key = samples[0, 0]
+    samples[7, 1:9] = key
+    samples[7, 2:9, 1] ^= np.arange(1, 8, dtype=np.uint16)
+    clear = (samples == key).all(axis=2, keepdims=True)
+    expected = np.where(clear, 0, samples >> (bits - 8))
+    expected = np.rot90(expected, -1) if turn == 6 else expected
+    data = png(samples, bits, tuple(key.tolist()), turn=turn, passes=passes)
+    assert 0 < clear.sum() < 20
+    np.testing.assert_array_equal(decode(data, ""), expected)
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_transparent_colours_of_16_bits_against_libpng(shape):
+    codecs = pytest.importorskip("imagecodecs")
+    samples = np.random.default_rng(0).integers(0, 4, shape, dtype=np.uint16) + 1000
+    key = samples[5, 5].ravel().tolist()
+    data = png(samples, 16, tuple(key))
+    theirs = codecs.png_decode(data)  # libpng makes the colour an alpha of 0
+    assert theirs.shape[2] == {2: 2, 3: 4}[len(shape)]
+    assert 0 < (theirs[..., -1] == 0).sum() < theirs[..., -1].size
+    clear = theirs[..., -1:] == 0
+    expected = np.where(
+        clear, 0, np.rint(theirs[..., :-1] / 257) if len(shape) == 2 else theirs[..., :-1] >> 8
+    )
+    np.testing.assert_array_equal(decode(data, ""), np.broadcast_to(expected, (40, 50, 3)))
 
 
 @pytest.mark.parametrize(
