@@ -208,19 +208,24 @@ def _foretold(advance: Advance, n_steps: int, method: str, n: int) -> Callable[[
 
 def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.float32]]:
     """Fit the preparation on the rows, and return it with the rows prepared (n, m)."""
-    from embedkit.preparing.preparation import prepare, view_whiten_hint
-    from embedkit.preparing.steps import Preparation
+    from embedkit.preparing.preparation import auto_remark, preparation_for, prepare, view_whiten_hint
 
-    preparation = Preparation.parse(task.options.preparation)
+    words = task.options.preparation
+    k = settings.k if isinstance(settings.k, int) else None
+    preparation = preparation_for(task.file, words, n_rows=len(task.index), n_clusters=k)
     prepared = prepare(
         task.file,
         preparation,
         rows=task.index,
         device=task.options.device or "auto",
-        n_clusters=settings.k if isinstance(settings.k, int) else None,
+        n_clusters=k,
     )
     x = prepared.transform_file(task.file, task.index)
-    said = [prepared.describe(), view_whiten_hint(task.file, preparation)]
+    said = [
+        auto_remark(words, preparation, task.file),
+        prepared.describe(),
+        view_whiten_hint(task.file, preparation),
+    ]
     if task.options.method == "temi":
         from embedkit.preparing.direction import cosine_remark
 

@@ -19,8 +19,7 @@ from embedkit.files.results import RESULTS_FILE, Result, append_result, result_p
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
-from embedkit.preparing.preparation import prepare
-from embedkit.preparing.steps import Preparation
+from embedkit.preparing.preparation import preparation_for, prepare
 from embedkit.scoring.budget import Budget
 from embedkit.scoring.dividing import by_name
 from embedkit.scoring.scored import Scored, score_classes, score_regression
@@ -134,7 +133,7 @@ def _probe(
     notes: list[str],
 ) -> Iterator[tuple[Result, list[Drawn]]]:
     """Yield the result and the draws of each budget as it is done."""
-    preparation = Preparation.parse(options.prep)
+    preparation = preparation_for(file, options.prep)
     used = np.union1d(split.train, split.test)
     features, with_views = read_features(file, used, preparation)
     with checked_rows():
@@ -170,7 +169,7 @@ def _probe(
                 if len(rows) == len(split.train):
                     break
             name = budget.name(regression=options.probe.regression)
-            params = {**_params(options), "budget": name, "n_draws": draws}
+            params = {**_params(options, file), "budget": name, "n_draws": draws}
             outcomes = {
                 **({"preparation": [prepared.record()["preparation"]]} if prepared.steps else {}),
                 "division": [{"name": split.name, **split.counts}],
@@ -209,10 +208,10 @@ def _note_size(
         notes.append(f"Budget {budget.name()}: fewer training rows than that of {named}; all are taken.")
 
 
-def _params(options: ProbeOptions) -> dict[str, Any]:
+def _params(options: ProbeOptions, file: FeatureFile) -> dict[str, Any]:
     params = {
         "choice": {"by": f"{options.selected_by} in cross-validation within the budget's rows"},
-        **asked(options),
+        **asked(options, file),
         **options.settings,
     }
     return {name: value for name, value in params.items() if value is not None}

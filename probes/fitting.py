@@ -16,7 +16,7 @@ from embedkit.files.store import FeatureFile
 from embedkit.files.usable_rows import read_usable
 from embedkit.preparing.direction import cosine_remark
 from embedkit.preparing.matrix import checked_rows
-from embedkit.preparing.preparation import Prepared, prepare
+from embedkit.preparing.preparation import Prepared, preparation_for, prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.calibration import fit_temperature
 from embedkit.scoring.splits import Split
@@ -80,7 +80,7 @@ def fit_splits(
         NaN or infinite features.
     """
     used = np.unique(np.concatenate([getattr(split, part) for split in splits for part in PARTS]))
-    preparation = Preparation.parse(options.prep)
+    preparation = preparation_for(file, options.prep)
     features, with_views = read_features(file, used, preparation)
     fitted = []
     start = time.perf_counter()

@@ -17,7 +17,7 @@ from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
-from embedkit.preparing.steps import Preparation
+from embedkit.preparing.preparation import preparation_for
 from embedkit.scoring.scored import score_classes, score_regression
 from probes.division import Dealt, deal_rows, probed, settle_rows
 from probes.fitting import fit_splits
@@ -97,7 +97,7 @@ def _probe(
     params = {
         **{name: value for name, value in options.settings.items() if name not in used},
         **given,
-        **asked(options),
+        **asked(options, file),
         "temperature": getattr(models[0], "temperature", None),
         "refit": options.refit,
         "choice": {"by": f"validation {options.selected_by}", "grid": grid},
@@ -134,12 +134,12 @@ def _probe(
     )
 
 
-def asked(options: ProbeOptions) -> dict[str, Any]:
+def asked(options: ProbeOptions, file: FeatureFile) -> dict[str, Any]:
     """Return the settings that probes of all kinds and budgets share; None where there is nothing to say.
 
     How rows were divided is in a result's split; of a saved one that names only what it once was.
     """
-    preparation = Preparation.parse(options.prep)
+    preparation = preparation_for(file, options.prep)
     return {
         "prep": preparation.name if preparation.steps else None,
         "class_weight": options.class_weight,

@@ -45,7 +45,7 @@ PREP = "pca95"
 
 def prep_option(value: str | None, *, unset: str | None = None) -> Any:
     """Declare ``--prep``."""
-    steps = "prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with +"
+    steps = "prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with +"
     return option(value, steps, metavar="STEPS", unset=unset)
 
 

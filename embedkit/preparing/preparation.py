@@ -15,19 +15,22 @@ from embedkit.errors import DataError
 from embedkit.files.schema import usable
 from embedkit.files.store import MAKE_VIEWS, FeatureFile, Views
 from embedkit.files.usable_rows import unusable_rows
+from embedkit.preparing.fitted import FittedStep, unit_rows
 from embedkit.preparing.matrix import BLOCK, are_checked, check_finite
 from embedkit.preparing.pca import PCA
 from embedkit.preparing.steps import (
+    AUTO,
+    AUTO_ROWS,
+    Auto,
     Center,
-    FittedStep,
+    Clip,
     NeighborWhiten,
     Normalise,
     Preparation,
     Principal,
     ViewWhiten,
-    unit_rows,
 )
-from embedkit.preparing.whitening import Blocks, Within, fit_neighbor_whiten, fit_view_whiten
+from embedkit.preparing.whitening import Blocks, Within, fit_clip, fit_neighbor_whiten, fit_view_whiten
 
 if TYPE_CHECKING:
     import h5py
@@ -234,6 +237,8 @@ def prepare(
     """
     if isinstance(preparation, str):
         preparation = Preparation.parse(preparation)
+    n_rows = _n_rows(source, rows)
+    preparation = preparation.on(n_views=_n_views(source), n_rows=n_rows, n_clusters=n_clusters)
     uses_views = preparation.uses_views
     within: Within | None = None
     fit_on: _FileRows | _ArrayRows
@@ -266,9 +271,53 @@ def prepare(
             fitted.append(fit_view_whiten(step, blocks, within))
         elif isinstance(step, NeighborWhiten):
             fitted.append(fit_neighbor_whiten(step, blocks, n_clusters))
+        elif isinstance(step, Clip):
+            fitted.append(fit_clip(step, blocks))
         else:
+            assert not isinstance(step, Auto)  # for mypy: `on` has put others in its place
             fitted.append(_fit(step, blocks, device))
     return Prepared(preparation, tuple(fitted), fit_on.d, fit_on.n)
+
+
+def preparation_for(
+    file: FeatureFile, words: str, *, n_rows: int | None = None, n_clusters: int | None = None
+) -> Preparation:
+    """Read the words of ``--prep``, with ``auto`` decided for this file, or for so many rows of it."""
+    n = int(file.ok.sum()) if n_rows is None else n_rows
+    views = file.n_views if file.within_covariance is not None else 1
+    return Preparation.parse(words).on(n_views=views, n_rows=n, n_clusters=n_clusters)
+
+
+def auto_remark(words: str, chosen: Preparation, file: FeatureFile) -> str | None:
+    """Say what ``auto`` came to and why; None for other words."""
+    if words.strip().lower() != AUTO:
+        return None
+    if chosen.uses_views:
+        return (
+            f"--prep auto is {chosen.name} here: the {file.n_views} views of each image tell what differs "
+            "between images from what differs between views."
+        )
+    if file.n_views > 1:
+        return f"--prep auto is {chosen.name} here: fewer than {AUTO_ROWS} rows are too few to whiten by."
+    return (
+        f"--prep auto is {chosen.name} here, for the file has one view of each image. Views usually find "
+        "more: `embedkit extract DATASET --views galaxy:4 -o FILE`, at four times the time."
+    )
+
+
+def _n_views(source: FeatureFile | Views | NDArray[Any]) -> int:
+    """Return the views an image that view whitening could go by."""
+    if isinstance(source, FeatureFile):
+        return source.n_views if source.within_covariance is not None else 1
+    return source.n_views if isinstance(source, Views) else 1
+
+
+def _n_rows(source: FeatureFile | Views | NDArray[Any], rows: NDArray[np.integer[Any]] | None) -> int:
+    if rows is not None:
+        return len(rows)
+    if isinstance(source, FeatureFile):
+        return int(source.ok.sum())
+    return len(source.mean if isinstance(source, Views) else source)
 
 
 def view_whiten_hint(file: FeatureFile, preparation: Preparation) -> str | None:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from embedkit.errors import DataError, UsageError
 
 SYNTAX = (
-    "none, center, l2, pca95 (percent of the variance: 90, 95, 98 or 99), pca64 (components), whiten30 (the "
-    "same, at unit variance), view-whiten or view-whiten:30, neighbor-whiten, joined with + in the "
-    "order they are applied"
+    "auto, none, center, l2, pca95 (percent of the variance: 90, 95, 98 or 99), pca64 (components), whiten30 "
+    "(the same, at unit variance), view-whiten or view-whiten:30, neighbor-whiten, clip50 (percent of "
+    "the rows), joined with + in the order they are applied"
 )
+AUTO = "auto"
 PERCENTAGES = (90, 95, 98, 99)
 DIRECTIONS = "icc0.7"
 SHRINKAGE = 1e-2
@@ -24,6 +25,11 @@ POWER = 0.375
 NEIGHBORS = 20
 NEIGHBOR_SHRINKAGE = 0.3
 NEIGHBOR_POWER = 0.5
+# Of `Preparation.on`.
+AUTO_POWER = 0.25
+AUTO_SHARE = 0.5
+AUTO_DIRECTIONS = 10
+AUTO_ROWS = 5 * NEIGHBORS
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,51 @@ class NeighborWhiten:
         return "neighbor-whiten" + ":" * bool(options) + ",".join(options)
 
 
-Step = Center | Normalise | Principal | ViewWhiten | NeighborWhiten
+@dataclass(frozen=True)
+class Clip:
+    """Draw rows that lie far from the middle of all in, to the distance that a given share keeps within.
+
+    The middle is the median of each coordinate. With a share of a half it is the multivariate form of
+    Huber's winsorising [1]_: no row counts for more than the typical one, so that a few odd images can't
+    take a cluster of k-means for themselves. Directions from the middle stay as they are.
+
+    Parameters
+    ----------
+    share
+        Fraction of the rows that stay where they are, in (0, 1).
+
+    References
+    ----------
+    .. [1] Huber & Ronchetti 2009, Robust Statistics, 2nd edition, section 1.7 and chapter 8.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UsageError(
+                f"--prep clip: {self.share:g} is no share of the rows. Give a percentage from 1 to 99, as in "
+                "clip50."
+            )
+
+    @property
+    def name(self) -> str:
+        """What `Preparation.parse` reads back."""
+        percent = round(100 * self.share)
+        return f"clip{percent}" if self.share == percent / 100 else f"clip:{self.share:g}"
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The preparation that suits a file: `Preparation.on` says which."""
+
+    @property
+    def name(self) -> str:
+        """What `Preparation.parse` reads back."""
+        return AUTO
+
+
+Step = Center | Normalise | Principal | ViewWhiten | NeighborWhiten | Clip | Auto
 
 
 @dataclass(frozen=True)
@@ -245,7 +295,8 @@ class Preparation:
     Raises
     ------
     UsageError
-        View whitening that isn't the first step: the file's view statistics are of features as extracted.
+        View whitening that isn't the first step: the file's view statistics are of features as extracted. Or
+        ``auto`` with other steps.
     """
 
     steps: tuple[Step, ...] = ()
@@ -256,6 +307,8 @@ class Preparation:
                 f"--prep {self.name}: view-whiten comes first, because the view statistics in the file are "
                 "of L2-normalised features. Leave out what stands before it."
             )
+        if len(self.steps) > 1 and any(isinstance(step, Auto) for step in self.steps):
+            raise UsageError(f"--prep {self.name}: auto is the whole preparation. Give it alone.")
 
     @property
     def name(self) -> str:
@@ -266,6 +319,29 @@ class Preparation:
     def uses_views(self) -> bool:
         """Whether it needs a file with view statistics to be fitted."""
         return bool(self.steps) and isinstance(self.steps[0], ViewWhiten)
+
+    def on(self, *, n_views: int, n_rows: int, n_clusters: int | None) -> Preparation:
+        """Return what ``auto`` stands for on such a file; any other preparation as it is.
+
+        With views, both whitenings and then `Clip`; without, or with too few rows to have neighbours,
+        ``l2+pca95``. The steps were chosen on real images of several fields, and what they give on a field
+        that had no say is measured: docs/results/label-free.md.
+
+        Parameters
+        ----------
+        n_views
+            Views an image in the file.
+        n_rows
+            Rows that it is fitted on.
+        n_clusters
+            How many clusters will be looked for, None where that is not known.
+        """
+        if not any(isinstance(step, Auto) for step in self.steps):
+            return self
+        if n_views < 2 or n_rows < AUTO_ROWS:
+            return Preparation((Normalise(), Principal(0.95)))
+        near = NeighborWhiten(AUTO_DIRECTIONS if n_clusters is None else None, power=AUTO_POWER)
+        return Preparation((ViewWhiten(power=AUTO_POWER), near, Clip(AUTO_SHARE)))
 
     @property
     def centres(self) -> bool:
@@ -286,7 +362,8 @@ class Preparation:
         number counts components, as in ``pca64``; ``pca:95`` is 95 components and ``pca:0.8`` a fraction);
         ``whiten30``: the same with unit variance; ``view-whiten``, ``view-whiten:30``,
         ``view-whiten:icc0.5,shrinkage=0.1,power=0.5``: see `ViewWhiten`; ``neighbor-whiten``,
-        ``neighbor-whiten:10,neighbors=20,shrinkage=0.3,power=0.5``: see `NeighborWhiten`.
+        ``neighbor-whiten:10,neighbors=20,shrinkage=0.3,power=0.5``: see `NeighborWhiten`; ``clip50``,
+        ``clip:0.5``: see `Clip`; ``auto``: see `on`.
         """
         text = text.strip().lower()
         if text in ("", "none"):
@@ -299,6 +376,11 @@ def _parse_step(part: str, text: str) -> Step:
         return Center()
     if part == "l2":
         return Normalise()
+    if part == AUTO:
+        return Auto()
+    match = re.fullmatch(r"clip(\d{1,2}|:\d*\.\d+)", part)
+    if match:
+        return Clip(float(match[1][1:]) if match[1].startswith(":") else int(match[1]) / 100)
     match = re.fullmatch(r"(pca|whiten)(:?)(\d+|\d*\.\d+)", part)
     if match:
         kind, colon, number = match.groups()
@@ -342,56 +424,3 @@ def _parse_options(step: str, options: str, text: str, known: Options) -> dict[s
                 "commas."
             ) from None
     return given
-
-
-@dataclass(frozen=True)
-class FittedStep:
-    """One step with what it learned: L2 normalisation, or a shift and a matrix.
-
-    Parameters
-    ----------
-    settings
-        The step's name and everything resolved in it.
-    mean : (d,) float64, optional
-        None for L2 normalisation.
-    matrix : (d, m) float64, optional
-        None where the step only centres.
-    """
-
-    settings: Mapping[str, Any]
-    mean: NDArray[np.float64] | None = None
-    matrix: NDArray[np.float64] | None = None
-
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Transform rows (b, d) to (b, m)."""
-        if self.mean is None:
-            return unit_rows(x)
-        x = x - self.mean.astype(np.float32)
-        return x if self.matrix is None else x @ self.matrix.astype(np.float32)
-
-    def sentence(self) -> str:
-        """Say what the step does."""
-        s = self.settings
-        if s["step"] == "pca":
-            kept = f"{s['n_components']} of {s['d']} dimensions keep {100 * s['kept_variance']:.1f} %"
-            return f"PCA: {kept} of the variance{', each scaled to unit variance' * s['whiten']}."
-        if s["step"] == "view-whiten":
-            return (
-                f"View whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
-                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as the {s['n_views']} views of "
-                f"one image; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
-            )
-        if s["step"] == "neighbor-whiten":
-            return (
-                f"Neighbour whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
-                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as an image and its "
-                f"{s['neighbors']} nearest; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
-            )
-        return "Centred." if s["step"] == "center" else "Rows scaled to length 1."
-
-
-def unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale every row to length 1; a row of zeros stays one."""
-    # In float64: the squares of float32 features overflow above 1e19 and vanish below 1e-19.
-    length = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
-    return (x / np.where(length > 0, length, 1)).astype(np.float32)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from embedkit.errors import DataError
+from embedkit.preparing.fitted import FittedStep
 from embedkit.preparing.matrix import CONSTANT, NO_COVARIANCE
 from embedkit.preparing.pca import RANK_TOLERANCE, Moments
-from embedkit.preparing.steps import FittedStep, NeighborWhiten, ViewWhiten
+from embedkit.preparing.steps import Clip, NeighborWhiten, ViewWhiten
 
 # Rows whose neighbours are looked at: the pairs of 20,000 say all about a covariance of tens of dimensions.
 MAX_NEIGHBOR_ROWS = 20_000
@@ -89,8 +90,20 @@ def _directions(
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
+def fit_clip(step: Clip, blocks: Blocks) -> FittedStep:
+    """Fit on the blocks that `blocks` yields, in two passes; see `Clip`."""
+    rows = _spread_rows(blocks, sum(len(block) for block in blocks())).astype(np.float64)
+    middle = np.median(rows, axis=0)
+    distance = np.linalg.norm(rows - middle, axis=1)
+    radius = float(np.quantile(distance, step.share))
+    if radius <= 0:  # more than the share are copies of one row, and all would be drawn to it
+        radius = float(distance.max())
+    return FittedStep({"step": "clip", "share": step.share, "radius": radius}, middle)
+
+
 def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | None) -> FittedStep:
     """Fit on the blocks that `blocks` yields, in two passes; see `NeighborWhiten`."""
+    derived = step.directions is None and n_clusters is not None
     directions = step.directions if step.directions is not None else n_clusters and n_clusters + 1
     if directions is None:
         raise DataError(
@@ -108,6 +121,8 @@ def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | 
     d = len(mean)
     if np.trace(total) <= 1e-28 * float(mean @ mean):
         raise DataError(CONSTANT.format(n=moments.n))
+    if derived:
+        directions = min(directions, d, moments.n - 1)
     if directions > min(d, moments.n - 1):
         raise DataError(
             f"neighbour whitening to {directions} directions of {d}. Ask for at most "

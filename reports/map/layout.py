@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress, waiting
 from embedkit.errors import DataError, UsageError
 from embedkit.files.schema import unusable, usable
-from embedkit.preparing.steps import unit_rows
+from embedkit.preparing.fitted import unit_rows
 from reports.report_options import PROJECTIONS, UMAP_METRICS
 
 KEPT_VARIANCE = 0.95

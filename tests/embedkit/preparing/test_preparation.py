@@ -108,7 +108,7 @@ def test_words_become_steps_and_back(text, steps, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("umap", "--prep umap: unknown step 'umap'. Give none, center, l2, pca95"),
+        ("umap", "--prep umap: unknown step 'umap'. Give auto, none, center, l2, pca95"),
         ("l2+", "unknown step ''"),
         ("pca", "unknown step 'pca'"),
         ("pca0", "PCA cannot keep 0"),

@@ -1,0 +1,77 @@
+"""One step of a preparation with what it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FittedStep:
+    """One step with what it learned: L2 normalisation, or a shift and a matrix, or a shift and a radius.
+
+    Parameters
+    ----------
+    settings
+        The step's name and everything resolved in it.
+    mean : (d,) float64, optional
+        None for L2 normalisation.
+    matrix : (d, m) float64, optional
+        None where the step only centres or clips.
+    """
+
+    settings: Mapping[str, Any]
+    mean: NDArray[np.float64] | None = None
+    matrix: NDArray[np.float64] | None = None
+
+    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Transform rows (b, d) to (b, m)."""
+        if self.mean is None:
+            return unit_rows(x)
+        x = x - self.mean.astype(np.float32)
+        if self.settings["step"] == "clip":
+            return within_radius(x, self.settings["radius"])
+        return x if self.matrix is None else x @ self.matrix.astype(np.float32)
+
+    def sentence(self) -> str:
+        """Say what the step does."""
+        s = self.settings
+        if s["step"] == "pca":
+            kept = f"{s['n_components']} of {s['d']} dimensions keep {100 * s['kept_variance']:.1f} %"
+            return f"PCA: {kept} of the variance{', each scaled to unit variance' * s['whiten']}."
+        if s["step"] == "view-whiten":
+            return (
+                f"View whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
+                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as the {s['n_views']} views of "
+                f"one image; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
+            )
+        if s["step"] == "neighbor-whiten":
+            return (
+                f"Neighbour whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
+                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as an image and its "
+                f"{s['neighbors']} nearest; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
+            )
+        if s["step"] == "clip":
+            return (
+                f"Clipped: the {100 - 100 * s['share']:g} % of the rows that lie farther than "
+                f"{s['radius']:.3g} from the median are drawn in to that distance."
+            )
+        return "Centred." if s["step"] == "center" else "Rows scaled to length 1."
+
+
+def unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale every row to length 1; a row of zeros stays one."""
+    # In float64: the squares of float32 features overflow above 1e19 and vanish below 1e-19.
+    length = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    return (x / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def within_radius(x: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+    """Scale rows (n, d) that are longer than `radius` down to it."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    shrink = np.minimum(1, np.float32(radius) / np.where(length > 0, length, 1))
+    return np.asarray(x * shrink, dtype=np.float32)
