@@ -18,6 +18,7 @@ from embedkit.console.foretelling import Foretold, say_long
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
 from embedkit.files.store import FeatureFile
+from embedkit.preparing.steps import Clip
 from embedkit.scoring.confusions import kept
 from embedkit.scoring.metrics import estimate
 from embedkit.scoring.selected import selected
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # What -k auto tries; more are rarely told apart by evidence without labels.
 MOST_K = 12
 N_RESAMPLES = 20
+# A cluster below this share of the rows is of outliers; of more than ten, one below a tenth of the mean.
+TINY = 0.01
 # What is said beside a time that is long.
 GIVE_K = "-k N gives it instead."
 FASTER = {
@@ -152,7 +155,7 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
     def fit(rows: NDArray[Any], seed: int) -> Clusters:
         return method.fit(rows, settings, seed, lambda: None)
 
-    _note_fit(task, clusters)
+    _note_fit(task, clusters, prepared)
     metrics, scores = _score(task, x, clusters)
     outcomes |= _outcomes(task, clusters, scores)
     metrics |= clusters.metrics
@@ -257,14 +260,24 @@ def _told_apart(
     return params, outcomes
 
 
-def _note_fit(task: _Task, clusters: Clusters) -> None:
-    """Say where it was computed, and whether anything was found."""
+def _note_fit(task: _Task, clusters: Clusters, prepared: Prepared) -> None:
+    """Say where it was computed, whether anything was found, and whether a few odd rows are a cluster."""
     if clusters.backend.endswith("faiss-gpu"):
         task.notes.append("k-means runs on the GPU; --device cpu keeps it off.")
     if (clusters.labels < 0).all():
         task.notes.append(
             "Every row is noise. Smaller --min-cluster-size and --min-samples make less of it, and so do "
             "fewer dimensions, as with --prep pca10."
+        )
+    sizes, n = clusters.sizes, len(clusters.labels)
+    tiny = np.flatnonzero(sizes < TINY * np.minimum(n, n * 10 / max(1, len(sizes))))
+    if len(tiny) and not clusters.noise and len(sizes) > 1:
+        held = ", ".join(f"{c} ({sizes[c]:,} rows)" for c in tiny[:5]) + ", ..." * (len(tiny) > 5)
+        steps = prepared.preparation.steps
+        words = "+".join([prepared.name] * bool(steps) + ["clip50"])
+        task.notes.append(
+            f"Outliers hold a cluster to themselves: {held}, under {TINY:.0%} of the rows."
+            + f" --prep {words} draws them in." * (not any(isinstance(step, Clip) for step in steps))
         )
 
 

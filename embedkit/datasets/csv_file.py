@@ -69,14 +69,7 @@ def load_csv(
     sizes = file_sizes(table, folder, names)
     note_unnamed(table, folder, names)
     labels, class_names = _labels(table, label_column)
-    target_names = (
-        [name.strip() for name in target_columns.split(",")]
-        if isinstance(target_columns, str)
-        else list(target_columns or [])
-    )
-    targets: NDArray[Any] | None = None
-    if target_names:
-        targets = np.stack([table.numbers(name, "--target-columns") for name in target_names], axis=1)
+    target_names, targets = _targets(table, target_columns)
     tree = tree_of(target_names)
     rows = Rows(
         ids=np.array(written, dtype=np.str_)
@@ -206,6 +199,14 @@ def _labels(table: Table, column: str | None) -> tuple[NDArray[np.int64] | None,
     names = sorted(set(label_words(cells)) - {""}, key=_natural)
     labels, _ = class_labels(cells, tuple(names), str(table.path))
     return (labels, tuple(names)) if names else (None, ())
+
+
+def _targets(table: Table, columns: str | Sequence[str] | None) -> tuple[list[str], NDArray[Any] | None]:
+    """Return the names of the targets and their values (n, t), None where there are none."""
+    names = [name.strip() for name in columns.split(",")] if isinstance(columns, str) else list(columns or [])
+    if not names:
+        return names, None
+    return names, np.stack([table.numbers(name, "--target-columns") for name in names], axis=1)
 
 
 def _natural(name: str) -> tuple[bool, int, str]:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Of the variance in one direction, from where it is worth a word.
+DOMINANT = 0.9
+
 
 @dataclass(frozen=True)
 class FittedStep:
@@ -42,7 +45,14 @@ class FittedStep:
         s = self.settings
         if s["step"] == "pca":
             kept = f"{s['n_components']} of {s['d']} dimensions keep {100 * s['kept_variance']:.1f} %"
-            return f"PCA: {kept} of the variance{', each scaled to unit variance' * s['whiten']}."
+            said = f"PCA: {kept} of the variance{', each scaled to unit variance' * s['whiten']}."
+            first = s.get("first_variance", 0.0)
+            if first >= DOMINANT and not s["whiten"] and s["d"] > 1:
+                said += (
+                    f" The first of them alone holds {100 * first:.0f} %, so distances are little more "
+                    "than one number: try --prep l2+pca95, or auto on a file with views."
+                )
+            return said
         if s["step"] == "view-whiten":
             return (
                 f"View whitening: {s['n_directions']} of {s['d']} directions, in which images differ "

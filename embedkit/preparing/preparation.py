@@ -355,6 +355,7 @@ def _fit(step: Center | Normalise | Principal, blocks: Blocks, device: str) -> F
         "whiten": step.whiten,
         "n_components": pca.n_components_,
         "kept_variance": float(pca.explained_variance_ratio_.sum()),
+        "first_variance": float(pca.explained_variance_ratio_[0]),
         "d": pca.n_features_in_,
         "backend": pca.backend_,
     }

@@ -138,3 +138,11 @@ def test_few_rows(tmp_path, n):
     for name, given in (("views.h5", stats), ("one.h5", None)):
         with opened(tmp_path, features, given, name) as file:
             assert np.isfinite(prepare(file, "auto", n_clusters=2).transform_file(file)).all()
+
+
+def test_one_component_that_holds_nearly_all_is_said():
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    assert "of them alone" not in prepare(x, "pca95").describe()
+    x[:, 0] *= 100
+    assert "The first of them alone holds 100 %" in prepare(x, "pca95").describe()
+    assert "of them alone" not in prepare(x, "whiten4").describe()
