@@ -592,7 +592,7 @@ def cluster(
     method
         which method, or all of them, compared (default: kmeans)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: pca95; l2 with --spherical)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: pca95; l2 with --spherical)
     pca
         short for --prep: PCA to a fraction of the variance, or to a number of components
     seed
@@ -662,7 +662,7 @@ def compare(
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: each measure's own)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: each measure's own)
     prep_a
         prepare A so instead
     prep_b
@@ -1171,7 +1171,7 @@ def label(
     kind
         which probe (default: linear)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: none)
     seed
         seed of everything that is random (default: 0)
     class_weight
@@ -1435,7 +1435,7 @@ def outliers(
     kth
         the neighbour whose distance counts (default: 15)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: none)
     output
         a .csv, or a page of pictures that ends in .html (default: neither)
     path
@@ -1872,7 +1872,7 @@ def probe(
     split
         how rows are divided: auto, file, stratified, group, kfold:K, FILE.json; auto takes the file's own, else kfold:5 below 300 labels, else by group, else stratified (default: auto)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: none)
     seed
         seed of everything that is random (default: 0)
     fractions
@@ -2040,7 +2040,7 @@ def report(
     color
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: the first clustering's for the map, else pca95)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: the first clustering's for the map, else pca95)
     projection
         how the map is made (default: umap)
     seed
@@ -2124,7 +2124,7 @@ def similar(
     n
         how many images (default: 15)
     prep
-        prepare the features first: none, l2, pca95, whiten30, view-whiten, ..., joined with + (default: none)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: none)
     weights
         checkpoint file, instead of the published or recorded one
     adapter

@@ -23,8 +23,7 @@ from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import LABELLED, write_table
 from embedkit.preparing.matrix import checked_rows
-from embedkit.preparing.preparation import Prepared, prepare
-from embedkit.preparing.steps import Preparation
+from embedkit.preparing.preparation import Prepared, preparation_for, prepare
 from embedkit.scoring.calibration import N_BINS, fit_temperature, reliability, scale
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.confusions import kept
@@ -157,7 +156,7 @@ def _given(file: FeatureFile, options: LabelOptions, notes: list[str]) -> _Given
         )
     if len(rows) < file.n:
         notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
-    preparation = Preparation.parse(options.prep)
+    preparation = preparation_for(file, options.prep, n_rows=len(rows))
     features, with_views = read_features(file, rows, preparation)
     with checked_rows():
         # No label is read, so that images to be predicted may take part.
@@ -234,7 +233,7 @@ def _result(
 ) -> Result:
     scores, metrics, model, seconds = found
     params = {
-        "prep": None if not given.prepared.steps else Preparation.parse(options.prep).name,
+        "prep": None if not given.prepared.steps else given.prepared.name,
         "class_weight": options.class_weight,
         "choice": {"by": f"{options.probe.selected_by} in cross-validation within the labels"},
     }
