@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--n", type=int, default=17_736, help="images of the page with pictures")
     parser.add_argument("--browser", default="/usr/bin/chromium")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[5_000, 20_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[5_000, 20_000, 100_000])
     args = parser.parse_args()
     sheets, reading, decoding = repeated(args.folder, args.n, 64)
     print(
