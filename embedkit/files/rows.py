@@ -16,6 +16,8 @@ from embedkit.files.words import SPLITS, label_words, split_word
 # As long as a path may be. Text becomes an array as wide as its longest entry: one id of 50 MB among 42 took
 # over 3 GiB.
 MOST_CHARACTERS = 4096
+# And one of 4,096 among a million rows would take 16 GiB, where all others fill a thousandth of it.
+MOST_EMPTY_BYTES, MOST_EMPTY = 2**32, 16
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ def text_array(values: Any, name: str) -> NDArray[np.str_]:
     Raises
     ------
     EmbedkitError
-        Bytes that are no UTF-8, numbers that are no characters, or an entry of more than `MOST_CHARACTERS`;
-        `name` says of what.
+        Bytes that are no UTF-8, numbers that are no characters, an entry of more than `MOST_CHARACTERS`, or
+        one that is so much longer than the others that they would fill the memory; `name` says of what.
     """
     array = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
     if array.dtype.kind == "U":
@@ -187,6 +189,12 @@ def text_array(values: Any, name: str) -> NDArray[np.str_]:
         raise EmbedkitError(
             f"{name} hold {longest[:40]!r}... of {len(longest):,} characters; at most {MOST_CHARACTERS:,} "
             "are taken. Shorten it."
+        )
+    room = 4 * len(longest) * len(cells)
+    if room > MOST_EMPTY_BYTES and room > MOST_EMPTY * 4 * sum(map(len, cells)):
+        raise EmbedkitError(
+            f"{name} hold {longest[:40]!r}... of {len(longest):,} characters among {len(cells):,} rows. In "
+            f"memory all are as wide as the longest, {room / 2**30:.0f} GiB in all. Shorten it."
         )
     return np.array(cells, dtype=np.str_).reshape(array.shape)
 

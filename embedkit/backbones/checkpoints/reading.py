@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pickle
 import warnings
@@ -63,32 +64,67 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def n_tensors(path: Path) -> int:
+    """Count the tensors of a file without its values, which stay on the disk where its format lets them.
+
+    Raises
+    ------
+    EmbedkitError
+        As `read_tensors` does.
+    """
+    if path.name.endswith(INDEX):
+        return sum(n_tensors(path.with_name(shard)) for shard in sorted(set(_index(path).values())))
+    _check_file(path)
+    if path.suffix == ".safetensors":
+        return len(_names_of_safetensors(path))
+    return len(_read_torch(path, values=False))
+
+
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    _check_file(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
     check_input(path, FIX)
     if path.suffix in (".npz", ".npy", ".onnx", ".h5", ".msgpack"):
         raise EmbedkitError(f"{path}: {path.suffix} files hold no torch weights. {FIX}")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with _safetensors_words(path):
         return dict(load_file(path))
+
+
+def _names_of_safetensors(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with _safetensors_words(path), safe_open(path, framework="pt") as file:
+        return list(file.keys())
+
+
+@contextlib.contextmanager
+def _safetensors_words(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise EmbedkitError(f"{path}: not a readable safetensors file ({first_line(error)}).") from error
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def _read_torch(path: Path, *, values: bool = True) -> dict[str, torch.Tensor]:
     _check_zip(path)
+    mapped = not values and zipfile.is_zipfile(path)
     try:
         # DINO's own training checkpoints keep their command line as an argparse.Namespace, plain data.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old protocols; refused or read all the same
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise EmbedkitError(
             f"{path}: refused, because it is no plain tensor file; loading it could run code. Save its state "
@@ -128,18 +164,11 @@ def _flat(loaded: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[
 
 
 def _read_shards(path: Path) -> dict[str, torch.Tensor]:
-    if not path.exists():
-        raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
-    try:
-        index = declared(read_bytes(path, FIX, at_most=MOST_INDEX_BYTES), Index)
-    except UndeclaredError as error:
-        raise EmbedkitError(f"{path}: not an index of sharded weights ({error}). {FIX}") from error
+    places = _index(path)
     tensors: dict[str, torch.Tensor] = {}
-    for shard in sorted(set(index.weight_map.values())):
-        if not shard or Path(shard).name != shard or "\\" in shard:
-            raise EmbedkitError(f"{path}: names {json.dumps(shard)} as a shard, which is no file beside it.")
+    for shard in sorted(set(places.values())):
         found = _read_file(path.with_name(shard))
-        named = {name for name, place in index.weight_map.items() if place == shard}
+        named = {name for name, place in places.items() if place == shard}
         odd = sorted(named ^ found.keys())
         if odd:
             raise EmbedkitError(
@@ -147,6 +176,20 @@ def _read_shards(path: Path) -> dict[str, torch.Tensor]:
             )
         tensors |= found
     return tensors
+
+
+def _index(path: Path) -> dict[str, str]:
+    """Read which shard beside an index holds which tensor."""
+    if not path.exists():
+        raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
+    try:
+        places = declared(read_bytes(path, FIX, at_most=MOST_INDEX_BYTES), Index).weight_map
+    except UndeclaredError as error:
+        raise EmbedkitError(f"{path}: not an index of sharded weights ({error}). {FIX}") from error
+    for shard in sorted(set(places.values())):
+        if not shard or Path(shard).name != shard or "\\" in shard:
+            raise EmbedkitError(f"{path}: names {json.dumps(shard)} as a shard, which is no file beside it.")
+    return places
 
 
 def _fault(tensor: torch.Tensor) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 
 from embedkit.backbones.checkpoints.leftovers import leftover
 from embedkit.backbones.checkpoints.likely import looks_like
-from embedkit.backbones.checkpoints.reading import read_tensors
+from embedkit.backbones.checkpoints.reading import n_tensors, read_tensors
 from embedkit.backbones.checkpoints.wrappers import ORDER, WITHIN
 from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import BackboneSpec
@@ -290,3 +291,24 @@ def test_safetensors_are_accounted_for_too(state, tmp_path):
 def test_names_within_a_trunk_are_no_leftovers():
     for name in ("blocks.0.mlp.fc1.weight", "layer1.0.conv1.weight", "norm.weight", "stages.0.head.weight"):
         assert leftover(name) is None
+
+
+@pytest.mark.parametrize("name", ["w.pth", "old.pth", "w.safetensors", "w.safetensors.index.json"])
+def test_tensors_are_counted_as_they_are_read(tmp_path, name):
+    state = {f"blocks.{i}.weight": torch.full((2, 3), float(i)) for i in range(5)}
+    path = tmp_path / name
+    if name.endswith("json"):
+        for half in (0, 1):
+            save_file({key: state[key] for key in sorted(state)[half::2]}, tmp_path / f"{half}.safetensors")
+        places = {key: f"{i % 2}.safetensors" for i, key in enumerate(sorted(state))}
+        path.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    elif name.endswith("pth"):
+        content = {"teacher": state, "optimizer": {"state": {0: torch.ones(3)}}, "epoch": 3}
+        torch.save(content, path, _use_new_zipfile_serialization=name == "w.pth")
+    else:
+        save_file(state, path)
+    assert n_tensors(path) == len(read_tensors(path)) == 5
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(EmbedkitError, match=path.name):
+        n_tensors(path)

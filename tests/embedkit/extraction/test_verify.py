@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 from PIL import Image
 from safetensors.torch import save_file
@@ -177,6 +178,21 @@ def test_other_weights_are_found(image_folder, tmp_path, capsys):
     save(1)
     assert main(["verify", str(path)]) == 1
     assert "the weights of test_vit are not the ones it was made with" in capsys.readouterr().err
+
+
+def test_the_values_of_a_weights_file_are_read_once(image_folder, tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "w.safetensors"
+    save_file(timm.create_model("test_vit").state_dict(), weights)
+    path = tmp_path / "f.h5"
+    spec = BackboneSpec("test_vit", weights=weights, preprocessing=SMALL)
+    extract(str(image_folder(4)), path, backbone=spec, options=FP32)
+    read = []
+    load = safetensors.torch.load_file
+    monkeypatch.setattr(safetensors.torch, "load_file", lambda file: read.append(file) or load(file))
+    assert main(["verify", str(path)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"w\.safetensors: \d+ of \d+ tensors taken", said.out + said.err)
+    assert read == [weights]
 
 
 def test_a_moved_dataset_is_found_with_path(made, tmp_path, capsys):

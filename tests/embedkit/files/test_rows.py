@@ -116,6 +116,18 @@ def test_a_long_id_takes_no_room():
     tracemalloc.stop()
 
 
+def test_one_long_id_among_many_rows_is_refused_before_memory_is_taken():
+    ids = [*map(str, range(300_000)), "x" * 4000]
+    tracemalloc.start()
+    with pytest.raises(
+        EmbedkitError, match=r"ids hold 'x+'\.\.\. of 4,000 characters among 300,001 rows.* 4 GiB"
+    ):
+        Rows(ids)
+    assert tracemalloc.get_traced_memory()[1] < 150e6
+    tracemalloc.stop()
+    assert len(Rows(["x" * 4000, *map(str, range(2_000))])) == 2_001
+
+
 def test_ids_of_bytes_are_text():
     for ids in ([b"a", "b\xe9".encode(), "c"], np.array([b"a", "b\xe9".encode(), b"c"])):
         assert Rows(ids).ids.tolist() == ["a", "b\xe9", "c"]
