@@ -81,6 +81,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000, help="kills in all")
     parser.add_argument("--verbs", nargs="+", default=list(COMMANDS), choices=list(COMMANDS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--moments", action="store_true", help="every kill at a random moment, none at a disk step"
+    )
     args = parser.parse_args()
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +94,7 @@ def main() -> None:
         if "report" in args.verbs:
             compile_umap()
         for verb in args.verbs:
-            print(Trials(verb, base, rng).run(args.n // len(args.verbs)), flush=True)
+            print(Trials(verb, base, rng).run(args.n // len(args.verbs), moments=args.moments), flush=True)
 
 
 def make_inputs(base: Path) -> None:
@@ -152,17 +155,17 @@ class Trials:
         os.write(write, str(len(seen)).encode())
         return code
 
-    def run(self, n: int) -> str:
-        """Kill n times; returns a row of the table."""
+    def run(self, n: int, *, moments: bool) -> str:
+        """Kill n times, every second time at a moment or always; returns a row of the table."""
         counts: collections.Counter[str] = collections.Counter()
         number = 0
         while counts["kills"] < n:
             place = self.base / "trial"
             place.mkdir()
-            how = "step" if number % 2 else "moment"
+            how = "step" if number % 2 and not moments else "moment"
             killed = self.kill(place, how)
             if killed and self.rng.random() < 0.3:  # and once more, while it goes on
-                self.kill(place, "step")
+                self.kill(place, "moment" if moments else "step")
             code = wait(forked(place, lambda: cli.main(self.words)))
             found = self.compare(place) if code == 0 else f"exit code {code}: {(place / 'said').read_text()}"
             if killed:

@@ -22,7 +22,7 @@ from embedkit.errors import UsageError
 from embedkit.files.aside import write_bytes, write_text
 from embedkit.files.guard import guarded
 from embedkit.files.lock import folder_locked
-from embedkit.files.regular import resolved
+from embedkit.files.regular import check_folder, resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
 from pretrain import ranks
@@ -126,6 +126,7 @@ def pretrain(
     if options.show_views and ranks.launched() > 1:
         raise UsageError("--show-views trains nothing. Start it without torchrun.")
     folder = Path(output)
+    check_folder(folder)
     with ranks.joined():
         images = open_dataset(dataset, data)
         if not options.show_views and not ranks.rank():

@@ -50,6 +50,24 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise EmbedkitError(f"{path}: {kind} is there, which no output replaces. Name a file.")
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder that nothing can be written to, or made in: before hours of work are for nothing.
+
+    Raises
+    ------
+    EmbedkitError
+        It, or the folder that it would be made in, is for reading alone.
+    """
+    there = Path(resolved(path))
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        inside = "" if there == resolved(path) else f" in {there}"
+        raise EmbedkitError(
+            f"{path}: can't be written{inside}. Give another -o, or the right to write there."
+        )
+
+
 def read_bytes(path: str | os.PathLike[str], fix: str, *, at_most: int) -> bytes:
     """Read a whole file of a bounded size.
 

@@ -17,6 +17,7 @@ from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import UsageError
 from embedkit.files.aside import write_text
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.regular import check_folder
 from embedkit.files.results import Result
 from embedkit.images.options import Overrides
 from embedkit.options import RUNS, Writes
@@ -86,6 +87,7 @@ def finetune(
     folder = RUNS / name if output is None else Path(output)
     check_outputs("-o", {folder: Writes(folder=True, makes=MAKES)}, dataset, data, backbone, options)
     check_alone(folder, options)
+    check_folder(folder)
     with ranks.joined():
         images = open_dataset(dataset, data)
         spec = start_of(recipe, backbone, preprocessing, options)

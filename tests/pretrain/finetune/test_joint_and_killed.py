@@ -40,6 +40,36 @@ train = "all"
 epochs = 3
 lr = 1e-3
 """
+CURRICULUM = """
+about = "sure galaxies first"
+backbone = "test_vit"
+weights = "random"
+image_size = 32
+resize = 32
+loss = "rmse"
+batch_plan = "4"
+optimiser = "OPTIMISER"
+
+[head]
+output = "sigmoid"
+dropout = DROPOUT
+
+[[phase]]
+name = "sure"
+train = "all"
+epochs = 2
+lr = 1e-2
+schedule = "constant"
+rows = ">0.7"
+
+[[phase]]
+name = "unsure"
+train = "all"
+epochs = 2
+lr = 1e-2
+schedule = "constant"
+rows = "<0.7"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +87,10 @@ def images(tmp_path_factory):
     return folder / "all.csv"
 
 
-def run(images, folder, *, processes=1, optimiser="adamw", dropout=0.0, **asked):
+def run(images, folder, *, processes=1, optimiser="adamw", dropout=0.0, text=RECIPE, **asked):
     recipe = folder / "recipe.toml"
     folder.mkdir(exist_ok=True)
-    recipe.write_text(RECIPE.replace("OPTIMISER", optimiser).replace("DROPOUT", str(dropout)))
+    recipe.write_text(text.replace("OPTIMISER", optimiser).replace("DROPOUT", str(dropout)))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     words = {"dataset": str(images), "output": str(folder / "run"), "recipe": str(recipe)}
     return subprocess.run(
@@ -138,6 +168,24 @@ def test_two_processes_have_the_weights_of_one_with_adamw(images, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_of_two_processes_is_that_of_one(images, tmp_path):
     asked = {"optimiser": "sgd", "sweep": "batch_size=4,8"}
+    check_tables(images, tmp_path, **asked)
+
+
+@pytest.mark.slow
+def test_a_curriculum_beside_normal_training_of_two_processes_is_that_of_one(tmp_path):
+    asked = {"votes": True, "n": 120, "size": 40, "beside_normal": True}
+    check_tables("simulated", tmp_path, optimiser="sgd", text=CURRICULUM, **asked)
+    for folder in ("curriculum", "normal"):
+        first, second = (
+            load_file(tmp_path / name / "run" / folder / "model" / "model.safetensors")
+            for name in ("one", "two")
+        )
+        for name, value in first.items():
+            torch.testing.assert_close(second[name], value, rtol=0, atol=1e-5, msg=f"{folder} {name}")
+
+
+def check_tables(images, tmp_path, **asked):
+    """Train in one process and in two, and hold the tables of variants against each other."""
     alone = run(images, tmp_path / "one", **asked)
     joint = run(images, tmp_path / "two", processes=2, **asked)
     assert alone.returncode == 0, alone.stderr
@@ -150,7 +198,8 @@ def test_a_sweep_of_two_processes_is_that_of_one(images, tmp_path):
             )
     assert [row.keys() for row in tables[0]] == [row.keys() for row in tables[1]]
     for row, other in zip(*tables, strict=True):
-        numbers = ({k: float(v) for k, v in one.items() if v} for one in (row, other))
+        assert row.get("training") == other.get("training")
+        numbers = ({k: float(v) for k, v in one.items() if v and k != "training"} for one in (row, other))
         assert next(numbers) == pytest.approx(next(numbers), rel=1e-3, abs=1e-5)
 
 
