@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from embedkit.files import showing
 from embedkit.files.results import Metric, metric_cells
 from embedkit.files.rows import Rows
 from embedkit.files.tables import APPLIED_CLASSES, APPLIED_TARGETS, write_table
+from embedkit.files.vote_tree import TOLERANCE, contradictions, tree_of
 from embedkit.scoring.calibration import N_BINS, reliability
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.target_scores import RegressionScores, score_targets
@@ -82,6 +83,14 @@ class Applied(showing.Shown):
         named: NDArray[np.str_] = np.array(self.known.names)[self.outputs.argmax(axis=1)]
         return named
 
+    @property
+    def contradictory(self) -> int | None:
+        """Rows whose answers don't sum to their parent's share; None of what is no whole tree of votes."""
+        tree = tree_of(self.known.names) if self.known.regression else None
+        if tree is None:
+            return None
+        return int(contradictions(self.outputs, tree, tolerance=TOLERANCE).sum())
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the columns of `embedkit.files.tables.APPLIED_CLASSES` or ``APPLIED_TARGETS``."""
         names, true, outputs = self.known.names, self.true, self.outputs
@@ -108,6 +117,7 @@ class Applied(showing.Shown):
             "n": len(self.ids),
             "predictions": str(self.predictions_path),
             "notes": self.notes,
+            **({} if self.contradictory is None else {"contradictory": self.contradictory}),
             **scores,
             "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
         }
@@ -137,7 +147,14 @@ def judge(known: Known, rows: Rows, outputs: NDArray[np.float64], notes: Sequenc
     said = list(notes)
     score = _score_targets if known.regression else _score_classes
     true, metrics, scores = score(known, rows, outputs, said)
-    return Applied(known, rows.ids, outputs, true, metrics, scores, tuple(said))
+    found = Applied(known, rows.ids, outputs, true, metrics, scores, tuple(said))
+    if found.contradictory is None:
+        return found
+    said.append(
+        f"{found.contradictory:,} of {len(outputs):,} rows contradict the tree of votes: the answers to a "
+        f"question miss their parent's share by more than {TOLERANCE:g}."
+    )
+    return replace(found, notes=tuple(said))
 
 
 def _score_classes(

@@ -16,6 +16,23 @@ from embedkit.scoring.dividing import by_name, carve, deal, divide, divide_group
 FRACTIONS = (0.70, 0.15, 0.15)
 
 
+class TooFewRowsError(DataError):
+    """A class with fewer rows than the split has parts for.
+
+    Parameters
+    ----------
+    fact
+        Which ones, and how many rows they need.
+    needed
+        Rows of each class.
+    """
+
+    def __init__(self, fact: str, needed: int) -> None:
+        self.fact = fact
+        fix = f"Leave such classes out (probe: --min-per-class {needed}), or merge them with others."
+        super().__init__(f"{fact} {fix}")
+
+
 @dataclass(frozen=True)
 class Split:
     """Three disjoint sets of rows.
@@ -257,10 +274,8 @@ def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names
             f"{_name(label, class_names)} ({_rows(count)})"
             for label, count in zip(present[few][:5], counts[few][:5], strict=True)
         )
-        raise DataError(
-            f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}. Leave "
-            f"such classes out (probe: --min-per-class {needed}), or merge them with others."
-        )
+        fact = f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}."
+        raise TooFewRowsError(fact, needed)
 
 
 def _check_groups(labels: NDArray[np.int64], split: Split, part: str, class_names: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ gradient whose square is |G|^2 + tr(S) / b on average, so two sizes of batch tel
 
 References
 ----------
-.. [1] McCandlish et al. 2018, An Empirical Model of Large-Batch Training, arXiv:1812.06162: the scale is
-   equation 2.9, its estimate appendix A.1, the rate equation 2.6.
+.. [1] McCandlish et al. 2018, An Empirical Model of Large-Batch Training, arXiv:1812.06162: its
+   simple noise scale, the estimate of that from gradients of two batch sizes, and its optimal step size.
 .. [2] Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, arXiv:2205.10287.
 """
 
@@ -162,9 +162,9 @@ def compensation(size: int, reference: int, scale: float, *, power: float) -> fl
 
     Notes
     -----
-    The largest useful rate of a batch of b images is in proportion to 1 / (1 + scale / b) ([1]_, equation
-    2.6), so this is ((1 + scale / reference) / (1 + scale / b)) ^ power: proportional to b^power where the
-    scale is far above both sizes, and 1 where it is far below.
+    The largest useful rate of a batch of b images is in proportion to 1 / (1 + scale / b) ([1]_, the
+    optimal step size), so this is ((1 + scale / reference) / (1 + scale / b)) ^ power: proportional to
+    b^power where the scale is far above both sizes, and 1 where it is far below.
     """
     if math.isnan(scale):
         return 1.0

@@ -27,7 +27,18 @@ from pretrain.finetune.sweep_plan import BATCH_SIZE, Sweep
 
 MODEL = "model"
 # What a run may leave in its folder, besides a folder for each phase, fold and seed.
-MAKES = (*RESULTS, "recipe.toml", "report.html", "curves.svg", "log.csv", "variants.csv", "variant-pairs.csv")
+MAKES = (
+    *RESULTS,
+    f"{MODEL}/model.json",
+    f"{MODEL}/model.safetensors",
+    "frozen.h5",
+    "recipe.toml",
+    "report.html",
+    "curves.svg",
+    "log.csv",
+    "variants.csv",
+    "variant-pairs.csv",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from embedkit.files.results import Metric, Result
-from embedkit.pages import template
+from embedkit.pages import sections
+from embedkit.pages.sections import Part, interval, number, table
 from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, text
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
-from embedkit.versions import versions
 from pretrain.finetune.report import FinetuneReport, Log
 
-TEMPLATE = Path(template.__file__).parent / "sections.html"
 WIDTH, HEIGHT = 620, 300
 BOX = (64.0, 34.0, 604.0, 254.0)
 MOST_CLASSES = 40
@@ -63,22 +61,11 @@ def draw_page(
     ]
     size = f"{first.outcomes['n_trainable']:,} of {first.outcomes['n_parameters']:,} parameters train"
     seeds = f", {len(reports)} seeds" if len(reports) > 1 else ""
-    return template.fill(
-        TEMPLATE,
-        {
-            "title": escape(f"{first.method} on {first.dataset}"),
-            "version": escape(versions().get("embedkit", "")),
-            "facts": escape(f"{first.features}, {first.split}{seeds}; {size}; {first.seconds:,.0f} s"),
-            "nav": "".join(f'<a href="#{name}">{escape(heading)}</a>' for name, heading, _, _ in parts),
-            "notes": f'<p class="note">{escape(sentence)}</p>' if sentence else "",
-            "sections": "\n".join(_section(*part) for part in parts),
-        },
-    )
-
-
-def _section(name: str, heading: str, says: str, body: str) -> str:
-    return (
-        f'<section id="{name}"><h2>{escape(heading)}</h2><p class="says">{escape(says)}</p>{body}</section>'
+    return sections.fill(
+        f"{first.method} on {first.dataset}",
+        f"{first.features}, {first.split}{seeds}; {size}; {first.seconds:,.0f} s",
+        [Part(name, heading, heading, escape(says), body) for name, heading, says, body in parts],
+        [sentence] if sentence else [],
     )
 
 
@@ -93,23 +80,23 @@ def _scores(reports: Sequence[FinetuneReport]) -> str:
         [title(name), *(_value(result.metrics.get(name)) for result in results)]
         for name in results[0].metrics
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _each(report: FinetuneReport) -> str:
     scores: Any = report.scores
     if not isinstance(scores, Scores):
         rows = [[one.name, f"{one.rmse:.4f}", f"{one.mean_rmse:.4f}"] for one in scores.targets]
-        return _table(["answer", "RMSE", "RMSE of the training mean"], rows)
+        return table(["answer", "RMSE", "RMSE of the training mean"], rows)
     each = [
         [one.name, f"{one.n:,}", *(_value(m) for m in (one.precision, one.recall, one.f1, one.roc_auc))]
         for one in scores.classes[:MOST_CLASSES]
     ]
-    tables = _table(["class", "test images", "precision", "recall", "F1", "ROC AUC"], each)
+    tables = table(["class", "test images", "precision", "recall", "F1", "ROC AUC"], each)
     names = [one.name for one in scores.classes]
     if len(names) <= MOST_CLASSES:
         counts = [[name, *(f"{n:,}" for n in row)] for name, row in zip(names, scores.confusion, strict=True)]
-        tables += "<p>Rows are true classes, columns predicted ones.</p>" + _table(["", *names], counts)
+        tables += "<p>Rows are true classes, columns predicted ones.</p>" + table(["", *names], counts)
     return tables
 
 
@@ -132,7 +119,7 @@ def _critical(result: Result) -> list[tuple[str, str, str, str]]:
     ]
     said = [[name, "–" if value is None else f"{value:,.4g}"] for name, value in numbers]
     says = "Short branches from the same weights, at each size with the best of its rates."
-    return [("critical", "Critical batch size", says, _table(["", ""], said) + _table(header, rows))]
+    return [("critical", "Critical batch size", says, table(["", ""], said) + table(header, rows))]
 
 
 def _said_of(log: Log, result: Result) -> str:
@@ -157,35 +144,20 @@ def _curves(log: Log) -> str:
         [(most * i / 4, f"{most * i / 4:,.0f}") for i in range(5)],
         [(low + (high - low) * i / 4, f"{low + (high - low) * i / 4:.3g}") for i in range(5)],
     )
-    for number, (name, colour, points) in enumerate(lines):
+    for i, (name, colour, points) in enumerate(lines):
         places = frame.points(points)
         parts.append(line(places, colour))
         parts += [
             dot(place, colour, f"{name} loss {value:.4g} after {images:,.0f} images", radius=2.5)
             for place, (images, value) in zip(places, points, strict=True)
         ]
-        parts.append(text(BOX[0] + 8 + 110 * number, 20, f"{name} loss", colour=colour))
+        parts.append(text(BOX[0] + 8 + 110 * i, 20, f"{name} loss", colour=colour))
     parts.append(text((BOX[0] + BOX[2]) / 2, HEIGHT - 8, "images seen", anchor="middle"))
     return figure(WIDTH, HEIGHT, parts, words="training and validation loss against images seen")
 
 
 def _value(metric: Metric | None) -> str:
-    if metric is None or metric.value is None:
-        return "–"
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th{' class=number' if i else ''}>{escape(name)}</th>" for i, name in enumerate(header))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{' class=number' if i else ''}>{escape(cell)}</td>" for i, cell in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return number(None) if metric is None else interval(metric.value, metric.low, metric.high)
 
 
 def _picture(png: bytes) -> str:

@@ -13,6 +13,7 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import read_bytes
 from embedkit.images.options import Overrides
 from embedkit.options import check, declared, from_mapping, nearest, typed
+from pretrain.finetune.augmentation import WORDS
 from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
 from pretrain.finetune.loss_names import OUTPUTS_OF
 from pretrain.finetune.phase_options import INFINITE, Phase
@@ -27,7 +28,6 @@ T = TypeVar("T")
 
 WEIGHTS = ("published", "random")
 MEAN_STD = ("model", "half")
-AUGMENTATIONS = ("flip", "rotate", "zoom", "shift", "brightness")
 CLASS_WEIGHTS = ("none", "balanced")
 KEEPS = ("best", "last")
 OPTIMISERS = ("adamw", "adam", "sgd")
@@ -87,7 +87,7 @@ class Recipe:
     image_size, resize, center_crop, mean_std
         Preprocessing where it is not the backbone's own; see `overrides`.
     augmentation
-        Of `AUGMENTATIONS`.
+        Of `pretrain.finetune.augmentation.WORDS`.
     loss, label_smoothing, class_weight
         What is made small.
     batch_plan
@@ -128,7 +128,7 @@ class Recipe:
         "model", "pixels normalised as the backbone wants, or to [-1, 1] (half)", "mean_std", choices=MEAN_STD
     )
     augmentation: tuple[str, ...] = key(
-        (), "of training images, drawn anew each epoch", "augmentation", choices=AUGMENTATIONS
+        (), "of training images, drawn anew each epoch", "augmentation", choices=tuple(WORDS)
     )
     loss: str = key("cross-entropy", "what is made small", "loss", choices=tuple(OUTPUTS_OF))
     label_smoothing: float = key(

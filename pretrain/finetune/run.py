@@ -29,7 +29,7 @@ from embedkit.files.results import RESULTS_FILE, Result, append_result
 from embedkit.scoring.asked_split import Asked, draw_splits
 from embedkit.scoring.calibration import fit_temperature
 from embedkit.scoring.scored import score_classes, score_regression
-from embedkit.scoring.splits import Split
+from embedkit.scoring.splits import Split, TooFewRowsError
 from embedkit.versions import versions
 from pretrain import ranks
 from pretrain.cache import read_frames
@@ -38,7 +38,7 @@ from pretrain.finetune.augmentation import preset
 from pretrain.finetune.branches import check_branches, measure
 from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
-from pretrain.finetune.options import MODEL, FinetuneOptions
+from pretrain.finetune.options import MODEL, FinetuneCall, FinetuneOptions
 from pretrain.finetune.phases import begin, merge, parameter_groups
 from pretrain.finetune.planned import check_batches, first_size, phase_of
 from pretrain.finetune.recipe import Recipe
@@ -76,7 +76,7 @@ class Material:
 
     @classmethod
     def read(
-        cls, images: Dataset, backbone: Backbone, recipe: Recipe, name: str, options: FinetuneOptions
+        cls, images: Dataset, backbone: Backbone, recipe: Recipe, name: str, options: FinetuneCall
     ) -> Material:
         """Check the labels, then decode all images.
 
@@ -133,6 +133,9 @@ def _splits(images: Dataset, truth: Truth, options: FinetuneOptions, notes: list
     asked = Asked(options.split, options.fractions, options.seed)
     try:
         found = draw_splits(images.rows, truth.labels, asked, notes=notes)
+    except TooFewRowsError as error:
+        fix = "Give such classes more images, leave them out of the dataset, or merge them with others."
+        raise DataError(f"{images.name}: {error.fact} {fix}") from error
     except DataError as error:
         raise DataError(f"{images.name}: {error}") from error
     for split in found:
@@ -141,17 +144,20 @@ def _splits(images: Dataset, truth: Truth, options: FinetuneOptions, notes: list
 
 
 def _check_ahead(
-    images: Dataset, backbone: Backbone, recipe: Recipe, truth: Truth, options: FinetuneOptions
+    images: Dataset, backbone: Backbone, recipe: Recipe, truth: Truth, options: FinetuneCall
 ) -> None:
-    """Refuse what would else end a run after its probe, or after the first of its phases."""
+    """Refuse what would else end a run after its probe, or after the first of its phases; say the split."""
     check_buildable(backbone.name)
     if backbone.preprocessing.resize > MOST_SIDE:
         raise UsageError(
             f"images of {backbone.preprocessing.resize:,} pixels a side; training is for {MOST_SIDE:,} or "
             "fewer. Give a smaller --image-size, and --resize."
         )
-    fewest = min(len(split.train) for split in _splits(images, truth, options, []))
-    if getattr(options, "swept", None) is None:
+    notes: list[str] = []
+    fewest = min(len(split.train) for split in _splits(images, truth, options, notes))
+    for line in notes:
+        console.note(line)
+    if options.swept is None:
         check_batches(recipe, options, fewest)
     if options.critical_batch is not None:
         check_branches(recipe, options, fewest)
@@ -178,7 +184,7 @@ def train(material: Material, options: FinetuneOptions, output: Path) -> Finetun
         A folder with a run of other options, a loss that is not finite, an image that can't be read.
     """
     notes: list[str] = []
-    splits = material.splits(options, notes)
+    splits = material.splits(options, [])  # of which has been said what there is to say
     folders = [output] if len(splits) == 1 else [output / f"fold-{i}" for i in range(1, len(splits) + 1)]
     with _locked(output):
         networks = []
@@ -265,7 +271,10 @@ def _train_one(
             raise EmbedkitError(f"{place}: the validation loss was never finite. {task.advice}")
         kept.append(int(best["epoch"]))
         if not kept[-1]:
-            console.note(f"{phase.name}: no epoch had a lower validation loss than its start, which is kept.")
+            console.note(
+                f"{phase.name}: no epoch had a lower validation loss than its start, which is kept. "
+                f"{task.advice}"
+            )
         logs.append(trained.log)
         network = trained.load("chosen")
     if ranks.rank():

@@ -7,12 +7,13 @@ from html import escape
 
 import numpy as np
 
+from embedkit.pages.sections import number, table
 from embedkit.pages.svg import BLUE, ORANGE
 from reports.cam.answers import F64, SaidVotes
 from reports.cam.drawing import card, maps_sentence
 from reports.cam.study import Study
 from reports.drawing import cloud, distribution, key
-from reports.sections import Numbers, Section, number, table
+from reports.sections import Numbers, Section
 
 
 def scores(study: Study, said: SaidVotes) -> Section:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import THUMBNAIL_TYPE, thumbnail
+from embedkit.pages.sections import number
 from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, bar, figure, line, text
 from reports.attention import coloured, top_of
 from reports.cam.study import Shown, Study
 from reports.drawing import CHART, CHART_HEIGHT, steps
-from reports.sections import number
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from embedkit.pages.sections import number, table
 from embedkit.scoring.paired import resampled_means
 from reports.cam import answer_sections, drawing
 from reports.cam.answers import F64, Said, SaidVotes, confidence_of
@@ -14,7 +15,7 @@ from reports.cam.sanity import CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED
 from reports.cam.study import Study
 from reports.cam.verdict import verdict
 from reports.drawing import key
-from reports.sections import Numbers, Section, number, table
+from reports.sections import Numbers, Section
 
 SOURCES = {
     OWN: "this network",

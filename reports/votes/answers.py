@@ -14,6 +14,8 @@ from embedkit.files.vote_tree import VoteTree, check_votes, tree_of
 
 F64 = NDArray[np.float64]
 TARGETS = "targets"
+# Where no more of the values than this lie outside 0 to 1, they may be slips in a table of shares.
+FEW = 0.1
 # What the reports look at, by any of the answers that the trees call so.
 SEVEN = (
     ("smooth", ("t01_smooth_or_features_a01_smooth", "smooth-or-featured_smooth")),
@@ -102,7 +104,27 @@ class Votes:
     @property
     def are_shares(self) -> bool:
         """Whether all values lie in 0 to 1."""
-        return bool(np.nanmin(self.shares) >= -1e-6 and np.nanmax(self.shares) <= 1 + 1e-6)
+        return not self._outside.any()
+
+    @property
+    def _outside(self) -> NDArray[np.bool_]:
+        """(n, t) which values are no shares, for sure; NaN is not among them."""
+        found: NDArray[np.bool_] = (self.shares < -1e-6) | (self.shares > 1 + 1e-6)
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the values: few of them outside 0 to 1, which make all no shares."""
+        n, n_all = int(self._outside.sum()), int(np.isfinite(self.shares).sum())
+        if not 0 < n <= FEW * n_all:
+            return ()
+        row, column = np.argwhere(self._outside)[0]
+        which = self.target_names[column]
+        return (
+            f"{n:,} of {n_all:,} values {'lies' if n == 1 else 'lie'} outside 0 to 1: {which} "
+            f"of {str(self.ids[row])!r} is {self.shares[row, column]:g}. So all targets are taken for "
+            "measurements, which have no floor. If they are shares of votes, correct the table.",
+        )
 
     @property
     def looked_at(self) -> tuple[tuple[str, int], ...]:

@@ -26,6 +26,8 @@ def _run(args: argparse.Namespace) -> None:
     from reports.votes.run import votes
 
     written = votes(args.dataset, data, options, places)
+    for line in written.notes:
+        note(line)
     if args.json:
         print_json(asdict(written))
         return

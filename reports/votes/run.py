@@ -72,6 +72,8 @@ class VotesPage:
         Corrected by the model's confusion; None where none was asked for, or it can't be corrected.
     kaggle
         The submission, if one was written.
+    notes
+        What a reader must know: values that are no shares, images that are missing.
     """
 
     path: Path
@@ -85,6 +87,7 @@ class VotesPage:
     rmse: dict[str, float]
     merger_fraction: float | None = None
     kaggle: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def facts(self) -> str:
@@ -165,13 +168,14 @@ def votes(
 
 def _written(study: Study, tables: dict[str, Path], places: VotesPlaces, kaggle: str | None) -> VotesPage:
     found = study.votes
+    notes = (*found.notes, *study.pictures.notes, *study.reduced.notes)
     shown = sections(study)
     kept = {one.name: tables[one.name] for one in shown if one.numbers is not None}
     text = render(
         study,
         shown,
         {name: path.name for name, path in kept.items()},
-        [*study.pictures.notes, *study.reduced.notes],
+        notes,
     )
     for one in shown:
         if one.numbers is not None:
@@ -192,6 +196,7 @@ def _written(study: Study, tables: dict[str, Path], places: VotesPlaces, kaggle:
         {one.name: rmse(one.true, one.predicted) for one in study.models},
         None if study.mergers is None else study.mergers.corrected.value,
         places.kaggle,
+        notes,
     )
 
 

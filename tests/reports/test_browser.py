@@ -1,10 +1,10 @@
 """The report in a real browser, without a network."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import launched
 from report_world import NASTY, page_data
 
 from embedkit import report
@@ -13,20 +13,11 @@ from embedkit.files.store import FeatureFile, write_features
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=flags)
+    with launched("--use-angle=swiftshader", "--enable-unsafe-swiftshader") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

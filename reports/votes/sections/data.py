@@ -7,9 +7,10 @@ from html import escape
 import numpy as np
 
 from embedkit.images.decode import THUMBNAIL_TYPE
+from embedkit.pages.sections import folded, number, table
 from embedkit.pages.svg import BLUE, ORANGE
 from reports.drawing import Line, chart, distribution, key, matrix
-from reports.sections import Numbers, Section, folded, image, number, table
+from reports.sections import Numbers, Section, image
 from reports.votes.answers import F64
 from reports.votes.numbers import correlations, implied, mean_baseline, noise_floor, rmse
 from reports.votes.study import Study

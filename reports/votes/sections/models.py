@@ -6,10 +6,11 @@ from html import escape
 
 import numpy as np
 
+from embedkit.pages.sections import folded, number, table
 from embedkit.pages.svg import BLUE, ORANGE
 from reports.drawing import Line, chart, cloud, dots, key
 from reports.map.page import PALETTE
-from reports.sections import Numbers, Section, folded, image, interval, number, table
+from reports.sections import Numbers, Section, image, interval
 from reports.votes.answers import F64
 from reports.votes.models import Model, reliability, smooth_or_featured
 from reports.votes.study import Study

@@ -6,8 +6,9 @@ from html import escape
 
 import numpy as np
 
+from embedkit.pages.sections import number, table
 from reports.drawing import Line, chart, key
-from reports.sections import Numbers, Section, interval, number, table
+from reports.sections import Numbers, Section, interval
 from reports.votes.answers import F64
 from reports.votes.mergers import FRACTION, LITERATURE, MergerFraction
 from reports.votes.sections.models import colours

@@ -226,6 +226,7 @@ def test_votes_are_learnt_and_predicted_and_never_contradict_their_tree(tmp_path
     said = embedkit.predict(made.model, "simulated", None, votes=True, n=96, size=40, device="cpu")
     assert not contradictions(said.outputs, tree_of(said.known.names), tolerance=1e-6).any()
     assert said.metrics["rmse"].value > 0
+    assert said.contradictory == 0
 
 
 def test_a_run_of_other_options_is_refused_and_names_them(run, images, recipe, capsys):
@@ -280,6 +281,35 @@ def test_folds_and_seeds_are_networks_of_their_own(images, recipe, tmp_path):
     assert "2 seeds" in seeds.sentence
     (group,) = embedkit.leaderboard(tmp_path / "seeds").groups()
     assert sorted(len(entry.runs) for entry in group[1]) == [2, 2]
+
+
+def test_the_split_is_said_before_anything_is_trained(images, recipe, tmp_path, capsys):
+    line = command(images, recipe, tmp_path / "x", "--split", "auto", "--phase-epochs", "1,1", "--no-probe")
+    assert main(line) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("Split: kfold:5") == 1
+    assert said.index("Split: kfold:5") < said.index("Fold 1 of 5")
+
+
+def test_a_class_of_one_image_names_no_option_of_another_verb(images, recipe, tmp_path, capsys):
+    table = tmp_path / "few.csv"
+    names = [*(f"red/{path.name},red" for path in sorted((images / "red").iterdir())[:9])]
+    others = sorted((images / "green").iterdir())[:1]
+    table.write_text("\n".join(["file,label", *names, *(f"green/{p.name},green" for p in others)]) + "\n")
+    assert main(command(table, recipe, tmp_path / "x", "--root", str(images))) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'green' (1 row)" in said
+    assert said.endswith("leave them out of the dataset, or merge them with others.")
+    assert "--min-per-class" not in said
+
+
+def test_the_network_that_would_be_replaced_is_not_the_start(images, recipe, tmp_path, capsys):
+    start = tmp_path / "x" / "model" / "model.safetensors"
+    start.parent.mkdir(parents=True)
+    start.write_bytes(b"mine")
+    assert main(command(images, recipe, tmp_path / "x", "--weights", str(start))) == 2
+    assert "is the file that is read" in " ".join(capsys.readouterr().err.split())
+    assert start.read_bytes() == b"mine"
 
 
 def test_what_is_not_finite_ends_the_run_and_names_the_images(images, recipe, tmp_path, monkeypatch, capsys):
@@ -357,7 +387,7 @@ def test_two_processes_share_the_whole_command(run, images, recipe, tmp_path):
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("last", 3), ("best", 0)])
-def test_a_recipe_says_which_epoch_is_kept(images, tmp_path, keep, kept):
+def test_a_recipe_says_which_epoch_is_kept(images, tmp_path, keep, kept, capsys):
     path = tmp_path / "mine.toml"
     text = RECIPE.partition("[[phase]]")[0] + f'keep = "{keep}"\n'
     # So high a rate makes every epoch worse than the start.
@@ -366,6 +396,8 @@ def test_a_recipe_says_which_epoch_is_kept(images, tmp_path, keep, kept):
         images, tmp_path / "run", recipe=str(path), device="cpu", probe=False, split="stratified"
     )
     assert made.results[0].outcomes["kept"] == [[kept]]
+    said = "than its start, which is kept. Lower the rate (lr, head_lr) in the recipe."
+    assert (said in " ".join(capsys.readouterr().err.split())) == (keep == "best")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from browsing import looked_at
 from cam_world import NAMES, about, planted, untrained
 from PIL import Image
 
@@ -20,7 +21,6 @@ from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from reports.cam import maps
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FEW = {"device": "cpu", "n_sanity": 12, "per_class": 2}
 
 
@@ -210,27 +210,6 @@ def test_an_unreadable_image_ends_it_or_is_skipped(squares, tmp_path):
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_sticks_out_and_nothing_is_asked_for(page, width, scheme):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-        )
-        view, problems, requests = context.new_page(), [], []
-        view.on("console", lambda message: problems.append(message.text))
-        view.on("pageerror", lambda error: problems.append(str(error)))
-        view.on("request", lambda request: requests.append(request.url))
-        view.goto(page.path.as_uri())
-        view.wait_for_selector("html[data-ready]")
-        assert view.evaluate("document.documentElement.scrollWidth") == width
-        sticking = """[...document.querySelectorAll("section > :not(.scroll)")]
-          .filter((node) => node.scrollWidth > node.clientWidth + 1).map((node) => node.className)"""
-        assert view.evaluate(sticking) == []
+    with looked_at(page.path, width=width, scheme=scheme) as view:
         view.evaluate("document.querySelectorAll('img').forEach((one) => { one.loading = 'eager'; })")
         view.wait_for_function("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
-        browser.close()
-    assert problems == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
