@@ -94,7 +94,7 @@ class Visit:
         for x, y in corners[1:]:
             self.page.mouse.move(x, y, steps=6)
         self.page.mouse.up()
-        self.page.wait_for_timeout(200)
+        self.page.wait_for_function("embedkit.state.set.size > 0")
 
     def zoom(self, times: float, row: int) -> None:
         script = "([times, row]) => embedkit.points.goTo(row, times)"
