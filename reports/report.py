@@ -286,7 +286,7 @@ def _rows_of_the_map(
     if steps is None:
         raw = np.asarray(file.read(points))
         # Of so few rows, or of equal ones, nothing can be fitted; the map says so itself.
-        if len(points) < MIN_ROWS or not np.isfinite(raw).all() or not np.ptp(raw, axis=0).any():
+        if len(points) < MIN_ROWS or (np.isfinite(raw).all() and not np.ptp(raw, axis=0).any()):
             return _Rows(raw, NONE, "")
         asked = [str(found) for one in clusterings if (found := one.result.params.get("prep"))]
         steps = asked[0] if asked else PREP
