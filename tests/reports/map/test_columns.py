@@ -6,7 +6,7 @@ import numpy as np
 
 from embedkit.files.rows import Rows
 from reports.map.columns import Category, agreement_column, annotation_columns, category, limited
-from reports.map.page import PALETTE
+from reports.map.hues import PALETTE
 
 
 def test_agreement_against_a_naive_loop():
