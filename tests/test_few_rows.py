@@ -71,12 +71,11 @@ def test_few_rows_are_worked_on_or_refused_in_words(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 10, 20])
-def test_few_rows_through_every_method(tmp_path, monkeypatch, capsys, n, labelled):
+@pytest.mark.parametrize(("n", "labelled", "umap"), [(2, False, False), (5, True, True), (20, True, False)])
+def test_few_rows_through_every_method(tmp_path, monkeypatch, capsys, n, labelled, umap):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, n, labelled=labelled)
-    sweep(capsys, commands(umap=True))
+    sweep(capsys, commands(umap=umap))
 
 
 @pytest.mark.parametrize("n", [2, 4])
