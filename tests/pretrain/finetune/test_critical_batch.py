@@ -48,7 +48,7 @@ def descended(size, noise_scale, seed, n_images=4096):
     generator = torch.Generator().manual_seed(seed)
     w = torch.ones(D)
     s = math.sqrt(noise_scale)
-    rate = SPEED * compensation(size, 1, noise_scale, power=1.0) / (1 + noise_scale)  # the rate that its noise leaves
+    rate = SPEED * compensation(size, 1, noise_scale, power=1.0) / (1 + noise_scale)  # by their rule
     losses, images = [float(w.square().sum() / 2)], [0.0]
     for step in range(n_images // size):
         gradient = w + s / math.sqrt(size) * torch.randn(D, generator=generator)
