@@ -357,7 +357,13 @@ def test_state_is_saved_loaded_and_kept_in_the_address(browser, visit, html, tmp
         visit.page.click("#save-state")
     saved = tmp_path / "state.json"
     download.value.save_as(saved)
-    visit.page.wait_for_function("location.hash.length > 10")
+    # The address follows the state with a little delay, and held an earlier one.
+    visit.page.wait_for_function(
+        """() => {
+          const found = /^#state=([\\w-]+)$/.exec(location.hash);
+          return !!found && atob(found[1].replaceAll("-", "+").replaceAll("_", "/")).includes('"labels":[[');
+        }"""
+    )
     other = Visit(browser, html, address=visit.page.evaluate("location.hash"))
     assert other.page.evaluate("() => [[...embedkit.state.set], [...embedkit.state.labels]]") == before
     other.close()
