@@ -25,7 +25,6 @@ FAMILIES = {
 # Positions depend on the input size, which a file is free to have otherwise.
 SIZED = re.compile(r"pos_embed|relative_position|rel_pos|attn_mask|num_batches_tracked")
 MOST_SECONDS = 8.0
-MOST_PARAMETERS = 3e9
 
 
 def looks_like(shapes: Mapping[str, torch.Size], *, not_this: str) -> str | None:
