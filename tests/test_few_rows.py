@@ -99,6 +99,7 @@ def test_rows_that_nothing_can_be_computed_on_are_named_by_every_verb(tmp_path, 
         *(["probe", "A", "--kind", kind] for kind in PROBES),
         *(["probe", "A", "--dedupe", "drop"], ["probe", "A", "--budget", "3"]),
         *(["quality", "A"], ["leaks", "A"], ["report", "A"], ["compare", "A", "B"]),
+        *(["label", "A"], ["outliers", "A"], ["similar", "A", "--id", "row 1"]),
         *(["report", "A", "--prep", "pca95"], ["cluster", "A", "--method", "all"]),
     ):
         assert main(words) == 1, words

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.usable_rows import read_usable
 from embedkit.options import nearest
 
 # Similarities that are held at a time.
@@ -66,12 +67,14 @@ class Searched:
             A k below 1.
         EmbedkitError
             An id that the file doesn't have, or whose image could not be read.
+        DataError
+            A row that holds NaN or infinity.
         """
         if k < 1:
             raise UsageError(f"k = {k}: at least 1 neighbour is needed.")
         rows = np.flatnonzero(self.ok)
         at = np.arange(len(rows)) if ids is None else rows_of(self, ids)
-        x = self.read(rows)
+        x = read_usable(self, rows)
         place, similarity = nearest_rows(x[at], x, k, own=at)
         every = self.rows.ids[rows]
         return Near(every[at], rows[place], every[place], similarity)

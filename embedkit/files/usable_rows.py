@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.files.rows import Rows
 from embedkit.files.schema import unusable, usable
-from embedkit.files.store import FeatureFile
 
 BLOCK = 4096
 
 
-def read_usable(
-    file: FeatureFile, rows: NDArray[np.int64], *, view_mean: bool = False
-) -> NDArray[np.float32]:
+class Readable(Protocol):
+    """What is asked of a feature file here; the file itself asks too, so its module isn't named."""
+
+    @property
+    def rows(self) -> Rows:
+        """Ids, and what else is known of each row."""
+
+    def read(self, rows: Any = None) -> NDArray[np.float32]:
+        """Return features of rows."""
+
+    def read_view_mean(self, rows: Any = None) -> NDArray[np.float32]:
+        """Return view means of rows."""
+
+
+def read_usable(file: Readable, rows: NDArray[np.int64], *, view_mean: bool = False) -> NDArray[np.float32]:
     """Return features of rows (m,), or their view means, as (m, d) float32.
 
     Raises
@@ -28,7 +42,7 @@ def read_usable(
     return x
 
 
-def unusable_rows(file: FeatureFile, rows: NDArray[np.int64], *, view_mean: bool = False) -> DataError:
+def unusable_rows(file: Readable, rows: NDArray[np.int64], *, view_mean: bool = False) -> DataError:
     """Return the error that says which of the rows (m,) of a file hold what can't be computed with."""
     n_bad, first, why, infinite = 0, -1, "", False
     for start in range(0, len(rows), BLOCK):

@@ -17,6 +17,7 @@ from embedkit.files.neighbours import nearest_rows, rows_of
 from embedkit.files.results import RESULTS_FILE, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, OUTLIERS, SIMILAR, read_table, write_table
+from embedkit.files.usable_rows import read_usable
 from embedkit.options import RUNS
 from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
@@ -144,9 +145,9 @@ def _prepared(file: FeatureFile, words: str) -> tuple[NDArray[np.int64], NDArray
     rows = np.flatnonzero(file.ok)
     if not len(rows):
         raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to find.")
-    if not Preparation.parse(words).steps:
-        return rows, file.read(rows), lambda x: x
     try:
+        if not Preparation.parse(words).steps:
+            return rows, read_usable(file, rows), lambda x: x
         prepared = prepare(file, words, rows=rows)
         return rows, prepared.transform_file(file, rows), prepared.transform
     except DataError as error:
