@@ -272,7 +272,7 @@ def prepare(
         elif isinstance(step, NeighborWhiten):
             fitted.append(fit_neighbor_whiten(step, blocks, n_clusters))
         elif isinstance(step, Clip):
-            fitted.append(fit_clip(step, blocks))
+            fitted.append(fit_clip(step, blocks, fit_on.n))
         else:
             assert not isinstance(step, Auto)  # for mypy: `on` has put others in its place
             fitted.append(_fit(step, blocks, device))
@@ -283,9 +283,8 @@ def preparation_for(
     file: FeatureFile, words: str, *, n_rows: int | None = None, n_clusters: int | None = None
 ) -> Preparation:
     """Read the words of ``--prep``, with ``auto`` decided for this file, or for so many rows of it."""
-    n = int(file.ok.sum()) if n_rows is None else n_rows
-    views = file.n_views if file.within_covariance is not None else 1
-    return Preparation.parse(words).on(n_views=views, n_rows=n, n_clusters=n_clusters)
+    n = _n_rows(file, None) if n_rows is None else n_rows
+    return Preparation.parse(words).on(n_views=_n_views(file), n_rows=n, n_clusters=n_clusters)
 
 
 def auto_remark(words: str, chosen: Preparation, file: FeatureFile) -> str | None:
@@ -307,9 +306,7 @@ def auto_remark(words: str, chosen: Preparation, file: FeatureFile) -> str | Non
 
 def _n_views(source: FeatureFile | Views | NDArray[Any]) -> int:
     """Return the views an image that view whitening could go by."""
-    if isinstance(source, FeatureFile):
-        return source.n_views if source.within_covariance is not None else 1
-    return source.n_views if isinstance(source, Views) else 1
+    return source.n_views if isinstance(source, FeatureFile | Views) else 1
 
 
 def _n_rows(source: FeatureFile | Views | NDArray[Any], rows: NDArray[np.integer[Any]] | None) -> int:

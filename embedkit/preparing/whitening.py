@@ -90,9 +90,9 @@ def _directions(
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
-def fit_clip(step: Clip, blocks: Blocks) -> FittedStep:
-    """Fit on the blocks that `blocks` yields, in two passes; see `Clip`."""
-    rows = _spread_rows(blocks, sum(len(block) for block in blocks())).astype(np.float64)
+def fit_clip(step: Clip, blocks: Blocks, n: int) -> FittedStep:
+    """Fit on the n rows in the blocks that `blocks` yields, in one pass; see `Clip`."""
+    rows = _spread_rows(blocks, n).astype(np.float64)
     middle = np.median(rows, axis=0)
     distance = np.linalg.norm(rows - middle, axis=1)
     radius = float(np.quantile(distance, step.share))
@@ -103,8 +103,9 @@ def fit_clip(step: Clip, blocks: Blocks) -> FittedStep:
 
 def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | None) -> FittedStep:
     """Fit on the blocks that `blocks` yields, in two passes; see `NeighborWhiten`."""
-    derived = step.directions is None and n_clusters is not None
-    directions = step.directions if step.directions is not None else n_clusters and n_clusters + 1
+    directions, given = step.directions, step.directions is not None
+    if directions is None and n_clusters is not None:
+        directions = n_clusters + 1
     if directions is None:
         raise DataError(
             "neighbor-whiten keeps one direction more than there are clusters, whose number is not given. "
@@ -121,7 +122,7 @@ def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | 
     d = len(mean)
     if np.trace(total) <= 1e-28 * float(mean @ mean):
         raise DataError(CONSTANT.format(n=moments.n))
-    if derived:
+    if not given:
         directions = min(directions, d, moments.n - 1)
     if directions > min(d, moments.n - 1):
         raise DataError(
