@@ -87,8 +87,20 @@ class Frames:
 
     def take(self, rows: torch.Tensor, device: torch.device) -> Frames:
         """Return some images on a device, as float32."""
-        pixels, sky, sky_std = (x[rows].to(device) for x in (self.pixels, self.sky, self.sky_std))
+        pixels, sky, sky_std = (
+            x[rows.to(x.device)].to(device) for x in (self.pixels, self.sky, self.sky_std)
+        )
         return Frames(pixels.float(), self.region, sky, sky_std)
+
+    def near(self, device: torch.device) -> Frames:
+        """Return them in a card's own memory where they take at most a quarter of what is free there.
+
+        Else each batch of them is copied to it, which binds small networks.
+        """
+        if device.type != "cuda" or self.pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
+            return self
+        pixels, sky, sky_std = (x.to(device) for x in (self.pixels, self.sky, self.sky_std))
+        return Frames(pixels, self.region, sky, sky_std)
 
 
 def make_views(

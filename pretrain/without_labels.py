@@ -58,7 +58,7 @@ class WithoutLabels(Task):
         device = choose_device(options.device)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(options.seed))
         self.batches: ViewBatches = ViewBatches(
-            Frames.measure(pixels, backbone.preprocessing.image_size),
+            Frames.measure(pixels, backbone.preprocessing.image_size).near(device),
             order[options.held_out :],
             options,
             backbone.preprocessing,
