@@ -124,7 +124,8 @@ def attention(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         Where the picture goes; from Python, None writes nothing.
 
@@ -144,19 +145,19 @@ def attention(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -317,19 +318,19 @@ def bench(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
@@ -425,19 +426,19 @@ def cam(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -750,7 +751,8 @@ def extract(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The feature file to make; ``runs/DATASET.h5`` by default.
 
@@ -776,19 +778,19 @@ def extract(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -933,7 +935,8 @@ def finetune(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The folder to make; ``runs/RECIPE`` by default.
 
@@ -960,19 +963,19 @@ def finetune(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -1103,7 +1106,7 @@ def import_features(
     labels
         labels: a column or array of the file, or another file: a .csv with ids, a .txt or .npy in order (default: found by name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     name
         what the vectors are called in tables (default: the file's name)
     dataset
@@ -1326,8 +1329,8 @@ def load_dataset(
     Parameters
     ----------
     source
-        A folder, a .csv, .npy, .npz or .h5 file, or a name in `DATASETS`. A folder that bears such a name
-        is meant with ``./name``. A `Dataset` is returned as it is.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, or a name in `DATASETS`. A folder
+        that bears such a name is meant with ``./name``. A `Dataset` is returned as it is.
 
     Raises
     ------
@@ -1345,19 +1348,19 @@ def load_dataset(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -1484,7 +1487,8 @@ def predict(
     model
         The folder ``model`` that ``embedkit finetune`` left.
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The CSV to write; None writes nothing.
 
@@ -1507,19 +1511,19 @@ def predict(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -1632,7 +1636,8 @@ def pretrain(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The folder to make.
 
@@ -1657,19 +1662,19 @@ def pretrain(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset
@@ -2211,7 +2216,8 @@ def votes(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
 
     Raises
     ------
@@ -2229,19 +2235,19 @@ def votes(
     file_column
         CSV: column of file names (default: file)
     label_column
-        CSV: column of labels (default: label)
+        CSV, Parquet: column of labels (default: label)
     split_column
-        CSV: column of train, validation, test (default: split)
+        CSV, Parquet: column of train, validation, test (default: split)
     group_column
-        CSV: column of groups that no split divides (default: group)
+        CSV, Parquet: column of groups that no split divides (default: group)
     id_column
-        CSV: column of ids (default: the file names)
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
     target_columns
-        CSV: columns of numbers to predict
+        CSV, Parquet: columns of numbers to predict
     images_key
-        npz, h5: array of images (default: images)
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
     labels_key
-        npz, h5: array of labels (default: labels)
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     subset

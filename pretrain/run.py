@@ -100,7 +100,8 @@ def pretrain(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The folder to make.
     data

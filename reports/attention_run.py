@@ -66,7 +66,8 @@ def attention(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         Where the picture goes; from Python, None writes nothing.
     data

@@ -85,4 +85,7 @@ def _list(*, as_json: bool) -> None:
             source.licence,
         )
     print_table(table)
-    note("Your own images: embedkit datasets FOLDER, or a .csv, .npy, .npz or .h5 file.")
+    note(
+        "Your own images: embedkit datasets FOLDER, a .csv, .npy, .npz or .h5 file, or .tar or .parquet "
+        "shards."
+    )

@@ -94,7 +94,7 @@ def load_folder(source: str, *, follow_links: bool = False) -> Dataset:
             f"{root}: no images in this folder. Images are known by their ending: "
             f"{' '.join(sorted(IMAGE_ENDINGS))}."
         )
-    labels, class_names, split = _annotations(root, names)
+    labels, class_names, split = folder_annotations(str(root), names)
     rows = Rows(
         ids=np.array(names, dtype=np.str_),
         labels=labels_from_names(labels)[0] if class_names else None,
@@ -112,7 +112,7 @@ def load_folder(source: str, *, follow_links: bool = False) -> Dataset:
     )
 
 
-def _annotations(root: Path, names: Sequence[str]) -> tuple[list[str], tuple[str, ...], list[str]]:
+def folder_annotations(root: str, names: Sequence[str]) -> tuple[list[str], tuple[str, ...], list[str]]:
     """Return the label of every image ("" for none), the classes, and the split ([] for none)."""
     parts = [name.split("/") for name in names]
     first = {part[0] for part in parts if len(part) > 1}
@@ -121,7 +121,7 @@ def _annotations(root: Path, names: Sequence[str]) -> tuple[list[str], tuple[str
         split = [SPLIT_NAMES[part[0].lower()] for part in parts]
         parts = [part[1:] for part in parts]
         note(f"{root}: the subfolders {', '.join(sorted(first))} are taken as the split.")
-    labels = said_label_words([part[0] if len(part) > 1 else "" for part in parts], str(root))
+    labels = said_label_words([part[0] if len(part) > 1 else "" for part in parts], root)
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) == 1:
         note(f"{root}: one subfolder with images, {classes[0]!r}, makes no classes: taken as unlabelled.")

@@ -23,8 +23,11 @@ from embedkit.datasets.hdf5 import load_h5
 from embedkit.datasets.label_file import read_labels_by_id
 from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
+from embedkit.datasets.parquet_images import load_parquet
 from embedkit.datasets.pixels import read_as
+from embedkit.datasets.shards import PARQUET, TAR, Shards, find_shards
 from embedkit.datasets.simulated import load_simulated
+from embedkit.datasets.tar_shards import load_tar
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.regular import check_input, resolved
 from embedkit.files.store import file_sha256
@@ -176,14 +179,16 @@ def _labelled(dataset: Dataset, path: Path) -> Dataset:
 
 
 def _open(source: str, given: Mapping[str, Any]) -> Dataset:
-    load, what = _loader(source)
-    applies = [_SEED.get(name, name) for name in inspect.signature(load).parameters if name != "source"]
+    load, what, place = _loader(source)
+    applies = [
+        _SEED.get(name, name) for name in list(inspect.signature(load).parameters)[place is not None :]
+    ]
     for name in given:
         if name not in applies:
             known = ", ".join(map(_flag, [*applies, *FIELDS, "labels"]))
             raise UsageError(f"{_flag(name)} does not apply to {what}. Its options are {known}.")
     words = {_ITS_SEED.get(name, name): value for name, value in given.items()}
-    return load(**words) if source in DATASETS else load(source, **words)
+    return load(**words) if place is None else load(place, **words)
 
 
 @by_keywords(DatasetOptions)
@@ -193,8 +198,8 @@ def load_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptio
     Parameters
     ----------
     source
-        A folder, a .csv, .npy, .npz or .h5 file, or a name in `DATASETS`. A folder that bears such a name
-        is meant with ``./name``. A `Dataset` is returned as it is.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, or a name in `DATASETS`. A folder
+        that bears such a name is meant with ``./name``. A `Dataset` is returned as it is.
     options
         What applies to the source, as ``embedkit extract --help`` lists it (``root``, ``label_column``, ...).
 
@@ -241,7 +246,7 @@ def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
                 f"`embedkit datasets {source}`."
             )
         words["path"] = str(place)
-    if ids and source not in DATASETS and Path(source).is_dir():
+    if ids and source not in DATASETS and Path(source).is_dir() and find_shards(source) is None:
         some = ids[:: -(-len(ids) // 100)]
         if not any((Path(source) / name).is_file() for name in some):
             raise EmbedkitError(f"{source}: the images are not there any more, such as {some[0]}")
@@ -252,21 +257,26 @@ def _flag(name: str) -> str:
     return declared(DatasetOptions)[name].flag
 
 
-def _loader(source: str) -> tuple[Callable[..., Dataset], str]:
+def _loader(source: str) -> tuple[Callable[..., Dataset], str, str | Shards | None]:
+    """Return what loads a source, what it is, and the first argument of the loader."""
     if source in DATASETS:
-        return DATASETS[source].load, source
+        return DATASETS[source].load, source, None
     place = Path(source)
+    shards = find_shards(source)
+    if shards is not None:
+        load = load_parquet if shards.places[0].lower().endswith(PARQUET) else load_tar
+        return load, f"the shards {source}", shards
     if place.is_dir():
-        return load_folder, f"the folder {source}"
+        return load_folder, f"the folder {source}", source
     if place.exists():
         check_input(place, "Name a folder, or a file.")
-        load = _BY_ENDING.get(place.suffix.lower())
-        if load is None:
+        by_ending = _BY_ENDING.get(place.suffix.lower())
+        if by_ending is None:
             raise UsageError(
                 f"{source}: not a dataset by its ending. Give a folder, a file that ends in "
-                f"{' '.join(_BY_ENDING)}, or a name that `embedkit datasets` lists."
+                f"{' '.join((*_BY_ENDING, *TAR, *PARQUET))}, or a name that `embedkit datasets` lists."
             )
-        return load, f"the file {source}"
+        return by_ending, f"the file {source}", source
     raise UsageError(
         f"{source}: no such file or folder, and no dataset of that name.{nearest(source, DATASETS)} Known by "
         f"name: {', '.join(DATASETS)}."

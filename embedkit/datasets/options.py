@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 GROUP = "dataset"
-CSV = "CSV: "
+CSV, TABLES = "CSV: ", "CSV, Parquet: "
 SUBSETS = ("training", "test", "volunteers-5", "volunteers-1-and-2", "predicted")
 
 
@@ -31,9 +31,11 @@ class DatasetOptions:
     root
         Of a table: the folder that file names are relative to.
     file_column, label_column, split_column, group_column, id_column, target_columns
-        Of a table: names of its columns.
+        Of a table or Parquet: names of its columns. `label_column` and `target_columns` are also fields of
+        the .json in tar shards.
     images_key, labels_key
-        Of an .npz or .h5 file: names of its arrays.
+        Of an .npz or .h5 file: names of its arrays; of tar shards: endings of members; of Parquet:
+        `images_key` is the column of images.
     labels
         A table whose labels take the place of the source's own, found by id.
     subset, threshold
@@ -63,25 +65,33 @@ class DatasetOptions:
         None, CSV + "column of file names", metavar="NAME", unset="file", group=GROUP
     )
     label_column: str | None = option(
-        None, CSV + "column of labels", metavar="NAME", unset="label", group=GROUP
+        None, TABLES + "column of labels", metavar="NAME", unset="label", group=GROUP
     )
     split_column: str | None = option(
-        None, CSV + "column of train, validation, test", metavar="NAME", unset="split", group=GROUP
+        None, TABLES + "column of train, validation, test", metavar="NAME", unset="split", group=GROUP
     )
     group_column: str | None = option(
-        None, CSV + "column of groups that no split divides", metavar="NAME", unset="group", group=GROUP
+        None, TABLES + "column of groups that no split divides", metavar="NAME", unset="group", group=GROUP
     )
     id_column: str | None = option(
-        None, CSV + "column of ids", metavar="NAME", unset="the file names", group=GROUP
+        None, TABLES + "column of ids", metavar="NAME", unset="the file names, or a usual name", group=GROUP
     )
     target_columns: tuple[str, ...] | None = option(
-        None, CSV + "columns of numbers to predict", metavar="A,B,...", separator=",", group=GROUP
+        None, TABLES + "columns of numbers to predict", metavar="A,B,...", separator=",", group=GROUP
     )
     images_key: str | None = option(
-        None, "npz, h5: array of images", metavar="NAME", unset="images", group=GROUP
+        None,
+        "npz, h5: array of images; tar: ending of the image; Parquet: its column",
+        metavar="NAME",
+        unset="images",
+        group=GROUP,
     )
     labels_key: str | None = option(
-        None, "npz, h5: array of labels", metavar="NAME", unset="labels", group=GROUP
+        None,
+        "npz, h5: array of labels; tar: ending of the label, such as cls",
+        metavar="NAME",
+        unset="labels",
+        group=GROUP,
     )
     labels: Path | None = labels_option(group=GROUP)
     subset: str | None = option(
@@ -152,7 +162,10 @@ def add_dataset_flags(
     parser: argparse.ArgumentParser, *, optional: bool = False, or_else: str = "", without: Iterable[str] = ()
 ) -> None:
     """Add DATASET, whose help ends with what else it may be, and the options of all sources but some."""
-    what = "a folder, a .csv, .npy, .npz or .h5 file, or a name that `embedkit datasets` lists"
+    what = (
+        "a folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, or a name that `embedkit "
+        "datasets` lists"
+    )
     parser.add_argument(
         "dataset",
         metavar="DATASET",

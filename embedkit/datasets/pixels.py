@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
+from embedkit.datasets.tar_shards import TarImages
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.endings import FITS_ENDINGS
 from embedkit.images.decode import decode
@@ -76,15 +77,18 @@ def read_as(dataset: Dataset, reading: Reading) -> Dataset:
 
 
 def _say_parts(dataset: Dataset) -> None:
-    files = dataset.read.__self__  # type: ignore[attr-defined]
-    row = next(row for row, name in enumerate(files.names) if name.lower().endswith(FITS_ENDINGS))
+    where = dataset.where
+    names = getattr(getattr(dataset.read, "__self__", None), "names", dataset.rows.ids)
+    row = next(row for row in range(len(dataset)) if where(row).lower().rstrip("]").endswith(FITS_ENDINGS))
     try:
-        parts = image_parts(files.read(row), files.where(row))
+        data = dataset.read(row)
+        assert isinstance(data, bytes)
+        parts = image_parts(data, where(row))
     except Exception:  # a damaged one is said where it is decoded
         return
     if len(parts) > 1:
         note(
-            f"{dataset.name}: {files.names[row]} has images in its parts {', '.join(parts)}: the first is "
+            f"{dataset.name}: {names[row]} has images in its parts {', '.join(parts)}: the first is "
             "read. "
             "--hdu names another."
         )
@@ -92,6 +96,8 @@ def _say_parts(dataset: Dataset) -> None:
 
 def _n_fits(dataset: Dataset) -> int:
     files = getattr(dataset.read, "__self__", None)
+    if isinstance(files, TarImages):
+        return files.n_fits
     if not isinstance(files, ImageFiles):
         return 0
     return sum(name.lower().endswith(FITS_ENDINGS) for name in files.names)

@@ -39,7 +39,8 @@ def extract(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The feature file to make; ``runs/DATASET.h5`` by default.
     data

@@ -65,6 +65,8 @@ def kind_of(path: Path) -> str:
         return "a picture"
     if head[4:8] == b"ftyp" or head[4:8] == b"jP  ":
         return "a picture"
+    if head[257:262] == b"ustar":
+        return "an archive"
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind

@@ -36,7 +36,8 @@ def predict(
     model
         The folder ``model`` that ``embedkit finetune`` left.
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The CSV to write; None writes nothing.
     data

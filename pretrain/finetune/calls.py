@@ -59,7 +59,8 @@ def finetune(
     Parameters
     ----------
     dataset
-        A folder, a .csv, .npy, .npz or .h5 file, a name that ``embedkit datasets`` lists, or a `Dataset`.
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
     output
         The folder to make; ``runs/RECIPE`` by default.
     data
