@@ -733,6 +733,8 @@ def extract(
     batch_size: int = 32,
     workers: int | None = None,
     device: str = "auto",
+    compile: Literal["auto", "on", "off"] = "auto",
+    resize_with: Literal["auto", "pillow", "torch"] = "auto",
     limit: int | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     layers: str | None = None,
@@ -849,6 +851,10 @@ def extract(
         threads that read and decode (default: one a core, at most 16)
     device
         where it computes (default: auto)
+    compile
+        compile the network first, for a minute or so; auto does on a GPU where it pays (default: auto)
+    resize_with
+        pillow, or torch on the device for arrays of images; auto takes torch on a GPU where it can (default: auto)
     limit
         take this many images, spread evenly over the dataset (default: all)
     on_error

@@ -56,6 +56,9 @@ def _print_plan(plan: ExtractionPlan) -> None:
 
 def _print_done(done: Extraction) -> None:
     rate = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
+    bound = f", {done.bound.words}" if done.bound else ""
     failed = f", {done.n_failed} images skipped (reasons in the file)" if done.n_failed else ""
     if done.done != "waiting":
-        print(f"{done.path}: {done.n} x {done.d} features {done.done} in {done.precision}{rate}{failed}.")
+        print(
+            f"{done.path}: {done.n} x {done.d} features {done.done} in {done.precision}{rate}{failed}{bound}."
+        )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Generator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 from numpy.typing import NDArray
 
 from embedkit import console
@@ -26,11 +22,14 @@ from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, FeatureFileError, ImageError, UsageError
+from embedkit.extraction.bound import Bound, Clock, bound
+from embedkit.extraction.feeding import Feeder
+from embedkit.extraction.forwarding import Forward, InFlight
 from embedkit.extraction.hints import say_crop, say_time
-from embedkit.extraction.job import STORAGE, Job, forward, load_image, model_in
+from embedkit.extraction.job import STORAGE, Job, model_in
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Part, Parts
-from embedkit.extraction.precision import choose_precision
+from embedkit.extraction.settling import Settled, resizable, settle
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.images.remarks import remarks
@@ -56,6 +55,8 @@ class Extraction:
         Of this run; None where it computed nothing.
     precision
         What the features were computed in.
+    bound
+        What bound this run, and the share of the bare forward rate that it reached.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Extraction:
     done: str
     images_per_second: float | None
     precision: str
+    bound: Bound | None = None
 
     def to_pandas(self) -> Any:
         """Return a DataFrame of one row."""
@@ -128,30 +130,33 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
     output_folder = parts.output.parent
     output_folder.mkdir(parents=True, exist_ok=True)
     with parts.locked(f"rank-{rank}-of-{world}"):
-        resumed, precision = ranks.from_leader(lambda: _begin(job, parts))
+        resumed, record = ranks.from_leader(lambda: _begin(job, parts))
+        settled = Settled.of(record)
         if ranks.leads and not resumed:
             _look(job)
-        model = model_in(job.backbone, precision["used"], job.device)
+        model = model_in(job.backbone, settled.precision, job.device)
         mine = range(rank, len(parts), world)
         if resumed:
             parts.discard_damaged(set(mine) & set(parts.finished()))
         todo = sorted(set(mine) - set(parts.finished()))
-        seconds, n_images = _compute(replace(job, backbone=model), parts, todo, precision["used"])
+        computed = _compute(replace(job, backbone=model), parts, todo, settled)
         ranks.barrier()
         done = "resumed" if resumed else "extracted"
         if ranks.leads and len(parts.finished()) == len(parts):
             with parts.locked("join"):
                 if len(parts.finished()) == len(parts):  # another shard may have joined them meanwhile
-                    parts.join(job.dataset.rows.take(job.index), job.provenance(spec, precision))
+                    parts.join(job.dataset.rows.take(job.index), job.provenance(spec, record))
         ranks.barrier()
     if not parts.output.exists():
         missing = len(parts) - len(parts.finished())
         console.note(f"{parts.output}: waiting for {missing} parts of other shards.")
         done = "waiting"
         return Extraction(
-            parts.output, len(job.index), 0, 0, done, _rate(n_images, seconds), precision["used"]
+            parts.output, len(job.index), 0, 0, done, computed.rate, settled.precision, computed.bound
         )
-    return replace(_finished(parts.output, job), done=done, images_per_second=_rate(n_images, seconds))
+    return replace(
+        _finished(parts.output, job), done=done, images_per_second=computed.rate, bound=computed.bound
+    )
 
 
 def _look(job: Job) -> None:
@@ -165,10 +170,6 @@ def _look(job: Job) -> None:
 
     for sentence in remarks(sources()):
         console.note(f"{job.dataset.name}: {sentence}.")
-
-
-def _rate(n_images: int, seconds: float) -> float | None:
-    return n_images / seconds if n_images and seconds > 0 else None
 
 
 def _finished(path: Path, job: Job) -> Extraction:
@@ -251,10 +252,10 @@ def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
             return bool(kept), dict(manifest["precision"])
         parts.remove_content()
     with starting("computing a first batch ...", plain(sys.stderr)):
-        precision = choose_precision(job)
+        settled = settle(job)
     manifest = {
         "asked": dict(job.asked),
-        "precision": precision,
+        "precision": settled,
         "overwrite": job.options.overwrite,
         "replaces": replaces,
     }
@@ -264,92 +265,50 @@ def _begin(job: Job, parts: Parts) -> tuple[bool, dict[str, Any]]:
 # --- the loop -------------------------------------------------------------------------------------
 
 
-def _batches(
-    job: Job, parts: Parts, todo: list[int]
-) -> Generator[tuple[int, list[NDArray[np.uint8] | ImageError]]]:
-    """Yield (part, images of one batch) in order, read ahead by a pool of threads.
+@dataclass(frozen=True)
+class _Computed:
+    """What one process computed."""
 
-    Threads, because decoding and resizing release the interpreter lock: no second copy of anything, no
-    shared memory to run out of, no process left behind by a kill. A batch never spans two parts, so that a
-    resumed run computes the same batches, and so the same bits, as one that was never interrupted.
-    """
-    size = max(1, job.options.batch_size // job.views.n)
-    plan = [
-        (number, job.index[start : min(start + size, parts.slice(number).stop)])
-        for number in todo
-        for start in range(parts.slice(number).start, parts.slice(number).stop, size)
-    ]
-    workers = job.options.workers or min(16, os.cpu_count() or 1)
-    ahead = 2 + -(-2 * workers // size)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: collections.deque[tuple[int, list[Future[NDArray[np.uint8] | ImageError]]]] = collections.deque()
-    try:
-        for number, rows in plan:
-            waiting.append((number, [pool.submit(load_image, job, int(row)) for row in rows]))
-            if len(waiting) > ahead:
-                number, futures = waiting.popleft()
-                yield number, [future.result() for future in futures]
-        while waiting:
-            number, futures = waiting.popleft()
-            yield number, [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    n_images: int = 0
+    seconds: float = 0.0
+    bound: Bound | None = None
+
+    @property
+    def rate(self) -> float | None:
+        return self.n_images / self.seconds if self.n_images and self.seconds > 0 else None
 
 
-def _compute(job: Job, parts: Parts, todo: list[int], precision: str) -> tuple[float, int]:
-    """Compute and store the parts in `todo`; returns the seconds spent and the images done."""
-    started = time.perf_counter()
-    n_images = 0
+def _compute(job: Job, parts: Parts, todo: list[int], settled: Settled) -> _Computed:
+    """Compute and store the parts in `todo`."""
     total = len(job.index)
-    before = total - sum(parts.slice(number).stop - parts.slice(number).start for number in todo)
-    say_time(job, total - before, precision)
+    n_images = sum(parts.slice(number).stop - parts.slice(number).start for number in todo)
+    if not todo:
+        return _Computed()
+    say_time(job, n_images, settled.precision)
+    clock, stack = Clock(), resizable(job) if settled.resize == "torch" else None
+    feeder = Feeder(job, parts, stack, clock)
+    forward = Forward(job, settled, stack, clock)
+    forward.warm(feeder.shape)
+    started = time.perf_counter()
     filling = _Filling(job, parts)
-    batches = _batches(job, parts, todo)
     # One batch stays in flight, so that a GPU computes while the next one is put together.
-    in_flight: _InFlight | None = None
+    in_flight: InFlight | None = None
+    batches = feeder.batches(todo)
     with console.progress("extract", total, unit="images") as advance, contextlib.closing(batches):
-        advance(before)
-        for number, images in batches:
-            launched = _launch(job, number, images, precision)
+        advance(total - n_images)
+        for fed in batches:
+            launched = forward(fed, feeder)
             if in_flight is not None:
                 advance(filling.add(in_flight))
             in_flight = launched
-            n_images += len(images)
             if job.device.type == "cpu":  # where a batch is done when it is launched
                 advance(filling.add(in_flight))
                 in_flight = None
         if in_flight is not None:
             advance(filling.add(in_flight))
-    return time.perf_counter() - started, n_images
-
-
-@dataclass(frozen=True)
-class _InFlight:
-    number: int
-    features: torch.Tensor
-    view_mean: torch.Tensor | None
-    scatter: torch.Tensor | None
-    errors: list[str]  # empty where the image could be read
-
-
-def _launch(job: Job, number: int, images: list[NDArray[np.uint8] | ImageError], precision: str) -> _InFlight:
-    """Start the forward pass of one batch; on a GPU this returns before it is done."""
-    s, v = job.backbone.preprocessing.image_size, job.views.n
-    # An unreadable image keeps its place as zeros: the others' batch, and so their bits, stay the same.
-    channels = job.backbone.preprocessing.channels
-    blank = np.zeros((v, s, s, 3 if channels == 1 else channels), dtype=np.uint8)  # grey comes as three
-    stack = np.concatenate([blank if isinstance(image, ImageError) else image for image in images])
-    features = forward(job, torch.from_numpy(stack), precision)  # (b v, d)
-    errors = [str(image) if isinstance(image, ImageError) else "" for image in images]
-    view_mean = scatter = None
-    if v > 1:
-        by_image = features.reshape(len(images), v, -1)  # (b, v, d)
-        unit = F.normalize(by_image, dim=2)
-        view_mean = unit.mean(dim=1)  # (b, d)
-        off = (unit - view_mean[:, None])[torch.tensor([not error for error in errors])].flatten(0, 1)
-        scatter = off.T @ off  # (d, d)
-        features = by_image.mean(dim=1)
-    return _InFlight(number, features, view_mean, scatter, errors)
+    seconds = time.perf_counter() - started
+    passing, preparing = forward.seconds(n_images)
+    return _Computed(n_images, seconds, bound(clock, n_images, seconds, forward=passing, prepare=preparing))
 
 
 class _Filling:
@@ -367,12 +326,14 @@ class _Filling:
         self._scatter: NDArray[np.float64] | None = None
         self._errors: list[str] = []
 
-    def add(self, batch: _InFlight) -> int:
+    def add(self, batch: InFlight) -> int:
         """Take in a batch once it is computed; returns its number of images."""
         reason = next(filter(None, batch.errors), None)
         if reason and self._on_error == "fail":
             raise ImageError(f"{reason} Or give --on-error skip to leave such images out.")
         failed = np.array([bool(error) for error in batch.errors])
+        if batch.ready is not None:
+            batch.ready.synchronize()
         features = batch.features.float().cpu().numpy()
         _refuse_broken(features[~failed], self._storage)
         features[failed] = np.nan

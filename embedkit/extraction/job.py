@@ -20,6 +20,7 @@ from embedkit.console.starting import starting
 from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset, spread
 from embedkit.errors import EmbedkitError, ImageError, UsageError
+from embedkit.extraction.bound import DECODE, PREPARE, READ, Clock
 from embedkit.extraction.options import ExtractOptions
 from embedkit.files.regular import resolved
 from embedkit.images.decode import decode
@@ -27,6 +28,7 @@ from embedkit.images.options import ViewSet
 from embedkit.images.views import make_views
 from embedkit.versions import versions
 
+_YOUNGER = ("compile", "resize_with")
 STORAGE = {"float32": np.float32, "float16": np.float16}
 
 
@@ -66,6 +68,8 @@ class Job:
             "precision": options.precision,
             "storage": options.storage,
         }
+        # What is younger than a feature file is in the record only where it was asked for.
+        asked |= {name: value for name in _YOUNGER if (value := getattr(options, name)) != "auto"}
         return replace(job, asked=asked)
 
     @property
@@ -107,19 +111,24 @@ def model_in(backbone: Backbone, precision: str, device: torch.device) -> Backbo
     return replace(backbone, model=model)
 
 
-def load_image(job: Job, row: int) -> NDArray[np.uint8] | ImageError:
+def load_image(job: Job, row: int, clock: Clock | None = None) -> NDArray[np.uint8] | ImageError:
     """Read, decode and prepare one image as (v, s, s, 3) uint8; its error instead where it can't be."""
     dataset = job.dataset
+    clock = clock or Clock()
     where = dataset.where(row)
     try:
-        pixels = decode(dataset.read(row), where, channels=job.backbone.preprocessing.channels)
-        return make_views(
-            pixels,
-            job.backbone.preprocessing,
-            job.views,
-            image_id=str(dataset.rows.ids[row]),
-            seed=job.options.seed,
-        )
+        with clock(READ):
+            source = dataset.read(row)
+        with clock(DECODE):
+            pixels = decode(source, where, channels=job.backbone.preprocessing.channels)
+        with clock(PREPARE):
+            return make_views(
+                pixels,
+                job.backbone.preprocessing,
+                job.views,
+                image_id=str(dataset.rows.ids[row]),
+                seed=job.options.seed,
+            )
     except ImageError as error:
         return error
     except OSError as error:

@@ -24,6 +24,8 @@ from embedkit.options import (
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STORAGES = ("float32", "float16")
 ON_ERROR = ("fail", "skip")
+COMPILE = ("auto", "on", "off")
+RESIZE_WITH = ("auto", "pillow", "torch")
 FEATURES, COMPUTING = "features", "computing"
 # A damaged feature file is replaced too, with --overwrite.
 FEATURE_FILE = Writes(("a feature file", "a file of no known kind"))
@@ -83,6 +85,12 @@ class ComputeOptions:
         Threads that read and decode; by default one a core, at most 16.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    compile
+        ``on``: the network is compiled first, and the last batch padded. ``auto`` does on a GPU where so much
+        is to be computed that it pays.
+    resize_with
+        ``pillow``, in the threads, or ``torch`` on the device, where the images are one array of uint8.
+        ``auto`` is the latter on a GPU.
     limit
         Take this many images, spread evenly over the dataset.
     on_error
@@ -101,6 +109,18 @@ class ComputeOptions:
         group=COMPUTING,
     )
     device: str = device_option()
+    compile: str = option(
+        "auto",
+        "compile the network first, for a minute or so; auto does on a GPU where it pays",
+        choices=COMPILE,
+        group=COMPUTING,
+    )
+    resize_with: str = option(
+        "auto",
+        "pillow, or torch on the device for arrays of images; auto takes torch on a GPU where it can",
+        choices=RESIZE_WITH,
+        group=COMPUTING,
+    )
     limit: int | None = limit_option()
     on_error: str = option(
         "fail",

@@ -19,7 +19,7 @@ from embedkit.strict_json import of_shape
 
 # What is resized reaches this many times as far as the final crop: enough for any rotated and shifted view,
 # and an image of 8192 x 1 pixels doesn't become one of 400 million.
-_REACH = 8
+REACH = 8
 
 # Of a configuration without one, as in timm.
 DEFAULT_CROP_PCT = 0.875
@@ -201,7 +201,7 @@ def _resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: int) -> N
 
 def _scaled(pixels: NDArray[np.uint8], target: int, source: int, kernel: int) -> NDArray[np.uint8]:
     """Scale so that `source` pixels become `target`, of what lies within reach of the centre."""
-    pixels = center(pixels, _REACH * source)
+    pixels = center(pixels, REACH * source)
     # Rounded down, as torchvision does.
     return _resized(pixels, (pixels.shape[1] * target // source, pixels.shape[0] * target // source), kernel)
 
