@@ -271,7 +271,7 @@ def find_cliffs(name: str, ks: Sequence[int], curve: F64) -> tuple[Cliff, ...]:
 
 
 def _kmeans(x: NDArray[Any], k: int, seed: int) -> I64:
-    model = KMeans(k, n_init=N_INIT, random_state=seed, device="cpu").fit(x)
+    model = KMeans(k, n_init=N_INIT, search="thorough", random_state=seed, device="cpu").fit(x)
     labels: I64 = model.labels_
     return labels
 

@@ -195,6 +195,7 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
     estimator = KMeans(
         _k(settings),
         n_init=n_restarts(_k(settings), settings.n_init),
+        search=settings.search,
         spherical=bool(settings.spherical),
         device=settings.device or "auto",
         random_state=seed,
@@ -203,7 +204,10 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
         Model(estimator, estimator.cluster_centers_.astype(np.float64)),
         x,
         estimator.labels_,
-        settings={name: getattr(estimator, name) for name in ("n_init", "max_iter", "spherical")},
+        settings={
+            **{name: getattr(estimator, name) for name in ("n_init", "max_iter", "spherical")},
+            "search": estimator.search_,
+        },
         metrics={"inertia": Metric(estimator.inertia_)},
         backend=estimator.backend_,
     )

@@ -43,11 +43,11 @@ HDBSCAN_SETTINGS = (
 UMAP_SETTINGS = ("n_components", "n_neighbors")
 # Names of the fields of `Settings` that mean something to each method of `clustering.methods.METHODS`.
 SETTINGS = {
-    "kmeans": ("k", "n_init", "spherical", "device"),
+    "kmeans": ("k", "n_init", "search", "spherical", "device"),
     "hdbscan": HDBSCAN_SETTINGS,
     "agglomerative": ("k", "linkage", "device"),
     "gmm": ("k", "n_init", "covariance", "device"),
-    "umap+kmeans": ("k", "n_init", *UMAP_SETTINGS, "device"),
+    "umap+kmeans": ("k", "n_init", "search", *UMAP_SETTINGS, "device"),
     "umap+hdbscan": (*HDBSCAN_SETTINGS, *UMAP_SETTINGS),
     "temi": ("k", "n_heads", "beta", "epochs", "device"),
 }
@@ -64,7 +64,7 @@ class Settings:
         picks it from 2 to 12 without labels, see `clustering.choose.choose_k`.
     n_init
         Restarts of `KMeans` and `GMM`.
-    spherical
+    search, spherical
         See `KMeans`.
     min_cluster_size, min_samples
         See `HDBSCAN`. A size of ``auto`` is chosen by its relative validity, see `choose_density`, and so is
@@ -96,6 +96,12 @@ class Settings:
     )
     n_init: int | None = option(
         None, "kmeans, gmm: restarts", least=1, metavar="N", unset="10 for kmeans, 3 for gmm"
+    )
+    search: str | None = option(
+        None,
+        "kmeans: how long to look for a lower inertia",
+        choices=("quick", "thorough"),
+        unset="thorough up to 5,000 rows and 100 clusters, quick beyond",
     )
     spherical: bool | None = option(None, "kmeans: cluster by direction (cosine)")
     min_cluster_size: int | str | None = option(

@@ -497,6 +497,7 @@ def cluster(
     labels: _Place | None = None,
     k: int | Literal["auto"] | None = None,
     n_init: int | None = None,
+    search: Literal["quick", "thorough"] | None = None,
     spherical: bool | None = None,
     min_cluster_size: int | Literal["auto"] | None = None,
     min_samples: int | None = None,
@@ -560,6 +561,8 @@ def cluster(
         clusters, or auto; not for hdbscan (default: the number of classes present)
     n_init
         kmeans, gmm: restarts (default: 10 for kmeans, 3 for gmm)
+    search
+        kmeans: how long to look for a lower inertia (default: thorough up to 5,000 rows and 100 clusters, quick beyond)
     spherical
         kmeans: cluster by direction (cosine)
     min_cluster_size

@@ -14,10 +14,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.kmeans.lloyd import Problem, inertia, search
+from clustering.kmeans.lloyd import FEW, Problem, inertia, search
 from clustering.kmeans.memberships import memberships
-from clustering.kmeans.restarts import best_descent
-from clustering.kmeans.seeding import FEW
+from clustering.kmeans.restarts import EFFORTS, THOROUGH_ROWS, best_descent
 from embedkit.errors import DataError
 from embedkit.options import DEVICES
 from embedkit.preparing.matrix import BLOCK, as_matrix, too_many_clusters
@@ -29,15 +28,17 @@ N_INIT = 10
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means over all rows, with faiss for the nearest centroids.
 
-    Each of `n_init` restarts begins at its own greedy k-means++ seeding and runs ten of Lloyd's iterations;
-    the best four go on until they converge. The best of these is improved by swaps, one centroid taken out
-    of one place and put into another [1]_, as long as that lowers the inertia, and is run until no row
-    changes its cluster. faiss' own training loop is not used: it takes a sample of 256 rows a centroid
-    unless told otherwise, starts from random rows, and stops after a fixed number of iterations. Here every
-    iteration decides for every row. A cluster that loses all rows starts again at the row that is farthest
-    from its centroid, so that none is empty at the end. With more than 100 clusters the seeds are drawn in
-    batches, from at most 50 rows a cluster, there are no swaps, and the run ends where scikit-learn's does:
-    when the centroids move by less than 1e-4 of the features' mean variance (sum of squares).
+    Each of `n_init` restarts begins at its own greedy k-means++ seeding and runs some of Lloyd's iterations;
+    the best few go on until they converge. The best of these is improved by swaps, one centroid taken out
+    of one place and put into another [1]_, and is run until no row changes its cluster. A thorough `search`
+    swaps as long as that lowers the inertia; a quick one twice, and has restarts and candidates run on a
+    sample of at least 4,096 rows. faiss' own training loop is not used: it takes a sample of 256 rows a
+    centroid unless told otherwise, starts from random rows, and stops after a fixed number of iterations.
+    Here the iterations at the end decide for every row. A cluster that loses all rows starts again at the row
+    that is farthest from its centroid, so that none is empty at the end. With more than 100 clusters the
+    seeds are drawn in batches, from at most 50 rows a cluster, there are no swaps unless a thorough search is
+    asked for, and the run ends where scikit-learn's does: when the centroids move by less than 1e-4 of the
+    features' mean variance (sum of squares).
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         k, at least 1.
     n_init
         Restarts; by default 10, and 1 for more than 100 clusters, where it hardly matters.
+    search
+        ``quick``, which takes less time than scikit-learn's ten restarts, or ``thorough``; by default
+        thorough up to 5,000 rows, and quick beyond and for more than 100 clusters.
     max_iter
         Most iterations of any one run.
     spherical
@@ -64,6 +68,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Sum of squared distances to the nearest centroid (of unit vectors, if `spherical`).
     n_iter_ : int
         Iterations of the last run.
+    search_ : str
+        Which search it was.
     backend_ : str
         ``faiss-cpu``, ``faiss-gpu``, or ``torch-cuda`` where PyTorch alone sees the GPU.
 
@@ -77,6 +83,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         n_clusters: int = 8,
         *,
         n_init: int | None = None,
+        search: str | None = None,
         max_iter: int = 300,
         spherical: bool = False,
         device: str = "auto",
@@ -84,6 +91,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> None:
         self.n_clusters = n_clusters
         self.n_init = n_init
+        self.search = search
         self.max_iter = max_iter
         self.spherical = spherical
         self.device = device
@@ -104,6 +112,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise DataError(f"{name}={value!r}: give an integer of at least 1.")
+        if self.search not in (None, *EFFORTS):
+            raise DataError(f"search={self.search!r} is not one of {', '.join(EFFORTS)}.")
         self.backend_ = _backend(self.device)
         x = as_matrix(self, x)
         n, k = len(x), int(self.n_clusters)
@@ -114,7 +124,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         _check_distinct(work, k)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         problem = Problem(work, k, self.spherical, self.max_iter, self.backend_)
-        best = best_descent(problem, n_restarts(k, self.n_init), seed, on_restart)
+        self.search_ = self.search or ("thorough" if n <= THOROUGH_ROWS and k <= FEW else "quick")
+        best = best_descent(problem, n_restarts(k, self.n_init), self.search_, seed, on_restart)
         order = np.argsort(-np.bincount(best.labels, minlength=k), kind="stable")
         self._centers = np.ascontiguousarray(best.centers[order])
         centers = self._centers.astype(np.float64) * self._scale + self._shift

@@ -1,8 +1,9 @@
-"""Lloyd's iterations, exact and without most of the distances."""
+"""Lloyd's iterations: among few centroids plainly, among many exact and without most of the distances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -20,11 +21,20 @@ I64 = NDArray[np.int64]
 # A descent stops once the centroids move by less than this in an iteration (sum of squares, in units of the
 # features' mean variance: scikit-learn's rule).
 TOLERANCE = 1e-4
+# Steps (sum of squares) that are rounding alone. A row that changes its cluster moves a centroid by more, up
+# to 10^8 rows.
+STILL = 1e-16
+# Up to so many clusters are few. On a CPU a product with few centroids costs less than keeping bounds of it.
+FEW = 100
 # Rows whose bounds decide how many centroids are compared with all rows.
 N_SAMPLED = 1024
 # From so many centroids on faiss is slower than products by tiles and NumPy's argmin. A tile of 1 MiB stays
 # in the cache between the two; a thread takes so many rows at a time.
 MANY, TILE, SHARE = 256, 1 << 18, 2048
+# Part of the rows' own squares below which an inertia is not found from sums.
+EXACT_BELOW = 1e-2
+# Rows of a tile where few centroids are compared.
+TALL = 4096
 # Distances that are in memory at once where PyTorch searches: 1 GiB of float32.
 CELLS = 1 << 28
 
@@ -49,18 +59,25 @@ class Problem:
     max_iter: int
     backend: str
 
+    @cached_property
+    def total(self) -> float:
+        """Sum of the rows' squared lengths."""
+        parts = (self.x[start : start + BLOCK] for start in range(0, len(self.x), BLOCK))
+        return sum(float(np.einsum("nd,nd->n", part, part).sum(dtype=np.float64)) for part in parts)
+
     def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> Descent:
         """Iterate until the centroids move by at most `tolerance`, or no row changes."""
-        rows = Assignment(self.x, centers, self.backend)
+        plain = self.k <= FEW and self.backend == "faiss-cpu"
+        rows = (Plain if plain else Bounded)(self.x, centers, self.backend)
         n_iter = 0
         while n_iter < (max_iter or self.max_iter):
             n_iter += 1
             moved = self._means(rows)
             steps = np.linalg.norm(moved.astype(np.float64) - rows.centers, axis=1)
             n_changed = rows.move(moved, steps)
-            if np.square(steps).sum() <= tolerance or (tolerance == 0 and n_changed == 0):
+            if np.square(steps).sum() <= max(tolerance, STILL) or (tolerance == 0 and n_changed == 0):
                 break
-        return Descent(rows.centers, rows.labels, inertia(self.x, rows.labels, rows.centers), n_iter)
+        return Descent(rows.centers, rows.labels, rows.inertia(self.total), n_iter)
 
     def settled(self, run: Descent) -> Descent:
         """Give the labels that a search of all rows gives, ties included."""
@@ -80,7 +97,75 @@ class Problem:
 
 
 class Assignment:
-    """Which centroid each row is nearest to, kept up while the centroids move.
+    """Which centroid each row is nearest to, and the sums of each centroid's rows, kept up as they change.
+
+    Parameters
+    ----------
+    x : (n, d)
+        The rows.
+    centers : (k, d)
+        Where the centroids start.
+    backend
+        What searches.
+    """
+
+    labels: I64  # (n,)
+
+    def __init__(self, x: F32, centers: F32, backend: str) -> None:
+        self.x, self.centers, self.backend = x, centers, backend
+        self.sums = np.zeros((len(centers), x.shape[1]))
+        self.counts = np.zeros(len(centers), dtype=np.int64)
+
+    def move(self, centers: F32, steps: F64) -> int:
+        """Take new centroids (k, d), each moved by `steps` (k,); returns how many rows change theirs."""
+        raise NotImplementedError
+
+    def inertia(self, total: float) -> float:
+        """Sum of squared distances to the own centroid, where the rows' squared lengths add up to `total`."""
+        del total
+        return inertia(self.x, self.labels, self.centers)
+
+    def _add(self, labels: I64, x: F32, sign: int) -> None:
+        k, size = len(self.counts), 65536
+        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
+        for start in range(0, len(labels), size):
+            part = labels[start : start + size]
+            b = len(part)
+            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(k, b))
+            self.sums += sign * (members @ x[start : start + b])
+        self.counts += sign * np.bincount(labels, minlength=k)
+
+
+class Plain(Assignment):
+    """Every row is searched for whenever the centroids move."""
+
+    def __init__(self, x: F32, centers: F32, backend: str) -> None:
+        super().__init__(x, centers, backend)
+        self.labels = nearest(x, centers)
+        self._add(self.labels, x, 1)
+
+    def move(self, centers: F32, steps: F64) -> int:
+        """Take new centroids (k, d); returns how many rows change theirs."""
+        del steps
+        self.centers = centers
+        labels = nearest(self.x, centers)
+        changed = np.flatnonzero(labels != self.labels)
+        x = self.x[changed]
+        self._add(labels[changed], x, 1)
+        self._add(self.labels[changed], x, -1)
+        self.labels = labels
+        return len(changed)
+
+    def inertia(self, total: float) -> float:
+        """Sum of squared distances to the own centroid, where the rows' squared lengths add up to `total`."""
+        centers = self.centers.astype(np.float64)
+        of_sums = total - 2 * (centers * self.sums).sum() + self.counts @ np.square(centers).sum(axis=1)
+        # Rows are compared one by one where rounding of the sums, about 1e-7 of the total, would be seen.
+        return float(of_sums) if of_sums > EXACT_BELOW * total else super().inertia(total)
+
+
+class Bounded(Assignment):
+    """Only rows whose nearest centroid may have changed are searched for.
 
     Each row keeps an upper bound of its distance to its own centroid and a lower bound of that to any other.
     A centroid that moves by s changes its distance to a row by at most s, so only rows whose bounds cross
@@ -94,9 +179,8 @@ class Assignment:
     """
 
     def __init__(self, x: F32, centers: F32, backend: str) -> None:
+        super().__init__(x, centers, backend)
         d = x.shape[1]
-        self.x, self.centers, self.backend = x, centers, backend
-        self.sums, self.counts = np.zeros((len(centers), d)), np.zeros(len(centers), dtype=np.int64)
         # Rounding of a squared distance that is found as |x|^2 - 2 x.c + |c|^2, as a part of |x|^2 + |c|^2.
         self._rounding = np.finfo(np.float32).eps * (4 + np.sqrt(d))
         self._norms = np.einsum("nd,nd->n", x, x, dtype=np.float64)
@@ -195,16 +279,6 @@ class Assignment:
         """By how much a squared distance (n,) that a search gives may be off."""
         return np.asarray(self._rounding * (self._norms[rows] + self._largest))
 
-    def _add(self, labels: I64, x: F32, sign: int) -> None:
-        k, size = len(self.counts), 65536
-        # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
-        for start in range(0, len(labels), size):
-            part = labels[start : start + size]
-            b = len(part)
-            members = sparse.csc_matrix((np.ones(b, np.float32), part, np.arange(b + 1)), shape=(k, b))
-            self.sums += sign * (members @ x[start : start + b])
-        self.counts += sign * np.bincount(labels, minlength=k)
-
 
 def search(x: F32, centers: F32, backend: str, m: int) -> tuple[F32, I64]:
     """Squared distances (n, m) to the nearest of `centers` (k, d), and which they are (n, m).
@@ -226,6 +300,18 @@ def search(x: F32, centers: F32, backend: str, m: int) -> tuple[F32, I64]:
     if m > found:
         squared, index = np.pad(squared, missing, constant_values=np.inf), np.pad(index, missing)
     return np.maximum(squared, 0), index
+
+
+def nearest(x: F32, centers: F32) -> I64:
+    """Which of a few `centers` (k, d) is nearest to each row, (n,), without its distance."""
+    labels = np.empty(len(x), np.int64)
+    norms, twice = np.einsum("kd,kd->k", centers, centers), np.ascontiguousarray(-2 * centers.T)
+    for start in range(0, len(x), TALL):
+        part = slice(start, start + TALL)
+        cells = x[part] @ twice
+        cells += norms
+        cells.argmin(axis=1, out=labels[part])
+    return labels
 
 
 def _search_by_torch(x: F32, centers: F32, device: str, m: int) -> tuple[F32, I64]:

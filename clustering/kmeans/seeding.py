@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clustering.kmeans.lloyd import FEW
 from embedkit.computing.threads import Workers, workers
 
 F32 = NDArray[np.float32]
-# Up to so many clusters are few: their seeds are drawn one at a time.
-FEW = 100
-# Beyond, they come from a sample of so many rows a cluster. 17,736 rows for 1,000 clusters are all taken.
+# Beyond `FEW` clusters they come from a sample of so many rows a cluster. 17,736 rows for 1,000 clusters are
+# all taken.
 SEED_ROWS = 50
 # Each batch of seeds adds this part of those there are.
 GROWTH = 0.125
@@ -33,12 +32,18 @@ def _one_by_one(x: F32, k: int, rng: np.random.Generator) -> F32:
     n, n_trials = len(x), 2 + int(np.log(k))
     chosen = np.empty(k, dtype=np.int64)
     chosen[0] = rng.integers(n)
-    closest = faiss.pairwise_distances(x[chosen[:1]], x)[0]
-    np.maximum(closest, 0, out=closest)
+    rows = torch.from_numpy(x)
+    norms = rows.square().sum(dim=1)  # (n,)
+
+    def squared(to: NDArray[np.int64]) -> F32:
+        cells = torch.addmm(norms, rows[to], rows.T, alpha=-2)  # (m, n)
+        return cells.add_(norms[to, None]).clamp_(min=0).numpy()
+
+    closest = squared(chosen[:1])[0]
     for i in range(1, k):
         draws = _drawn(closest, n_trials, rng)
-        distances = faiss.pairwise_distances(x[draws], x)
-        np.clip(distances, 0, closest, out=distances)
+        distances = squared(draws)
+        np.minimum(distances, closest, out=distances)
         winner = int(distances.sum(axis=1, dtype=np.float64).argmin())
         chosen[i], closest = draws[winner], distances[winner]
     return np.asarray(x[chosen])

@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from clustering.kmeans.kmeans import KMeans
 from clustering.kmeans.lloyd import Problem
-from clustering.kmeans.restarts import SideBySide, swap_search
+from clustering.kmeans.restarts import EFFORTS, SideBySide, swap_search
 from embedkit.errors import DataError
 
 
@@ -44,10 +44,36 @@ def test_inertia_is_no_worse_than_scikit_learns(k, seed):
     assert ours.inertia_ <= SklearnKMeans(k, n_init=10, random_state=seed).fit(x).inertia_ * (1 + 1e-4)
 
 
-def test_is_a_fixed_point_over_all_rows():
-    # faiss' own training would have seen 256 rows a centroid: here 512 of 3,000.
-    x = overlapping()
-    model = KMeans(2, device="cpu").fit(x)
+@pytest.mark.parametrize("k", [7, 12])
+def test_a_quick_search_is_no_worse_than_scikit_learns_on_average(k):
+    # Its restarts and trials see 4,096 of the rows.
+    x = overlapping(n=9000)
+    ours = [KMeans(k, search="quick", random_state=seed, device="cpu").fit(x).inertia_ for seed in range(4)]
+    peers = [SklearnKMeans(k, n_init=10, random_state=seed).fit(x).inertia_ for seed in range(4)]
+    assert np.mean(ours) <= np.mean(peers) * (1 + 1e-5)
+
+
+def test_the_search_is_thorough_where_rows_are_few():
+    x = overlapping(n=6000)
+    found = [KMeans(5, n_init=2).fit(rows).search_ for rows in (x[:5000], x)]
+    assert found == ["thorough", "quick"]
+    assert KMeans(101, n_init=1).fit(x[:500]).search_ == "quick"
+    assert KMeans(5, n_init=2, search="thorough").fit(x).search_ == "thorough"
+    with pytest.raises(DataError, match="search='long' is not one of quick, thorough"):
+        KMeans(5, search="long").fit(x)
+
+
+def test_a_thorough_search_swaps_among_many_clusters_too():
+    x = overlapping(n=1500)
+    quick, thorough = (KMeans(110, search=search, device="cpu").fit(x) for search in ("quick", "thorough"))
+    assert thorough.inertia_ < quick.inertia_
+
+
+@pytest.mark.parametrize("search", ["quick", "thorough"])
+def test_is_a_fixed_point_over_all_rows(search):
+    # faiss' own training would have seen 256 rows a centroid: here 512 of 6,000.
+    x = overlapping(n=6000)
+    model = KMeans(2, search=search, device="cpu").fit(x)
     centers = np.stack([x[model.labels_ == c].mean(axis=0, dtype=np.float64) for c in range(2)])
     np.testing.assert_allclose(model.cluster_centers_, centers, atol=1e-5)
     distances = np.linalg.norm(x[:, np.newaxis] - model.cluster_centers_, axis=2)
@@ -92,7 +118,7 @@ def test_swaps_leave_a_local_minimum():
     stuck = problem.descend(bad, 0.0)
     assert adjusted_rand_score(labels, stuck.labels) < 0.7
     with SideBySide("faiss-cpu", one_thread_each=True) as threads:
-        best = swap_search(problem, stuck, np.random.default_rng(0), threads)
+        best = swap_search(problem, problem, stuck, EFFORTS["thorough"], np.random.default_rng(0), threads)
     assert adjusted_rand_score(labels, best.labels) == 1
 
 
