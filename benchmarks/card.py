@@ -72,12 +72,15 @@ def bare(spec: BackboneSpec, dataset: object, batch_size: int, precision: str) -
 def agreement(source: object, file: Path, spec: BackboneSpec, options: ExtractOptions) -> tuple[float, float]:
     """Lowest cosine to fp32 features of a CPU and of Pillow, and the same around the mean of all rows.
 
-    The latter is the strict one: random weights give all images nearly the same direction.
+    The latter is the strict one: random weights give all images nearly the same direction. Views that the
+    card drew are held against the same views, their noise included.
     """
     job = Job.plan(
-        source, spec, dataclasses.replace(options, device="cpu", resize_with="auto", compile="off")
+        source, spec, dataclasses.replace(options, device="cpu", prepare_with="auto", compile="off")
     )
-    job = dataclasses.replace(job, backbone=model_in(job.backbone, "fp32", job.device))
+    with FeatureFile(file) as ours:
+        draws = ours.provenance["precision_used"].get("views") == "torch"
+    job = dataclasses.replace(job, backbone=model_in(job.backbone, "fp32", job.device), draws=draws)
     rows = np.unique(np.linspace(0, len(job.index) - 1, COMPARED).round().astype(int))
     images = [torch.tensor(load_image(job, int(job.index[row]))) for row in rows]
     b = np.stack([forward(job, views, "fp32").mean(dim=0).numpy() for views in images])
@@ -127,7 +130,7 @@ def main() -> None:
         cases = {
             "HDF5": (stacked, common),
             "HDF5, not compiled": (stacked, dataclasses.replace(common, compile="off")),
-            "HDF5, resized by Pillow": (stacked, dataclasses.replace(common, resize_with="pillow")),
+            "HDF5, resized by Pillow": (stacked, dataclasses.replace(common, prepare_with="pillow")),
             "JPEG files": (load_dataset(str(files)), common),
             "HDF5, galaxy:4": (stacked, dataclasses.replace(common, views="galaxy:4", limit=args.n_views)),
         }

@@ -737,7 +737,7 @@ def extract(
     workers: int | None = None,
     device: str = "auto",
     compile: Literal["auto", "on", "off"] = "auto",
-    resize_with: Literal["auto", "pillow", "torch"] = "auto",
+    prepare_with: Literal["auto", "pillow", "torch"] = "auto",
     limit: int | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     layers: str | None = None,
@@ -856,8 +856,8 @@ def extract(
         where it computes (default: auto)
     compile
         compile the network first, for a minute or so; auto does on a GPU where it pays (default: auto)
-    resize_with
-        pillow, or torch on the device for arrays of images; auto takes torch on a GPU where it can (default: auto)
+    prepare_with
+        pillow, or torch on the device: resizes arrays, draws galaxy views; auto does on a GPU (default: auto)
     limit
         take this many images, spread evenly over the dataset (default: all)
     on_error

@@ -168,7 +168,8 @@ def _plan(
             f"{file.path}: the weights of {spec.backbone} are not the ones it was made with. Name them with "
             "--weights."
         )
-    return replace(job, backbone=model_in(job.backbone, precision, job.device)), precision
+    backbone = model_in(job.backbone, precision, job.device)
+    return replace(job, backbone=backbone, draws=record.precision_used.views == "torch"), precision
 
 
 def _overrides(record: ExtractionRecord, d: int) -> Overrides:

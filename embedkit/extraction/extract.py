@@ -29,7 +29,8 @@ from embedkit.extraction.hints import say_crop, say_time
 from embedkit.extraction.job import STORAGE, Job, model_in
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Part, Parts
-from embedkit.extraction.settling import Settled, resizable, settle
+from embedkit.extraction.settling import Settled, settle
+from embedkit.extraction.way import Way
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile, file_sha256
 from embedkit.images.remarks import remarks
@@ -285,9 +286,9 @@ def _compute(job: Job, parts: Parts, todo: list[int], settled: Settled) -> _Comp
     if not todo:
         return _Computed()
     say_time(job, n_images, settled.precision)
-    clock, stack = Clock(), resizable(job) if settled.resize == "torch" else None
-    feeder = Feeder(job, parts, stack, clock)
-    forward = Forward(job, settled, stack, clock)
+    way = Way.of(job, resizes=settled.resize == "torch", draws=settled.views == "torch")
+    clock = Clock()
+    feeder, forward = Feeder(job, parts, way, clock), Forward(job, settled, way, clock)
     forward.warm(feeder.shape)
     started = time.perf_counter()
     filling = _Filling(job, parts)
@@ -339,12 +340,12 @@ class _Filling:
         features[failed] = np.nan
         self._features.append(features.astype(STORAGE[self._storage]))
         self._errors += batch.errors
-        if batch.view_mean is not None and batch.scatter is not None:
+        if batch.view_mean is not None:
             view_mean = batch.view_mean.cpu().numpy()
             view_mean[failed] = np.nan
             self._view_means.append(view_mean)
-            scatter = batch.scatter.cpu().numpy().astype(np.float64)
-            self._scatter = scatter if self._scatter is None else self._scatter + scatter
+        if batch.scatter is not None:
+            self._scatter = batch.scatter.cpu().numpy()
         rows = self._parts.slice(batch.number)
         if len(self._errors) == rows.stop - rows.start:
             part = Part(

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedkit.datasets.stacks import Stack
 from embedkit.errors import ImageError
-from embedkit.extraction.bound import READ, Clock
-from embedkit.extraction.job import Job, load_image
+from embedkit.extraction.bound import PREPARE, READ, Clock
+from embedkit.extraction.job import Job, load_image, load_with
 from embedkit.extraction.parts import Parts
+from embedkit.extraction.way import Way
+from embedkit.images.drawing import Canvas, Drawn, canvas_of
 
 # Images that one thread reads at once, of an array that threads read side by side: 13 MB of 256 x 256.
 _PIECE = 64
@@ -32,29 +33,37 @@ class Fed:
     number
         Of the part that it belongs to.
     pixels : (size, v, s, s, c) or (size, h, w, c) uint8
-        Prepared, or as stored; pinned for a GPU. An image that can't be read is zeros, and so is what is
-        beyond the last.
+        Prepared, or as stored, or resized to draw views of; pinned for a GPU. An image that can't be read is
+        zeros, and so is what is beyond the last.
     errors
         Why an image could not be read, or ''; as many as there are images.
+    drawn
+        What is random in views that the device draws.
+    last
+        Whether it ends its part.
     """
 
     number: int
     pixels: torch.Tensor
     errors: list[str]
+    drawn: Drawn | None
+    last: bool
 
 
 @dataclass
 class _Slot:
     pixels: torch.Tensor
+    drawn: Drawn | None
     copied: torch.cuda.Event | None = None
     number: int = -1
     n: int = 0
+    last: bool = False
     pieces: list[Future[list[str]]] = field(default_factory=list)
 
     def fed(self) -> Fed:
         errors = [error for piece in self.pieces for error in piece.result()]
         self.pixels[self.n :] = 0
-        return Fed(self.number, self.pixels, errors)
+        return Fed(self.number, self.pixels, errors, self.drawn, self.last)
 
 
 class Feeder:
@@ -68,14 +77,14 @@ class Feeder:
     ----------
     job, parts
         What is to be computed.
-    stack
-        The images as one array, where the device resizes them; else each is prepared by `load_image`.
+    way
+        What is left to the device; where that is nothing, images are prepared by `load_image`.
     clock
         Counts what the threads spend.
     """
 
-    def __init__(self, job: Job, parts: Parts, stack: Stack | None, clock: Clock) -> None:
-        self._job, self._parts, self._stack, self._clock = job, parts, stack, clock
+    def __init__(self, job: Job, parts: Parts, way: Way, clock: Clock) -> None:
+        self._job, self._parts, self._way, self._clock = job, parts, way, clock
         size = max(1, job.options.batch_size // job.views.n)
         self.size = min(size, parts.rows, len(job.index))
         self._workers = job.options.workers or min(16, os.cpu_count() or 1)
@@ -84,11 +93,7 @@ class Feeder:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a full batch."""
-        if self._stack is not None:
-            return (self.size, *self._stack.shape)
-        done = self._job.backbone.preprocessing
-        channels = 3 if done.channels == 1 else done.channels  # grey comes as three
-        return (self.size, self._job.views.n, done.image_size, done.image_size, channels)
+        return (self.size, *self._way.shape)
 
     def copied(self, event: torch.cuda.Event) -> None:
         """Say when the batch that was yielded last has left its memory."""
@@ -101,12 +106,12 @@ class Feeder:
         waiting: collections.deque[_Slot] = collections.deque()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
-            for number, rows in self._plan(todo):
+            for number, rows, last in self._plan(todo):
                 slot = free.popleft()
                 if slot.copied is not None:
                     slot.copied.synchronize()
-                slot.number, slot.n = number, len(rows)
-                slot.pieces = [pool.submit(*piece) for piece in self._pieces(rows, slot.pixels)]
+                slot.number, slot.n, slot.last = number, len(rows), last
+                slot.pieces = [pool.submit(*piece) for piece in self._pieces(rows, slot)]
                 waiting.append(slot)
                 if len(waiting) > ahead:
                     yield from self._next(waiting, free)
@@ -124,36 +129,62 @@ class Feeder:
         slot.copied = self._copied
         free.append(slot)
 
-    def _plan(self, todo: list[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def _plan(self, todo: list[int]) -> Iterator[tuple[int, NDArray[np.int64], bool]]:
         for number in todo:
             part = self._parts.slice(number)
             for start in range(part.start, part.stop, self.size):
-                yield number, self._job.index[start : min(start + self.size, part.stop)]
+                stop = min(start + self.size, part.stop)
+                yield number, self._job.index[start:stop], stop == part.stop
 
     def _slots(self, most: int, todo: list[int]) -> list[_Slot]:
         n = min(most, sum(1 for _ in self._plan(todo)))
         pinned = self._job.device.type == "cuda"
-        return [_Slot(torch.zeros(self.shape, dtype=torch.uint8, pin_memory=pinned)) for _ in range(n)]
+        return [
+            _Slot(
+                torch.zeros(self.shape, dtype=torch.uint8, pin_memory=pinned),
+                self._way.room(self.size, pinned=pinned),
+            )
+            for _ in range(n)
+        ]
 
-    def _pieces(self, rows: NDArray[np.int64], pixels: torch.Tensor) -> Iterator[tuple[Any, ...]]:
-        out = pixels.numpy()
-        if self._stack is None:
-            yield from ((self._load, int(row), out[i]) for i, row in enumerate(rows))
+    def _pieces(self, rows: NDArray[np.int64], slot: _Slot) -> Iterator[tuple[Any, ...]]:
+        if self._way.stack is None:
+            yield from ((self._load, int(row), i, slot) for i, row in enumerate(rows))
             return
-        step = _PIECE if self._stack.parallel else len(rows)
+        step = _PIECE if self._way.stack.parallel else len(rows)
         for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            yield self._read, some, out[start : start + len(some)]
+            yield self._read, rows[start : start + step], start, slot
 
-    def _read(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> list[str]:
-        assert self._stack is not None
+    def _read(self, rows: NDArray[np.int64], start: int, slot: _Slot) -> list[str]:
+        """Read images of an array into a slot, from place `start` on."""
+        assert self._way.stack is not None
         with self._clock(READ):
-            return self._stack.read_into(rows, out)
+            errors = self._way.stack.read_into(rows, slot.pixels[start : start + len(rows)].numpy())
+        if slot.drawn is not None and self._way.canvas is not None:
+            with self._clock(PREPARE):
+                for i, row in enumerate(rows, start):
+                    self._draw(int(row), i, slot.drawn, self._way.canvas)
+        return errors
 
-    def _load(self, row: int, out: NDArray[np.uint8]) -> list[str]:
-        views = load_image(self._job, row, self._clock)
-        if isinstance(views, ImageError):
+    def _load(self, row: int, i: int, slot: _Slot) -> list[str]:
+        """Read, decode and prepare one image into place `i` of a slot."""
+        out, drawn = slot.pixels[i].numpy(), slot.drawn
+        if drawn is None:
+            found = load_image(self._job, row, self._clock)
+        else:
+            done, where = self._job.backbone.preprocessing, self._job.dataset.where(row)
+
+            def canvas(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+                shown, place = canvas_of(pixels, done, where)
+                self._draw(row, i, drawn, place)
+                return shown
+
+            found = load_with(canvas, self._job, row, self._clock)
+        if isinstance(found, ImageError):
             out[:] = 0
-            return [str(views)]
-        out[:] = views
+            return [str(found)]
+        out[:] = found
         return [""]
+
+    def _draw(self, row: int, i: int, drawn: Drawn, canvas: Canvas) -> None:
+        drawn.draw(i, canvas, image_id=str(self._job.dataset.rows.ids[row]), seed=self._job.options.seed)

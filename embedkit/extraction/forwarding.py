@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that every torch reader expects)
 
 from embedkit.computing.device import PRECISIONS
-from embedkit.datasets.stacks import Stack
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.extraction.bound import FORWARD, Clock
 from embedkit.extraction.feeding import Fed, Feeder
 from embedkit.extraction.job import Job
 from embedkit.extraction.settling import Settled
-from embedkit.images.resampling import Resampler
+from embedkit.extraction.way import Way
 
 # Batches whose time is taken for the bare rate; fewer images in all are not worth it.
 _TIMED = 10
@@ -32,7 +31,8 @@ class InFlight:
         Of the part.
     features : (b, d)
     view_mean : (b, d), optional
-    scatter : (d, d), optional
+    scatter : (d, d) float64, optional
+        Summed over the batches of a part, with its last.
     errors
         Why an image could not be read, or ''.
     ready
@@ -56,34 +56,35 @@ class Forward:
         With its model on the device, in the precision that was settled.
     settled
         How all parts are computed.
-    stack
-        The images as one array, where the device resizes them.
+    way
+        What of the preparation the device does.
     clock
         Counts forward passes on a CPU, where a batch is done when it is launched.
     """
 
-    def __init__(self, job: Job, settled: Settled, stack: Stack | None, clock: Clock) -> None:
-        self._job, self._settled, self._clock = job, settled, clock
+    def __init__(self, job: Job, settled: Settled, way: Way, clock: Clock) -> None:
+        self._job, self._settled, self._way, self._clock = job, settled, way, clock
         self._cuda = job.device.type == "cuda"
         self._copying: Any = torch.cuda.Stream(job.device) if self._cuda else None  # type: ignore[no-untyped-call]
-        self._resample: Any = None
-        if stack is not None:
-            self._resample = Resampler(job.backbone.preprocessing, stack.shape[:2]).to(job.device)
         self._dtype = PRECISIONS[settled.precision]
         self._prepare, self._network = self._prepared, self._passed
         if settled.compiled:
             self._prepare = torch.compile(self._prepared, dynamic=False)
             self._network = torch.compile(self._passed, dynamic=False)
-        self._last: torch.Tensor | None = None
+        self._scatter: torch.Tensor | None = None
+        self._last: tuple[torch.Tensor, ...] = ()
 
     def warm(self, shape: tuple[int, ...]) -> None:
         """Have the network compiled, on a batch of zeros of this shape."""
         if not self._settled.compiled:
             return
-        blank = torch.zeros(shape, dtype=torch.uint8, device=self._job.device)
+        blank: tuple[torch.Tensor, ...] = (torch.zeros(shape, dtype=torch.uint8, device=self._job.device),)
+        drawn = self._way.room(shape[0], pinned=False)
+        if drawn is not None:
+            blank += (drawn.numbers.to(self._job.device), drawn.keys.to(self._job.device))
         try:
             with torch.inference_mode():
-                self._network(self._prepare(blank)).sum().item()
+                self._network(self._prepare(*blank)).sum().item()
         except Exception as error:  # whatever a compiler and its parts raise
             raise EmbedkitError(
                 f"{self._job.backbone.name} can't be compiled here ({first_line(error)}). Give --compile off."
@@ -92,12 +93,14 @@ class Forward:
     def __call__(self, fed: Fed, feeder: Feeder) -> InFlight:
         """Start the forward passes of one batch; on a GPU this returns before they are done."""
         n, v = len(fed.errors), self._job.views.n
-        pixels = fed.pixels if self._settled.compiled else fed.pixels[:n]
+        given = (fed.pixels, *((fed.drawn.numbers, fed.drawn.keys) if fed.drawn else ()))
+        if not self._settled.compiled:
+            given = tuple(x[:n] for x in given)
         # Outside of inference mode, as in `warm`: else it would be compiled once more.
-        there = self._there(pixels, feeder)
+        there = self._there(given, feeder)
         with torch.inference_mode():
             with self._clock(FORWARD):
-                features = self._network(self._prepare(there))[: n * v]  # (b v, d)
+                features = self._network(self._prepare(*there))[: n * v]  # (b v, d)
             self._last = there
             view_mean = scatter = None
             if v > 1:
@@ -109,6 +112,9 @@ class Forward:
                     off = off[torch.tensor([not error for error in fed.errors])]
                 off = off.flatten(0, 1)
                 scatter = off.T @ off  # (d, d)
+                scatter = scatter.to("cpu" if scatter.device.type == "mps" else scatter.device).double()
+                self._scatter = scatter if self._scatter is None else self._scatter + scatter
+                scatter, self._scatter = (self._scatter, None) if fed.last else (None, self._scatter)
                 features = by_image.mean(dim=1)
             if not self._cuda:
                 return InFlight(fed.number, features, view_mean, scatter, fed.errors, None)
@@ -121,46 +127,36 @@ class Forward:
 
         On a GPU from the last batch, computed again a few times: its clock is not the loop's.
         """
-        if self._last is None:
+        if not self._last:
             return 0.0, 0.0
         if not self._cuda:
             return self._clock.seconds[FORWARD], 0.0
-        last, each = self._last, n_images / self._last.shape[0]
+        last, each = self._last, n_images / len(self._last[0])
         with torch.inference_mode():
-            x = self._prepare(last)
-            return each * _timed(lambda: self._network(x)), each * _timed(lambda: self._prepare(last))
+            x = self._prepare(*last)
+            return each * _timed(lambda: self._network(x)), each * _timed(lambda: self._prepare(*last))
 
-    def _there(self, pixels: torch.Tensor, feeder: Feeder) -> torch.Tensor:
+    def _there(self, given: tuple[torch.Tensor, ...], feeder: Feeder) -> tuple[torch.Tensor, ...]:
         """Copy a batch to the device, beside what that computes."""
+        device = self._job.device
         if self._copying is None:
-            return pixels.to(self._job.device)
+            return tuple(x.to(device) for x in given)
         with torch.cuda.stream(self._copying):
-            there = pixels.to(self._job.device, non_blocking=True)
+            there = tuple(x.to(device, non_blocking=True) for x in given)
         copied = self._copying.record_event()
         feeder.copied(copied)
-        current = torch.cuda.current_stream(self._job.device)
+        current = torch.cuda.current_stream(device)
         current.wait_event(copied)
-        there.record_stream(current)
+        for x in there:
+            x.record_stream(current)
         return there
 
-    def _prepared(self, batch: torch.Tensor) -> torch.Tensor:
-        """Pixels of a batch as they are fed -> (b v, c, s, s), normalised."""
-        if self._resample is not None:
-            batch = _turned(self._resample(batch), self._job.views.kind)  # (b, v, s, s, c)
-        return self._job.backbone.preprocessing.normalize(batch.flatten(0, 1)).to(self._dtype)
+    def _prepared(self, *given: torch.Tensor) -> torch.Tensor:
+        """Convert a batch as it is fed into (b v, c, s, s), normalised."""
+        return self._job.backbone.preprocessing.normalize(self._way(*given)).to(self._dtype)
 
     def _passed(self, x: torch.Tensor) -> torch.Tensor:
         return self._job.pooling(self._job.backbone, x)
-
-
-def _turned(batch: torch.Tensor, kind: str) -> torch.Tensor:
-    """(b, s, s, c) -> (b, v, s, s, c): the views of `embedkit.images.views` that are exact."""
-    if kind == "1":
-        return batch[:, None]
-    turns = [torch.rot90(batch, turn, (1, 2)) for turn in range(4)]
-    if kind == "d4":
-        turns += [turned.flip(2) for turned in turns]
-    return torch.stack(turns, dim=1)
 
 
 def _host(x: torch.Tensor) -> torch.Tensor:

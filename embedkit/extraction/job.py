@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,17 +24,22 @@ from embedkit.extraction.bound import DECODE, PREPARE, READ, Clock
 from embedkit.extraction.options import ExtractOptions
 from embedkit.files.regular import resolved
 from embedkit.images.decode import decode
+from embedkit.images.drawing import torch_views
 from embedkit.images.options import ViewSet
 from embedkit.images.views import make_views
 from embedkit.versions import versions
 
-_YOUNGER = ("compile", "resize_with")
+T = TypeVar("T")
+_YOUNGER = ("compile", "prepare_with")
 STORAGE = {"float32": np.float32, "float16": np.float16}
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that fixes the features of a file before the first image is read."""
+    """Everything that fixes the features of a file before the first image is read.
+
+    With `draws`, random views are made by torch, as a GPU makes them.
+    """
 
     dataset: Dataset
     index: NDArray[np.int64]
@@ -44,6 +49,7 @@ class Job:
     options: ExtractOptions
     device: torch.device
     asked: Mapping[str, Any] = field(default_factory=dict)
+    draws: bool = False
 
     @classmethod
     def plan(cls, dataset: Dataset, backbone: BackboneSpec, options: ExtractOptions) -> Job:
@@ -113,8 +119,19 @@ def model_in(backbone: Backbone, precision: str, device: torch.device) -> Backbo
 
 def load_image(job: Job, row: int, clock: Clock | None = None) -> NDArray[np.uint8] | ImageError:
     """Read, decode and prepare one image as (v, s, s, 3) uint8; its error instead where it can't be."""
+    image_id, seed = str(job.dataset.rows.ids[row]), job.options.seed
+
+    def views(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if job.draws:
+            return torch_views(pixels, job.backbone.preprocessing, job.views, image_id=image_id, seed=seed)
+        return make_views(pixels, job.backbone.preprocessing, job.views, image_id=image_id, seed=seed)
+
+    return load_with(views, job, row, clock or Clock())
+
+
+def load_with(prepare: Callable[[NDArray[np.uint8]], T], job: Job, row: int, clock: Clock) -> T | ImageError:
+    """Read and decode one image and prepare its pixels; its error instead where it can't be."""
     dataset = job.dataset
-    clock = clock or Clock()
     where = dataset.where(row)
     try:
         with clock(READ):
@@ -122,13 +139,7 @@ def load_image(job: Job, row: int, clock: Clock | None = None) -> NDArray[np.uin
         with clock(DECODE):
             pixels = decode(source, where, channels=job.backbone.preprocessing.channels)
         with clock(PREPARE):
-            return make_views(
-                pixels,
-                job.backbone.preprocessing,
-                job.views,
-                image_id=str(dataset.rows.ids[row]),
-                seed=job.options.seed,
-            )
+            return prepare(pixels)
     except ImageError as error:
         return error
     except OSError as error:

@@ -25,7 +25,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STORAGES = ("float32", "float16")
 ON_ERROR = ("fail", "skip")
 COMPILE = ("auto", "on", "off")
-RESIZE_WITH = ("auto", "pillow", "torch")
+PREPARE_WITH = ("auto", "pillow", "torch")
 FEATURES, COMPUTING = "features", "computing"
 # A damaged feature file is replaced too, with --overwrite.
 FEATURE_FILE = Writes(("a feature file", "a file of no known kind"))
@@ -88,9 +88,9 @@ class ComputeOptions:
     compile
         ``on``: the network is compiled first, and the last batch padded. ``auto`` does on a GPU where so much
         is to be computed that it pays.
-    resize_with
-        ``pillow``, in the threads, or ``torch`` on the device, where the images are one array of uint8.
-        ``auto`` is the latter on a GPU.
+    prepare_with
+        ``pillow``, in the threads, or ``torch`` on the device, which resizes images that are one array of
+        uint8, and draws the views of ``galaxy:N``. ``auto`` is the latter on a GPU.
     limit
         Take this many images, spread evenly over the dataset.
     on_error
@@ -115,10 +115,10 @@ class ComputeOptions:
         choices=COMPILE,
         group=COMPUTING,
     )
-    resize_with: str = option(
+    prepare_with: str = option(
         "auto",
-        "pillow, or torch on the device for arrays of images; auto takes torch on a GPU where it can",
-        choices=RESIZE_WITH,
+        "pillow, or torch on the device: resizes arrays, draws galaxy views; auto does on a GPU",
+        choices=PREPARE_WITH,
         group=COMPUTING,
     )
     limit: int | None = limit_option()

@@ -9,10 +9,10 @@ from typing import Any
 
 from embedkit import console
 from embedkit.computing.device import describe_device
-from embedkit.datasets.stacks import Stack, stack_of
 from embedkit.errors import UsageError
 from embedkit.extraction.job import Job
 from embedkit.extraction.precision import choose_precision
+from embedkit.extraction.way import possible_ways
 
 # Forward passes times parameters times (input side / 224)^2 from which `--compile auto` compiles: a million
 # images through a ViT-S/16, some two minutes of an H100 without, of which compiling saves more than it takes.
@@ -31,16 +31,20 @@ class Settled:
         Whether the network is compiled, and its last batch padded.
     resize
         ``pillow``, or ``torch`` on the device, which may differ by a level or two of 255.
+    views
+        ``pillow``, or ``torch`` on the device: random views with other noise.
     """
 
     precision: str
     compiled: bool = False
     resize: str = "pillow"
+    views: str = "pillow"
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Settled:
         """Read what `settle` returned."""
-        return cls(record["used"], bool(record.get("compiled", False)), str(record.get("resize", "pillow")))
+        way = {name: str(record.get(name, "pillow")) for name in ("resize", "views")}
+        return cls(record["used"], bool(record.get("compiled", False)), **way)
 
 
 def settle(job: Job) -> dict[str, Any]:
@@ -48,9 +52,7 @@ def settle(job: Job) -> dict[str, Any]:
     found = choose_precision(job)
     if _compiles(job):
         found["compiled"] = True
-    if _resizes(job):
-        found["resize"] = "torch"
-    return found
+    return found | dict.fromkeys(_by_torch(job), "torch")
 
 
 def _compiles(job: Job) -> bool:
@@ -77,27 +79,20 @@ def _missing() -> str:
     return ""
 
 
-def _resizes(job: Job) -> bool:
-    asked = job.options.resize_with
+def _by_torch(job: Job) -> tuple[str, ...]:
+    """Return what of the preparation torch does: ``resize``, ``views``, both or nothing."""
+    asked = job.options.prepare_with
     if asked == "pillow" or (asked == "auto" and job.device.type != "cuda"):
-        return False
-    possible = resizable(job)
-    if possible is None and asked == "torch":
+        return ()
+    possible = possible_ways(job)
+    if not possible and asked == "torch":
         raise UsageError(
-            "--resize-with torch needs images of one size, stacked as uint8 (n, h, w, 3) in an array, "
-            "--views 1, rot4 or d4, and a backbone of three channels. Give --resize-with pillow."
+            "--prepare-with torch needs images of one size, stacked as uint8 (n, h, w, 3) in an array, and a "
+            "backbone of three channels; or --views galaxy:N. Give --prepare-with pillow."
         )
-    if possible is not None and asked == "auto":
-        console.note(f"Images are resized on {describe_device(job.device)}; --resize-with pillow does not.")
-    return possible is not None
-
-
-def resizable(job: Job) -> Stack | None:
-    """Return the images where the device can resize them: of one array, for views that torch makes."""
-    if job.backbone.preprocessing.channels != 3 or job.views.kind == "galaxy":
-        return None
-    stack = stack_of(job.dataset)
-    if stack is None:
-        return None
-    crop = job.backbone.preprocessing.center_crop
-    return None if crop is not None and crop > min(stack.shape[:2]) else stack
+    if possible and asked == "auto":
+        what = " and ".join({"resize": "resized", "views": "turned into views"}[name] for name in possible)
+        console.note(
+            f"Images are {what} on {describe_device(job.device)}. --prepare-with pillow does it as on a CPU."
+        )
+    return possible

@@ -65,9 +65,10 @@ class ViewsRecord:
 
 @dataclass(frozen=True)
 class PrecisionRecord:
-    """The precision that was computed in."""
+    """The precision that was computed in, and whether torch drew the views."""
 
     used: str
+    views: str = "pillow"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ of ties, by one level of 255, or two where both passes meet one (bilinear).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -83,18 +82,21 @@ class Resampler(torch.nn.Module):
         What is done; of three channels.
     shape
         (h, w) of each image.
+    whole
+        Whether all of the image stays, as `Preprocessing.frame` has it, with the model input in its middle.
     """
 
     _x: torch.Tensor
     _y: torch.Tensor
 
-    def __init__(self, preprocessing: Preprocessing, shape: tuple[int, int]) -> None:
+    def __init__(self, preprocessing: Preprocessing, shape: tuple[int, int], *, whole: bool = False) -> None:
         super().__init__()
         self._done = preprocessing
-        self._taken = _taken(preprocessing, shape)
+        self._taken = _taken(preprocessing, shape, whole)
         height, width = (part.stop - part.start for part in self._taken)
-        size = _resized_to(preprocessing, (height, width))
-        kept = [_central(length, preprocessing.image_size) for length in size]
+        size = _resized_to(preprocessing, (height, width), whole)
+        kept = [_central(length, length if whole else preprocessing.image_size) for length in size]
+        self.shape = tuple(max(preprocessing.image_size, part.stop - part.start) for part in kept)
         along = {}
         for name, n_in, n_out, part in zip("yx", (height, width), size, kept, strict=True):
             matrix = weights(n_in, n_out, preprocessing.interpolation)[part]
@@ -104,10 +106,10 @@ class Resampler(torch.nn.Module):
         self._same = [n_in == n_out for n_in, n_out in zip((height, width), size, strict=True)]
         self._kept = kept
         self._lines_first = _lines_first((height, width), size, preprocessing.interpolation)
-        self._missing = [preprocessing.image_size - (part.stop - part.start) for part in kept]
+        self._missing = [side - (part.stop - part.start) for side, part in zip(self.shape, kept, strict=True)]
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """(b, h, w, 3) uint8 -> (b, s, s, 3) float32 of whole levels from 0 to 255."""
+        """(b, h, w, 3) uint8 -> (b, *shape, 3) float32 of whole levels from 0 to 255."""
         rows, columns = self._taken
         x = batch[:, rows, columns].permute(0, 3, 1, 2).float()  # (b, 3, h, w)
         x = self._along_y(self._along_x(x)) if self._lines_first else self._along_x(self._along_y(x))
@@ -122,8 +124,7 @@ class Resampler(torch.nn.Module):
     def _padded(self, x: torch.Tensor) -> torch.Tensor:
         if not any(self._missing):
             return x
-        s = self._done.image_size
-        canvas = x.new_zeros(x.shape[0], 3, s, s)
+        canvas = x.new_zeros(x.shape[0], 3, *self.shape)
         if self._done.crop_mode == "border":
             levels = [float(round(255 * value)) for value in self._done.mean]
             canvas += torch.tensor(levels, device=x.device)[:, None, None]
@@ -159,7 +160,7 @@ def _central(length: int, size: int) -> slice:
     return slice(start, min(length, start + size))
 
 
-def _taken(done: Preprocessing, shape: tuple[int, int]) -> tuple[slice, slice]:
+def _taken(done: Preprocessing, shape: tuple[int, int], whole: bool) -> tuple[slice, slice]:
     """Return the rows and columns of the source that are resized."""
     if done.center_crop is not None:
         if done.center_crop > min(shape):
@@ -167,6 +168,8 @@ def _taken(done: Preprocessing, shape: tuple[int, int]) -> tuple[slice, slice]:
                 f"{shape[1]} x {shape[0]} pixels, smaller than the centre crop of {done.center_crop}. Give a "
                 "smaller --center-crop."
             )
+        if whole:
+            return _central(shape[0], REACH * done.center_crop), _central(shape[1], REACH * done.center_crop)
         return _central(shape[0], done.center_crop), _central(shape[1], done.center_crop)
     if done.crop_mode == "center":
         reach = REACH * min(shape)
@@ -174,15 +177,16 @@ def _taken(done: Preprocessing, shape: tuple[int, int]) -> tuple[slice, slice]:
     return slice(0, shape[0]), slice(0, shape[1])
 
 
-def _resized_to(done: Preprocessing, taken: tuple[int, int]) -> tuple[int, int]:
+def _resized_to(done: Preprocessing, taken: tuple[int, int], whole: bool) -> tuple[int, int]:
     """Return (height, width) after the resize."""
     height, width = taken
     if done.center_crop is not None:
-        return done.image_size, done.image_size
+        crop = done.center_crop if whole else taken[0]
+        return height * done.image_size // crop, width * done.image_size // crop
     if done.crop_mode == "squash":
         return done.resize, done.resize
     if done.crop_mode == "border":
         ratio = max(taken) / done.resize
         return max(1, round(height / ratio)), max(1, round(width / ratio))
     shorter = min(taken)
-    return math.floor(height * done.resize / shorter), math.floor(width * done.resize / shorter)
+    return height * done.resize // shorter, width * done.resize // shorter

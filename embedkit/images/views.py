@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,7 @@ def make_views(
     """
     if views.kind == "galaxy":
         size = preprocessing.image_size
-        # No view can reach further than this from the centre, rotated, zoomed out and shifted.
-        reach = math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
-        frame = _reflect(preprocessing.frame(pixels, image_id), reach)
+        frame = _reflect(preprocessing.frame(pixels, image_id), reach_of(size))
         return np.stack([_galaxy_view(frame, size, image_id, seed, v) for v in range(views.n)])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
@@ -44,48 +43,95 @@ def make_views(
     return np.stack(turns)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What is random in one view of a galaxy; the generator goes on to draw its noise.
+
+    Parameters
+    ----------
+    affine
+        (a, b, d, e): from the model input to the frame, around the middle of both.
+    shift
+        Of the middle in pixels, (x, y).
+    brightness, sigma, noise_std
+        Factor, pixels, and levels of 255.
+    random
+        The generator, behind these.
+    """
+
+    affine: tuple[float, float, float, float]
+    shift: tuple[float, float]
+    brightness: float
+    sigma: float
+    noise_std: float
+    random: np.random.Generator
+
+    @classmethod
+    def of(cls, size: int, image_id: str, seed: int, view: int) -> Draw:
+        """Draw the view of that number of an image, for a model input of `size` pixels."""
+        digest = hashlib.sha256(image_id.encode()).digest()[:8]
+        random = np.random.default_rng([seed, int.from_bytes(digest, "little"), view])
+        angle = random.uniform(0, 2 * math.pi)
+        zoom = math.exp(random.uniform(math.log(SCALE[0]), math.log(SCALE[1])))
+        flip = -1.0 if random.random() < 0.5 else 1.0
+        x, y = random.uniform(-SHIFT_PX, SHIFT_PX, size=2) * size / 224
+        brightness = random.uniform(*BRIGHTNESS)
+        sigma = random.uniform(0, BLUR_SIGMA_PX) * size / 224
+        noise_std = random.uniform(0, NOISE_STD)
+        cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+        affine = (cos * flip, -sin, sin * flip, cos)
+        return cls(affine, (float(x), float(y)), brightness, sigma, noise_std, random)
+
+    def coefficients(self, size: int, middle: tuple[float, float]) -> tuple[float, ...]:
+        """Return Pillow's (a, b, c, d, e, f) from a model input to a frame with its middle at (x, y)."""
+        (a, b, d, e), half = self.affine, size / 2
+        c = middle[0] + self.shift[0] - a * half - b * half
+        f = middle[1] + self.shift[1] - d * half - e * half
+        return a, b, c, d, e, f
+
+
+def reach_of(size: int) -> int:
+    """Pixels from the centre beyond which no view reaches, rotated, zoomed out and shifted."""
+    return math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
+
+
 def _galaxy_view(
     frame: NDArray[np.uint8], size: int, image_id: str, seed: int, view: int
 ) -> NDArray[np.uint8]:
-    digest = hashlib.sha256(image_id.encode()).digest()[:8]
-    random = np.random.default_rng([seed, int.from_bytes(digest, "little"), view])
-    angle = random.uniform(0, 2 * math.pi)
-    zoom = math.exp(random.uniform(math.log(SCALE[0]), math.log(SCALE[1])))
-    flip = -1.0 if random.random() < 0.5 else 1.0
-    shift = random.uniform(-SHIFT_PX, SHIFT_PX, size=2) * size / 224
-    brightness = random.uniform(*BRIGHTNESS)
-    sigma = random.uniform(0, BLUR_SIGMA_PX) * size / 224
-    noise_std = random.uniform(0, NOISE_STD)
-
+    draw = Draw.of(size, image_id, seed, view)
     # One affine resampling straight from the frame, so that corners show real sky where there is some.
-    middle = (frame.shape[1] / 2, frame.shape[0] / 2)
-    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
-    a, b, d, e = cos * flip, -sin, sin * flip, cos
-    half = size / 2
-    c = middle[0] + shift[0] - a * half - b * half
-    f = middle[1] + shift[1] - d * half - e * half
+    data = draw.coefficients(size, (frame.shape[1] / 2, frame.shape[0] / 2))
     affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
-    drawn = bands(frame, lambda image: image.transform((size, size), affine, (a, b, c, d, e, f), kernel))
-    values = _blur(drawn.astype(np.float32), sigma) * np.float32(brightness)
-    values += random.standard_normal(values.shape, dtype=np.float32) * np.float32(noise_std)
+    drawn = bands(frame, lambda image: image.transform((size, size), affine, data, kernel))
+    values = _blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
+    values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
     rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return rounded
 
 
-def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Convolve (h, w, c) with a Gaussian of `sigma` pixels, cut at three sigma; edges repeat."""
-    radius = math.ceil(3 * sigma)
+def taps(sigma: float) -> NDArray[np.float32]:
+    """Return the weights of a Gaussian of `sigma` pixels, cut at three sigma."""
     if sigma < 0.2:  # under a fifth of a pixel the outer taps fall below 1e-5
+        return np.ones(1, np.float32)
+    radius = math.ceil(3 * sigma)
+    found = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
+    found /= found.sum()
+    return found
+
+
+def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Convolve (h, w, c) with a Gaussian; edges repeat."""
+    weights = taps(sigma)
+    if len(weights) == 1:
         return values
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
-    taps /= taps.sum()
+    radius = len(weights) // 2
     for axis in (0, 1):
         pad = [(0, 0)] * 3
         pad[axis] = (radius, radius)
         padded = np.pad(values, pad, mode="edge")
         size = values.shape[axis]
         values = np.zeros_like(values)
-        for i, tap in enumerate(taps):
+        for i, tap in enumerate(weights):
             values += tap * (padded[i : i + size] if axis == 0 else padded[:, i : i + size])
     return values
 

@@ -20,7 +20,9 @@ from embedkit.extraction.job import Job, load_image
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
 from embedkit.extraction.verify import verify
+from embedkit.extraction.way import Way
 from embedkit.files.store import FeatureFile
+from embedkit.images import views as views_module
 
 N = 21
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -64,31 +66,55 @@ def features(source, output, tiny, **options):
 @pytest.mark.parametrize("views", ["1", "rot4", "d4"])
 def test_torch_resizes_as_pillow_does(stacked, tiny, tmp_path, views):
     pillow, plain = features(stacked, tmp_path / "a.h5", tiny, views=views)
-    ours, record = features(stacked, tmp_path / "b.h5", tiny, views=views, resize_with="torch")
+    ours, record = features(stacked, tmp_path / "b.h5", tiny, views=views, prepare_with="torch")
     cosines = (pillow * ours).sum(1) / np.linalg.norm(pillow, axis=1) / np.linalg.norm(ours, axis=1)
     assert cosines.min() > 0.9999
     assert record["precision_used"]["resize"] == "torch"
-    assert record["resize_with"] == "torch"
+    assert record["prepare_with"] == "torch"
     assert not {"resize", "compiled"} & set(plain["precision_used"])
-    assert not {"resize_with", "compile"} & set(plain)
+    assert not {"prepare_with", "compile"} & set(plain)
     assert not verify(tmp_path / "b.h5").problems
+
+
+@pytest.mark.parametrize("source", ["stack", "files"])
+def test_torch_draws_the_views_of_pillow(stacked, image_folder, tiny, tmp_path, monkeypatch, source):
+    where = stacked if source == "stack" else str(image_folder(N))
+    settings = {"views": "galaxy:3", "batch_size": 9, "seed": 5}
+    with monkeypatch.context() as patch:
+        patch.setattr(views_module, "NOISE_STD", 0.0)
+        pillow, _ = features(where, tmp_path / "a.h5", tiny, **settings)
+        quiet, _ = features(where, tmp_path / "b.h5", tiny, prepare_with="torch", **settings)
+    cosines = (pillow * quiet).sum(1) / np.linalg.norm(pillow, axis=1) / np.linalg.norm(quiet, axis=1)
+    assert cosines.min() > 0.9999
+    noisy, record = features(where, tmp_path / "c.h5", tiny, prepare_with="torch", **settings)
+    assert np.abs(noisy - quiet).max() > 1e-3
+    assert record["precision_used"]["views"] == "torch"
+    assert ("resize" in record["precision_used"]) == (source == "stack")
+    assert not verify(tmp_path / "c.h5").problems
+    # Any batch draws the same, the noise too.
+    settings["batch_size"] = 3
+    other, _ = features(where, tmp_path / "d.h5", tiny, prepare_with="torch", **settings)
+    np.testing.assert_allclose(other, noisy, atol=1e-4)
+    with FeatureFile(tmp_path / "c.h5") as file:
+        assert file.views is not None
+        assert not file.problems()
 
 
 def test_a_file_of_pillow_is_not_one_of_torch(stacked, tiny, tmp_path):
     features(stacked, tmp_path / "a.h5", tiny)
-    with pytest.raises(EmbedkitError, match=r"made in another way .*resize_with"):
-        features(stacked, tmp_path / "a.h5", tiny, resize_with="torch")
+    with pytest.raises(EmbedkitError, match=r"made in another way .*prepare_with"):
+        features(stacked, tmp_path / "a.h5", tiny, prepare_with="torch")
 
 
 def test_torch_does_not_resize_what_is_no_stack(image_folder, tiny, tmp_path):
-    with pytest.raises(UsageError, match="--resize-with torch needs images of one size"):
-        features(str(image_folder(3)), tmp_path / "a.h5", tiny, resize_with="torch")
+    with pytest.raises(UsageError, match="--prepare-with torch needs images of one size"):
+        features(str(image_folder(3)), tmp_path / "a.h5", tiny, prepare_with="torch")
 
 
 def test_a_batch_is_read_in_one_go_and_ends_in_zeros(stacked, tiny, tmp_path):
     job = Job.plan(load_dataset(stacked), tiny, ExtractOptions(batch_size=5, device="cpu"))
     parts = Parts(tmp_path / "f.h5", N, 1)
-    feeder = Feeder(job, parts, None, Clock())
+    feeder = Feeder(job, parts, Way(job), Clock())
     sizes = []
     for fed in feeder.batches([0, 1, 2]):
         sizes.append((fed.number, len(fed.errors)))
@@ -100,10 +126,15 @@ def test_a_batch_is_read_in_one_go_and_ends_in_zeros(stacked, tiny, tmp_path):
     assert sizes == [(0, 5), (0, 3), (1, 5), (1, 3), (2, 5)]
 
 
-@pytest.mark.parametrize("views", ["1", "galaxy:3"])
-def test_compiled_features_are_those_of_the_network_itself(stacked, tiny, tmp_path, graphs, views):
-    plain, _ = features(stacked, tmp_path / "a.h5", tiny, views=views, batch_size=9)
-    compiled, record = features(stacked, tmp_path / "b.h5", tiny, views=views, batch_size=9, compile="on")
+@pytest.mark.parametrize(
+    ("views", "prepare_with"), [("1", "auto"), ("galaxy:3", "auto"), ("galaxy:3", "torch")]
+)
+def test_compiled_features_are_those_of_the_network_itself(
+    stacked, tiny, tmp_path, graphs, views, prepare_with
+):
+    settings = {"views": views, "prepare_with": prepare_with, "batch_size": 9}
+    plain, _ = features(stacked, tmp_path / "a.h5", tiny, **settings)
+    compiled, record = features(stacked, tmp_path / "b.h5", tiny, compile="on", **settings)
     np.testing.assert_allclose(plain, compiled, atol=1e-5)
     assert record["precision_used"]["compiled"] is True
     # One shape for all batches, the shorter ones at the end of every part among them.
@@ -111,7 +142,7 @@ def test_compiled_features_are_those_of_the_network_itself(stacked, tiny, tmp_pa
 
 
 def test_a_killed_compiled_run_goes_on_to_the_same_bytes(stacked, tiny, tmp_path, graphs, monkeypatch):
-    features(stacked, tmp_path / "a.h5", tiny, compile="on", resize_with="torch")
+    features(stacked, tmp_path / "a.h5", tiny, compile="on", prepare_with="torch")
     write, written = Parts.write, []
 
     def killed(self, number, part):
@@ -123,9 +154,9 @@ def test_a_killed_compiled_run_goes_on_to_the_same_bytes(stacked, tiny, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(Parts, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            features(stacked, tmp_path / "b.h5", tiny, compile="on", resize_with="torch")
+            features(stacked, tmp_path / "b.h5", tiny, compile="on", prepare_with="torch")
     assert written == [0, 1]
-    features(stacked, tmp_path / "b.h5", tiny, compile="on", resize_with="torch")
+    features(stacked, tmp_path / "b.h5", tiny, compile="on", prepare_with="torch")
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
@@ -155,11 +186,11 @@ def test_the_last_line_says_what_bound_it(stacked, tmp_path, capsys):
 
 @needs_gpu
 @pytest.mark.parametrize("compiled", ["off", "on"])
-def test_a_gpu_gives_the_features_of_a_cpu(stacked, tiny, tmp_path, compiled):
-    cpu, _ = features(stacked, tmp_path / "a.h5", tiny)
-    gpu, record = features(
-        stacked, tmp_path / "b.h5", tiny, device="cuda", compile=compiled, resize_with="auto"
-    )
+@pytest.mark.parametrize("views", ["1", "d4", "galaxy:3"])
+def test_a_gpu_gives_the_features_of_a_cpu(stacked, tiny, tmp_path, compiled, views):
+    settings = {"views": views, "batch_size": 9}
+    cpu, _ = features(stacked, tmp_path / "a.h5", tiny, prepare_with="torch", **settings)
+    gpu, record = features(stacked, tmp_path / "b.h5", tiny, device="cuda", compile=compiled, **settings)
     assert record["precision_used"]["resize"] == "torch"
     cosines = (cpu * gpu).sum(1) / np.linalg.norm(cpu, axis=1) / np.linalg.norm(gpu, axis=1)
     assert cosines.min() > 0.9999

@@ -1,0 +1,197 @@
+"""The random views of `embedkit.images.views`, drawn where torch computes.
+
+What is random of a view comes from the same generator. Pixels are those of Pillow up to a level of 255,
+before the noise: that is as strong, and made of other numbers, which any device computes alike from a key.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit.images.options import ViewSet
+from embedkit.images.preprocess import Preprocessing
+from embedkit.images.views import BLUR_SIGMA_PX, Draw, reach_of, taps
+
+# Levels of 0 to 255 by which a pixel may differ from Pillow's, before noise.
+TOLERANCE = 1
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is random in a batch of views.
+
+    Parameters
+    ----------
+    numbers : (b, v, 8 + t) float32
+        Pillow's a to f of the affine transform, brightness, strength of the noise, and the taps of the blur.
+    keys : (b, v, 2) int32
+        Of the noise.
+    """
+
+    numbers: torch.Tensor
+    keys: torch.Tensor
+
+    @classmethod
+    def blank(cls, n_images: int, n_views: int, size: int, *, pinned: bool = False) -> Drawn:
+        """Make room for the views of images, of a model input of `size` pixels."""
+        n_taps = 2 * _radius(size) + 1
+        numbers = torch.zeros(n_images, n_views, 8 + n_taps, pin_memory=pinned)
+        return cls(numbers, torch.zeros(n_images, n_views, 2, dtype=torch.int32, pin_memory=pinned))
+
+    def draw(self, i: int, canvas: Canvas, *, image_id: str, seed: int) -> None:
+        """Draw the views of one image into row `i`."""
+        numbers, keys, radius = self.numbers[i].numpy(), self.keys[i].numpy(), _radius(canvas.size)
+        for view in range(len(numbers)):
+            draw = Draw.of(canvas.size, image_id, seed, view)
+            numbers[view, :6] = draw.coefficients(canvas.size, canvas.middle)
+            numbers[view, 6:8] = draw.brightness, draw.noise_std
+            weights = taps(draw.sigma)
+            start = 8 + radius - len(weights) // 2
+            numbers[view, 8:] = 0
+            numbers[view, start : start + len(weights)] = weights
+            keys[view] = draw.random.integers(-(2**31), 2**31, 2, dtype=np.int32)
+
+    def to(self, device: torch.device) -> Drawn:
+        """Copy it to a device, without waiting."""
+        return Drawn(
+            self.numbers.to(device, non_blocking=True),
+            self.keys.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A square of a frame, mirrored where it ends, that all views lie in.
+
+    Parameters
+    ----------
+    size
+        Side of the model input.
+    rows, columns : (side,) int64
+        Of the frame.
+    middle
+        (x, y) of the frame's middle on the canvas.
+    """
+
+    size: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    middle: tuple[float, float]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], size: int) -> Canvas:
+        """Lay it around the middle of frames of `shape` (height, width)."""
+        rows, y = _mirrored(shape[0], reach_of(size))
+        columns, x = _mirrored(shape[1], reach_of(size))
+        return cls(size, rows, columns, (x, y))
+
+    @staticmethod
+    def side(size: int) -> int:
+        """Of any canvas for a model input of `size` pixels."""
+        return 2 * (reach_of(size) + 2)
+
+
+def canvas_of(
+    pixels: NDArray[np.uint8], preprocessing: Preprocessing, where: str
+) -> tuple[NDArray[np.uint8], Canvas]:
+    """Return (side, side, c) uint8 of an image, resized by Pillow, and where on it the middle is."""
+    frame = preprocessing.frame(pixels, where)
+    canvas = Canvas.of(frame.shape, preprocessing.image_size)
+    return frame[canvas.rows][:, canvas.columns], canvas
+
+
+def torch_views(
+    pixels: NDArray[np.uint8], preprocessing: Preprocessing, views: ViewSet, *, image_id: str, seed: int
+) -> NDArray[np.uint8]:
+    """Return the random views of one image as (v, s, s, c) uint8, as `make_views` does."""
+    canvas, place = canvas_of(pixels, preprocessing, image_id)
+    drawn = Drawn.blank(1, views.n, preprocessing.image_size)
+    drawn.draw(0, place, image_id=image_id, seed=seed)
+    levels = draw_views(torch.from_numpy(canvas)[None], drawn, preprocessing.image_size)
+    return np.asarray(levels[0].to(torch.uint8).numpy())
+
+
+def draw_views(batch: torch.Tensor, drawn: Drawn, size: int) -> torch.Tensor:
+    """(b, side, side, c) canvases -> (b, v, size, size, c) float32 of whole levels from 0 to 255."""
+    b, v = drawn.keys.shape[:2]
+    numbers = drawn.numbers[..., None, None]  # (b, v, 8 + t, 1, 1)
+    values = _transformed(batch, numbers, size)  # (b, v, c, size, size)
+    values = _blurred(values, drawn.numbers[..., 8:]) * numbers[:, :, 6, None]
+    noise = _normal(drawn.keys.reshape(b * v, 2), values[0, 0].numel()).reshape(values.shape)
+    values = values + noise * numbers[:, :, 7, None]
+    return values.round().clamp(0, 255).permute(0, 1, 3, 4, 2)
+
+
+def _transformed(batch: torch.Tensor, numbers: torch.Tensor, size: int) -> torch.Tensor:
+    """Resample by cubic convolution with a = -1, and cut to whole levels, as Pillow's ``transform`` does."""
+    b, side, _, channels = batch.shape
+    at = torch.arange(size, device=batch.device) + 0.5
+    one, two = at[None, :], at[:, None]  # of the input: x and y
+    x = numbers[:, :, 0] * one + numbers[:, :, 1] * two + numbers[:, :, 2] - 0.5  # (b, v, size, size)
+    y = numbers[:, :, 3] * one + numbers[:, :, 4] * two + numbers[:, :, 5] - 0.5
+    left, top = x.floor(), y.floor()
+    along, across = (x - left)[..., None], (y - top)[..., None]
+    left, top = left.long() - 1, top.long() - 1
+    flat = batch.reshape(b * side * side, channels)
+    start = torch.arange(b, device=batch.device)[:, None, None, None] * (side * side)
+    columns = [(left + i).clamp(0, side - 1) for i in range(4)]
+    lines = []
+    for j in range(4):
+        line = start + (top + j).clamp(0, side - 1) * side
+        lines.append(_cubic(along, *(flat[line + column].float() for column in columns)))
+    return _cubic(across, *lines).clamp(0, 255).floor().permute(0, 1, 4, 2, 3)
+
+
+def _cubic(
+    d: torch.Tensor, one: torch.Tensor, two: torch.Tensor, three: torch.Tensor, four: torch.Tensor
+) -> torch.Tensor:
+    """Interpolate at `d` behind the second of four; in this form a plain area keeps its level exactly."""
+    return two + d * (three - one + d * (2 * (one - two) + three - four + d * (two - one + four - three)))
+
+
+def _blurred(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Convolve (b, v, c, s, s) with (b, v, t) down and across; edges repeat."""
+    radius, size = weights.shape[2] // 2, values.shape[-1]
+    at = torch.arange(size, device=values.device)
+    for axis in (3, 4):
+        total = torch.zeros_like(values)
+        for i in range(2 * radius + 1):
+            shifted = values.index_select(axis, (at + i - radius).clamp(0, size - 1))
+            total = total + shifted * weights[:, :, i, None, None, None]
+        values = total
+    return values
+
+
+def _normal(keys: torch.Tensor, n: int) -> torch.Tensor:
+    """(k, n) standard normal numbers from (k, 2) keys: Box and Muller's, of hashes of key and place."""
+    at = torch.arange(n, dtype=torch.int32, device=keys.device)
+    first = _mixed(_mixed(at + keys[:, :1]) ^ keys[:, 1:])
+    second = _mixed(first ^ keys[:, :1])
+    # 24 bits in the middle of their steps, so that no logarithm is of zero.
+    one, two = (((x >> 8) & 0xFFFFFF).float().add(0.5) / 2**24 for x in (first, second))
+    return (-2 * one.log()).sqrt() * (2 * math.pi * two).cos()
+
+
+def _mixed(x: torch.Tensor) -> torch.Tensor:
+    """Hash 32 bits by multiplications and shifts (lowbias32, Wellons 2018); int32 wraps around."""
+    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
+    x = (x ^ ((x >> 15) & 0x1FFFF)) * (0x846CA68B - 2**32)
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def _radius(size: int) -> int:
+    return math.ceil(3 * BLUR_SIGMA_PX * size / 224)
+
+
+def _mirrored(length: int, reach: int) -> tuple[NDArray[np.int64], float]:
+    """Return which pixels of a line a canvas shows, and where on it the middle of the line is."""
+    pad = max(0, reach - length // 2)
+    line = np.pad(np.arange(length), (pad, pad), mode="symmetric")
+    start = len(line) // 2 - reach - 2
+    places = np.arange(start, start + 2 * (reach + 2)).clip(0, len(line) - 1)
+    return line[places], len(line) / 2 - start
