@@ -746,6 +746,9 @@ def extract(
     seed: int = 0,
     overwrite: bool = False,
     shard: Sequence[int] | str | None = None,
+    engine: Literal["local", "torchrun", "ray"] = "local",
+    address: str | None = None,
+    processes: int | None = None,
     dry_run: bool = False,
 ) -> Extraction | ExtractionPlan:
     """Compute features of every image and write them to one feature file.
@@ -874,6 +877,12 @@ def extract(
         replace a file that was made in another way
     shard
         compute the I-th of N shares, counted from 0
+    engine
+        who computes: this process, several of this machine, or a Ray cluster's (default: local)
+    address
+        ray: the cluster's head, or auto for the one that this machine belongs to (default: RAY_ADDRESS, else a cluster on this machine for this one job)
+    processes
+        torchrun, ray: how many processes (default: one a card; without cards one a core)
     dry_run
         show what would be done, and stop
     """

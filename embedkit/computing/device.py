@@ -70,15 +70,22 @@ def native_bf16(device: torch.device) -> bool:
 
 
 def describe_device(device: torch.device) -> str:
-    """One phrase for messages and provenance, such as ``cpu (AVX512, bf16: AVX512-BF16, 2 threads)``."""
+    """One phrase for messages, such as ``cpu (AVX512, native bf16: AVX512-BF16, 2 threads)``."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
+    kind = kind_of(device)
+    return f"{kind.removesuffix(')')}, {torch.get_num_threads()} threads)" if device.type == "cpu" else kind
+
+
+def kind_of(device: torch.device) -> str:
+    """What of a device its numbers can depend on: not which of several it is, nor its threads."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
         bf16 = "none"
         if torch.cpu._is_amx_tile_supported():
             bf16 = "AMX"
         elif torch.cpu._is_avx512_bf16_supported():
             bf16 = "AVX512-BF16"
-        capability = torch.backends.cpu.get_cpu_capability()
-        return f"cpu ({capability}, native bf16: {bf16}, {torch.get_num_threads()} threads)"
+        return f"cpu ({torch.backends.cpu.get_cpu_capability()}, native bf16: {bf16})"
     return str(device)

@@ -36,6 +36,11 @@ class Ranks:
         return box[0]
 
 
+def under_torchrun() -> bool:
+    """Whether this is one of several processes that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
+
+
 @contextlib.contextmanager
 def share_work(shard: tuple[int, int] | None) -> Iterator[Ranks]:
     """Join the process group that torchrun started, if it did; else take the given shard, else all."""
@@ -44,7 +49,7 @@ def share_work(shard: tuple[int, int] | None) -> Iterator[Ranks]:
         # Of a training, which extracts before it begins.
         yield Ranks(rank, world, distributed=True, leads=rank == 0)
         return
-    if world == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not under_torchrun():
         number, shards = shard or (0, 1)
         yield Ranks(number, shards, distributed=False, leads=True)
         return

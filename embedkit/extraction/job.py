@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.backbones.pooling import Pooling
-from embedkit.computing.device import PRECISIONS, choose_device, describe_device
+from embedkit.computing.device import PRECISIONS, choose_device
 from embedkit.console.starting import starting
 from embedkit.console.visible import plain
 from embedkit.datasets.dataset import Dataset, spread
@@ -57,8 +57,10 @@ class Job:
         n = len(dataset)
         if n == 0:
             raise EmbedkitError(f"{dataset.name}: no images. Check the path.")
-        device = choose_device(options.device)
-        if options.precision == "fp16" and device.type == "cpu":
+        # A cluster's own processes say what they compute on; the machine that asks for them may have no card.
+        elsewhere = options.engine == "ray"
+        device = torch.device("cpu") if elsewhere else choose_device(options.device)
+        if options.precision == "fp16" and device.type == "cpu" and not elsewhere:
             raise UsageError("--precision fp16 needs a GPU. Give auto, fp32 or bf16.")
         with starting("loading the backbone ...", plain(sys.stderr)):
             loaded = load_backbone(backbone)
@@ -89,8 +91,11 @@ class Job:
             name += f" {self.pooling.name}"
         return name if self.views.n == 1 else f"{name} {self.views.name}"
 
-    def provenance(self, spec: BackboneSpec, precision: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record that the file keeps. No time in it: the same inputs give the same bytes."""
+    def provenance(self, spec: BackboneSpec, precision: Mapping[str, Any], device: str) -> dict[str, Any]:
+        """Return the record that the file keeps.
+
+        No time in it, nor how many processes and threads computed: the same inputs give the same bytes.
+        """
         asked = deepcopy(dict(self.asked))
         asked["dataset"]["origin"] = dict(self.dataset.origin)
         spec = self.backbone.spec or spec  # with what an adapter's folder filled in
@@ -104,7 +109,7 @@ class Job:
         return asked | {
             "features_name": self.features_name,
             "precision_used": dict(precision),
-            "device": describe_device(self.device),
+            "device": device,
             "versions": versions(),
         }
 

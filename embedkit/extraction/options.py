@@ -26,7 +26,8 @@ STORAGES = ("float32", "float16")
 ON_ERROR = ("fail", "skip")
 COMPILE = ("auto", "on", "off")
 PREPARE_WITH = ("auto", "pillow", "torch")
-FEATURES, COMPUTING = "features", "computing"
+ENGINES = ("local", "torchrun", "ray")
+FEATURES, COMPUTING, SPREADING = "features", "computing", "more than one process"
 # A damaged feature file is replaced too, with --overwrite.
 FEATURE_FILE = Writes(("a feature file", "a file of no known kind"))
 
@@ -143,6 +144,13 @@ class ExtractOptions(FeatureOptions, ComputeOptions):
         Replace a file that was made in another way.
     shard
         (i, n): compute only the i-th of n shares (from 0) of the parts, for independent cluster tasks.
+    engine
+        Who computes the parts: ``local`` this process, ``torchrun`` several on this machine, ``ray`` those
+        of a Ray cluster.
+    address
+        Of the Ray cluster's head, ``HOST:PORT``; ``auto`` for the cluster that this machine belongs to.
+    processes
+        How many processes ``torchrun`` and ``ray`` compute with.
     """
 
     overwrite: bool = option(False, "replace a file that was made in another way", group=COMPUTING)
@@ -152,11 +160,33 @@ class ExtractOptions(FeatureOptions, ComputeOptions):
         metavar="I/N",
         separator="/",
         least=0,
-        group=COMPUTING,
+        group=SPREADING,
+    )
+    engine: str = option(
+        "local",
+        "who computes: this process, several of this machine, or a Ray cluster's",
+        choices=ENGINES,
+        group=SPREADING,
+    )
+    address: str | None = option(
+        None,
+        "ray: the cluster's head, or auto for the one that this machine belongs to",
+        metavar="HOST:PORT",
+        unset="RAY_ADDRESS, else a cluster on this machine for this one job",
+        group=SPREADING,
+    )
+    processes: int | None = option(
+        None,
+        "torchrun, ray: how many processes",
+        least=1,
+        metavar="N",
+        unset="one a card; without cards one a core",
+        group=SPREADING,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_engine()
         if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
             raise UsageError(
                 f"--shard {self.shard[0]}/{self.shard[1]}: give I/N, such as 0/8 for the first of eight; the "
@@ -166,6 +196,23 @@ class ExtractOptions(FeatureOptions, ComputeOptions):
             raise UsageError(
                 "--overwrite with --shard would let one task delete another's parts. "
                 "Delete the old file first."
+            )
+
+    def _check_engine(self) -> None:
+        if self.address is not None and self.engine != "ray":
+            raise UsageError(f"--address is of a Ray cluster. Give --engine ray, not {self.engine}.")
+        if self.engine == "local":
+            if self.processes is not None:
+                raise UsageError("--processes needs --engine torchrun or ray: local is this process alone.")
+            return
+        if self.shard is not None:
+            raise UsageError(
+                f"--shard is for independent tasks; --engine {self.engine} deals out the parts itself."
+            )
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"--device {self.device} with --engine {self.engine}: give auto, cpu or cuda. Each process "
+                "takes a card of its own; CUDA_VISIBLE_DEVICES says which there are."
             )
 
 

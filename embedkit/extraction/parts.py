@@ -73,6 +73,8 @@ class _Manifest:
         What fixes the numbers.
     precision
         As `choose_precision` settled it.
+    device
+        The kind of device that settled it.
     overwrite, replaces
         Whether the output may be replaced, and the digest of the one that was there.
     sha256
@@ -81,6 +83,7 @@ class _Manifest:
 
     asked: dict[str, Any]
     precision: dict[str, Any]
+    device: str
     overwrite: bool
     replaces: str | None
     sha256: str
@@ -116,6 +119,10 @@ class Parts:
     def slice(self, number: int) -> slice:
         """Rows of one part."""
         return slice(number * self.rows, min((number + 1) * self.rows, self.n))
+
+    def n_rows(self, numbers: Iterable[int]) -> int:
+        """How many rows are in these parts."""
+        return sum(rows.stop - rows.start for rows in map(self.slice, numbers))
 
     def file(self, number: int) -> Path:
         """Where one part lies once it is finished."""

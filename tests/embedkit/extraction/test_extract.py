@@ -21,7 +21,7 @@ from embedkit.backbones.pooling import Pooling
 from embedkit.cli import main
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
-from embedkit.extraction import extract as extraction
+from embedkit.extraction import loop
 from embedkit.extraction import parts as parts_module
 from embedkit.extraction import precision as precision_module
 from embedkit.extraction.extract import extract
@@ -186,9 +186,9 @@ def test_float16_on_disk(image_folder, tiny, tmp_path):
 
 def test_broken_features_are_refused():
     with pytest.raises(EmbedkitError, match="NaN or infinite"):
-        extraction._refuse_broken(np.array([[1.0, np.nan]], np.float32), "float32")
+        loop._refuse_broken(np.array([[1.0, np.nan]], np.float32), "float32")
     with pytest.raises(EmbedkitError, match="--storage float32"):
-        extraction._refuse_broken(np.array([[1e5]], np.float32), "float16")
+        loop._refuse_broken(np.array([[1e5]], np.float32), "float16")
 
 
 # --- precision -------------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""What an actor of `ray_engine` is: a class that says so where embedkit is missing on its machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def hand_class() -> type:
+    """Make the class of the actors.
+
+    It travels by value, because it is made in a function, and imports embedkit only when it is called. So a
+    machine without the package, or with another version, gives a sentence rather than a traceback.
+    """
+
+    class Hand:
+        def __init__(self, work: bytes, versions: dict[str, str], folder: str, threads: int) -> None:
+            self._work, self._versions, self._folder, self._threads = work, versions, folder, threads
+            self._computing: Any = None
+
+        def begin(self) -> tuple[str, Any, str]:
+            """Load what every part needs: ``ready`` and the device, or ``error``, its kind and its words."""
+            import contextlib
+            import os
+            import socket
+
+            host = socket.gethostname()
+
+            with contextlib.suppress(OSError):  # relative paths then lead nowhere, which is said of the first
+                os.chdir(self._folder)
+            again = "Install the same as here on all machines of the cluster."
+            try:
+                from embedkit.errors import EmbedkitError, message_of
+                from embedkit.versions import versions
+            except ImportError as error:
+                return (
+                    "error",
+                    ("EmbedkitError", f"embedkit can't be imported there ({error}). {again}"),
+                    host,
+                )
+            for name in sorted(self._versions | versions()):
+                here, there = self._versions.get(name), versions().get(name)
+                if here != there:
+                    said = f"{name} is {there or 'missing'} there, and {here or 'missing'} here."
+                    return "error", ("EmbedkitError", f"{said} {again}"), host
+            import pickle
+
+            import torch
+
+            torch.set_num_threads(self._threads)
+            try:
+                if self._computing is None:
+                    self._computing = pickle.loads(self._work).begin(self._threads)
+                return "ready", self._computing.device, host
+            except (EmbedkitError, OSError) as error:
+                return "error", (type(error).__name__, message_of(error)), host
+
+        def settle(self) -> dict[str, Any]:
+            return dict(self._computing.settle())
+
+        def compute(self, number: int, settled: dict[str, Any]) -> tuple[str, Any, str]:
+            """Compute a part: ``there`` and what came of it, or ``error``, its kind and its words."""
+            import socket
+
+            from embedkit.errors import EmbedkitError, message_of
+
+            host, found = socket.gethostname(), []
+            try:
+                self._computing.compute([number], settled, lambda _, result: found.append(result))
+                return "there", found[0], host
+            except (EmbedkitError, OSError) as error:
+                return "error", (type(error).__name__, message_of(error)), host
+
+    return Hand
