@@ -749,6 +749,7 @@ def extract(
     engine: Literal["local", "torchrun", "ray"] = "local",
     address: str | None = None,
     processes: int | None = None,
+    parts: bool = False,
     dry_run: bool = False,
 ) -> Extraction | ExtractionPlan:
     """Compute features of every image and write them to one feature file.
@@ -762,7 +763,7 @@ def extract(
         A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
         lists, or a `Dataset`.
     output
-        The feature file to make; ``runs/DATASET.h5`` by default.
+        The feature file to make; ``runs/DATASET.h5`` by default, or with `parts` the folder ``runs/DATASET``.
 
     Returns
     -------
@@ -883,6 +884,8 @@ def extract(
         ray: the cluster's head, or auto for the one that this machine belongs to (default: RAY_ADDRESS, else a cluster on this machine for this one job)
     processes
         torchrun, ray: how many processes (default: one a card; without cards one a core)
+    parts
+        leave a folder of feature files, which is read as one, instead of one file
     dry_run
         show what would be done, and stop
     """

@@ -12,7 +12,7 @@ from embedkit.console.visible import plain
 from embedkit.errors import EmbedkitError, FeatureFileError
 from embedkit.extraction.job import Job
 from embedkit.extraction.parts import Parts
-from embedkit.files.store import FeatureFile, file_sha256
+from embedkit.files.feature_set import file_or_set_sha256, opened_at
 
 SETTLED = ("precision", "device")
 
@@ -23,7 +23,7 @@ def already_there(job: Job, parts: Parts) -> bool:
     if not output.exists() or job.options.overwrite:
         return False
     try:
-        with FeatureFile(output) as file:
+        with opened_at(output) as file:
             provenance = file.provenance
     except FeatureFileError as error:
         raise EmbedkitError(f"{error} Or give --overwrite to replace it.") from error
@@ -63,7 +63,7 @@ def begin(job: Job, parts: Parts, settle: Callable[[], dict[str, Any]]) -> tuple
 
     Returns whether parts are there, and what `settle` gave when they were begun (`SETTLED`).
     """
-    replaces = file_sha256(parts.output) if parts.output.exists() else None
+    replaces = file_or_set_sha256(parts.output) if parts.output.exists() else None
     manifest = parts.begun_with(lenient=job.options.overwrite)
     if manifest is not None:
         others = differences(job.asked, manifest["asked"])

@@ -13,11 +13,11 @@ from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError
 from embedkit.extraction import extract as extraction
 from embedkit.extraction.extract import Extraction
-from embedkit.extraction.options import FEATURE_FILE, ExtractCall, ExtractPlaces
+from embedkit.extraction.options import FEATURES_PLACE, ExtractCall, ExtractPlaces
 from embedkit.extraction.parts import parts_folder
 from embedkit.extraction.plan import ExtractionPlan, plan
+from embedkit.files.feature_set import opened_at
 from embedkit.files.guard import check_outputs, guarded
-from embedkit.files.store import FeatureFile
 from embedkit.images.options import Overrides
 from embedkit.options import RUNS, Writes
 
@@ -42,7 +42,7 @@ def extract(
         A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
         lists, or a `Dataset`.
     output
-        The feature file to make; ``runs/DATASET.h5`` by default.
+        The feature file to make; ``runs/DATASET.h5`` by default, or with `parts` the folder ``runs/DATASET``.
     data
         Options of the dataset's source.
     backbone, preprocessing
@@ -64,15 +64,16 @@ def extract(
         weights that can't be had, a full disk.
     """
     images = open_dataset(dataset, data)
-    place = RUNS / f"{images.name}.h5" if output is None else Path(output)
-    writes = {place: FEATURE_FILE, parts_folder(place): Writes(folder=True, emptied=True)}
+    name = images.name if options.parts else f"{images.name}.h5"
+    place = RUNS / name if output is None else Path(output)
+    writes = {place: FEATURES_PLACE, parts_folder(place): Writes(folder=True, emptied=True)}
     check_outputs("-o", writes, dataset, images, data, backbone)
     spec = replace(backbone, preprocessing=preprocessing)
     if options.dry_run:
         return plan(images, place, spec, options)
     found = extraction.extract(images, place, backbone=spec, options=options)
     if found.n_failed and found.n_failed == found.n:
-        with FeatureFile(found.path) as file:
+        with opened_at(found.path) as file:
             name, reason = next(iter(file.errors.items()))
         raise EmbedkitError(
             f"{found.path}: none of its {found.n:,} images could be read, such as {name!r}: {reason} Mend "

@@ -29,8 +29,8 @@ from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
 from embedkit.extraction.settling import Settled
 from embedkit.extraction.spread import engine_of, settle_all, spread
+from embedkit.files.feature_set import is_feature_set, is_nothing_else, opened_at
 from embedkit.files.showing import data_frame, html_table, named_cells
-from embedkit.files.store import FeatureFile
 from embedkit.images.remarks import remarks
 
 _LOOKED_AT = 8  # images, before the first batch
@@ -114,12 +114,24 @@ def extract(
     if options.engine != "local" and under_torchrun():
         raise UsageError(f"--engine {options.engine} under torchrun: leave out one of the two.")
     output = Path(output)
-    if output.is_dir():
-        raise UsageError(f"{output}: is a folder. Name a file, such as {output / 'features.h5'}.")
+    _check_output(output, options)
     job = Job.plan(dataset, backbone, options)
     parts = Parts(output, len(job.index), job.views.n)
     with share_work(options.shard) as ranks:
         return _extract(job, backbone, parts, ranks)
+
+
+def _check_output(output: Path, options: ExtractOptions) -> None:
+    """Refuse a file where a folder of parts is to be, and the other way round."""
+    if not output.is_dir():
+        if options.parts and output.exists():
+            raise UsageError(f"{output}: is a file, and --parts leaves a folder. Name another place.")
+        return
+    if not options.parts:
+        parts = " If its parts are to be a feature set, give --parts." if is_feature_set(output) else ""
+        raise UsageError(f"{output}: is a folder. Name a file, such as {output / 'features.h5'}.{parts}")
+    if not is_nothing_else(output):
+        raise UsageError(f"{output}: holds other files than parts of a feature set. Name another folder.")
 
 
 def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extraction:
@@ -147,8 +159,9 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
             devices = {begun["device"], *(engine.devices if engine is not None else (kind_of(job.device),))}
             with parts.locked("join"):
                 if len(parts.finished()) == len(parts):  # another shard may have joined them meanwhile
+                    put = parts.leave if job.options.parts else parts.join
                     record = job.provenance(spec, begun["precision"], ", ".join(sorted(devices)))
-                    parts.join(job.dataset.rows.take(job.index), record)
+                    put(job.dataset.rows.take(job.index), record)
         ranks.barrier()
     if not parts.output.exists():
         missing = len(parts) - len(parts.finished())
@@ -192,7 +205,7 @@ def _look(job: Job) -> None:
 
 
 def _finished(path: Path, job: Job) -> Extraction:
-    with FeatureFile(path) as file:
+    with opened_at(path) as file:
         n_failed = int((~file.ok).sum())
         if n_failed and job.options.on_error == "fail":
             name, reason = next(iter(file.errors.items()))

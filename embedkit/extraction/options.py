@@ -30,6 +30,7 @@ ENGINES = ("local", "torchrun", "ray")
 FEATURES, COMPUTING, SPREADING = "features", "computing", "more than one process"
 # A damaged feature file is replaced too, with --overwrite.
 FEATURE_FILE = Writes(("a feature file", "a file of no known kind"))
+FEATURES_PLACE = Writes((*FEATURE_FILE.kinds, "a folder of feature files"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +152,8 @@ class ExtractOptions(FeatureOptions, ComputeOptions):
         Of the Ray cluster's head, ``HOST:PORT``; ``auto`` for the cluster that this machine belongs to.
     processes
         How many processes ``torchrun`` and ``ray`` compute with.
+    parts
+        Leave a folder of feature files, which every verb reads as one, instead of joining one file.
     """
 
     overwrite: bool = option(False, "replace a file that was made in another way", group=COMPUTING)
@@ -182,6 +185,12 @@ class ExtractOptions(FeatureOptions, ComputeOptions):
         metavar="N",
         unset="one a card; without cards one a core",
         group=SPREADING,
+    )
+
+    parts: bool = option(
+        False,
+        "leave a folder of feature files, which is read as one, instead of one file",
+        group=COMPUTING,
     )
 
     def __post_init__(self) -> None:
@@ -236,13 +245,13 @@ class ExtractPlaces:
     Parameters
     ----------
     output
-        The feature file to make.
+        The feature file to make, or with `parts` the folder.
     """
 
     output: Path | None = output_option(
         None,
-        "feature file to make",
+        "feature file to make, or with --parts the folder",
         metavar="FILE",
-        unset="runs/DATASET.h5",
-        writes=FEATURE_FILE,
+        unset="runs/DATASET.h5; runs/DATASET with --parts",
+        writes=FEATURES_PLACE,
     )

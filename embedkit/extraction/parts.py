@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import aside, write_text
+from embedkit.files.feature_set import N_PARTS, part_name
 from embedkit.files.regular import check_output, read_bytes
 from embedkit.files.room import reserve_more, room_for_text
 from embedkit.files.rows import Rows
@@ -35,6 +37,8 @@ MANIFEST_BYTES = 2**24
 # Rows a part: enough that parts stay few (1,000,000 rows are 489), few enough that a kill costs at most a
 # minute or so of a CPU's work. Divided by the number of views.
 PART_ROWS = 2048
+# Rows a file of a folder of parts: 10,000,000 are 77 files.
+ROWS_A_FILE = 2**17
 
 
 @dataclass(frozen=True)
@@ -264,18 +268,48 @@ class Parts:
         One part is in memory at a time. The file appears whole or not at all, and the parts are deleted
         only when it is there.
         """
-        first = self._sound(0)
-        n, d = self.n, first.features.shape[1]
+        with self._written(self.output, range(len(self)), rows, provenance):
+            pass
+        self.remove()
+
+    def leave(self, rows: Rows, provenance: Mapping[str, Any]) -> None:
+        """Make a folder of feature files of the parts, `ROWS_A_FILE` rows each, and delete the parts.
+
+        The folder appears whole or not at all, and takes the place of one that stood there.
+        """
+        folder, replaced = self.folder / "set", self.folder / "replaced"
+        for left in (folder, replaced):  # by a run that was killed here
+            shutil.rmtree(left, ignore_errors=True)
+        folder.mkdir()
+        size = max(1, ROWS_A_FILE // self.rows)
+        firsts = range(0, len(self), size)
+        for number, first in enumerate(firsts):
+            numbers = range(first, min(first + size, len(self)))
+            some = rows.take(np.arange(self.slice(numbers[0]).start, self.slice(numbers[-1]).stop))
+            with self._written(folder / part_name(number), numbers, some, provenance) as file:
+                file.attrs[N_PARTS] = len(firsts)
+        if os.path.lexists(self.output):
+            self.output.rename(replaced)
+        folder.rename(self.output)
+        self.remove()
+
+    @contextmanager
+    def _written(
+        self, path: Path, numbers: range, rows: Rows, provenance: Mapping[str, Any]
+    ) -> Iterator[h5py.File]:
+        """Write some of the parts as a feature file, and yield it before it is put into place."""
+        first = self._sound(numbers[0])
+        start = self.slice(numbers[0]).start
+        n, d = len(rows), first.features.shape[1]
         dtype = np.float16 if first.features.dtype == np.float16 else np.float32
         scatter = np.zeros((d, d)) if first.scatter is not None else None
         errors = np.full(n, "", dtype=object)
-        with new_feature_file(
-            self.output, (n, d), dtype, rows, provenance, views=scatter is not None
-        ) as file:
+        with new_feature_file(path, (n, d), dtype, rows, provenance, views=scatter is not None) as file:
             if scatter is not None:
                 add_views(file, self.n_views, scatter)
-            for number in range(len(self)):
-                where, part = self.slice(number), self._sound(number)
+            for number in numbers:
+                of_all, part = self.slice(number), self._sound(number)
+                where = slice(of_all.start - start, of_all.stop - start)
                 file["features"][where] = part.features
                 errors[where] = part.errors
                 if scatter is not None and part.scatter is not None:
@@ -288,7 +322,7 @@ class Parts:
                 reserve_more(file, room_for_text(errors) + n)
                 file.create_dataset("ok", data=ok.astype(np.bool_))
                 file.create_dataset("errors", data=errors)
-        self.remove()
+            yield file
 
 
 def _delete(path: Path) -> None:

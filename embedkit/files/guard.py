@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from embedkit.errors import UsageError
 from embedkit.files.endings import IMAGE_ENDINGS
-from embedkit.files.kinds import EMPTY, KINDS, TEXT, kind_of
+from embedkit.files.kinds import EMPTY, FEATURE_SET, KINDS, TEXT, kind_of
 from embedkit.files.regular import other_kind, resolved
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
@@ -192,6 +192,8 @@ def _check_way(output: Place, every: Iterable[Place]) -> None:
             read = f" but the file that is read ({of_input[0]})" if of_input else ""
             raise UsageError(f"{output} is no folder{read}. Name a folder for what is written.")
     elif kind == "a folder":
+        if FEATURE_SET in how.kinds and _is_feature_set(path):
+            return
         raise UsageError(f"{output}: is a folder. Name a file, such as one in it.")
     elif kind is not None:
         raise UsageError(f"{output}: {kind} is there, which no output replaces. Name a file.")
@@ -250,6 +252,12 @@ def _check_kind(output: Place, inputs: Iterable[Place]) -> None:
         f"{output}: {article}{found} is there{read}, and would be replaced by {how.kinds[0]}. Name another "
         "file, or delete it first."
     )
+
+
+def _is_feature_set(folder: Path) -> bool:
+    from embedkit.files.feature_set import is_nothing_else  # waits for HDF5
+
+    return is_nothing_else(folder)
 
 
 def _holds(folder: Path, path: Path) -> bool:

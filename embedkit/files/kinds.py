@@ -11,6 +11,7 @@ HEAD = 2**16  # bytes; HDF5 keeps the attributes of the root group near the begi
 UNKNOWN = "a file of no known kind"
 EMPTY = "an empty file"
 TEXT = "a text"
+FEATURE_SET = "a folder of feature files"
 # What our own HDF5 files say of themselves; the first of them in a file counts.
 _MARKS = {
     b"embedkit-features": "a feature file",
@@ -46,6 +47,7 @@ KINDS = (
     "a leaderboard",
     "an SVG picture",
     "an HTML page",
+    FEATURE_SET,
     TEXT,
     EMPTY,
     UNKNOWN,

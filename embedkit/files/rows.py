@@ -167,6 +167,16 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and value.encode(errors="replace").decode() == value
 
 
+def row_numbers(rows: slice | NDArray[Any] | None, n: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that a slice, a mask, an index or None for all takes of n rows."""
+    if rows is None or isinstance(rows, slice):
+        return np.arange(*(rows or slice(None)).indices(n))
+    rows = np.asarray(rows)
+    if rows.dtype.kind == "i" and rows.ndim == 1 and (not len(rows) or (rows.min() >= 0 and rows.max() < n)):
+        return rows.astype(np.int64, copy=False)  # without a list of all n for each block that is read
+    return np.asarray(np.arange(n)[rows])
+
+
 def text_array(values: Any, name: str) -> NDArray[np.str_]:
     """Return text as an array of str; bytes are UTF-8, None is empty, numbers are written out.
 

@@ -5,7 +5,6 @@ Its specification is docs/reference/feature-file.md.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from embedkit.files.own_hdf5 import unsound
 from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.regular import check_input
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
-from embedkit.files.rows import Rows, text_array
+from embedkit.files.rows import Rows, row_numbers, text_array
 from embedkit.files.schema import (
     FORMAT,
     SCHEMA_VERSION,
@@ -118,11 +117,13 @@ class FeatureFile(Searched):
     @classmethod
     @contextmanager
     def opened(cls, features: str | os.PathLike[str] | FeatureFile) -> Iterator[FeatureFile]:
-        """Yield a feature file: one that is open already as it is, any other opened and closed."""
+        """Yield a feature file, or a folder of parts: as it is where it is open, else opened and closed."""
+        from embedkit.files.feature_set import opened_at  # a set is made of files
+
         if isinstance(features, FeatureFile):
             yield features
         else:
-            with cls(features) as file:
+            with opened_at(features) as file:
                 yield file
 
     def _check_schema(self) -> list[str]:
@@ -131,7 +132,7 @@ class FeatureFile(Searched):
                 f"{self.path}: no such file. Make it with `embedkit extract DATASET -o {self.path}`."
             )
         if self.path.is_dir():
-            raise FeatureFileError(f"{self.path}: a folder. Name one of the feature files in it.")
+            raise FeatureFileError(f"{self.path}: a folder without part-000000.h5. Name a feature file.")
         if self.path.suffix.lower() in VECTORS:
             target = self.path.with_suffix(".features.h5")
             raise FeatureFileError(
@@ -247,7 +248,7 @@ class FeatureFile(Searched):
         features = self._file()[name]
         if isinstance(rows, slice) and (rows.step or 1) > 0:
             return np.asarray(features[rows], dtype=np.float32)
-        index = np.arange(self.n)[rows]
+        index = row_numbers(rows, self.n)
         # h5py wants increasing indices and is slow on them; a sorted read with the order restored is not.
         order = np.argsort(index, kind="stable")
         out = np.empty((len(index), self.d), dtype=np.float32)
@@ -394,13 +395,12 @@ def _check_range(path: str | os.PathLike[str], values: NDArray[Any], dtype: Any)
 
 def add_views(file: h5py.File, n_views: int, within_covariance: NDArray[np.float64]) -> None:
     """Add /within_covariance and an empty /view_mean to a file that is being written."""
-    n, d = file["features"].shape
     dataset = file.create_dataset("within_covariance", data=within_covariance.astype(np.float64))
     dataset.attrs["n_views"] = n_views
-    file.create_dataset("view_mean", shape=(n, d), dtype=np.float32)
+    file.create_dataset("view_mean", shape=file["features"].shape, dtype=np.float32)
 
 
-@contextlib.contextmanager
+@contextmanager
 def new_feature_file(
     path: str | os.PathLike[str],
     shape: tuple[int, int],

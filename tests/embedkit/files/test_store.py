@@ -267,7 +267,7 @@ FOREIGN = {
     "notes.h5": (lambda path: path.write_text("id,label\na,b\n"), "not a readable HDF5 file"),
     "arrays.npz": (lambda path: np.savez(path, features=X), "not a feature file.*embedkit import"),
     "galaxy.jpg": (lambda path: Image.new("RGB", (9, 9)).save(path), "not a readable HDF5 file"),
-    "folder": (lambda path: path.mkdir(), "a folder. Name one of the feature files in it"),
+    "folder": (lambda path: path.mkdir(), "a folder without part-000000.h5. Name a feature file"),
     "missing.h5": (
         lambda path: None,
         "no such file. Make it with `embedkit extract DATASET -o .*missing.h5`",
