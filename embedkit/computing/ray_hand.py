@@ -48,8 +48,12 @@ def hand_class() -> type:
 
             torch.set_num_threads(self._threads)
             try:
-                if self._computing is None:
-                    self._computing = pickle.loads(self._work).begin(self._threads)
+                work = pickle.loads(self._work)
+            except (ImportError, AttributeError) as error:  # a dataset of the user's own
+                said = f"the dataset's code is not there ({error}). Install it on all machines."
+                return "error", ("EmbedkitError", said), host
+            try:
+                self._computing = work.begin(self._threads)
                 return "ready", self._computing.device, host
             except (EmbedkitError, OSError) as error:
                 return "error", (type(error).__name__, message_of(error)), host

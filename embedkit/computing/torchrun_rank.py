@@ -52,6 +52,10 @@ def main(place: str) -> None:
         _say({"again": again})
     try:
         orders: Orders = pickle.loads(Path(place).read_bytes())
+    except (ImportError, AttributeError) as error:  # a dataset of the user's own
+        said = f"the dataset's code can't be imported by other processes ({error})."
+        return _say({"error": said, "kind": ""})
+    try:
         torch.set_num_threads(orders.threads)
         computing = orders.work.begin(orders.threads)
         mine = orders.numbers[rank::world]
@@ -59,6 +63,7 @@ def main(place: str) -> None:
     except (EmbedkitError, OSError) as error:
         # Starting again would not mend it, so this is no failure to torchrun.
         _say({"error": message_of(error), "kind": type(error).__name__})
+    return None
 
 
 def _say(what: Mapping[str, Any]) -> None:
