@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from pathlib import Path
 
 from embedkit.console import note, progress
 from embedkit.errors import EmbedkitError
-from embedkit.files.regular import resolved
 
 TIMEOUT_S = 15
 _BLOCK = 2**20
@@ -37,23 +35,6 @@ class Published:
     url: str
     name: str
     sha256: str
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: ``$EMBEDKIT_DATA``, else ``embedkit`` in the user's cache folder."""
-    if folder := os.environ.get("EMBEDKIT_DATA"):
-        return _at_home("EMBEDKIT_DATA", folder)
-    return _at_home("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "embedkit"
-
-
-def _at_home(name: str, folder: str) -> Path:
-    """Return a folder whose name may begin with ``~``."""
-    try:
-        return resolved(Path(folder).expanduser())
-    except RuntimeError as error:  # there is no such user, or nobody says where the home is
-        raise EmbedkitError(
-            f"{folder}: the home folder is not known. Set {name} to a folder that is written out."
-        ) from error
 
 
 def download(file: Published, folder: Path) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,21 +95,28 @@ def load_folder(source: str, *, follow_links: bool = False) -> Dataset:
             f"{root}: no images in this folder. Images are known by their ending: "
             f"{' '.join(sorted(IMAGE_ENDINGS))}."
         )
-    labels, class_names, split = folder_annotations(str(root), names)
+    origin = {"source": str(root)} | ({"follow_links": True} if follow_links else {})
+    return dataset_of_files(ImageFiles(root, names), short_name(root), sizes, origin)
+
+
+def dataset_of_files(
+    files: ImageFiles, name: str, sizes: Sequence[int], origin: Mapping[str, Any]
+) -> Dataset:
+    """Make a dataset of image files: ids, labels and split are in their names."""
+    labels, class_names, split = folder_annotations(files.root, files.names)
     rows = Rows(
-        ids=np.array(names, dtype=np.str_),
+        ids=np.array(files.names, dtype=np.str_),
         labels=labels_from_names(labels)[0] if class_names else None,
         class_names=class_names,
         split=np.array(split, dtype=np.str_) if split else None,
     )
-    files = ImageFiles(root, names)
     return Dataset(
-        name=short_name(root),
+        name=name,
         rows=rows,
         read=files.read,
         where=files.where,
         fingerprint=fingerprint(rows, {"sizes": np.array(sizes, dtype=np.int64)}),
-        origin={"source": str(root)} | ({"follow_links": True} if follow_links else {}),
+        origin=origin,
     )
 
 

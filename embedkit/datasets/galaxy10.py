@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.datasets.annotations import make_rows
 from embedkit.datasets.dataset import Dataset, fingerprint
-from embedkit.datasets.download import Published, cache_folder, download
+from embedkit.datasets.download import Published, download
 from embedkit.datasets.hdf5 import hdf5_images, open_hdf5, read_hdf5
 from embedkit.errors import EmbedkitError
+from embedkit.files.cache import cache_folder
 from embedkit.files.hdf5 import find, reading
 from embedkit.files.regular import resolved
 

@@ -12,7 +12,7 @@ from typing import Any
 from embedkit.console import note
 from embedkit.datasets.csv_file import load_csv
 from embedkit.datasets.dataset import Dataset, fingerprint
-from embedkit.datasets.download import Published, cache_folder
+from embedkit.datasets.download import Published
 from embedkit.datasets.first_radio import load_first_radio
 from embedkit.datasets.folder import load_folder
 from embedkit.datasets.galaxies import load_galaxies
@@ -25,11 +25,14 @@ from embedkit.datasets.npz import load_npy, load_npz
 from embedkit.datasets.options import DatasetOptions
 from embedkit.datasets.parquet_images import load_parquet
 from embedkit.datasets.pixels import read_as
+from embedkit.datasets.remote_source import remote_source
 from embedkit.datasets.shards import PARQUET, TAR, Shards, find_shards
 from embedkit.datasets.simulated import load_simulated
 from embedkit.datasets.tar_shards import load_tar
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.files.cache import cache_folder
 from embedkit.files.regular import check_input, resolved
+from embedkit.files.remote import address_of
 from embedkit.files.store import file_sha256
 from embedkit.images.reading import FIELDS
 from embedkit.options import asked, by_keywords, declared, nearest
@@ -179,7 +182,8 @@ def _labelled(dataset: Dataset, path: Path) -> Dataset:
 
 
 def _open(source: str, given: Mapping[str, Any]) -> Dataset:
-    load, what, place = _loader(source)
+    address = None if source in DATASETS else address_of(source)
+    load, what, place = _loader(source) if address is None else _remote_loader(address)
     applies = [
         _SEED.get(name, name) for name in list(inspect.signature(load).parameters)[place is not None :]
     ]
@@ -213,10 +217,12 @@ def load_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptio
     return open_dataset(source, options)
 
 
-def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
+def load_again(
+    origin: Mapping[str, Any], ids: Sequence[str] = (), *, named: str | os.PathLike[str] | None = None
+) -> Dataset:
     """Open the dataset that an ``origin`` describes, as `Dataset.origin` or a feature file has it.
 
-    Nothing is downloaded, for nobody named it.
+    Nothing is downloaded, and no store is asked, for nobody named it.
 
     Parameters
     ----------
@@ -224,6 +230,8 @@ def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
         ``source``, and options of it.
     ids
         Of images that are looked for: a folder that has none of the first is not listed.
+    named
+        What of the origin the user has named, which may be an address.
 
     Raises
     ------
@@ -236,6 +244,12 @@ def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
     if not isinstance(source, str) or strange:
         raise EmbedkitError(
             f"its dataset is recorded in another way ({strange[0] if strange else 'source'!r})"
+        )
+    asked_for = None if named is None else address_of(named)
+    far = next((str(value) for value in words.values() if _is_address(value)), None)
+    if far is not None and address_of(far) != asked_for:
+        raise EmbedkitError(
+            f"{far}: the images lie in a store, which is asked only where it is named, as with --path {far}"
         )
     published = DATASETS[source].published if source in DATASETS else None
     if published is not None and words.get("path") is None:
@@ -253,8 +267,26 @@ def load_again(origin: Mapping[str, Any], ids: Sequence[str] = ()) -> Dataset:
     return load_dataset(**words)
 
 
+def _is_address(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and address_of(value) is not None
+    except UsageError:  # of a scheme that isn't known
+        return True
+
+
 def _flag(name: str) -> str:
     return declared(DatasetOptions)[name].flag
+
+
+def _remote_loader(address: str) -> tuple[Callable[..., Dataset], str, str | Shards]:
+    found = remote_source(address)
+    if isinstance(found, Shards):
+        return _of_shards(found), f"the shards {address}", found
+    return (lambda source: found), f"the folder {address}", address  # noqa: ARG005
+
+
+def _of_shards(shards: Shards) -> Callable[..., Dataset]:
+    return load_parquet if shards.places[0].lower().endswith(PARQUET) else load_tar
 
 
 def _loader(source: str) -> tuple[Callable[..., Dataset], str, str | Shards | None]:
@@ -264,8 +296,7 @@ def _loader(source: str) -> tuple[Callable[..., Dataset], str, str | Shards | No
     place = Path(source)
     shards = find_shards(source)
     if shards is not None:
-        load = load_parquet if shards.places[0].lower().endswith(PARQUET) else load_tar
-        return load, f"the shards {source}", shards
+        return _of_shards(shards), f"the shards {source}", shards
     if place.is_dir():
         return load_folder, f"the folder {source}", source
     if place.exists():

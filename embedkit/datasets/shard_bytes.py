@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from embedkit.errors import EmbedkitError, ImageError
+from embedkit.files import remote
 from embedkit.files.regular import check_input
 
 
 def opened(place: str) -> AbstractContextManager[BinaryIO]:
     """Open a shard for reading; raises `EmbedkitError` where it can't be."""
+    if remote.address_of(place):
+        return remote.opened(place)
     check_input(place, "Name the shards themselves.")
     try:
         return Path(place).open("rb")
@@ -20,7 +23,12 @@ def opened(place: str) -> AbstractContextManager[BinaryIO]:
 
 
 def read_at(place: str, start: int, size: int) -> bytes:
-    """Return at most `size` bytes from `start` on; raises `ImageError` where the shard can't be read."""
+    """Return at most `size` bytes from `start` on; raises `ImageError` where the shard can't be read.
+
+    What a store doesn't give is no fault of an image, and ends the run.
+    """
+    if remote.address_of(place):
+        return remote.read_blocks(place, start, size)
     try:
         with open(place, "rb") as file:  # noqa: PTH123 - called for every image
             file.seek(start)

@@ -38,12 +38,15 @@ class Shards:
     name
         Short name for tables.
     places
-        Path of each, in the order of the rows.
+        Path or address of each, in the order of the rows.
+    marks
+        Of shards in a store: what changes with their content.
     """
 
     source: str
     name: str
     places: tuple[str, ...]
+    marks: tuple[str, ...] = ()
 
     def split(self, sizes: Sequence[int]) -> NDArray[np.str_] | None:
         """Return the split of each row by the names of the shards, given how many rows each has.
@@ -77,11 +80,8 @@ def find_shards(source: str) -> Shards | None:
         found = _in_folder(root)
         if not found:
             return None
-        return _of_one_kind(Shards(str(root), short_name(root), tuple(found)))
-    if source.lower().endswith(PACKED):
-        raise UsageError(
-            f"{source}: compressed, so that no image can be read without all before it. Unpack it to .tar."
-        )
+        return of_one_kind(Shards(str(root), short_name(root), tuple(found)))
+    check_packed(source)
     if not source.lower().endswith(TAR + PARQUET):
         return None
     if path.exists():
@@ -102,7 +102,7 @@ def find_shards(source: str) -> Shards | None:
             "Restore them, or leave them out of the pattern."
         )
     written = str(_absolute(path))
-    return _of_one_kind(
+    return of_one_kind(
         Shards(written, pattern_name(written), tuple(str(_absolute(Path(one))) for one in places))
     )
 
@@ -110,6 +110,14 @@ def find_shards(source: str) -> Shards | None:
 def _absolute(path: Path) -> Path:
     # Links keep their names: a hub's cache has the names in links to files that are named by digests.
     return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def check_packed(source: str) -> None:
+    """Refuse shards that are compressed by their ending."""
+    if source.lower().endswith(PACKED):
+        raise UsageError(
+            f"{source}: compressed, so that no image can be read without all before it. Unpack it to .tar."
+        )
 
 
 def is_pattern(source: str) -> bool:
@@ -176,7 +184,8 @@ def _in_folder(folder: Path) -> list[str]:
     return found
 
 
-def _of_one_kind(shards: Shards) -> Shards:
+def of_one_kind(shards: Shards) -> Shards:
+    """Return them; raises `UsageError` where some are .tar and some .parquet."""
     ends = [place.lower().endswith(TAR) for place in shards.places]
     if all(ends) or not any(ends):
         return shards

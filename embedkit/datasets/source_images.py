@@ -49,7 +49,7 @@ def find_dataset(
             raise EmbedkitError(f"{where}: its vectors were imported, so it knows of no images.")
         raise EmbedkitError(f"{where}: it doesn't record its dataset.")
     # The images alone: a table of labels may be gone by now.
-    return load_again({key: value for key, value in origin.items() if key != "labels"}, ids)
+    return load_again({key: value for key, value in origin.items() if key != "labels"}, ids, named=images)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +26,16 @@ from embedkit.datasets.shard_bytes import opened, read_at
 from embedkit.datasets.shards import Shards, check_keys
 from embedkit.datasets.tar_index import Index, Wanted, read_index
 from embedkit.errors import EmbedkitError, ImageError, UsageError, listed
+from embedkit.files.aside import write_text
+from embedkit.files.cache import cache_folder
 from embedkit.files.endings import FITS_ENDINGS
+from embedkit.files.regular import read_bytes
 from embedkit.files.rows import text_array
 from embedkit.images.decode import MAX_BYTES
+from embedkit.strict_json import UndeclaredError, declared
 
+# Of what is kept of a shard in a store.
+_VERSION, _MOST_INDEX, _AT_A_TIME = 1, 2**30, 8
 # A text of more characters is a caption.
 _LONGEST_NAME = 100
 
@@ -108,12 +119,7 @@ def load_tar(
     """
     fields = (*LABELS, *OTHERS, *(target_columns or ()), *((label_column,) if label_column else ()))
     wanted = Wanted(_ending(images_key), _ending(labels_key), tuple(dict.fromkeys(fields)))
-    indices = []
-    with progress("index", len(shards.places), unit="shards") as advance:
-        for place in shards.places:
-            with opened(place) as stream:
-                indices.append(read_index(stream, place, wanted))
-            advance(1)
+    indices = _indices(shards, wanted)
     sizes = [len(index.keys) for index in indices]
     _check_images(shards, indices, wanted)
     keys = text_array(np.array([key for index in indices for key in index.keys], dtype=object), shards.source)
@@ -159,6 +165,37 @@ def load_tar(
         fingerprint(rows, {"sizes": images.places[:, 1]}),
         {"source": shards.source} | {name: value for name, value in given.items() if value is not None},
     )
+
+
+def _indices(shards: Shards, wanted: Wanted) -> list[Index]:
+    marks = shards.marks or ("",) * len(shards.places)
+    found = []
+    # Of shards in a store several at a time, for each waits for its answers.
+    with (
+        ThreadPoolExecutor(_AT_A_TIME if shards.marks else 1) as pool,
+        progress("index", len(shards.places), unit="shards") as advance,
+    ):
+        for index in pool.map(partial(_index, wanted=wanted), shards.places, marks):
+            found.append(index)
+            advance(1)
+    return found
+
+
+def _index(place: str, mark: str, wanted: Wanted) -> Index:
+    """Read a shard's index; of one in a store it is kept, because making it reads the whole shard."""
+    if not mark:
+        with opened(place) as stream:
+            return read_index(stream, place, wanted)
+    about = json.dumps([_VERSION, place, mark, asdict(wanted)])
+    kept = cache_folder() / "shards" / f"{hashlib.sha256(about.encode()).hexdigest()}.json"
+    if kept.is_file():
+        with contextlib.suppress(UndeclaredError, OSError, EmbedkitError):  # damaged, and made again
+            return declared(read_bytes(kept, "Delete it.", at_most=_MOST_INDEX), Index)
+    with opened(place) as stream:
+        index = read_index(stream, place, wanted)
+    with contextlib.suppress(OSError):  # no room for it, and it is a convenience
+        write_text(kept, json.dumps(asdict(index)))
+    return index
 
 
 def _ending(name: str | None) -> str | None:

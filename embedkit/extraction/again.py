@@ -49,7 +49,7 @@ def same_job(file: FeatureFile, moved: Mapping[str, str | Path]) -> tuple[Any, s
         origin["path" if origin.get("path") else "source"] = str(moved["path"])
     made = _made_with(file, record, moved)
     try:
-        dataset = load_again(origin, file.rows.ids.tolist())
+        dataset = load_again(origin, file.rows.ids.tolist(), named=moved.get("path"))
     except EmbedkitError as error:
         if "path" in moved:
             raise

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.datasets.download import cache_folder
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import write_bytes
+from embedkit.files.cache import cache_folder
 from embedkit.versions import versions
 from reports.map.layout import Plan
 

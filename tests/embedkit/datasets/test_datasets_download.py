@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from embedkit.datasets import download as module
-from embedkit.datasets.download import Published, cache_folder, download
+from embedkit.datasets.download import Published, download
 from embedkit.datasets.galaxy10 import DECALS, SDSS
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError
+from embedkit.files.cache import cache_folder
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
