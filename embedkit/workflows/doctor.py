@@ -211,6 +211,17 @@ def _sample() -> Finding:
     return Finding("sample dataset", "first-radio is installed")
 
 
+def _engines() -> Finding:
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    from embedkit.computing.ray_engine import GET_RAY
+
+    if find_spec("ray") is None:
+        return Finding("extract --engine", "local, torchrun; Ray is not installed", f"for ray: {GET_RAY}")
+    return Finding("extract --engine", f"local, torchrun, ray {version('ray')}")
+
+
 def _disk() -> Finding:
     usage = shutil.disk_usage(Path.cwd())
     fix = "less than 1 GiB left for feature files" if usage.free < 2**30 else ""
@@ -223,5 +234,6 @@ LOOKS: dict[str, Callable[[], Finding]] = {
     "faiss computes on": _faiss,
     "model hub": _hub,
     "sample dataset": _sample,
+    "extract --engine": _engines,
     "disk here": _disk,
 }
