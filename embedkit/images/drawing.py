@@ -102,7 +102,7 @@ def canvas_of(
     """Return (side, side, c) uint8 of an image, resized by Pillow, and where on it the middle is."""
     frame = preprocessing.frame(pixels, where)
     canvas = Canvas.of(frame.shape, preprocessing.image_size)
-    return frame[canvas.rows][:, canvas.columns], canvas
+    return frame.take(canvas.columns, axis=1).take(canvas.rows, axis=0), canvas
 
 
 def torch_views(

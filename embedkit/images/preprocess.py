@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 from typing import Any
@@ -185,18 +185,24 @@ class Preprocessing:
         }
 
 
-def bands(pixels: NDArray[np.uint8], change: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
-    """Change (h, w, c) pixels as pictures: three channels as one, others one by one."""
+def pictures_of(pixels: NDArray[np.uint8]) -> list[Image.Image]:
+    """Make pictures of (h, w, c) pixels: of three channels one, of others one each."""
     if pixels.shape[2] == 3:
-        return np.asarray(change(Image.fromarray(pixels)))
-    each = [np.asarray(change(Image.fromarray(pixels[:, :, c]))) for c in range(pixels.shape[2])]
-    return np.stack(each, axis=2)
+        return [Image.fromarray(pixels)]
+    return [Image.fromarray(pixels[:, :, c]) for c in range(pixels.shape[2])]
+
+
+def pixels_of(pictures: list[Image.Image]) -> NDArray[np.uint8]:
+    """Return (h, w, c) pixels of what `pictures_of` made."""
+    if len(pictures) == 1 and pictures[0].mode == "RGB":
+        return np.asarray(pictures[0])
+    return np.stack([np.asarray(picture) for picture in pictures], axis=2)
 
 
 def _resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: int) -> NDArray[np.uint8]:
     if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
-    return bands(pixels, lambda image: image.resize(size, kernel))
+    return pixels_of([picture.resize(size, kernel) for picture in pictures_of(pixels)])
 
 
 def _scaled(pixels: NDArray[np.uint8], target: int, source: int, kernel: int) -> NDArray[np.uint8]:

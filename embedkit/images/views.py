@@ -12,7 +12,7 @@ from PIL import Image
 
 from embedkit.images.decode import center
 from embedkit.images.options import ViewSet
-from embedkit.images.preprocess import Preprocessing, bands
+from embedkit.images.preprocess import Preprocessing, pictures_of, pixels_of
 
 # The ranges of a random galaxy view: what cannot change a galaxy's class, at 224 px input.
 SHIFT_PX = 4.0
@@ -33,7 +33,11 @@ def make_views(
     if views.kind == "galaxy":
         size = preprocessing.image_size
         frame = _reflect(preprocessing.frame(pixels, image_id), reach_of(size))
-        return np.stack([_galaxy_view(frame, size, image_id, seed, v) for v in range(views.n)])
+        # Each picture is made once, not once a view.
+        pictures = pictures_of(frame)
+        middle = (frame.shape[1] / 2, frame.shape[0] / 2)
+        draws = (Draw.of(size, image_id, seed, view) for view in range(views.n))
+        return np.stack([_galaxy_view(pictures, middle, size, draw) for draw in draws])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
         return base[None]
@@ -96,13 +100,12 @@ def reach_of(size: int) -> int:
 
 
 def _galaxy_view(
-    frame: NDArray[np.uint8], size: int, image_id: str, seed: int, view: int
+    pictures: list[Image.Image], middle: tuple[float, float], size: int, draw: Draw
 ) -> NDArray[np.uint8]:
-    draw = Draw.of(size, image_id, seed, view)
     # One affine resampling straight from the frame, so that corners show real sky where there is some.
-    data = draw.coefficients(size, (frame.shape[1] / 2, frame.shape[0] / 2))
+    data = draw.coefficients(size, middle)
     affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
-    drawn = bands(frame, lambda image: image.transform((size, size), affine, data, kernel))
+    drawn = pixels_of([picture.transform((size, size), affine, data, kernel) for picture in pictures])
     values = _blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
     values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
     rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
@@ -141,6 +144,11 @@ def _reflect(pixels: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     pad_y, pad_x = max(0, reach - height // 2), max(0, reach - width // 2)
     if pad_y or pad_x:
-        pixels = np.pad(pixels, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="symmetric")
+        # As numpy.pad of the pixels, in two thirds of its time.
+        rows, columns = (
+            np.pad(np.arange(length), (pad, pad), mode="symmetric")
+            for length, pad in ((height, pad_y), (width, pad_x))
+        )
+        pixels = pixels.take(columns, axis=1).take(rows, axis=0)
     side = 2 * reach + pixels.shape[0] % 2
     return pixels if min(pixels.shape[:2]) <= side else center(pixels, side)
