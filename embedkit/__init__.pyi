@@ -751,6 +751,7 @@ def extract(
     processes: int | None = None,
     parts: bool = False,
     dry_run: bool = False,
+    plan: bool = False,
 ) -> Extraction | ExtractionPlan:
     """Compute features of every image and write them to one feature file.
 
@@ -768,7 +769,7 @@ def extract(
     Returns
     -------
     Extraction or ExtractionPlan
-        The latter with ``dry_run=True``.
+        The latter with ``dry_run=True`` or ``plan=True``.
 
     Raises
     ------
@@ -888,6 +889,8 @@ def extract(
         leave a folder of feature files, which is read as one, instead of one file
     dry_run
         show what would be done, and stop
+    plan
+        try some 200 images, say what all of them will take, and stop
     """
 
 def finetune(

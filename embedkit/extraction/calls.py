@@ -53,7 +53,7 @@ def extract(
     Returns
     -------
     Extraction or ExtractionPlan
-        The latter with ``dry_run=True``.
+        The latter with ``dry_run=True`` or ``plan=True``.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def extract(
     writes = {place: FEATURES_PLACE, parts_folder(place): Writes(folder=True, emptied=True)}
     check_outputs("-o", writes, dataset, images, data, backbone)
     spec = replace(backbone, preprocessing=preprocessing)
-    if options.dry_run:
-        return plan(images, place, spec, options)
+    if options.dry_run or options.plan:
+        return plan(images, place, spec, options, measured=options.plan)
     found = extraction.extract(images, place, backbone=spec, options=options)
     if found.n_failed and found.n_failed == found.n:
         with opened_at(found.path) as file:

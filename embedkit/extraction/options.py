@@ -233,9 +233,12 @@ class ExtractCall(ExtractOptions):
     ----------
     dry_run
         Show what would be done, and stop.
+    plan
+        The same, and what it would take, as some 200 images tell.
     """
 
     dry_run: bool = dry_run_option()
+    plan: bool = option(False, "try some 200 images, say what all of them will take, and stop")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ OF_THE_BENCH = {
     "apply": "a bench fits every method; apply a saved model by itself",
 }
 # Options of an extraction that mean nothing in a bench, which names the backbone and needs the whole file.
-NOT_OF_A_BENCH = ("backbone", "dry_run", "shard")
+NOT_OF_A_BENCH = ("backbone", "dry_run", "plan", "shard")
 # Those that name a file or a folder.
 FILES = ("weights", "adapter")
 

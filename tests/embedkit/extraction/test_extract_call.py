@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import embedkit
 from embedkit.cli import main
 from embedkit.errors import UsageError
+from embedkit.extraction import measuring
+from embedkit.extraction import parts as parts_module
 
 SMALL = {"backbone": "test_vit", "random_init": 0, "image_size": 32, "resize": 32, "precision": "fp32"}
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
@@ -56,6 +59,40 @@ def test_a_list_of_columns_is_one(image_folder, tmp_path):
     for columns in (["a", "b"], "a,b"):
         dataset = embedkit.load_dataset(tmp_path / "t.csv", target_columns=columns)
         np.testing.assert_array_equal(dataset.rows.targets, [[0, 0], [1, 2]])
+
+
+def test_a_plan_says_what_all_images_take(image_folder, tmp_path, monkeypatch):
+    folder = image_folder(60)
+    monkeypatch.setattr(measuring, "IMAGES", 16)
+    monkeypatch.setattr(measuring, "ENOUGH_SECONDS", 0.01)
+    plan = embedkit.extract(folder, tmp_path / "f.h5", **SMALL, device="cpu", plan=True)
+    found = plan.record()
+    assert not list(tmp_path.glob("f.h5*"))
+    assert found["images to compute"] == 60
+    assert found["bytes of features"] == 60 * 256 * 4
+    assert found["measured"].startswith("28 images in ")  # behind a batch of 32 that warmed up
+    seconds = 3600 * found["hours"]
+    assert seconds == pytest.approx(found["seconds to begin"] + 60 / found["images/s"], rel=0.02)
+    assert found["bound by"] in ("read", "decode", "prepare", "forward")
+    assert found["core-hours"] == pytest.approx(found["hours"] * torch.get_num_threads(), rel=0.02)
+
+
+def test_a_plan_counts_what_is_left(image_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "PART_ROWS", 8)
+    folder, call = image_folder(60), {**SMALL, "device": "cpu"}
+    embedkit.extract(folder, tmp_path / "f.h5", **call, shard=(0, 4))
+    for shard, left in ((None, 60 - 16), ((0, 4), 0), ((3, 4), 12)):
+        plan = embedkit.extract(folder, tmp_path / "f.h5", **call, shard=shard, plan=True)
+        assert plan.record()["images to compute"] == left
+        assert (plan.record()["hours"] == 0) == (left == 0)
+
+
+def test_a_plan_passes_over_what_cannot_be_read(image_folder, tmp_path):
+    folder = image_folder(5)
+    (folder / "0003.jpg").write_bytes(b"no image")
+    assert embedkit.extract(folder, tmp_path / "f.h5", **SMALL, device="cpu", plan=True).n == 5
+    with pytest.raises(UsageError, match="--plan measures this process: leave out --engine torchrun"):
+        embedkit.extract(folder, tmp_path / "f.h5", **SMALL, engine="torchrun", plan=True)
 
 
 def test_a_dry_run_computes_nothing(image_folder, tmp_path):
