@@ -13,6 +13,7 @@ from embedkit.errors import EmbedkitError, FeatureFileError
 from embedkit.extraction.job import Job
 from embedkit.extraction.parts import Parts
 from embedkit.files.feature_set import file_or_set_sha256, opened_at
+from embedkit.files.remote_features import near
 
 SETTLED = ("precision", "device")
 
@@ -32,7 +33,7 @@ def already_there(job: Job, parts: Parts) -> bool:
         raise EmbedkitError(
             f"{output}: made in another way ({'; '.join(others[:4])}). Give another -o, or --overwrite."
         )
-    if parts.folder.exists():  # killed between the rename and the clean-up
+    if parts.any_there():  # killed between the rename and the clean-up
         parts.remove()
     return True
 
@@ -63,7 +64,7 @@ def begin(job: Job, parts: Parts, settle: Callable[[], dict[str, Any]]) -> tuple
 
     Returns whether parts are there, and what `settle` gave when they were begun (`SETTLED`).
     """
-    replaces = file_or_set_sha256(parts.output) if parts.output.exists() else None
+    replaces = file_or_set_sha256(near(parts.output)) if parts.output.exists() else None
     manifest = parts.begun_with(lenient=job.options.overwrite)
     if manifest is not None:
         others = differences(job.asked, manifest["asked"])

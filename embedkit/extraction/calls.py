@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.dataset import Dataset
@@ -18,6 +17,7 @@ from embedkit.extraction.parts import parts_folder
 from embedkit.extraction.plan import ExtractionPlan, plan
 from embedkit.files.feature_set import opened_at
 from embedkit.files.guard import check_outputs, guarded
+from embedkit.files.remote import path_of
 from embedkit.images.options import Overrides
 from embedkit.options import RUNS, Writes
 
@@ -65,7 +65,7 @@ def extract(
     """
     images = open_dataset(dataset, data)
     name = images.name if options.parts else f"{images.name}.h5"
-    place = RUNS / name if output is None else Path(output)
+    place = RUNS / name if output is None else path_of(output)
     writes = {place: FEATURES_PLACE, parts_folder(place): Writes(folder=True, emptied=True)}
     check_outputs("-o", writes, dataset, images, data, backbone)
     spec = replace(backbone, preprocessing=preprocessing)

@@ -27,9 +27,11 @@ from embedkit.extraction.job import Job
 from embedkit.extraction.loop import Computed, Loop
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
+from embedkit.extraction.remote_parts import parts_of
 from embedkit.extraction.settling import Settled
 from embedkit.extraction.spread import engine_of, settle_all, spread
 from embedkit.files.feature_set import is_feature_set, is_nothing_else, opened_at
+from embedkit.files.remote import Address, path_of
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.remarks import remarks
 
@@ -113,16 +115,20 @@ def extract(
         dataset = load_dataset(dataset)
     if options.engine != "local" and under_torchrun():
         raise UsageError(f"--engine {options.engine} under torchrun: leave out one of the two.")
-    output = Path(output)
+    output = path_of(output)
     _check_output(output, options)
     job = Job.plan(dataset, backbone, options)
-    parts = Parts(output, len(job.index), job.views.n)
+    parts = parts_of(output, len(job.index), job.views.n)
     with share_work(options.shard) as ranks:
         return _extract(job, backbone, parts, ranks)
 
 
 def _check_output(output: Path, options: ExtractOptions) -> None:
     """Refuse a file where a folder of parts is to be, and the other way round."""
+    if options.parts and isinstance(output, Address):
+        raise UsageError(
+            f"{output}: --parts leaves a folder on this machine. Give a path, or leave out --parts."
+        )
     if not output.is_dir():
         if options.parts and output.exists():
             raise UsageError(f"{output}: is a file, and --parts leaves a folder. Name another place.")

@@ -140,6 +140,16 @@ class Parts:
     def _manifest(self) -> Path:
         return self.folder / "manifest.json"
 
+    def any_there(self) -> bool:
+        """Whether the folder is there."""
+        return self.folder.exists()
+
+    def _has_manifest(self) -> bool:
+        return os.path.lexists(self._manifest)
+
+    def _read_manifest(self, fix: str) -> bytes:
+        return read_bytes(self._manifest, fix, at_most=MANIFEST_BYTES)
+
     def begun_with(self, *, lenient: bool = False) -> dict[str, Any] | None:
         """What an unfinished run wrote down when it began; None where there is none.
 
@@ -147,9 +157,9 @@ class Parts:
         """
         fix = "Give --overwrite to begin again."
         try:
-            if not os.path.lexists(self._manifest):
+            if not self._has_manifest():
                 return None
-            found = asdict(declared(read_bytes(self._manifest, fix, at_most=MANIFEST_BYTES), _Manifest))
+            found = asdict(declared(self._read_manifest(fix), _Manifest))
             if found.pop("sha256") != _digest(found):
                 raise UndeclaredError("its digest is not that of its content")
             return found
@@ -163,15 +173,17 @@ class Parts:
 
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write down what the parts hold; where another shard has just done so, its manifest stands."""
+        self._write_manifest(json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1, sort_keys=True))
+        return self.begun_with() or dict(manifest)
+
+    def _write_manifest(self, text: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Under another name first, and linked only where there is none yet.
         begun = self.folder / "begun.json"
-        sealed = {**manifest, "sha256": _digest(manifest)}
-        write_text(begun, json.dumps(sealed, indent=1, sort_keys=True))
+        write_text(begun, text)
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(begun, self._manifest)
         begun.unlink(missing_ok=True)
-        return self.begun_with() or dict(manifest)
 
     def remove_content(self) -> None:
         """Delete all parts, then the manifest: interrupted in between, the rest is still recognised."""
@@ -183,11 +195,15 @@ class Parts:
         self.remove_content()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _lock_folder(self) -> Path:
+        return self.folder
+
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the folder's lock of that name; a second process is told so at once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / f"{name}.lock"
+        folder = self._lock_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = folder / f"{name}.lock"
         check_output(lock)
         with lock.open("w") as stream:
             try:
@@ -208,16 +224,22 @@ class Parts:
         packed = io.BytesIO()
         np.savez(packed, **arrays)
         content = packed.getbuffer()
+        self._put(number, content, self._seal(number, content))
+
+    def _put(self, number: int, content: memoryview, seal: bytes) -> None:
         with aside(self.file(number)) as temporary, temporary.open("wb") as stream:
             stream.write(content)
-            stream.write(self._seal(number, content))
+            stream.write(seal)
+
+    def _manifest_bytes(self) -> bytes:
+        return self._manifest.read_bytes()
 
     def _seal(self, number: int, content: Any) -> bytes:
         """Return what stands at a part's end: the digest of its bytes and of which part of what it is."""
         digest = hashlib.sha256(content)
         digest.update(f"{number} of {self.n} rows, {self.n_views} views".encode())
         with contextlib.suppress(FileNotFoundError):
-            digest.update(self._manifest.read_bytes())
+            digest.update(self._manifest_bytes())
         return _SEAL + digest.digest()
 
     def read(self, number: int) -> Part:
@@ -228,18 +250,23 @@ class Parts:
         DamagedPartError
             It is not the part that was written there.
         """
+        data = self._get(number)
+        if len(data) < SEAL_BYTES:
+            raise DamagedPartError("too short")
+        content = memoryview(data)[:-SEAL_BYTES]
+        if data[-SEAL_BYTES:] != self._seal(number, content):
+            raise DamagedPartError("its digest is not that of its content")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return Part(**{name: arrays[name] for name in arrays.files})
+
+    def _get(self, number: int) -> bytes:
         path = self.file(number)
         if not path.is_file():
             raise DamagedPartError("no regular file")
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size - SEAL_BYTES
-            if size < 0:
-                raise DamagedPartError("too short")
-            content = stream.read(size)
-            if stream.read(SEAL_BYTES) != self._seal(number, content):
-                raise DamagedPartError("its digest is not that of its content")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Part(**{name: arrays[name] for name in arrays.files})
+        return path.read_bytes()
+
+    def _drop(self, number: int) -> None:
+        _delete(self.file(number))
 
     def discard_damaged(self, numbers: Iterable[int]) -> list[int]:
         """Read finished parts, and delete those that are not as they were written; returns their numbers."""
@@ -249,7 +276,7 @@ class Parts:
                 self.read(number)
             except (DamagedPartError, OSError) as error:
                 console.note(f"{self.file(number)}: damaged ({first_line(error)}); it is computed again.")
-                _delete(self.file(number))
+                self._drop(number)
                 damaged.append(number)
         return damaged
 
@@ -257,7 +284,7 @@ class Parts:
         try:
             return self.read(number)
         except DamagedPartError as error:
-            _delete(self.file(number))
+            self._drop(number)
             raise EmbedkitError(
                 f"{self.file(number)}: damaged ({error}), and deleted. The same command computes it again."
             ) from error

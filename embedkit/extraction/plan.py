@@ -20,6 +20,9 @@ from embedkit.extraction.job import Job
 from embedkit.extraction.measuring import Measured, measure
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
+from embedkit.extraction.remote_parts import parts_of
+from embedkit.files.cache import cache_folder
+from embedkit.files.remote import Address
 from embedkit.files.showing import data_frame, html_table, named_cells
 
 
@@ -77,9 +80,11 @@ def plan(
         channels = job.backbone.preprocessing.channels
         d = job.pooling(job.backbone, torch.zeros(1, channels, size, size)).shape[1]
     n = len(job.index)
-    parts = Parts(output, n, job.views.n)
+    parts = parts_of(output, n, job.views.n)
     item = 2 if options.storage == "float16" else 4
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    # What goes to a store is joined in the cache folder.
+    place = cache_folder() / output.name if isinstance(output, Address) else output.absolute()
+    folder = next(parent for parent in place.parents if parent.exists())
     precision = options.precision
     if precision == "auto":
         precision = "bf16 if it agrees with fp32" if native_bf16(job.device) else "fp32"

@@ -191,11 +191,16 @@ class _Telling(Parts):
     def __init__(self, parts: Parts, there: There, *, writes: bool) -> None:
         super().__init__(parts.output, parts.n, parts.n_views)
         self.rows = parts.rows
+        self._parts = parts
         self._there = there
         self._writes = writes
+
+    def finished(self) -> list[int]:
+        """Numbers of the parts that are done."""
+        return self._parts.finished()
 
     def write(self, number: int, part: Part) -> None:
         """Store one part, or send it."""
         if self._writes:
-            super().write(number, part)
+            self._parts.write(number, part)
         self._there(number, None if self._writes else part)

@@ -14,6 +14,7 @@ from embedkit.errors import UsageError
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.kinds import EMPTY, FEATURE_SET, KINDS, TEXT, kind_of
 from embedkit.files.regular import other_kind, resolved
+from embedkit.files.remote import Address, is_address
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
 # Arguments that name images.
@@ -105,7 +106,7 @@ def paths_in(value: Any) -> Iterator[Path]:
     if isinstance(value, (str, os.PathLike)):
         text = os.fspath(value).removeprefix("local-dir:")
         if text and "\0" not in text:
-            yield Path(text)
+            yield Address(text) if is_address(text) else Path(text)
     elif isinstance(value, Mapping):
         for key in ("source", "path", "root", "weights", "adapter", "name"):
             yield from paths_in(value.get(key))

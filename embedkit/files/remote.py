@@ -78,7 +78,22 @@ class Address(type(Path())):  # type: ignore[misc]
 
     def __str__(self) -> str:
         """Return the address."""
-        return address_of(super().__str__()) or super().__str__()
+        return _ADDRESS.sub(r"\1://\2", super().__str__(), count=1)
+
+    def exists(self, **_: Any) -> bool:
+        """Whether the object is there: the store is asked."""
+        return exists(str(self))
+
+    def is_dir(self, **_: Any) -> bool:
+        """Return False: a store has no folders, only names that begin alike."""
+        return False
+
+    def mkdir(self, *_: Any, **__: Any) -> None:
+        """Do nothing, for the same reason."""
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        """Open it for reading bytes."""
+        return _opened(str(self))
 
 
 def address_of(place: str | os.PathLike[str]) -> str | None:
@@ -110,6 +125,11 @@ def address_of(place: str | os.PathLike[str]) -> str | None:
             "alone; credentials come from the environment, or from where the store's own tools keep them."
         )
     return f"{found[1]}://{found[2]}"
+
+
+def is_address(place: str | os.PathLike[str]) -> bool:
+    """Whether a name is an address of a scheme that is known."""
+    return _ADDRESS.fullmatch(os.fspath(place)) is not None
 
 
 def path_of(place: str | os.PathLike[str]) -> Path:
@@ -249,8 +269,12 @@ def delete(address: str) -> None:
 @contextmanager
 def opened(address: str) -> Iterator[BinaryIO]:
     """Open an object for reading at any place."""
-    with io.BufferedReader(_Object(address, stat(address).size), BLOCK_BYTES) as stream:
+    with _opened(address) as stream:
         yield cast(BinaryIO, stream)
+
+
+def _opened(address: str) -> io.BufferedReader:
+    return io.BufferedReader(_Object(address, stat(address).size), BLOCK_BYTES)
 
 
 class _Object(io.RawIOBase):

@@ -25,6 +25,7 @@ from embedkit.files.neighbours import Searched
 from embedkit.files.own_hdf5 import unsound
 from embedkit.files.provenance import Provenance, read_provenance
 from embedkit.files.regular import check_input
+from embedkit.files.remote_features import near
 from embedkit.files.room import give_back, reserve, room_for, room_for_features
 from embedkit.files.rows import Rows, row_numbers, text_array
 from embedkit.files.schema import (
@@ -71,7 +72,8 @@ class FeatureFile(Searched):
     Parameters
     ----------
     path
-        The HDF5 file that ``embedkit extract`` or `write_features` wrote.
+        The HDF5 file that ``embedkit extract`` or `write_features` wrote; an address in an object store is
+        read from a copy.
 
     Raises
     ------
@@ -85,7 +87,7 @@ class FeatureFile(Searched):
     selection: Mapping[str, Any] | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = near(path)
         self._handle: h5py.File | None = None
         self._pid = os.getpid()
         problems = self._check_schema()
