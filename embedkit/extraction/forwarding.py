@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +84,9 @@ class Forward:
         if drawn is not None:
             blank += (drawn.numbers.to(self._job.device), drawn.keys.to(self._job.device))
         try:
-            with torch.inference_mode():
+            # The compiler advises TF32, whose ten bits would lose levels of the resize.
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 self._network(self._prepare(*blank)).sum().item()
         except Exception as error:  # whatever a compiler and its parts raise
             raise EmbedkitError(
