@@ -69,6 +69,7 @@ def measure(n: int, size: int, backbone: str, engine: list[str]) -> dict[str, fl
         ]
         environment = dict(os.environ)
         environment.pop("OMP_NUM_THREADS", None)
+        environment["RAY_worker_niceness"] = "0"  # else Ray's processes stand back behind whatever else runs
         if not engine:  # one thread that computes, and one that decodes, on one core
             environment["OMP_NUM_THREADS"] = "1"
             words += ["--workers", "1"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from platform import python_version
 
 # Of the package index, where another project is called embedkit.
@@ -37,3 +39,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(distribution)
     return found
+
+
+def code_versions() -> dict[str, str]:
+    """Return `versions`, and a digest of embedkit's own code, which one version may have several of."""
+    digest, own = hashlib.sha256(), Path(__file__).parent
+    for file in sorted(own.rglob("*.py")):
+        digest.update(f"{file.relative_to(own).as_posix()}\n".encode() + file.read_bytes())
+    return versions() | {"the code of embedkit": digest.hexdigest()[:12]}

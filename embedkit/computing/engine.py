@@ -53,8 +53,11 @@ class Computing(Protocol):
 class Work(Protocol):
     """What a process has to load, as it travels there: picklable, and light."""
 
-    def begin(self, threads: int) -> Computing:
-        """Load it, in the process that computes, with so many threads; raises `EmbedkitError`."""
+    def begin(self, threads: int, device: str | None = None) -> Computing:
+        """Load it, in the process that computes, with so many threads; raises `EmbedkitError`.
+
+        `device` is what the engine holds for this process, if it holds any.
+        """
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from embedkit.computing.ray_address import check_address
 from embedkit.computing.ray_hand import hand_class
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, ImageError, UsageError, first_line
-from embedkit.versions import versions
+from embedkit.versions import code_versions
 
 GET_RAY = "pip install 'ray>=2.40,<3'"
 # Parts that an actor holds at a time: one that it computes, and the next.
@@ -163,8 +163,9 @@ class OnRay:
             scheduling_strategy="SPREAD",
             max_restarts=0,  # a part that an actor held is given to whoever is free
         )
-        kind = hire(hand_class())
-        self._ask_for_one = lambda: kind.remote(packed, versions(), str(Path.cwd()), max(1, cpus))
+        own = code_versions()
+        kind, has = hire(hand_class()), ("cuda" if cards else "cpu", max(1, cpus))
+        self._ask_for_one = lambda: kind.remote(packed, own, str(Path.cwd()), has)
         for _ in range(n):
             self._begin_one()
 
@@ -216,7 +217,7 @@ class OnRay:
             return  # its other part said so already
         if actor in self._ready:
             self._ready.remove(actor)
-            note("A process of the Ray cluster ended early. Its parts are given to others.")
+        note("A process of the Ray cluster ended early. Its parts are given to others.")
         with contextlib.suppress(Exception):  # where only the line to it broke
             self._ray.kill(actor.handle)
         self._begin_one()

@@ -13,8 +13,9 @@ def hand_class() -> type:
     """
 
     class Hand:
-        def __init__(self, work: bytes, versions: dict[str, str], folder: str, threads: int) -> None:
-            self._work, self._versions, self._folder, self._threads = work, versions, folder, threads
+        def __init__(self, work: bytes, versions: dict[str, str], folder: str, has: tuple[str, int]) -> None:
+            self._work, self._versions, self._folder = work, versions, folder
+            self._device, self._threads = has
             self._computing: Any = None
 
         def begin(self) -> tuple[str, Any, str]:
@@ -30,15 +31,16 @@ def hand_class() -> type:
             again = "Install the same as here on all machines of the cluster."
             try:
                 from embedkit.errors import EmbedkitError, message_of
-                from embedkit.versions import versions
+                from embedkit.versions import code_versions
             except ImportError as error:
                 return (
                     "error",
                     ("EmbedkitError", f"embedkit can't be imported there ({error}). {again}"),
                     host,
                 )
-            for name in sorted(self._versions | versions()):
-                here, there = self._versions.get(name), versions().get(name)
+            own = code_versions()
+            for name in sorted(self._versions | own):
+                here, there = self._versions.get(name), own.get(name)
                 if here != there:
                     said = f"{name} is {there or 'missing'} there, and {here or 'missing'} here."
                     return "error", ("EmbedkitError", f"{said} {again}"), host
@@ -53,7 +55,7 @@ def hand_class() -> type:
                 said = f"the dataset's code is not there ({error}). Install it on all machines."
                 return "error", ("EmbedkitError", said), host
             try:
-                self._computing = work.begin(self._threads)
+                self._computing = work.begin(self._threads, self._device)
                 return "ready", self._computing.device, host
             except (EmbedkitError, OSError) as error:
                 return "error", (type(error).__name__, message_of(error)), host

@@ -46,7 +46,14 @@ def engine_of(job: Job, spec: BackboneSpec, parts: Parts) -> contextlib.Abstract
         dataset=job.dataset,
         spec=spec,
         # Each process is to the others as if it were alone.
-        options=replace(options, engine="local", address=None, processes=None, overwrite=False),
+        options=replace(
+            options,
+            engine="local",
+            address=None,
+            processes=None,
+            overwrite=False,
+            device=options.device if on_ray else job.device.type,
+        ),
         asked=job.asked,
         parts=parts,
         sends=on_ray,
@@ -127,10 +134,11 @@ class PartsWork:
     sends: bool
     witnesses: Mapping[int, str] = field(default_factory=dict)
 
-    def begin(self, threads: int) -> PartsComputing:
+    def begin(self, threads: int, device: str | None = None) -> PartsComputing:
         """Load the backbone, and hold weights and images against those of the asking process."""
         workers = self.options.workers or min(16, threads)
-        job = Job.plan(self.dataset, self.spec, replace(self.options, workers=workers))
+        device = device or self.options.device
+        job = Job.plan(self.dataset, self.spec, replace(self.options, workers=workers, device=device))
         here, there = self.asked["backbone"], job.asked["backbone"]
         for which in ("weights_sha256", "adapter_sha256"):
             if here[which] != there[which]:

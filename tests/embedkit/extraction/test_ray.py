@@ -88,13 +88,13 @@ def test_an_address_where_something_else_answers(answer, match):
 
 def test_a_worker_says_what_it_lacks(monkeypatch, tmp_path):
     hand = hand_class()
-    other = hand(b"", versions.versions() | {"embedkit": "9.9"}, str(tmp_path), 1).begin()
+    other = hand(b"", versions.code_versions() | {"embedkit": "9.9"}, str(tmp_path), ("cpu", 1)).begin()
     assert other[0] == "error"
     assert "and 9.9 here. Install the same as here" in other[1][1]
-    missing = hand(b"", versions.versions() | {"something": "1"}, str(tmp_path), 1).begin()
+    missing = hand(b"", versions.code_versions() | {"something": "1"}, str(tmp_path), ("cpu", 1)).begin()
     assert "something is missing there, and 1 here" in missing[1][1]
     monkeypatch.setitem(sys.modules, "embedkit.versions", None)
-    without = hand(b"", {}, str(tmp_path), 1).begin()
+    without = hand(b"", {}, str(tmp_path), ("cpu", 1)).begin()
     assert "embedkit can't be imported there" in without[1][1]
 
 
@@ -156,8 +156,8 @@ def test_what_is_wrong_with_a_worker_is_said_and_what_is_finished_stays(
     folder, output = image_folder(64), tmp_path / "f.h5"
     options = replace(ON_RAY, address=cluster.address)
     with monkeypatch.context() as other:
-        ours = versions.versions()
-        other.setattr(ray_engine, "versions", lambda: ours | {"embedkit": "9.9"})
+        ours = versions.code_versions()
+        other.setattr(ray_engine, "code_versions", lambda: ours | {"embedkit": "9.9"})
         with pytest.raises(EmbedkitError, match=rf"{socket.gethostname()}: embedkit is .* and 9\.9 here"):
             extract(str(folder), output, backbone=tiny, options=options)
     with monkeypatch.context() as other:
