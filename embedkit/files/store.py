@@ -72,8 +72,7 @@ class FeatureFile(Searched):
     Parameters
     ----------
     path
-        The HDF5 file that ``embedkit extract`` or `write_features` wrote; an address in an object store is
-        read from a copy.
+        The file that ``embedkit extract`` or `write_features` wrote; one in a store is read from a copy.
 
     Raises
     ------
@@ -90,8 +89,7 @@ class FeatureFile(Searched):
         self.path = near(path)
         self._handle: h5py.File | None = None
         self._pid = os.getpid()
-        problems = self._check_schema()
-        if problems:
+        if problems := self._check_schema():
             raise FeatureFileError(f"{self.path}: {problems[0]}")
 
     def _file(self) -> h5py.File:
