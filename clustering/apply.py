@@ -28,6 +28,7 @@ from clustering.scores import (
     resampled,
 )
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.feature_set import opened
 from embedkit.files.identity import check_alike
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
@@ -69,7 +70,7 @@ def apply(
         A file that can't be read, or features that were made otherwise: the message names the difference.
     """
     saved = load_model(model)
-    with FeatureFile.opened(path) as file:
+    with opened(path) as file:
         try:
             run = _apply(saved, file, Path(model), options or ClusterOptions())
         except DataError as error:

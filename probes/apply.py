@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.feature_set import opened
 from embedkit.files.identity import check_alike
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.applied import Applied, Known, judge
@@ -41,7 +42,7 @@ def apply(
         A file that can't be read, or features that were made otherwise: the message names the difference.
     """
     saved = load_probe(model)
-    with FeatureFile.opened(features) as file:
+    with opened(features) as file:
         try:
             applied = _apply(saved, file, model)
         except DataError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -96,7 +97,7 @@ class Problem:
         return np.ascontiguousarray(means, dtype=np.float32)
 
 
-class Assignment:
+class Assignment(ABC):
     """Which centroid each row is nearest to, and the sums of each centroid's rows, kept up as they change.
 
     Parameters
@@ -116,9 +117,9 @@ class Assignment:
         self.sums = np.zeros((len(centers), x.shape[1]))
         self.counts = np.zeros(len(centers), dtype=np.int64)
 
+    @abstractmethod
     def move(self, centers: F32, steps: F64) -> int:
         """Take new centroids (k, d), each moved by `steps` (k,); returns how many rows change theirs."""
-        raise NotImplementedError
 
     def inertia(self, total: float) -> float:
         """Sum of squared distances to the own centroid, where the rows' squared lengths add up to `total`."""

@@ -15,6 +15,7 @@ from embedkit.extraction.again import NotThereError, same_job
 from embedkit.extraction.verify_options import VerifyOptions
 from embedkit.extraction.verify_source import SourceCheck, check_source
 from embedkit.extraction.verify_weights import WeightsCheck, check_weights, weights_place
+from embedkit.files.feature_set import opened
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.files.store import FeatureFile
 
@@ -96,7 +97,7 @@ def verify(
         The dataset or the weights are there, but are not those that the file was made from.
     """
     options = options or VerifyOptions()
-    with FeatureFile.opened(features) as file:
+    with opened(features) as file:
         problems = file.problems()
         compared, lowest, why_not, weights, source = 0, None, "", WeightsCheck(), SourceCheck()
         if options.n_rows > 0 and not problems:

@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,16 @@ def is_nothing_else(path: Path) -> bool:
 def opened_at(path: str | os.PathLike[str]) -> FeatureFile:
     """Open a feature file, or a folder of parts; see `FeatureFile` and `FeatureSet` for what it raises."""
     return FeatureSet(path) if is_feature_set(Path(path)) else FeatureFile(path)
+
+
+@contextmanager
+def opened(features: str | os.PathLike[str] | FeatureFile) -> Iterator[FeatureFile]:
+    """Yield a feature file, or a folder of parts: as it is where it is open, else opened and closed."""
+    if isinstance(features, FeatureFile):
+        yield features
+    else:
+        with opened_at(features) as file:
+            yield file
 
 
 def file_or_set_sha256(path: Path) -> str:

@@ -114,18 +114,6 @@ class FeatureFile(Searched):
             self._handle.close()
         self._handle = None
 
-    @classmethod
-    @contextmanager
-    def opened(cls, features: str | os.PathLike[str] | FeatureFile) -> Iterator[FeatureFile]:
-        """Yield a feature file, or a folder of parts: as it is where it is open, else opened and closed."""
-        from embedkit.files.feature_set import opened_at  # a set is made of files
-
-        if isinstance(features, FeatureFile):
-            yield features
-        else:
-            with opened_at(features) as file:
-                yield file
-
     def _check_schema(self) -> list[str]:
         if not self.path.exists():
             raise FeatureFileError(

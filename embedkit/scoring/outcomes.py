@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
+from embedkit.files.feature_set import opened
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import (
@@ -128,7 +129,7 @@ def _classes(features: FeatureFile | str, sha256: str, selection: Any) -> dict[s
         raise EmbedkitError(
             f"{path.name or 'the feature file'}, which holds the classes, is not where it was"
         )
-    with FeatureFile.opened(features) as file:
+    with opened(features) as file:
         if file.sha256 != sha256:
             raise EmbedkitError(f"{path.name}, which holds the classes, has changed since")
         rows = with_recorded_labels(file, selection).rows

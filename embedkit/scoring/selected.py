@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError, UsageError, listed
+from embedkit.files.feature_set import opened
 from embedkit.files.regular import read_bytes
 from embedkit.files.selected_file import AnnotatedFile, SelectedFile
 from embedkit.files.store import FeatureFile
@@ -58,7 +59,7 @@ def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
 @contextmanager
 def selected(features: str | os.PathLike[str] | FeatureFile, asked: Selection) -> Iterator[FeatureFile]:
     """Yield the rows of a feature file, or of its path, that are asked for; see `select`."""
-    with FeatureFile.opened(features) as file:
+    with opened(features) as file:
         yield select(file, asked)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from embedkit.errors import FeatureFileError
 from embedkit.files import feature_set
-from embedkit.files.feature_set import FeatureSet, opened_at, part_name
+from embedkit.files.feature_set import FeatureSet, opened, opened_at, part_name
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.preparing.preparation import prepare
@@ -46,7 +46,7 @@ def test_a_folder_reads_as_the_joined_file(folder, tmp_path):
     rng = np.random.default_rng(1)
     asked = [None, slice(20, 47), slice(5, 50, 7), rng.permutation(N), np.array([30, 3, 3, 59])]
     asked += [np.array([], np.int64), rng.random(N) < 0.5, np.arange(N)[::-1]]
-    with FeatureFile(tmp_path / "whole.h5") as whole, FeatureFile.opened(folder) as parts:
+    with FeatureFile(tmp_path / "whole.h5") as whole, opened(folder) as parts:
         assert isinstance(parts, FeatureSet)
         assert (parts.n, parts.d, parts.n_views) == (whole.n, whole.d, 1)
         for rows in asked:
