@@ -7,10 +7,12 @@ import os
 from clustering import run
 from clustering.apply import apply
 from clustering.compare import Comparison, compare
+from clustering.kmeans.sharing import shared_by
 from clustering.options import ALL, ClusterOptions, ClusterPlaces
 from clustering.report import ClusterRun
+from embedkit.computing.processes import share_work, under_torchrun
 from embedkit.console import note
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.guard import guarded
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.selected import selected
@@ -48,9 +50,17 @@ def cluster(
     if places.apply is not None:
         with selected(features, options) as file:
             return apply(places.apply, file, output=places.output, options=options)
-    if options.method == ALL:
+    if options.method == ALL and not under_torchrun():
         return compare(features, options, output=places.output, on_run=_say)
-    return run.cluster(features, options, output=places.output, save_model=places.save_model)
+    if not under_torchrun():
+        return run.cluster(features, options, output=places.output, save_model=places.save_model)
+    if options.method != "kmeans":
+        raise UsageError(
+            f"--method {options.method} is for one process: under torchrun, k-means alone shares its work."
+        )
+    with share_work(None) as ranks, shared_by(ranks.rank, ranks.world):
+        own = places if ranks.leads else ClusterPlaces(output=None)  # the others write nothing
+        return run.cluster(features, options, output=own.output, save_model=own.save_model)
 
 
 def _say(name: str, found: ClusterRun | EmbedkitError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +32,11 @@ def _run(args: argparse.Namespace) -> None:
     places.check(options)
     from clustering.calls import cluster
     from clustering.compare import Comparison
+    from embedkit.computing.processes import under_torchrun
 
     found = cluster(args.features, options, places)
+    if int(os.environ.get("RANK", "0")) and under_torchrun():
+        return  # the leading process says it
     if isinstance(found, Comparison):
         _show_all(found, as_json=args.json)
         note(f"Results in {places.results}, assignments and models beside it.")

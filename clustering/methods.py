@@ -24,6 +24,8 @@ from embedkit.preparing.matrix import BLOCK, too_many_clusters
 N_INIT_GMM = 3
 # Soft assignments of up to so many numbers are kept, half a GiB: 67,000 rows and 1,000 clusters.
 MAX_SOFT = 1 << 26
+# Rows of more bytes are clustered where they lie, without a copy.
+MAX_COPIED = 1 << 30
 
 OnStep = Callable[[], Any]
 
@@ -198,8 +200,15 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
         search=settings.search,
         spherical=bool(settings.spherical),
         device=settings.device or "auto",
+        copy_x=x.nbytes <= MAX_COPIED,
         random_state=seed,
     ).fit(x, on_restart=on_step)
+    note = None
+    if estimator.n_started_on_ is not None:
+        note = (
+            f"begun on {estimator.n_started_on_:,} rows, then {estimator.n_iter_} passes over all; the last "
+            f"lowered it by {estimator.last_gain_:.2%}"
+        )
     return _clusters(
         Model(estimator, estimator.cluster_centers_.astype(np.float64)),
         x,
@@ -208,7 +217,7 @@ def fit_kmeans(x: NDArray[np.float32], settings: Settings, seed: int, on_step: O
             **{name: getattr(estimator, name) for name in ("n_init", "max_iter", "spherical")},
             "search": estimator.search_,
         },
-        metrics={"inertia": Metric(estimator.inertia_)},
+        metrics={"inertia": Metric(estimator.inertia_, note=note)},
         backend=estimator.backend_,
     )
 

@@ -191,8 +191,10 @@ def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) ->
         scores["silhouette"] = estimate("silhouette", mean, mean - half, mean + half, f"on {rows}")
     else:
         scores["silhouette"] = Metric(None, note=f"the sample of {m} rows holds {k_sample} clusters")
-    scores["calinski_harabasz"] = Metric(float(calinski_harabasz_score(x[inside], clusters[inside])))
-    scores["davies_bouldin_loss"] = Metric(float(davies_bouldin_score(x[inside], clusters[inside])))
+    if len(inside) < len(x):  # else no copy of all rows
+        x, clusters = x[inside], clusters[inside]
+    scores["calinski_harabasz"] = Metric(float(calinski_harabasz_score(x, clusters)))
+    scores["davies_bouldin_loss"] = Metric(float(davies_bouldin_score(x, clusters)))
     return scores
 
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from clustering.kmeans.lloyd import FEW, Problem, inertia, search
 from clustering.kmeans.memberships import memberships
 from clustering.kmeans.restarts import EFFORTS, THOROUGH_ROWS, best_descent
+from clustering.kmeans.sharing import sharing
 from embedkit.errors import DataError
 from embedkit.options import DEVICES
 from embedkit.preparing.matrix import BLOCK, as_matrix, too_many_clusters
@@ -56,6 +57,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     device
         ``cpu``, ``cuda`` (a GPU that faiss or PyTorch can use, else an error), or ``auto``: a GPU if one of
         the two has it, faiss first.
+    copy_x
+        False centres and scales a C-ordered float32 `x` where it lies while it is fitted, instead of a copy,
+        and puts it back after: as in scikit-learn's `KMeans`, numbers may then differ in their last bits.
     random_state
         Seed; the same seed gives the same clusters on the same machine.
 
@@ -70,6 +74,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Iterations of the last run.
     search_ : str
         Which search it was.
+    last_gain_ : float
+        By which part of it the last iteration lowered the inertia.
+    n_started_on_ : int, optional
+        Rows of the sample that it began with, where there are more than 100 clusters and 2,000,000 rows: a
+        quick search then makes at most five iterations over all rows.
     backend_ : str
         ``faiss-cpu``, ``faiss-gpu``, or ``torch-cuda`` where PyTorch alone sees the GPU.
 
@@ -87,6 +96,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         max_iter: int = 300,
         spherical: bool = False,
         device: str = "auto",
+        copy_x: bool = True,
         random_state: Any = 0,
     ) -> None:
         self.n_clusters = n_clusters
@@ -95,6 +105,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.max_iter = max_iter
         self.spherical = spherical
         self.device = device
+        self.copy_x = copy_x
         self.random_state = random_state
 
     def fit(self, x: Any, y: object = None, *, on_restart: Callable[[], Any] | None = None) -> Self:  # noqa: ARG002
@@ -120,10 +131,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if k > n:
             raise too_many_clusters(n, k)
         self._fit_frame(x)
-        work = self._to_frame(x)
+        work = self._to_frame(x, out=None if self.copy_x else x)
+        try:
+            self._fit_work(work, k, on_restart)
+        finally:
+            if work is x:
+                self._from_frame(x)
+        return self
+
+    def _fit_work(self, work: F32, k: int, on_restart: Callable[[], Any] | None) -> None:
+        n = len(work)
         _check_distinct(work, k)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        problem = Problem(work, k, self.spherical, self.max_iter, self.backend_)
+        problem = Problem(work, k, self.spherical, self.max_iter, self.backend_, sharing())
         self.search_ = self.search or ("thorough" if n <= THOROUGH_ROWS and k <= FEW else "quick")
         best = best_descent(problem, n_restarts(k, self.n_init), self.search_, seed, on_restart)
         order = np.argsort(-np.bincount(best.labels, minlength=k), kind="stable")
@@ -133,7 +153,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.labels_ = np.argsort(order)[best.labels]
         self.inertia_ = float(best.inertia * self._scale**2)
         self.n_iter_ = best.n_iter
-        return self
+        self.last_gain_ = best.gain
+        self.n_started_on_ = best.started_on
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the nearest cluster (n,) of each row of `x` (n, d)."""
@@ -204,8 +225,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         )
         self._scale = float(np.sqrt(total / x.size)) or 1.0
 
-    def _to_frame(self, x: F32) -> F32:
-        work = np.empty_like(x)
+    def _from_frame(self, x: F32) -> None:
+        """Put back what was centred and scaled in place."""
+        for start in range(0, len(x), BLOCK):
+            rows = slice(start, start + BLOCK)
+            x[rows] = x[rows] * self._scale + self._shift
+
+    def _to_frame(self, x: F32, *, out: F32 | None = None) -> F32:
+        work = np.empty_like(x) if out is None or self.spherical else out
         for start in range(0, len(x), BLOCK):
             rows = slice(start, start + BLOCK)
             if self.spherical:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from clustering.kmeans.sharing import Alone
 from embedkit.computing.threads import workers
 from embedkit.preparing.matrix import BLOCK
 
@@ -48,6 +49,10 @@ class Descent:
     labels: I64  # (n,)
     inertia: float
     n_iter: int
+    # By which part of it the last iteration lowered the inertia.
+    gain: float = 0.0
+    # Rows that it began with, where not all.
+    started_on: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Problem:
     spherical: bool
     max_iter: int
     backend: str
+    share: Alone = field(default_factory=Alone)
 
     @cached_property
     def total(self) -> float:
@@ -69,27 +75,43 @@ class Problem:
     def descend(self, centers: F32, tolerance: float, max_iter: int | None = None) -> Descent:
         """Iterate until the centroids move by at most `tolerance`, or no row changes."""
         plain = self.k <= FEW and self.backend == "faiss-cpu"
-        rows = (Plain if plain else Bounded)(self.x, centers, self.backend)
-        n_iter = 0
+        share, n = self.share, len(self.x)
+        rows = (Plain if plain else Bounded)(self.x[share.rows(n)], centers, self.backend)
+        sums, counts = share.added(rows.sums), share.added(rows.counts)
+        n_iter, before, now = 0, np.nan, self._by_sums(centers, sums, counts)
         while n_iter < (max_iter or self.max_iter):
             n_iter += 1
-            moved = self._means(rows)
+            moved = self._means(rows.centers, sums, counts)
             steps = np.linalg.norm(moved.astype(np.float64) - rows.centers, axis=1)
-            n_changed = rows.move(moved, steps)
+            n_changed = int(share.added(np.array([rows.move(moved, steps)]))[0])
+            sums, counts = share.added(rows.sums), share.added(rows.counts)
+            before, now = now, self._by_sums(moved, sums, counts)
             if np.square(steps).sum() <= max(tolerance, STILL) or (tolerance == 0 and n_changed == 0):
                 break
-        return Descent(rows.centers, rows.labels, rows.inertia(self.total), n_iter)
+        gain = 1 - now / before if before > 0 else 0.0
+        labels = share.joined(rows.labels, n)
+        # Rows are compared one by one where the rounding of sums would be seen.
+        exact = not plain or now <= EXACT_BELOW * self.total
+        found = inertia(self.x, labels, rows.centers) if exact else now
+        return Descent(rows.centers, labels, found, n_iter, gain)
 
     def settled(self, run: Descent) -> Descent:
         """Give the labels that a search of all rows gives, ties included."""
-        labels = search(self.x, run.centers, self.backend, 1)[1][:, 0]
-        return Descent(run.centers, labels, inertia(self.x, labels, run.centers), run.n_iter)
+        n, own = len(self.x), self.share.rows(len(self.x))
+        labels = search(self.x[own], run.centers, self.backend, 1)[1][:, 0]
+        labels = self.share.joined(labels, n)
+        return replace(run, labels=labels, inertia=inertia(self.x, labels, run.centers))
 
-    def _means(self, rows: Assignment) -> F32:
-        means = rows.sums / np.maximum(rows.counts, 1)[:, np.newaxis]
-        empty = np.flatnonzero(rows.counts == 0)
+    def _by_sums(self, centers: F32, sums: F64, counts: I64) -> float:
+        """Inertia found from sums, which is off by about 1e-7 of `total`."""
+        wide = centers.astype(np.float64)
+        return float(self.total - 2 * (wide * sums).sum() + counts @ np.square(wide).sum(axis=1))
+
+    def _means(self, centers: F32, sums: F64, counts: I64) -> F32:
+        means = sums / np.maximum(counts, 1)[:, np.newaxis]
+        empty = np.flatnonzero(counts == 0)
         if len(empty):
-            squared, _ = search(self.x, rows.centers, self.backend, 1)
+            squared, _ = search(self.x, centers, self.backend, 1)
             means[empty] = self.x[np.argsort(-squared[:, 0], kind="stable")[: len(empty)]]
         if self.spherical:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
@@ -121,11 +143,6 @@ class Assignment(ABC):
     def move(self, centers: F32, steps: F64) -> int:
         """Take new centroids (k, d), each moved by `steps` (k,); returns how many rows change theirs."""
 
-    def inertia(self, total: float) -> float:
-        """Sum of squared distances to the own centroid, where the rows' squared lengths add up to `total`."""
-        del total
-        return inertia(self.x, self.labels, self.centers)
-
     def _add(self, labels: I64, x: F32, sign: int) -> None:
         k, size = len(self.counts), 65536
         # Blocks, added up in float64: one float32 sum over a million rows would be off by 1e-4.
@@ -156,13 +173,6 @@ class Plain(Assignment):
         self._add(self.labels[changed], x, -1)
         self.labels = labels
         return len(changed)
-
-    def inertia(self, total: float) -> float:
-        """Sum of squared distances to the own centroid, where the rows' squared lengths add up to `total`."""
-        centers = self.centers.astype(np.float64)
-        of_sums = total - 2 * (centers * self.sums).sum() + self.counts @ np.square(centers).sum(axis=1)
-        # Rows are compared one by one where rounding of the sums, about 1e-7 of the total, would be seen.
-        return float(of_sums) if of_sums > EXACT_BELOW * total else super().inertia(total)
 
 
 class Bounded(Assignment):

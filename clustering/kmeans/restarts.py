@@ -58,6 +58,9 @@ EFFORTS = {
     "quick": Effort(20, 6, 2, 2, 12, 8, 3, tolerance=5e-3, sample=(4096, 200)),
     "thorough": Effort(10, 4, 20, 3, 16, 8, 2),
 }
+# Above so many rows, and more than `FEW` clusters, a quick search begins with a sample of so many rows a
+# cluster and ends after so many iterations over all rows.
+START_FROM, START_ROWS, PASSES = 2_000_000, 500, 5
 # Up to so many rows the thorough search takes a second or two, and is the default.
 THOROUGH_ROWS = 5000
 # Multiplications in one search for the nearest centroids, from which on several threads share it.
@@ -74,6 +77,8 @@ def best_descent(
     search, and it ends where the centroids move by no more than `TOLERANCE`. Labels are those of a search of
     all rows, ties included.
     """
+    if problem.k > FEW and search == "quick" and len(problem.x) > START_FROM:
+        return _started_on_a_sample(problem, n_init, seed, on_restart)
     *seeds, of_swaps, of_sample = np.random.SeedSequence(seed).spawn(n_init + 2)
     few, effort = problem.k <= FEW, EFFORTS[search]
     # One restart has no rival to be compared with before it ends.
@@ -87,7 +92,7 @@ def best_descent(
             on_restart()
         return run
 
-    one_thread_each = few and problem.x.size * problem.k < LARGE
+    one_thread_each = few and problem.x.size * problem.k < LARGE and not problem.share.together
     with SideBySide(problem.backend, one_thread_each=one_thread_each) as threads:
         runs = sorted(threads.map(restart, seeds), key=lambda run: run.inertia)[: effort.finalists]
         if first is not None:
@@ -98,6 +103,20 @@ def best_descent(
         if few:
             (best,) = threads.map(lambda run: problem.descend(run.centers, 0.0), [best])
         return problem.settled(best)
+
+
+def _started_on_a_sample(
+    problem: Problem, n_init: int, seed: int, on_restart: Callable[[], Any] | None
+) -> Descent:
+    """Descend on `START_ROWS` rows a cluster, and go on with at most `PASSES` iterations over all rows."""
+    size = max(START_ROWS * problem.k, START_FROM // 10)
+    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+    rows = np.sort(rng.choice(len(problem.x), min(size, len(problem.x)), replace=False))
+    started = best_descent(replace(problem, x=problem.x[rows]), n_init, "quick", seed, on_restart)
+    with SideBySide(problem.backend, one_thread_each=False) as threads:
+        passes = threads.map(lambda start: problem.descend(start, TOLERANCE, PASSES), [started.centers])
+        settled: list[Descent] = threads.map(problem.settled, passes)
+    return replace(settled[0], started_on=len(rows))
 
 
 def _sample(problem: Problem, effort: Effort, rng: np.random.Generator) -> Problem:
@@ -162,6 +181,7 @@ class SideBySide:
 
     def __init__(self, backend: str, *, one_thread_each: bool) -> None:
         n_cores = max(1, faiss.omp_get_max_threads())
+        # Processes that share rows meet after every iteration, and must go through descents in one order.
         apart = one_thread_each and backend == "faiss-cpu"
         n_threads = 1 if apart else n_cores
         self._before = torch.get_num_threads()

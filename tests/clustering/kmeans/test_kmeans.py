@@ -6,6 +6,7 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from clustering.kmeans import restarts
 from clustering.kmeans.kmeans import KMeans
 from clustering.kmeans.lloyd import Problem
 from clustering.kmeans.restarts import EFFORTS, SideBySide, swap_search
@@ -222,6 +223,34 @@ def test_seeds_of_a_batch_stay_apart():
     model = KMeans(200, max_iter=1, device="cpu").fit(x)
     assert np.bincount(model.labels_).max() == 2
     assert adjusted_rand_score(model.labels_, np.arange(400) // 2) == 1
+
+
+def test_millions_of_rows_are_begun_on_a_sample(monkeypatch):
+    x = overlapping(n=20_000)
+    whole = KMeans(120, device="cpu").fit(x)
+    assert whole.n_started_on_ is None
+    monkeypatch.setattr(restarts, "START_FROM", 15_000)
+    monkeypatch.setattr(restarts, "START_ROWS", 50)
+    model = KMeans(120, device="cpu").fit(x)
+    assert (model.n_started_on_, model.n_iter_) == (6000, restarts.PASSES)
+    assert 0 < model.last_gain_ < 0.01
+    assert whole.inertia_ < model.inertia_ < whole.inertia_ * 1.03
+    distances = np.stack([np.linalg.norm(x - center, axis=1) for center in model.cluster_centers_], axis=1)
+    np.testing.assert_array_equal(model.predict(x), model.labels_)
+    assert model.inertia_ == pytest.approx((distances.min(axis=1) ** 2).sum(), rel=1e-5)
+    assert KMeans(120, search="thorough", n_init=1, max_iter=2).fit(x).n_started_on_ is None
+
+
+@pytest.mark.parametrize("k", [6, 110])
+def test_rows_are_put_back_where_they_were_clustered_in_place(k):
+    x = overlapping(n=3000) * 3 + 5
+    there = x.copy()
+    kept, in_place = KMeans(k, device="cpu").fit(there), KMeans(k, device="cpu", copy_x=False).fit(x)
+    np.testing.assert_array_equal(in_place.labels_, kept.labels_)
+    np.testing.assert_allclose(x, there, rtol=1e-6, atol=1e-6)
+    with pytest.raises(DataError, match="distinct"):
+        KMeans(3, copy_x=False).fit(constant := np.full((30, 4), 2.5, np.float32))
+    np.testing.assert_array_equal(constant, 2.5)
 
 
 def test_restarts_are_reported_as_they_end():
