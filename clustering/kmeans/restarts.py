@@ -77,8 +77,15 @@ def best_descent(
     search, and it ends where the centroids move by no more than `TOLERANCE`. Labels are those of a search of
     all rows, ties included.
     """
-    if problem.k > FEW and search == "quick" and len(problem.x) > START_FROM:
-        return _started_on_a_sample(problem, n_init, seed, on_restart)
+    size = max(START_ROWS * problem.k, START_FROM // 10)
+    if problem.k > FEW and search == "quick" and len(problem.x) > max(START_FROM, 2 * size):
+        return _started_on_a_sample(problem, size, n_init, seed, on_restart)
+    return _restarted(problem, n_init, search, seed, on_restart)
+
+
+def _restarted(
+    problem: Problem, n_init: int, search: str, seed: int, on_restart: Callable[[], Any] | None
+) -> Descent:
     *seeds, of_swaps, of_sample = np.random.SeedSequence(seed).spawn(n_init + 2)
     few, effort = problem.k <= FEW, EFFORTS[search]
     # One restart has no rival to be compared with before it ends.
@@ -106,13 +113,12 @@ def best_descent(
 
 
 def _started_on_a_sample(
-    problem: Problem, n_init: int, seed: int, on_restart: Callable[[], Any] | None
+    problem: Problem, size: int, n_init: int, seed: int, on_restart: Callable[[], Any] | None
 ) -> Descent:
-    """Descend on `START_ROWS` rows a cluster, and go on with at most `PASSES` iterations over all rows."""
-    size = max(START_ROWS * problem.k, START_FROM // 10)
+    """Descend on a sample of rows, and go on with at most `PASSES` iterations over all rows."""
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    rows = np.sort(rng.choice(len(problem.x), min(size, len(problem.x)), replace=False))
-    started = best_descent(replace(problem, x=problem.x[rows]), n_init, "quick", seed, on_restart)
+    rows = np.sort(rng.choice(len(problem.x), size, replace=False))
+    started = _restarted(replace(problem, x=problem.x[rows]), n_init, "quick", seed, on_restart)
     with SideBySide(problem.backend, one_thread_each=False) as threads:
         passes = threads.map(lambda start: problem.descend(start, TOLERANCE, PASSES), [started.centers])
         settled: list[Descent] = threads.map(problem.settled, passes)

@@ -238,6 +238,8 @@ def test_millions_of_rows_are_begun_on_a_sample(monkeypatch):
     distances = np.stack([np.linalg.norm(x - center, axis=1) for center in model.cluster_centers_], axis=1)
     np.testing.assert_array_equal(model.predict(x), model.labels_)
     assert model.inertia_ == pytest.approx((distances.min(axis=1) ** 2).sum(), rel=1e-5)
+    monkeypatch.setattr(restarts, "START_ROWS", 200)  # a sample of more rows than there are is none
+    assert KMeans(120, device="cpu", max_iter=2).fit(x).n_started_on_ is None
     assert KMeans(120, search="thorough", n_init=1, max_iter=2).fit(x).n_started_on_ is None
 
 
