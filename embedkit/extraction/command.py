@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from embedkit.extraction.extract import Extraction
     from embedkit.extraction.plan import ExtractionPlan
 
+# Seconds that the last line tells apart from the rate.
+_WORTH_SAYING = 3.0
+
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit extract``."""
@@ -57,6 +60,8 @@ def _print_plan(plan: ExtractionPlan) -> None:
 def _print_done(done: Extraction) -> None:
     rate = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
     bound = f", {done.bound.words}" if done.bound else ""
+    long = done.beginning is not None and done.beginning > _WORTH_SAYING
+    rate += f" behind {done.beginning:.0f} s to begin" if long else ""
     failed = f", {done.n_failed} images skipped (reasons in the file)" if done.n_failed else ""
     if done.done != "waiting":
         print(

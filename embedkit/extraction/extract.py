@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,11 +52,13 @@ class Extraction:
     done
         ``extracted``, ``resumed``, ``already there``, or ``waiting`` for other shards.
     images_per_second
-        Of this run; None where it computed nothing.
+        Of this run, behind its first batch; None where it computed nothing.
     precision
         What the features were computed in.
     bound
         What bound this run, and the share of the bare forward rate that it reached.
+    beginning
+        Seconds until the first batch was done: the model to its device, compiling, first launches.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Extraction:
     images_per_second: float | None
     precision: str
     bound: Bound | None = None
+    beginning: float | None = None
 
     def to_pandas(self) -> Any:
         """Return a DataFrame of one row."""
@@ -173,12 +175,14 @@ def _extract(job: Job, spec: BackboneSpec, parts: Parts, ranks: Ranks) -> Extrac
         missing = len(parts) - len(parts.finished())
         console.note(f"{parts.output}: waiting for {missing} parts of other shards.")
         n, used = len(job.index), settled.precision
-        return Extraction(parts.output, n, 0, 0, "waiting", computed.rate, used, computed.bound)
+        rate, bound, beginning = computed.rate, computed.bound, computed.beginning or None
+        return Extraction(parts.output, n, 0, 0, "waiting", rate, used, bound, beginning)
     return replace(
         _finished(parts.output, job),
         done="resumed" if resumed else "extracted",
         images_per_second=computed.rate,
         bound=computed.bound,
+        beginning=computed.beginning or None,
     )
 
 
@@ -189,12 +193,11 @@ def _compute(job: Job, parts: Parts, todo: list[int], settled: Settled) -> Compu
     n_images = parts.n_rows(todo)
     loop = Loop(job, parts, settled)
     say_time(loop.job, n_images, settled.precision)
-    started = time.perf_counter()
     with console.progress("extract", parts.n, unit="images") as advance:
         advance(parts.n - n_images)
         loop.run(parts, todo, advance)
-    seconds = time.perf_counter() - started
-    return Computed(n_images, seconds, loop.bound(n_images, seconds))
+    spent = loop.spent()
+    return Computed(spent.n, spent.seconds, loop.bound(), loop.beginning)
 
 
 def _look(job: Job) -> None:

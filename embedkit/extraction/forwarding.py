@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +15,14 @@ import torch.nn.functional as F  # noqa: N812 (the name that every torch reader 
 
 from embedkit.computing.device import PRECISIONS
 from embedkit.errors import EmbedkitError, first_line
-from embedkit.extraction.bound import FORWARD, Clock
+from embedkit.extraction.bound import FORWARD, LAUNCH, Clock, DeviceTime, Spent
 from embedkit.extraction.feeding import Fed, Feeder
 from embedkit.extraction.job import Job
 from embedkit.extraction.settling import Settled
 from embedkit.extraction.way import Way
 
-# Batches whose time is taken for the bare rate; fewer images in all are not worth it.
-_TIMED = 10
+# A pass alone is measured so often, behind some that warm up.
+_WARM, _TIMED = 3, 7
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class InFlight:
         Why an image could not be read, or ''.
     ready
         What a GPU has done by then.
+    marks
+        Events of a GPU: before and after it prepared the pixels, and behind the pass.
     """
 
     number: int
@@ -46,6 +51,7 @@ class InFlight:
     scatter: torch.Tensor | None
     errors: list[str]
     ready: torch.cuda.Event | None
+    marks: tuple[Any, Any, Any] | None = None
 
 
 class Forward:
@@ -60,7 +66,7 @@ class Forward:
     way
         What of the preparation the device does.
     clock
-        Counts forward passes on a CPU, where a batch is done when it is launched.
+        Counts forward passes on a CPU, where a batch is done when it is launched; of a GPU the launches.
     """
 
     def __init__(self, job: Job, settled: Settled, way: Way, clock: Clock) -> None:
@@ -73,7 +79,8 @@ class Forward:
             self._prepare = torch.compile(self._prepared, dynamic=False)
             self._network = torch.compile(self._passed, dynamic=False)
         self._scatter: torch.Tensor | None = None
-        self._last: tuple[torch.Tensor, ...] = ()
+        self._full: tuple[torch.Tensor, ...] = ()
+        self._device_time = DeviceTime(partial(torch.cuda.Event, enable_timing=True))
 
     def warm(self, shape: tuple[int, ...]) -> None:
         """Have the network compiled, on a batch of zeros of this shape."""
@@ -102,9 +109,14 @@ class Forward:
         # Outside of inference mode, as in `warm`: else it would be compiled once more.
         there = self._there(given, feeder)
         with torch.inference_mode():
-            with self._clock(FORWARD):
-                features = self._network(self._prepare(*there))[: n * v]  # (b v, d)
-            self._last = there
+            with self._clock(LAUNCH if self._cuda else FORWARD):
+                before = self._mark()
+                x = self._prepare(*there)
+                between = self._mark()
+                features = self._network(x)[: n * v]  # (b v, d)
+                behind = self._mark()
+            if not self._full or len(there[0]) > len(self._full[0]):
+                self._full = there
             view_mean = scatter = None
             if v > 1:
                 by_image = features.reshape(n, v, -1)  # (b, v, d)
@@ -123,21 +135,31 @@ class Forward:
                 return InFlight(fed.number, features, view_mean, scatter, fed.errors, None)
             back = [None if x is None else _host(x) for x in (features, view_mean, scatter)]
             ready = torch.cuda.current_stream(self._job.device).record_event()
-        return InFlight(fed.number, back[0], back[1], back[2], fed.errors, ready)  # type: ignore[arg-type]
+        marks = (before, between, behind)
+        return InFlight(fed.number, back[0], back[1], back[2], fed.errors, ready, marks)  # type: ignore[arg-type]
 
-    def seconds(self, n_images: int) -> tuple[float, float]:
-        """Seconds of the device for so many images: in forward passes, and in preparing their pixels.
+    def done(self, batch: InFlight) -> None:
+        """Read what the device took for a batch that is done."""
+        if batch.marks is not None:
+            self._device_time.took(len(batch.errors), batch.marks)
 
-        On a GPU from the last batch, computed again a few times: its clock is not the loop's.
+    def _mark(self) -> Any:
+        return self._device_time.mark() if self._cuda else None
+
+    def of_an_image(self, spent: Spent) -> tuple[float, float]:
+        """Seconds that the device prepares the pixels of an image, and passes it.
+
+        On a GPU a full batch is computed again for it, with nothing beside it.
         """
-        if not self._last:
+        if not self._full or not spent.n:
             return 0.0, 0.0
         if not self._cuda:
-            return self._clock.seconds[FORWARD], 0.0
-        last, each = self._last, n_images / len(self._last[0])
+            return 0.0, spent.stages[FORWARD] / spent.n
+        full, n = self._full, len(self._full[0])
         with torch.inference_mode():
-            x = self._prepare(*last)
-            return each * _timed(lambda: self._network(x)), each * _timed(lambda: self._prepare(*last))
+            x = self._prepare(*full)
+            alone = _seconds(lambda: self._prepare(*full)) / n, _seconds(lambda: self._network(x)) / n
+        return self._device_time.of_an_image(alone)
 
     def _there(self, given: tuple[torch.Tensor, ...], feeder: Feeder) -> tuple[torch.Tensor, ...]:
         """Copy a batch to the device, beside what that computes."""
@@ -168,12 +190,13 @@ def _host(x: torch.Tensor) -> torch.Tensor:
     return out.copy_(x, non_blocking=True)
 
 
-def _timed(compute: Any) -> float:
-    """Seconds of one call on a GPU."""
-    compute()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(_TIMED):
+def _seconds(compute: Callable[[], Any]) -> float:
+    """Seconds of one call on a GPU that is warm: the median of some."""
+    found = []
+    for _ in range(_WARM + _TIMED):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
         compute()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - started) / _TIMED
+        torch.cuda.synchronize()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found[_WARM:])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import Advance
 from embedkit.errors import EmbedkitError, ImageError
-from embedkit.extraction.bound import Bound, Clock, bound
+from embedkit.extraction.bound import WRITE, Bound, Clock, Spent, bound
 from embedkit.extraction.feeding import Feeder
 from embedkit.extraction.forwarding import Forward, InFlight
 from embedkit.extraction.job import STORAGE, Job, model_in
@@ -19,14 +22,21 @@ from embedkit.extraction.parts import Part, Parts
 from embedkit.extraction.settling import Settled
 from embedkit.extraction.way import Way
 
+# Batches that a GPU has before it, so that it goes on while the processor is held up.
+IN_FLIGHT = 2
+
 
 @dataclass(frozen=True)
 class Computed:
-    """What was computed, in how many seconds, and what bound it, where that is known."""
+    """What was computed, in how many seconds, what bound it, and what it took to begin, where that is known.
+
+    Of one process the images are those behind its first batch, where these are most.
+    """
 
     n_images: int = 0
     seconds: float = 0.0
     bound: Bound | None = None
+    beginning: float = 0.0
 
     @property
     def rate(self) -> float | None:
@@ -48,8 +58,8 @@ class Loop:
     """
 
     def __init__(self, job: Job, parts: Parts, settled: Settled) -> None:
-        self.job = replace(job, backbone=model_in(job.backbone, settled.precision, job.device))
         self._clock = Clock()
+        self.job = replace(job, backbone=model_in(job.backbone, settled.precision, job.device))
         way = Way.of(self.job, resizes=settled.resize == "torch", draws=settled.views == "torch")
         self._feeder = Feeder(self.job, parts, way, self._clock)
         self._forward = Forward(self.job, settled, way, self._clock)
@@ -57,35 +67,75 @@ class Loop:
 
     def run(self, parts: Parts, todo: list[int], advance: Advance) -> None:
         """Compute the parts in `todo`, write each the moment it is full, and say how many images are done."""
-        filling = _Filling(self.job, parts)
-        # One batch stays in flight, so that a GPU computes while the next one is put together.
-        in_flight: InFlight | None = None
-        with contextlib.closing(self._feeder.batches(todo)) as batches:
+        self._clock.start()
+        # Some batches stay in flight, so that a GPU computes while the next are put together. On a CPU a
+        # batch is done when it is launched.
+        most = 0 if self.job.device.type == "cpu" else IN_FLIGHT
+        in_flight: collections.deque[InFlight] = collections.deque()
+        with (
+            _Filling(self.job, parts, self._clock) as filling,
+            contextlib.closing(self._feeder.batches(todo)) as batches,
+        ):
             for fed in batches:
-                launched = self._forward(fed, self._feeder)
-                if in_flight is not None:
-                    advance(filling.add(in_flight))
-                in_flight = launched
-                if self.job.device.type == "cpu":  # where a batch is done when it is launched
-                    advance(filling.add(in_flight))
-                    in_flight = None
-            if in_flight is not None:
-                advance(filling.add(in_flight))
+                in_flight.append(self._forward(fed, self._feeder))
+                while len(in_flight) > most:
+                    advance(self._take(in_flight.popleft(), filling))
+            while in_flight:
+                advance(self._take(in_flight.popleft(), filling))
+        self._clock.done(0)
 
-    def bound(self, n_images: int, seconds: float) -> Bound | None:
-        """Say what bound so many images that took so long."""
-        passing, preparing = self._forward.seconds(n_images)
-        return bound(self._clock, n_images, seconds, forward=passing, prepare=preparing)
+    def _take(self, batch: InFlight, filling: _Filling) -> int:
+        n = filling.add(batch)
+        self._forward.done(batch)
+        self._clock.done(n)
+        return n
+
+    @property
+    def beginning(self) -> float:
+        """Seconds until the first batch was done: the model to its device, compiling, first launches."""
+        return self._clock.beginning
+
+    def spent(self) -> Spent:
+        """Say what the images behind the first batch took, where they are most."""
+        return self._clock.spent()
+
+    def bound(self) -> Bound | None:
+        """Say what bound them."""
+        spent = self.spent()
+        preparing, passing = self._forward.of_an_image(spent)
+        return bound(spent, forward=passing, prepare=preparing)
 
 
 class _Filling:
-    """Gathers batches into the part that is being filled, and writes it the moment it is full."""
+    """Gathers batches into the part that is being filled, and has it written the moment it is full.
 
-    def __init__(self, job: Job, parts: Parts) -> None:
+    One thread writes, beside what is computed: a disk takes its time to say that a part is safe.
+    """
+
+    def __init__(self, job: Job, parts: Parts, clock: Clock) -> None:
         self._storage = job.options.storage
         self._on_error = job.options.on_error
         self._parts = parts
+        self._clock = clock
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._writing: Future[None] | None = None
         self._clear()
+
+    def __enter__(self) -> _Filling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown(wait=kind is not None)
+        if kind is None:
+            self._written()
+
+    def _written(self) -> None:
+        """Wait for the part before."""
+        if self._writing is not None:
+            with self._clock(WRITE):
+                self._writing.result()
 
     def _clear(self) -> None:
         self._features: list[NDArray[Any]] = []
@@ -120,7 +170,8 @@ class _Filling:
                 view_mean=np.concatenate(self._view_means) if self._view_means else None,
                 scatter=self._scatter,
             )
-            self._parts.write(batch.number, part)
+            self._written()
+            self._writing = self._writer.submit(self._parts.write, batch.number, part)
             self._clear()
         return len(batch.errors)
 

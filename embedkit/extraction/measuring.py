@@ -73,7 +73,8 @@ def measure(job: Job) -> Measured:
         parts.folder.mkdir()
         loop = Loop(sample, parts, settled)
         beginning = time.perf_counter() - started
-        warm = _timed(loop, parts, [0]) if len(parts) > 1 else 0.0
+        if len(parts) > 1:
+            _timed(loop, parts, [0])  # warms up
         done, seconds, n_parts = 0, 0.0, 1
         at = 1 if len(parts) > 1 else 0
         while at < len(parts) and seconds < ENOUGH_SECONDS:
@@ -81,8 +82,7 @@ def measure(job: Job) -> Measured:
             seconds += _timed(loop, parts, todo)
             done += parts.n_rows(todo)
             at, n_parts = todo[-1] + 1, 2 * n_parts
-        in_all = done + (parts.n_rows([0]) if warm else 0)
-        return Measured(done, seconds, beginning, settled, loop.bound(in_all, seconds + warm))
+        return Measured(done, seconds, beginning, settled, loop.bound())
 
 
 def _timed(loop: Loop, parts: Parts, todo: list[int]) -> float:

@@ -180,7 +180,7 @@ def test_the_last_line_says_what_bound_it(stacked, tmp_path, capsys):
     assert "of forward passes alone." in line
     assert main([*call, "-o", str(tmp_path / "b.h5"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["bound"]
-    assert found["stage"] in ("read", "decode", "prepare", "forward")
+    assert found["stage"] in ("read", "decode", "prepare", "forward", "write")
     assert 0 < found["share"] <= 1
 
 
