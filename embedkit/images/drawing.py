@@ -6,6 +6,7 @@ before the noise: that is as strong, and made of other numbers, which any device
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -48,12 +49,10 @@ class Drawn:
         numbers, keys, radius = self.numbers[i].numpy(), self.keys[i].numpy(), _radius(canvas.size)
         for view in range(len(numbers)):
             draw = Draw.of(canvas.size, image_id, seed, view)
-            numbers[view, :6] = draw.coefficients(canvas.size, canvas.middle)
-            numbers[view, 6:8] = draw.brightness, draw.noise_std
-            weights = taps(draw.sigma)
-            start = 8 + radius - len(weights) // 2
-            numbers[view, 8:] = 0
-            numbers[view, start : start + len(weights)] = weights
+            weights = taps(draw.sigma).tolist()
+            around = [0.0] * (radius - len(weights) // 2)
+            affine = draw.coefficients(canvas.size, canvas.middle)
+            numbers[view] = [*affine, draw.brightness, draw.noise_std, *around, *weights, *around]
             keys[view] = draw.random.integers(-(2**31), 2**31, 2, dtype=np.int32)
 
     def to(self, device: torch.device) -> Drawn:
@@ -157,13 +156,14 @@ def _cubic(
 def _blurred(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Convolve (b, v, c, s, s) with (b, v, t) down and across; edges repeat."""
     radius, size = weights.shape[2] // 2, values.shape[-1]
-    at = torch.arange(size, device=values.device)
+    at = torch.arange(-radius, size + radius, device=values.device).clamp(0, size - 1)
     for axis in (3, 4):
-        total = torch.zeros_like(values)
-        for i in range(2 * radius + 1):
-            shifted = values.index_select(axis, (at + i - radius).clamp(0, size - 1))
-            total = total + shifted * weights[:, :, i, None, None, None]
-        values = total
+        # Copied once; each tap is of a part of it.
+        wider = values.index_select(axis, at)
+        parts = (
+            wider.narrow(axis, i, size) * weights[:, :, i, None, None, None] for i in range(2 * radius + 1)
+        )
+        values = functools.reduce(torch.Tensor.add_, parts)
     return values
 
 
