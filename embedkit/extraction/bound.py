@@ -15,6 +15,8 @@ READ, DECODE, PREPARE, LAUNCH, FORWARD, WRITE = "read", "decode", "prepare", "la
 IN_THREADS = (READ, DECODE, PREPARE)
 # The loop waits for the threads.
 WAITING = "waiting"
+# A CPU prepares a batch as a GPU would.
+PREPARING = "preparing"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Clock:
 
     @staticmethod
     def _no_stages() -> dict[str, float]:
-        return dict.fromkeys((*IN_THREADS, LAUNCH, FORWARD, WRITE, WAITING), 0.0)
+        return dict.fromkeys((*IN_THREADS, PREPARING, LAUNCH, FORWARD, WRITE, WAITING), 0.0)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 (the name that every torch reader 
 
 from embedkit.computing.device import PRECISIONS
 from embedkit.errors import EmbedkitError, first_line
-from embedkit.extraction.bound import FORWARD, LAUNCH, Clock, DeviceTime, Spent
+from embedkit.extraction.bound import FORWARD, LAUNCH, PREPARING, Clock, DeviceTime, Spent
 from embedkit.extraction.feeding import Fed, Feeder
 from embedkit.extraction.job import Job
 from embedkit.extraction.settling import Settled
@@ -66,7 +66,7 @@ class Forward:
     way
         What of the preparation the device does.
     clock
-        Counts forward passes on a CPU, where a batch is done when it is launched; of a GPU the launches.
+        Counts passes and preparing on a CPU, where a batch is done when it is launched; of a GPU launches.
     """
 
     def __init__(self, job: Job, settled: Settled, way: Way, clock: Clock) -> None:
@@ -109,9 +109,10 @@ class Forward:
         # Outside of inference mode, as in `warm`: else it would be compiled once more.
         there = self._there(given, feeder)
         with torch.inference_mode():
-            with self._clock(LAUNCH if self._cuda else FORWARD):
+            with self._clock(LAUNCH if self._cuda else PREPARING):
                 before = self._mark()
                 x = self._prepare(*there)
+            with self._clock(LAUNCH if self._cuda else FORWARD):
                 between = self._mark()
                 features = self._network(x)[: n * v]  # (b v, d)
                 behind = self._mark()
@@ -154,7 +155,7 @@ class Forward:
         if not self._full or not spent.n:
             return 0.0, 0.0
         if not self._cuda:
-            return 0.0, spent.stages[FORWARD] / spent.n
+            return spent.stages[PREPARING] / spent.n, spent.stages[FORWARD] / spent.n
         full, n = self._full, len(self._full[0])
         with torch.inference_mode():
             x = self._prepare(*full)
