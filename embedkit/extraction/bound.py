@@ -105,20 +105,14 @@ class DeviceTime:
 
     Parameters
     ----------
-    event
-        Makes an event with ``record()``, and ``elapsed_time(later)`` in milliseconds.
+    mark
+        Records an event where the stream is now; it has ``elapsed_time(later)`` in milliseconds.
     """
 
-    def __init__(self, event: Callable[[], Any]) -> None:
-        self._event = event
+    def __init__(self, mark: Callable[[], Any]) -> None:
+        self.mark = mark
         self._largest = 0
         self._spans: list[tuple[float, float]] = []
-
-    def mark(self) -> Any:
-        """Record an event where the stream is now."""
-        event = self._event()
-        event.record()
-        return event
 
     def took(self, n: int, marks: tuple[Any, Any, Any]) -> None:
         """Read the events before and after pixels were prepared and behind the pass, of `n` images."""

@@ -80,7 +80,7 @@ class Forward:
             self._network = torch.compile(self._passed, dynamic=False)
         self._scatter: torch.Tensor | None = None
         self._full: tuple[torch.Tensor, ...] = ()
-        self._device_time = DeviceTime(partial(torch.cuda.Event, enable_timing=True))
+        self._device_time = DeviceTime(partial(_event, job.device))
 
     def warm(self, shape: tuple[int, ...]) -> None:
         """Have the network compiled, on a batch of zeros of this shape."""
@@ -159,8 +159,11 @@ class Forward:
         full, n = self._full, len(self._full[0])
         with torch.inference_mode():
             x = self._prepare(*full)
-            alone = _seconds(lambda: self._prepare(*full)) / n, _seconds(lambda: self._network(x)) / n
-        return self._device_time.of_an_image(alone)
+            preparing, passing = (
+                _seconds(call, self._job.device) / n
+                for call in (lambda: self._prepare(*full), lambda: self._network(x))
+            )
+        return self._device_time.of_an_image((preparing, passing))
 
     def _there(self, given: tuple[torch.Tensor, ...], feeder: Feeder) -> tuple[torch.Tensor, ...]:
         """Copy a batch to the device, beside what that computes."""
@@ -191,13 +194,19 @@ def _host(x: torch.Tensor) -> torch.Tensor:
     return out.copy_(x, non_blocking=True)
 
 
-def _seconds(compute: Callable[[], Any]) -> float:
+def _event(device: torch.device) -> Any:
+    """Record an event that tells the time on the stream of a GPU, which need not be the current one."""
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    return torch.cuda.current_stream(device).record_event(event)
+
+
+def _seconds(compute: Callable[[], Any], device: torch.device) -> float:
     """Seconds of one call on a GPU that is warm: the median of some."""
     found = []
     for _ in range(_WARM + _TIMED):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         started = time.perf_counter()
         compute()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         found.append(time.perf_counter() - started)
     return statistics.median(found[_WARM:])

@@ -1,9 +1,13 @@
 """What bound an extraction, with clocks and events that tell what the test says."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from embedkit.cli import main
+from embedkit.datasets.load import load_dataset
 from embedkit.extraction import forwarding, loop
 from embedkit.extraction.bound import (
     DECODE,
@@ -19,9 +23,11 @@ from embedkit.extraction.bound import (
     bound,
 )
 from embedkit.extraction.extract import extract
+from embedkit.extraction.job import Job
 from embedkit.extraction.loop import Computed
 from embedkit.extraction.options import ExtractOptions
 from embedkit.extraction.parts import Parts
+from embedkit.extraction.settling import Settled
 
 
 class Now:
@@ -35,16 +41,16 @@ class Now:
 
 
 class Event:
-    """An event of a stream that is as far as `stream.at` milliseconds."""
+    """An event recorded on a stream that is as far as `stream.at` milliseconds."""
 
     def __init__(self, stream):
-        self.stream = stream
-
-    def record(self):
-        self.at = self.stream.at
+        self.at = stream.at
 
     def elapsed_time(self, later):
         return later.at - self.at
+
+    def synchronize(self):
+        """It is there."""
 
 
 def spent(n=1000, seconds=10.0, **stages):
@@ -141,9 +147,9 @@ def test_a_pass_alone_is_timed_warm(monkeypatch):
         calls.append(None)
         now.at += 60.0 if len(calls) == 1 else 5.0 if len(calls) == 6 else 0.01
 
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
     monkeypatch.setattr(forwarding.time, "perf_counter", now)
-    assert forwarding._seconds(compute) == pytest.approx(0.01)
+    assert forwarding._seconds(compute, torch.device("cuda", 1)) == pytest.approx(0.01)
 
 
 def test_a_part_that_cannot_be_written_ends_the_run(image_folder, tiny, tmp_path, monkeypatch):
@@ -174,3 +180,31 @@ def test_what_it_took_to_begin_is_said_where_it_is_long(image_folder, tmp_path, 
 def test_a_rate_needs_images():
     assert Computed().rate is None
     assert Computed(10, 2.0).rate == 5
+
+
+def test_a_card_is_timed_by_its_events(image_folder, tiny, tmp_path, monkeypatch):
+    """The way of a GPU, with a stream on which preparing takes 1 ms, and each pass 1,000 s."""
+    stream, steps = Now(), itertools.cycle((0.0, 1.0, 1e6, 0.0))  # the last when features are copied back
+
+    def record(_event=None):
+        stream.at += next(steps)
+        return Event(stream)
+
+    fake = SimpleNamespace(record_event=record)
+    monkeypatch.setattr(torch.cuda, "Event", lambda **_: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: fake)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
+    job = Job.plan(load_dataset(str(image_folder(11))), tiny, ExtractOptions(batch_size=4, device="cpu"))
+    parts = Parts(tmp_path / "f.h5", 11, 1)
+    parts.folder.mkdir()
+    ours = loop.Loop(job, parts, Settled("fp32"))
+    ours._forward._cuda = True
+    monkeypatch.setattr(forwarding, "_host", lambda x: x)
+    ours.run(parts, [0], lambda _n: None)
+    assert parts.finished() == [0]
+    assert ours.spent().n == 7
+    preparing, passing = ours._forward.of_an_image(ours.spent())
+    assert preparing <= 1e-3 / 4
+    # Not what the events say, which is longer than a pass alone takes.
+    assert 0 < passing < 1
+    assert ours.bound().forward_rate > 1
