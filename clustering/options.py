@@ -29,6 +29,8 @@ from embedkit.options import (
 
 ALL = "all"
 AUTO = "auto"
+# As many groups as a person names.
+FINE = "auto:fine"
 # Of what goes by direction: rows at the length of 1, still measured from the origin.
 PREP_SPHERICAL = "l2"
 HDBSCAN_SETTINGS = (
@@ -61,7 +63,8 @@ class Settings:
     ----------
     k
         Clusters, for methods that are given their number; by default that of the classes present. ``auto``
-        picks it from 2 to 12 without labels, see `clustering.choose.choose_k`.
+        picks it from 2 to 12 without labels, see `clustering.choose.choose_k`; ``auto:fine``
+        takes many, to be named, see `clustering.naming.number.fine_k`.
     n_init
         Restarts of `KMeans` and `GMM`.
     search, spherical
@@ -88,10 +91,10 @@ class Settings:
 
     k: int | str | None = option(
         None,
-        "clusters, or auto; not for hdbscan",
+        "clusters, or auto, or auto:fine for many to name; not for hdbscan",
         least=1,
-        words=(AUTO,),
-        metavar="N|auto",
+        words=(AUTO, FINE),
+        metavar="N|auto|auto:fine",
         unset="the number of classes present",
     )
     n_init: int | None = option(

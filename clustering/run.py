@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.options import ALL, AUTO, SETTINGS, ClusterOptions, Settings
+from clustering.options import ALL, AUTO, FINE, SETTINGS, ClusterOptions, Settings
 from clustering.report import ClusterRun
 from embedkit.console import Advance, progress
 from embedkit.console.foretelling import Foretold, say_long
@@ -122,6 +122,7 @@ def cluster(
 
 def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | None) -> ClusterRun:
     from clustering.methods import METHODS
+    from clustering.naming.number import fine_k
 
     notes: list[str] = []
     task = _Task(file, options, *readable_rows(file, notes), notes)
@@ -129,6 +130,8 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
     if "k" in SETTINGS[options.method] and settings.k is None:
         settings = replace(settings, k=_k_from_labels(file, task.classes, notes))
     asked = settings
+    if settings.k == FINE:
+        settings = replace(settings, k=fine_k(len(task.index), notes))
 
     start = time.perf_counter()
     prepared, x = _prepare(task, settings)
@@ -245,6 +248,8 @@ def _told_apart(
     if asked.k == AUTO and k_choice is not None:
         outcomes |= {"k": params["k"], "k_choice": k_choice.record()}
         params["k"] = AUTO
+    elif asked.k == FINE:
+        outcomes["k"], params["k"] = params["k"], FINE
     choice = clusters.choice
     if choice is not None:
         outcomes["choice"] = dict(params.pop("choice"))
@@ -285,6 +290,7 @@ def _score(
     task: _Task, x: NDArray[np.float32], clusters: Clusters
 ) -> tuple[dict[str, Metric], LabelledScores | None]:
     """Score clusters of the prepared rows (n, m) against the labels, if there are any, and without."""
+    from clustering.naming.accuracy import named_accuracies
     from clustering.scores import internal_scores, labelled_scores
 
     labelled, found = task.labels >= 0, None
@@ -298,6 +304,9 @@ def _score(
             seed=task.options.seed,
         )
     metrics = {} if found is None else dict(found.metrics)
+    if found is not None:
+        own = task.labels[labelled], clusters.labels[labelled], clusters.distance[labelled]
+        metrics |= named_accuracies(*own, seed=task.options.seed)
     if clusters.noise:
         metrics.setdefault("coverage", Metric(float((clusters.labels >= 0).mean()), note="of all rows"))
     return metrics | internal_scores(x, clusters.labels, seed=task.options.seed), found
@@ -367,7 +376,7 @@ def _over_seeds(runs: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
 
     spread = spread_over(runs)
     found: dict[str, Metric] = {}
-    for name in ("accuracy", "balanced_accuracy", "nmi", "ari", "silhouette"):
+    for name in ("accuracy", "balanced_accuracy", "named_accuracy", "nmi", "ari", "silhouette"):
         if name in spread:
             of = spread[name]
             note_ = f"over {of.n} seeds, {of.lowest:.3f} to {of.highest:.3f}"

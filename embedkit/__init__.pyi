@@ -1,6 +1,7 @@
 """Written by docs/write_stub.py from the options of every verb; don't edit it by hand."""
 
 from clustering.compare import Comparison
+from clustering.naming.report import Named
 from clustering.report import ClusterRun
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ __all__ = [
     "leaderboard",
     "leaks",
     "load_dataset",
+    "name",
     "outliers",
     "predict",
     "pretrain",
@@ -495,7 +497,7 @@ def cluster(
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
     labels: _Place | None = None,
-    k: int | Literal["auto"] | None = None,
+    k: int | Literal["auto", "auto:fine"] | None = None,
     n_init: int | None = None,
     search: Literal["quick", "thorough"] | None = None,
     spherical: bool | None = None,
@@ -558,7 +560,7 @@ def cluster(
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     k
-        clusters, or auto; not for hdbscan (default: the number of classes present)
+        clusters, or auto, or auto:fine for many to name; not for hdbscan (default: the number of classes present)
     n_init
         kmeans, gmm: restarts (default: 10 for kmeans, 3 for gmm)
     search
@@ -1411,6 +1413,62 @@ def load_dataset(
         simulated: seed of the drawing (default: 0)
     votes
         simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    """
+
+def name(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
+    labels: _Place | None = None,
+    clustering: _Place | None = None,
+    names: _Place | None = None,
+    seed: int = 0,
+    output: _Place | None = None,
+) -> Named:
+    """Turn names for the groups of a clustering into labels for all images; without, say what to name.
+
+    The rows go to the groups of a saved model, as with ``embedkit cluster --apply``. Several groups may have
+    one name; a row of a group without a name has no label. Where the file has labels, named accuracy says how
+    many rows would be named right if each group were called after its nine most central images.
+
+    Parameters
+    ----------
+    features
+        A feature file made as the clustered one was, or its path.
+
+    Returns
+    -------
+    Named
+        With ``groups``, ``labels``, ``metrics`` and ``to_pandas()``.
+
+    Raises
+    ------
+    EmbedkitError
+        A file that can't be read, features that were made otherwise, or names of other groups than there are.
+
+    Options
+    -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    clustering
+        the groups: the model that `embedkit cluster` wrote (default: it has to be given)
+    names
+        a table of the groups with their names, which all images take (default: a table of the groups to fill)
+    seed
+        seed of everything that is random (default: 0)
+    output
+        the table of the groups or, with --names, of the labels of all images (default: neither)
     """
 
 def outliers(

@@ -82,6 +82,12 @@ VERBS = {
         "clustering.calls:cluster",
         ("clustering.options:ClusterOptions", "clustering.options:ClusterPlaces"),
     ),
+    "name": Verb(
+        "turn names for groups into labels for all images",
+        "clustering.naming.command:configure",
+        "clustering.naming.run:name",
+        ("clustering.naming.options:NameOptions", "clustering.naming.options:NamePlaces"),
+    ),
     "probe": Verb(
         "measure what labels can read out of a feature file",
         "probes.command:configure",

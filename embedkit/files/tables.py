@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
 from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
+from embedkit.files.group_tables import GROUPS, NAMED
 from embedkit.files.regular import read_bytes
 
 MOST_BYTES = 2**32
@@ -236,6 +237,8 @@ TABLES = (
     SIMILAR,
     OUTLIERS,
     COPIES,
+    GROUPS,
+    NAMED,
 )
 
 

@@ -78,6 +78,9 @@ METRICS: Mapping[str, Measure] = {
     "accuracy_without_noise": _share("accuracy without noise", _BOOTSTRAP),
     "coverage": _share("coverage", _BOOTSTRAP, NONE),
     "many_to_one_accuracy": _share("many-to-one accuracy", _BOOTSTRAP),
+    "named_accuracy": _share(
+        "named accuracy", "bootstrap of the images, named anew and moved onto the value"
+    ),
     "precision": _share("precision", _WILSON),
     "recall": _share("recall", _WILSON),
     "f1": _share("F1"),
@@ -102,6 +105,7 @@ METRICS: Mapping[str, Measure] = {
     # What no skill at all gets.
     "null_accuracy": _share("chance: permuted labels", _PERMUTED, NONE),
     "null_many_to_one_accuracy": _share("chance: many-to-one", _PERMUTED, NONE),
+    "null_named_accuracy": _share("chance: named", _PERMUTED, NONE),
     "majority_accuracy": _share("chance: majority class", _WILSON, NONE),
     "mean_rmse": Measure("chance: RMSE of the training mean", LOWER, _POSITIVE, "that of the targets", _RMSE),
     # Probabilities.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import EmbedkitError
+from embedkit.files.group_tables import GROUPS, NAMED
 from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.rows import Rows
 from embedkit.files.tables import (
@@ -127,6 +128,17 @@ CLASSES = {
         "strength": [np.nan, 1.0],
     },
     COPIES: {"kind": ["near", "exact"], "id": ["=a", "=a"], "other": ["b", "b"]},
+    GROUPS: {
+        "group": [3, 0],
+        "name": ["=c", ""],
+        "rows": [40, 1],
+        "spread": [0.5, 0.0],
+        "separation": [2.5, np.nan],
+        "mixed": ["yes", ""],
+        "central:1": ["=a", "b"],
+        "central:2": ["c", ""],
+    },
+    NAMED: {"id": ["a", "=b"], "label": ["-c", ""], "confidence": [0.5, np.nan], "group": [2, -1]},
 }
 
 
@@ -140,7 +152,7 @@ def test_a_table_comes_back_as_it_was_written(kind, tmp_path):
     path = write_table(tmp_path / "deep" / "t.csv", kind, columns)
     table = read_table(path, kind)
     assert list(table.columns) == list(columns)
-    assert len(table) == len(columns["id"])
+    assert len(table) == len(next(iter(columns.values())))
     for name, values in columns.items():
         if isinstance(values[0], str):
             assert table[name].tolist() == list(values), name

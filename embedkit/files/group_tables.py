@@ -1,0 +1,60 @@
+"""The tables of groups that people name: what is to be named, and what the names make of all images."""
+
+from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
+
+GROUPS = TableKind(
+    "groups to name",
+    "embedkit name",
+    (
+        Column("group", INTEGER, "number of the group; those in neighbouring lines are alike"),
+        Column("name", TEXT, "what its images are called; empty where nobody named it", empty=True),
+        Column("rows", INTEGER, "how many images are in it", optional=True),
+        Column(
+            "spread",
+            NUMBER,
+            "root mean square distance of its rows to their mean, over that of all rows to theirs: "
+            "the less, the tighter",
+            optional=True,
+        ),
+        Column(
+            "separation",
+            NUMBER,
+            "how far apart the two kinds are that it may be of: Ashman's D; 0 where there is one, "
+            "empty of fewer than 30 rows",
+            optional=True,
+            empty=True,
+        ),
+        Column("mixed", TEXT, "`yes` where the separation is above 2, else empty", optional=True, empty=True),
+        Column(
+            "central",
+            TEXT,
+            "ids of the nine images nearest to its centre, `central:1` the nearest; empty where there are "
+            "fewer",
+            optional=True,
+            repeated=True,
+            empty=True,
+        ),
+    ),
+    key=("group",),
+)
+NAMED = TableKind(
+    "labels by groups' names",
+    "embedkit name",
+    (
+        Column("id", TEXT, "the row's id in the feature file"),
+        Column(
+            "label",
+            TEXT,
+            "the name of its group; empty where that has none, or the row no group",
+            empty=True,
+        ),
+        Column(
+            "confidence",
+            NUMBER,
+            "how much it belongs to the groups of that name, from 0 to 1; empty where there is no label",
+            empty=True,
+        ),
+        Column("group", INTEGER, "number of its group; -1 is none"),
+    ),
+    key=("id",),
+)
