@@ -2,9 +2,9 @@
 
     python benchmarks/card_methods.py [--n 17736] [--d 384] [--hdbscan-n 17736]
 
-Synthetic rows with the falling spectrum of a vision transformer's, ten classes. Both answer the same question, and
-the CPU with all its cores. A first small call on the card is not timed. The `hdbscan` package stands beside exact
-HDBSCAN where it is installed. Needs no data.
+Synthetic rows with the falling spectrum of a vision transformer's, ten classes. The CPU has all its cores,
+and a first small call on the card is not timed. The `hdbscan` package stands beside exact HDBSCAN where it
+is installed. Needs no data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,10 @@ def main() -> None:
     parser.add_argument("--hdbscan-n", type=int, default=17_736)
     args = parser.parse_args()
     card = str(choose_device("auto"))
-    print(f"{describe_device(torch.device(card))}; CPU: {os.cpu_count()} cores; {args.n:,} x {args.d}", flush=True)
+    print(
+        f"{describe_device(torch.device(card))}; CPU: {os.cpu_count()} cores; {args.n:,} x {args.d}",
+        flush=True,
+    )
     x, y = rows(args.n, args.d)
     low, _ = rows(args.hdbscan_n, 64)
     train, held = slice(0, int(0.7 * args.n)), slice(int(0.7 * args.n), int(0.85 * args.n))
@@ -83,7 +88,9 @@ def main() -> None:
         (
             "linear probe, 13 C",
             linear,
-            lambda a, b: f"C {a.c_:g}, {b.c_:g}; predictions {(a.predict(x) == b.predict(x)).mean():.4%} the same",
+            lambda a, b: (
+                f"C {a.c_:g}, {b.c_:g}; predictions {(a.predict(x) == b.predict(x)).mean():.4%} the same"
+            ),
         ),
         ("exact HDBSCAN, 64-d", density, lambda a, b: f"ARI {adjusted_rand_score(a, b):.4f}"),
         (
@@ -97,16 +104,19 @@ def main() -> None:
             method(card, slice(0, 500))
             ours, a = timed(lambda method=method: method(card))
             theirs, b = timed(lambda method=method: method("cpu"))
-            print(f"{name:24s} {ours:8.3f} s, CPU {theirs:8.3f} s, {theirs / ours:6.1f} times; {agree(a, b)}", flush=True)
+            print(
+                f"{name:24s} {ours:8.3f} s, CPU {theirs:8.3f} s, {theirs / ours:6.1f} times; {agree(a, b)}",
+                flush=True,
+            )
         except Exception as error:
             print(f"{name:24s} {type(error).__name__}: {error}", flush=True)
-    try:
-        from hdbscan import HDBSCAN as Package
-    except ImportError:
-        return
-    ours, a = timed(lambda: density(card))
-    theirs, b = timed(lambda: Package(min_cluster_size=50, core_dist_n_jobs=-1).fit(low).labels_)
-    print(f"{'HDBSCAN, the package':24s} {ours:8.3f} s, package {theirs:8.3f} s, {theirs / ours:6.1f} times; ARI {adjusted_rand_score(a, b):.4f}")
+    package = find_spec("hdbscan") and import_module("hdbscan")
+    if package:
+        ours, a = timed(lambda: density(card))
+        peer = package.HDBSCAN(min_cluster_size=50, core_dist_n_jobs=-1)
+        theirs, b = timed(lambda: peer.fit(low).labels_)
+        spent = f"{ours:8.3f} s, package {theirs:8.3f} s, {theirs / ours:6.1f} times"
+        print(f"{'HDBSCAN, the package':24s} {spent}; ARI {adjusted_rand_score(a, b):.4f}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ Configure = Callable[[argparse.ArgumentParser], Handler]
 EXIT_FAILED, EXIT_USAGE = 1, 2
 # Of a verb that looks at no labels, and so has no such option.
 LABELS_ELSEWHERE = "Labels go to what uses them, as in `embedkit probe features.h5 --labels labels.csv`."
+LESS_MEMORY = (
+    "Other programs may hold some of it. Less is needed with a smaller --batch-size, of `finetune` "
+    "--batch-plan, with --accumulate where there is one, a smaller --image-size, or fewer rows."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,6 +189,18 @@ def _told(failure: Exception) -> int:
         if lost or (error.filename is None and error.errno in DISK_FULL):  # files are named by their writers
             error = OSError(error.errno, error.strerror, "standard output")
         return _fail(message_of(error), EXIT_FAILED)
+    except Exception as error:
+        if not _memory_ran_out(error):
+            raise
+        return _fail(f"memory ran out. {str(error).partition('. ')[0]}. {LESS_MEMORY}", EXIT_FAILED)
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    if "torch" not in sys.modules:  # which takes seconds to import
+        return isinstance(error, MemoryError)
+    from embedkit.computing.peak import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _on_lines(text: str) -> str:

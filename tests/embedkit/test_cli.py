@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from embedkit import verbs
 from embedkit.cli import main
@@ -127,8 +128,26 @@ def _raise(error):
         (_raise(OSError(errno.EDQUOT, "Quota", "runs/f.h5")), 1, "runs/f.h5: no room left on the disk"),
         (_raise(PermissionError(errno.EACCES, "Permission denied", "/x")), 1, "/x: Permission denied.\n"),
         (_raise(OSError("odd")), 1, "a file: odd.\n"),
+        (
+            _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 24.00 MiB. GPU 0 has")),
+            1,
+            "embedkit: error: memory ran out. CUDA out of memory. Other programs may hold some of it.",
+        ),
+        (_raise(MemoryError("Unable to allocate 7.46 GiB")), 1, "Unable to allocate 7.46 GiB. Other"),
     ],
-    ids=["done", "failed", "error", "usage", "interrupted", "disk full", "quota", "permission", "odd"],
+    ids=[
+        "done",
+        "failed",
+        "error",
+        "usage",
+        "interrupted",
+        "disk full",
+        "quota",
+        "permission",
+        "odd",
+        "card",
+        "memory",
+    ],
 )
 def test_exit_codes(outcome, code, said, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "planted", type(sys)("planted"))
