@@ -10,6 +10,7 @@ import torch
 
 from embedkit.backbones.load import Backbone
 from embedkit.backbones.options import POOLS, parse_layers
+from embedkit.backbones.shipped import SHIPPED
 from embedkit.errors import UsageError
 
 
@@ -40,7 +41,8 @@ class Pooling:
             nothing else, else ``model``.
         layers
             ``4`` for the last four, or blocks by number: ``b8``, ``b5-b8``, ``b3,b7,b11``. By default the
-            last 4 for ``cls`` (DINO's linear protocol), else the last one.
+            last 4 for ``cls`` (DINO's linear protocol), else the last one; of a backbone that comes with
+            embedkit what its card says.
         """
         if pool == "auto":
             pool = "cls" if _gives_cls(backbone) and _head_reads_cls(backbone.model) else "model"
@@ -58,7 +60,9 @@ class Pooling:
         if pool == "model" and layers not in (None, "1"):
             raise UsageError("--pool model is the last layer's: leave out --layers.")
         n = backbone.n_blocks
-        if layers is None:
+        if layers is None and backbone.name in SHIPPED:
+            layers = SHIPPED[backbone.name].layers
+        elif layers is None:
             layers = str(min(4, n)) if pool == "cls" else "1"
         return cls(pool, _parse_layers(layers, n, backbone.name))
 

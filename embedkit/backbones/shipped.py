@@ -25,12 +25,15 @@ class Shipped:
         Side of its input in pixels; an image is resized to that without a crop.
     center_crop
         Side of the middle of the images that it was trained on, in their pixels.
+    layers
+        Blocks that its features are of unless asked for others, as ``--layers`` takes them.
     """
 
     architecture: str
     file: str
     image_size: int
     center_crop: int
+    layers: str
 
     @property
     def path(self) -> Path:
@@ -38,4 +41,12 @@ class Shipped:
         return FOLDER / self.file
 
 
-SHIPPED = {"embedkit-galaxy": Shipped("regnetx_002", "embedkit-galaxy.fp16.safetensors", 64, 128)}
+SHIPPED = {
+    "embedkit-galaxy": Shipped(
+        "vit_tiny_patch16_224",
+        "embedkit-galaxy.fp16.safetensors",
+        image_size=128,
+        center_crop=256,
+        layers="1",
+    )
+}

@@ -56,19 +56,19 @@ class FittedStep:
         if s["step"] == "view-whiten":
             return (
                 f"View whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
-                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as the {s['n_views']} views of "
-                f"one image; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
+                f"{_short(s['lambda'][-1])} to {_short(s['lambda'][0])} times as much as the {s['n_views']} "
+                f"views of one image; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
             )
         if s["step"] == "neighbor-whiten":
             return (
                 f"Neighbour whitening: {s['n_directions']} of {s['d']} directions, in which images differ "
-                f"{s['lambda'][-1]:.3g} to {s['lambda'][0]:.3g} times as much as an image and its "
+                f"{_short(s['lambda'][-1])} to {_short(s['lambda'][0])} times as much as an image and its "
                 f"{s['neighbors']} nearest; shrinkage {s['shrinkage']:g}, scaled by lambda^-{s['power']:g}."
             )
         if s["step"] == "clip":
             return (
                 f"Clipped: the {100 - 100 * s['share']:g} % of the rows that lie farther than "
-                f"{s['radius']:.3g} from the median are drawn in to that distance."
+                f"{_short(s['radius'])} from the median are drawn in to that distance."
             )
         return "Centred." if s["step"] == "center" else "Rows scaled to length 1."
 
@@ -85,3 +85,8 @@ def within_radius(x: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     length = np.linalg.norm(x, axis=1, keepdims=True)
     shrink = np.minimum(1, np.float32(radius) / np.where(length > 0, length, 1))
     return np.asarray(x * shrink, dtype=np.float32)
+
+
+def _short(value: float) -> str:
+    """Three digits, and those before the point: 2.63, 1,030."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -16,11 +16,8 @@ from embedkit.files.regular import resolved
 
 DATASET = "galaxies"
 CONTROL = "pixels:32"
-FALLBACKS = {
-    "shipped": ["--backbone", "embedkit-galaxy"],
-    "random": ["--random-init", "0"],
-    "none": [],
-}
+# The one that comes along: it needs no network, and it knows galaxies.
+BACKBONE = "embedkit-galaxy"
 
 
 def configure(parser: argparse.ArgumentParser) -> Handler:
@@ -29,12 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> Handler:
         "-o", "--output", type=Path, default=Path("runs/demo"), help="folder for what it makes"
     )
     parser.add_argument(
-        "--fallback",
-        choices=list(FALLBACKS),
-        default="shipped",
-        help="what to use if the pretrained backbone can't be had: shipped takes the small one that comes "
-        "with embedkit; random takes the same architecture with random weights, a control and no good "
-        "features; none ends the demo with an error",
+        "--backbone",
+        default=BACKBONE,
+        help="another one, such as vit_small_patch16_224.dino from the model hub",
     )
     parser.add_argument("--limit", type=int, help="take this many images only")
     parser.add_argument("--open", action="store_true", help="open the report in the browser")
@@ -51,13 +45,13 @@ def run(args: argparse.Namespace) -> int:
     extract = ["extract", DATASET, *limit]
     report = folder / "report.html"
     commands: list[list[str]] = [
-        [*extract, *_weights(args.fallback), "-o", str(features)],
+        [*extract, "--backbone", args.backbone, "-o", str(features)],
         [*extract, "--backbone", CONTROL, "-o", str(control)],
         *[
             command
             for file in (str(features), str(control))
             for command in (
-                ["cluster", file, "--method", "kmeans", *_explained(file == str(features)), *runs],
+                ["cluster", file, "--prep", "auto", *_explained(file == str(features)), *runs],
                 ["probe", file, "--kind", "linear", *runs],
                 ["probe", file, "--kind", "knn", *runs],
             )
@@ -75,30 +69,6 @@ def run(args: argparse.Namespace) -> int:
 def _explained(wanted: bool) -> Sequence[str]:
     """Options for a clustering whose score is put in words."""
     return ["--explain"] if wanted else []
-
-
-def _weights(fallback: str) -> Sequence[str]:
-    """Options for the backbone's weights: none if it can be had, else the fallback that was accepted."""
-    import huggingface_hub.constants as hub
-
-    from embedkit.backbones.hub import hub_reachable, in_cache
-    from embedkit.backbones.options import DEFAULT_BACKBONE
-
-    if in_cache(DEFAULT_BACKBONE) or (not hub.HF_HUB_OFFLINE and hub_reachable()):
-        return []
-    missing = f"{DEFAULT_BACKBONE} are not in the local cache, and the model hub can't be reached"
-    if fallback == "none":
-        raise EmbedkitError(
-            f"the weights of {missing}. Try again with a connection, or take --fallback shipped."
-        )
-    instead = {
-        "shipped": "embedkit-galaxy, the small backbone that comes with embedkit and was trained on galaxies "
-        "without labels",
-        "random": "RANDOM WEIGHTS of the same architecture. The commands are the real ones; the figures are "
-        "a control's",
-    }[fallback]
-    console.note(f"The weights of {missing}: using {instead}.")
-    return FALLBACKS[fallback]
 
 
 def _run(command: Sequence[str]) -> None:

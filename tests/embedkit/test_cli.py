@@ -378,7 +378,6 @@ MISTAKES = {
     "recipes vgg-scrach": (2, "unknown recipe 'vgg-scrach'. Did you mean 'vgg-scratch'?"),
     "recipes empty": (1, "empty: a folder"),
     "recipes nowhere.toml": (1, "nowhere.toml: no such file"),
-    "demo --fallback best": (2, "invalid choice: 'best'"),
     "demo --limit few": (2, "invalid int value: 'few'"),
     "doctor now": (2, "unrecognized arguments: now"),
 }

@@ -28,7 +28,7 @@ def test_a_long_extraction_says_so_beforehand_and_computes_the_same(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("side", "words", "said"), [(160, [], True), (160, ["--center-crop", "128"], False), (128, [], False)]
+    ("side", "words", "said"), [(300, [], True), (300, ["--center-crop", "256"], False), (256, [], False)]
 )
 def test_the_backbone_that_comes_along_says_what_crop_it_was_trained_on(side, words, said, tmp_path, capsys):
     from embedkit.cli import main
@@ -36,7 +36,7 @@ def test_the_backbone_that_comes_along_says_what_crop_it_was_trained_on(side, wo
     np.save(tmp_path / "a.npy", np.zeros((2, side, side, 3), np.uint8))
     call = ["extract", str(tmp_path / "a.npy"), "--backbone", "embedkit-galaxy", "-o", str(tmp_path / "f.h5")]
     assert main([*call, *words]) == 0
-    assert ("--center-crop 128" in capsys.readouterr().err) == said
+    assert ("--center-crop 256" in capsys.readouterr().err) == said
 
 
 @pytest.mark.parametrize(("epochs", "said"), [(3, True), (30, False)])
