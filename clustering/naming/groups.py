@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from clustering.matching import I64
 from clustering.naming.accuracy import CENTRAL, by_closeness
 from clustering.naming.mixed import APART, separation
 from clustering.scores import F64
+from embedkit.preparing.matrix import BLOCK
 
 # Beyond so many groups the order of the tree is taken as it comes: the best one takes minutes.
 MOST_ORDERED = 500
@@ -98,4 +100,6 @@ def by_likeness(means: F64) -> I64:
 
 
 def _root_mean_square(x: NDArray[Any], mean: F64) -> float:
-    return float(np.sqrt(np.square(x - mean).sum() / max(len(x), 1)))
+    # In blocks: the differences are float64, and the rows may be millions.
+    blocks = (x[start : start + BLOCK] - mean for start in range(0, len(x), BLOCK))
+    return math.sqrt(sum(float(np.square(block).sum()) for block in blocks) / max(len(x), 1))

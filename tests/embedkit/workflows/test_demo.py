@@ -26,6 +26,7 @@ def test_its_backbone_is_the_one_that_comes_along(commands, tmp_path):
         "verify",
         "quality",
         "label",
+        "name",
         "leaks",
         "pretrain",
         "recipes",
