@@ -33,6 +33,7 @@ from probes.leaks.run import LeaksReport
 from probes.report import BudgetsReport
 from probes.report import ProbeReport
 from probes.report import SeedsReport
+from probes.symmetries.run import Symmetries
 from reports.attention_run import Attention
 from reports.cam.run import CamPage
 from reports.leaderboard.calls import Located
@@ -75,6 +76,7 @@ __all__ = [
     "recipes",
     "report",
     "similar",
+    "symmetries",
     "verify",
     "votes",
     "write_features",
@@ -2220,6 +2222,155 @@ def similar(
         a .csv, or a page of pictures that ends in .html (default: neither)
     path
         where the images are: of a registered dataset, or now
+    """
+
+def symmetries(
+    dataset: str | os.PathLike[str] | Dataset,
+    *,
+    path: _Place | None = None,
+    root: _Place | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    id_column: str | None = None,
+    target_columns: str | Sequence[str] | None = None,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    labels: _Place | None = None,
+    subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
+    threshold: float | None = None,
+    follow_links: bool | None = None,
+    channels: int | Sequence[int] | str | None = None,
+    white: float | None = None,
+    hdu: str | None = None,
+    stretch: Literal["asinh", "linear", "log", "sqrt"] | None = None,
+    percentiles: Sequence[float] | None = None,
+    n: int | None = None,
+    size: int | None = None,
+    dataset_seed: int | None = None,
+    votes: bool | None = None,
+    backbone: str = "vit_small_patch16_224.dino",
+    weights: _Place | None = None,
+    adapter: _Place | None = None,
+    random_init: int | None = None,
+    center_crop: int | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    limit: int = 400,
+    layers: str | None = None,
+    pool: Literal["auto", "cls", "patch", "cls+patch", "avg", "model"] = "auto",
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+) -> Symmetries:
+    """Ask images which transformations they mind, without labels.
+
+    Half of the images are transformed, and a linear probe is to tell them from the others, in folds by
+    image. What it can't tell is no property of the images; what it can is something that they have.
+
+    Parameters
+    ----------
+    dataset
+        A folder, a .csv, .npy, .npz or .h5 file, .tar or .parquet shards, a name that ``embedkit datasets``
+        lists, or a `Dataset`.
+
+    Raises
+    ------
+    UsageError
+        A backbone that sees fewer than 32 pixels a side.
+    EmbedkitError
+        Fewer than 40 images that can be read, or none that shows anything; weights that can't be had.
+
+    Options
+    -------
+    path
+        where the images are: of a registered dataset, or now
+    root
+        CSV: folder that file names are relative to (default: the CSV's own)
+    file_column
+        CSV: column of file names (default: file)
+    label_column
+        CSV, Parquet: column of labels (default: label)
+    split_column
+        CSV, Parquet: column of train, validation, test (default: split)
+    group_column
+        CSV, Parquet: column of groups that no split divides (default: group)
+    id_column
+        CSV, Parquet: column of ids (default: the file names, or a usual name)
+    target_columns
+        CSV, Parquet: columns of numbers to predict
+    images_key
+        npz, h5: array of images; tar: ending of the image; Parquet: its column (default: images)
+    labels_key
+        npz, h5: array of labels; tar: ending of the label, such as cls (default: labels)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    subset
+        galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
+    threshold
+        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+    follow_links
+        folder: follow links to folders, and out of it; each folder is read once
+    channels
+        arrays, TIFF, cubes: which channels are used, counted from 0, such as 0,1,2
+    white
+        value that is drawn white, such as 4095
+    hdu
+        FITS: number or name of the part (default: the first image)
+    stretch
+        FITS: from values to grey (default: asinh)
+    percentiles
+        FITS: percentages drawn black and white (default: 0.5 99.5)
+    n
+        simulated: number of images (default: 1000)
+    size
+        simulated: pixels a side (default: 128)
+    dataset_seed
+        simulated: seed of the drawing (default: 0)
+    votes
+        simulated: shares of votes as targets, by 40 simulated volunteers a galaxy
+    backbone
+        timm name, embedkit-galaxy, hf-hub:owner/name, local-dir:FOLDER, or pixels:32 as a control (default: vit_small_patch16_224.dino)
+    weights
+        checkpoint file, instead of the published or recorded one
+    adapter
+        folder with a PEFT adapter, instead of the recorded one
+    random_init
+        random weights, as a control
+    center_crop
+        keep the central PX source pixels
+    image_size
+        side of the model input
+    resize
+        shorter side before the final crop
+    crop_mode
+        of an oblong image: cut off its ends, squash it, or fit it in and pad
+    interpolation
+        how it is resized
+    mean
+        of pixels in [0, 1]
+    std
+        of pixels in [0, 1]
+    limit
+        take this many images, spread evenly over the dataset; more make intervals narrower (default: 400)
+    layers
+        4: the last four blocks; b5-b8 or b3,b11: blocks counted from 0 (default: 4 for cls, else 1)
+    pool
+        how tokens become one vector (default: auto)
+    seed
+        seed of everything that is random (default: 0)
+    workers
+        threads that read and decode (default: one a core, at most 16)
+    device
+        where it computes (default: auto)
+    precision
+        what it computes in (default: auto)
     """
 
 def verify(

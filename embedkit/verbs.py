@@ -119,6 +119,12 @@ VERBS = {
             "embedkit.scoring.quality_options:QualityPlaces",
         ),
     ),
+    "symmetries": Verb(
+        "ask images which transformations they mind, without labels",
+        "probes.symmetries.command:configure",
+        "probes.symmetries.run:symmetries",
+        (*IMAGES, "probes.symmetries.options:SymmetriesOptions"),
+    ),
     "pretrain": Verb(
         "adapt or train a backbone without labels",
         "pretrain.command:configure",

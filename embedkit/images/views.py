@@ -125,7 +125,7 @@ def _galaxy_view(
     data = draw.coefficients(size, middle)
     affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
     drawn = pixels_of([picture.transform((size, size), affine, data, kernel) for picture in pictures])
-    values = _blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
+    values = blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
     values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
     rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return rounded
@@ -141,7 +141,7 @@ def taps(sigma: float) -> NDArray[np.float32]:
     return found
 
 
-def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Convolve (h, w, c) with a Gaussian; edges repeat."""
     weights = taps(sigma)
     if len(weights) == 1:

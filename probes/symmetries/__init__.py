@@ -1,0 +1,1 @@
+"""Which transformations a set of images minds, asked without labels."""
