@@ -34,6 +34,7 @@ def test_its_backbone_is_the_one_that_comes_along(commands, tmp_path):
         "predict",
         "votes",
         "similar",
+        "symmetries",
         "outliers",
         "cam",
         "compare",
