@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.feature_set import opened
+from embedkit.files.feature_set import is_feature_set, opened
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import (
@@ -125,7 +125,7 @@ class TrueClasses:
 
 def _classes(features: FeatureFile | str, sha256: str, selection: Any) -> dict[str, str]:
     path = features.path if isinstance(features, FeatureFile) else Path(features)
-    if not path.is_file():
+    if not (path.is_file() or is_feature_set(path)):
         raise EmbedkitError(
             f"{path.name or 'the feature file'}, which holds the classes, is not where it was"
         )

@@ -4,12 +4,14 @@ import h5py
 import numpy as np
 import pytest
 
-from embedkit.errors import FeatureFileError
+from embedkit.errors import EmbedkitError, FeatureFileError
 from embedkit.files import feature_set
 from embedkit.files.feature_set import FeatureSet, opened, opened_at, part_name
+from embedkit.files.results import Result
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.preparing.preparation import prepare
+from embedkit.scoring.outcomes import TrueClasses
 
 N, D, SIZES = 60, 6, (25, 1, 20, 14)
 
@@ -60,6 +62,17 @@ def test_a_folder_reads_as_the_joined_file(folder, tmp_path):
         again = pickle.loads(pickle.dumps(parts))
         np.testing.assert_array_equal(again.read(slice(24, 27)), whole.read(slice(24, 27)))
         again.close()
+
+
+def test_a_result_on_a_folder_is_scored_by_the_classes_in_it(folder):
+    with opened_at(folder) as parts:
+        provenance = {"features_file": str(folder), "features_sha256": parts.sha256}
+        classes = dict(zip(parts.rows.ids.tolist(), ("a", "b", "c") * (N // 3), strict=True))
+    result = Result("cluster", "gz", "vit", "kmeans", {}, {}, "none", 0, {}, N, 0.1, "x", provenance)
+    assert TrueClasses().of(result) == classes
+    (folder / part_name(3)).unlink()
+    with pytest.raises(EmbedkitError, match="has changed since"):
+        TrueClasses().of(result)
 
 
 def test_few_files_are_open_at_a_time(folder, monkeypatch):
