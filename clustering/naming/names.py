@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from clustering.matching import I64
 from embedkit.errors import EmbedkitError, listed
 from embedkit.files.group_tables import GROUPS
+from embedkit.files.rows import MOST_CHARACTERS
 from embedkit.files.tables import Table, read_table
 from embedkit.files.words import label_words, taken_for_nothing
 
@@ -37,6 +38,12 @@ def read_names(path: Path, n_groups: int, notes: list[str]) -> tuple[Table, dict
     if not names:
         raise EmbedkitError(
             f"{path}: its column name is empty throughout. Write in it what the images of each group are."
+        )
+    longest = max(names.values(), key=len)
+    if len(longest) > MOST_CHARACTERS:  # a label that no verb would read
+        raise EmbedkitError(
+            f"{path}: the name {longest[:40]!r}... has {len(longest):,} characters; at most "
+            f"{MOST_CHARACTERS:,} are taken. Shorten it."
         )
     for word, times in taken_for_nothing(given, words).items():
         notes.append(f"{word!r}, {times} times in {path}, is taken for no name.")

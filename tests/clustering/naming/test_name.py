@@ -137,6 +137,7 @@ def test_it_refuses_what_does_not_fit(clustered, tmp_path, feature_file):
         "cluster,name\n0,a\n": "no column group",
         "group,name\n0,a\n0,b\n": "group 0 stands in line 2 already",
         "group,name\nfirst,a\n": "group 'first' is no integer",
+        f"group,name\n0,{'x' * 4097}\n": "has 4,097 characters; at most 4,096 are taken",
         "": "an empty file",
     }.items():
         with pytest.raises(EmbedkitError, match=said):
