@@ -82,7 +82,7 @@ def open_hdf5(path: Path) -> h5py.File:
         file.close()
         raise UsageError(
             f"{path}: a feature file, not a dataset of images. Give it to `embedkit cluster`, `probe` or "
-            "`report`; extract wants the images."
+            "`report`; this wants the images."
         )
     return file
 
