@@ -2358,7 +2358,7 @@ def symmetries(
     std
         of pixels in [0, 1]
     limit
-        take this many images, spread evenly over the dataset; more make intervals narrower (default: 400)
+        take this many images, spread evenly over the dataset (default: 400)
     layers
         4: the last four blocks; b5-b8 or b3,b11: blocks counted from 0 (default: 4 for cls, else 1)
     pool

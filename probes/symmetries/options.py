@@ -31,7 +31,7 @@ class SymmetriesOptions:
 
     limit: int = option(
         400,
-        "take this many images, spread evenly over the dataset; more make intervals narrower",
+        "take this many images, spread evenly over the dataset",
         least=LEAST_IMAGES,
         metavar="N",
     )
