@@ -21,6 +21,9 @@ OTHERS = {
     "--upgrade",
     "--editable",
     "--nnodes",
+    "--max-restarts",
+    "--head",
+    "--sparse",
 }
 COMMAND = re.compile(r"`embedkit ([^`]*)`")
 
