@@ -14,7 +14,7 @@ from PIL import Image
 
 from embedkit.backbones.load import Backbone, load_backbone, resolved
 from embedkit.backbones.options import BackboneSpec
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError, UsageError
@@ -140,9 +140,9 @@ def _format(path: Path) -> str:
 
 def _pixels(images: Dataset, backbone: Backbone, n: int) -> NDArray[np.uint8]:
     """(n, s, s, 3): images spread evenly over the dataset, as the backbone's preprocessing gives them."""
-    rows = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(int)
+    rows = spread_rows(len(images), n)
     shown = []
-    for row in rows:
+    for row in map(int, rows):
         where = images.where(row)
         pixels = decode(images.read(row), where, channels=backbone.preprocessing.channels)
         shown.append(backbone.preprocessing(pixels, where))

@@ -101,9 +101,9 @@ class Dataset:
         return html_table(self.name, named_cells(self.describe()))
 
 
-def spread(n: int, limit: int | None) -> NDArray[np.int64]:
+def spread_rows(n: int, limit: int | None) -> NDArray[np.int64]:
     """Return which of n rows are taken: all of them, or `limit` spread evenly."""
-    size = min(n, limit or n)
+    size = n if limit is None else min(n, limit)
     return np.linspace(0, n - 1, size).round().astype(np.int64) if size < n else np.arange(n)
 
 

@@ -211,21 +211,20 @@ def load_parquet(
     n = sum(read.sizes)
     rows = make_rows(n, annotations.arrays, shards.source, read.class_names.get(label or "", ()))
     images = ParquetImages(shards.places, read.column, read.groups)
-    given = {
-        "images_key": images_key,
-        "label_column": label_column,
-        "split_column": split_column,
-        "group_column": group_column,
-        "id_column": id_column,
-        "target_columns": list(target_columns) if target_columns else None,
-    }
     return Dataset(
         shards.name,
         rows,
         images.read,
         images.where,
         fingerprint(rows, {"bytes": read.n_bytes, "rows": read.sizes}),
-        {"source": shards.source} | {name: value for name, value in given.items() if value is not None},
+        shards.origin(
+            images_key=images_key,
+            label_column=label_column,
+            split_column=split_column,
+            group_column=group_column,
+            id_column=id_column,
+            target_columns=list(target_columns) if target_columns else None,
+        ),
     )
 
 

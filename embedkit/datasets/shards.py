@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,10 @@ class Shards:
             return None
         note(f"{self.source}: the names of the shards are taken as the split.")
         return np.repeat(np.array(words, dtype=np.str_), sizes)
+
+    def origin(self, **given: Any) -> dict[str, Any]:
+        """Return what a feature file keeps to find them again: the source, and what options were given."""
+        return {"source": self.source} | {name: value for name, value in given.items() if value is not None}
 
 
 def find_shards(source: str) -> Shards | None:

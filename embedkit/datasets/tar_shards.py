@@ -151,19 +151,18 @@ def load_tar(
         rows.ids,
         np.array([end for index in indices for end in index.endings], dtype=np.str_),
     )
-    given = {
-        "images_key": images_key,
-        "labels_key": labels_key,
-        "label_column": label_column,
-        "target_columns": list(target_columns) if target_columns else None,
-    }
     return Dataset(
         shards.name,
         rows,
         images.read,
         images.where,
         fingerprint(rows, {"sizes": images.places[:, 1]}),
-        {"source": shards.source} | {name: value for name, value in given.items() if value is not None},
+        shards.origin(
+            images_key=images_key,
+            labels_key=labels_key,
+            label_column=label_column,
+            target_columns=list(target_columns) if target_columns else None,
+        ),
     )
 
 

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import kind_of
 from embedkit.computing.processes import Ranks, share_work, under_torchrun
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction.begun import already_there, begin
@@ -202,7 +201,7 @@ def _compute(job: Job, parts: Parts, todo: list[int], settled: Settled) -> Compu
 
 def _look(job: Job) -> None:
     """Say what a few images show and the features never would."""
-    rows = job.index[np.linspace(0, len(job.index) - 1, min(_LOOKED_AT, len(job.index))).round().astype(int)]
+    rows = job.index[spread_rows(len(job.index), _LOOKED_AT)]
 
     def sources() -> Generator[bytes | NDArray[Any]]:
         for row in rows:

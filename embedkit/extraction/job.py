@@ -18,7 +18,7 @@ from embedkit.backbones.pooling import Pooling
 from embedkit.computing.device import PRECISIONS, choose_device
 from embedkit.console.starting import starting
 from embedkit.console.visible import plain
-from embedkit.datasets.dataset import Dataset, spread
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from embedkit.extraction.bound import DECODE, PREPARE, READ, Clock
 from embedkit.extraction.options import ExtractOptions
@@ -65,7 +65,7 @@ class Job:
         with starting("loading the backbone ...", plain(sys.stderr)):
             loaded = load_backbone(backbone)
         pooling = Pooling.choose(loaded, pool=options.pool, layers=options.layers)
-        index = spread(n, options.limit)
+        index = spread_rows(n, options.limit)
         job = cls(dataset, index, loaded, pooling, ViewSet.parse(options.views), options, device)
         asked = {
             "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "n": len(index)},

@@ -18,7 +18,7 @@ from embedkit.computing.device import kind_of
 from embedkit.computing.engine import Done, Engine, There
 from embedkit.computing.ray_engine import OnRay
 from embedkit.computing.torchrun_engine import Torchrun
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.errors import EmbedkitError, ImageError
 from embedkit.extraction.begun import differences
 from embedkit.extraction.job import Job, load_image
@@ -92,10 +92,8 @@ def _hold_against_here(job: Job, parts: Parts, done: Done) -> None:
 
 def _witnesses(job: Job) -> dict[int, str]:
     """Return digests of a few images, of those that can be read here."""
-    index = job.index
-    rows = index[np.linspace(0, len(index) - 1, min(N_WITNESSES, len(index))).round().astype(int)]
     found = {}
-    for row in map(int, rows):
+    for row in map(int, job.index[spread_rows(len(job.index), N_WITNESSES)]):
         with contextlib.suppress(ImageError, OSError):
             found[row] = _digest(job.dataset.read(row))
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.datasets.dataset import spread_rows
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.again import NotThereError, same_job
 from embedkit.extraction.verify_options import VerifyOptions
@@ -136,7 +137,7 @@ def _extract_again(
     good = np.flatnonzero(file.ok)
     if not len(good):
         raise NotThereError("none of them could be read.")
-    chosen = good[np.linspace(0, len(good) - 1, min(rows, len(good))).round().astype(int)]
+    chosen = good[spread_rows(len(good), rows)]
     some = file.read(good[:: -(-len(good) // 512)]).astype(np.float64)
     mean = some.mean(axis=0)
     spread = np.linalg.norm(some - mean, axis=1).mean() / max(np.linalg.norm(some, axis=1).mean(), 1e-30)

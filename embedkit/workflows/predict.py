@@ -10,7 +10,7 @@ import numpy as np
 
 from embedkit.backbones.saved_network import read_network
 from embedkit.computing.device import choose_device
-from embedkit.datasets.dataset import Dataset, spread
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError
@@ -59,7 +59,7 @@ def predict(
     images = open_dataset(dataset, data)
     if not len(images):
         raise EmbedkitError(f"{images.name}: no images. Check the path.")
-    rows = spread(len(images), options.limit)
+    rows = spread_rows(len(images), options.limit)
     found = ask(
         saved,
         images,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embedkit.backbones.saved_network import SavedNetwork
 from embedkit.computing.device import choose_device
-from embedkit.datasets.dataset import Dataset, spread
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.answering import ask
 from embedkit.files.tables import (
@@ -87,7 +87,7 @@ def _asked(
     saved: SavedNetwork, images: Dataset, chosen: I64, options: CamOptions, notes: list[str]
 ) -> tuple[I64, F64]:
     """Return which of the chosen rows could be read, and what the network says of them."""
-    chosen = chosen[spread(len(chosen), options.limit)]
+    chosen = chosen[spread_rows(len(chosen), options.limit)]
     found = ask(
         saved,
         images,

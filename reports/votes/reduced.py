@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.errors import EmbedkitError
 from embedkit.images.decode import THUMBNAIL_TYPE, decode, thumbnail
 
@@ -76,7 +76,7 @@ def reduce(pixels: NDArray[np.uint8], times: float) -> NDArray[np.uint8]:
 def reduced(dataset: Dataset, times: float) -> Reduced:
     """Read some images of a dataset, and shrink them."""
     pairs, notes, seconds = [], [], 0.0
-    for row in np.unique(np.linspace(0, len(dataset) - 1, min(N_SHOWN, len(dataset))).round().astype(int)):
+    for row in spread_rows(len(dataset), N_SHOWN):
         start = time.perf_counter()
         try:
             source = dataset.read(int(row))
