@@ -51,6 +51,22 @@ def declared(text: str | bytes, shape: type[T]) -> T:
         raise UndeclaredError(f"{error}" or type(error).__name__) from error
 
 
+def check_plain(value: Any) -> None:
+    """Hold a value from another reader, such as torch's, to what JSON knows, to any depth.
+
+    Raises
+    ------
+    UndeclaredError
+        There is a tensor or another object in it.
+    """
+    import msgspec
+
+    try:
+        msgspec.to_builtins(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UndeclaredError(f"{error}" or type(error).__name__) from error
+
+
 def of_shape(value: Any, shape: type[T]) -> T:
     """Check what was read already (TOML, a part of a JSON document) as `declared` checks text.
 

@@ -16,7 +16,7 @@ import torch
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.aside import aside, filling, write_text
 from embedkit.files.regular import check_input
-from embedkit.strict_json import UndeclaredError, of_shape
+from embedkit.strict_json import UndeclaredError, check_plain, of_shape
 from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
 
@@ -61,11 +61,14 @@ def read_checkpoint(
     with taken_up(folder):
         state = torch.load(path, map_location="cpu", weights_only=True)
         about = of_shape({name: state[name] for name in ("asked", "step", "log")}, _About)
+        check_plain(about.asked)
         begun = as_today(about.asked)
         if not isinstance(state["best"], dict) or not about.step >= 0:
             raise UndeclaredError("best or step")
         if not about.log or not all("epoch" in row for row in about.log):
             raise UndeclaredError("the epochs of its log")
+        for row in about.log:
+            _ = [float(value) for value in row.values()]  # of 400 digits is no number to draw
     differences = [
         f"{name}: {_short(begun.get(name))} there, {_short(asked.get(name))} asked for"
         for name in sorted({*begun, *asked})

@@ -21,6 +21,7 @@ from embedkit.backbones.saved_shapes import MOST_SIDE, check_shapes
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.files.aside import folder_aside
 from embedkit.files.regular import read_bytes
+from embedkit.files.rows import is_text
 from embedkit.files.store import file_sha256
 from embedkit.files.vote_tree import VoteTree, tree_of
 from embedkit.images.options import Overrides
@@ -75,6 +76,8 @@ class About:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.baseline) or len(set(self.names)) < len(self.names):
             raise ValueError(f"{len(self.names)} names and {len(self.baseline)} baselines")
+        if not all(map(is_text, self.names)):
+            raise ValueError("a name that is no text")
         if max(self.preprocessing.image_size, self.preprocessing.resize) > MOST_SIDE:
             raise ValueError(f"images of more than {MOST_SIDE} pixels a side")
         # Shares of classes or of votes; tables round, so a little is let through.

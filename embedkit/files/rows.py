@@ -131,12 +131,12 @@ class Rows:
     def _check_text(self) -> None:
         for name in ("ids", "split", "group"):
             values = getattr(self, name)
-            if values is None or _is_text("".join(values)):
+            if values is None or is_text("".join(values)):
                 continue
-            bad = next(value for value in values.tolist() if not _is_text(value))
+            bad = next(value for value in values.tolist() if not is_text(value))
             raise EmbedkitError(f"{name} hold {bad!r}, which is no text that a file can keep. Rename it.")
         for name in (*self.class_names, *self.target_names):
-            if len(name) > MOST_CHARACTERS or not _is_text(name):
+            if len(name) > MOST_CHARACTERS or not is_text(name):
                 raise EmbedkitError(
                     f"a class or target is called {name[:40]!r} ({len(name):,} characters), which is no text "
                     f"of at most {MOST_CHARACTERS:,} that a file can keep. Rename it."
@@ -162,7 +162,7 @@ class Rows:
         return replace(self, **changed)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether HDF5 and UTF-8 can hold it: no NUL, no half of a surrogate pair."""
     return "\0" not in value and value.encode(errors="replace").decode() == value
 

@@ -41,7 +41,7 @@ def permuted_accuracy(result: Result) -> float | None:
     if null is not None:
         return null.value
     counts = confusion_of(result.outcomes) if result.task in ("probe", "finetune") else None
-    if counts is None or not counts.any():
+    if counts is None or len(set(counts.shape)) > 1 or counts.sum() <= 0:
         return None
     confusion = counts.astype(np.float64)
     return float(confusion.sum(axis=1) @ confusion.sum(axis=0) / confusion.sum() ** 2)

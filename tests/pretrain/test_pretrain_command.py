@@ -305,7 +305,10 @@ def test_a_checkpoint_under_the_names_of_before_is_gone_on_with(tmp_path):
         lambda state: state.update(log=[{"epoch": "x"}]),
         lambda state: state.update(log=3),
         lambda state: state.update(best=None),
+        lambda state: state.update(log=[{"epoch": 1, "loss": 10**400}]),
         lambda state: state.update(asked=[1]),
+        lambda state: state["asked"].update(seed=torch.zeros(3)),
+        lambda state: state["asked"].update(views=[{"angle": torch.zeros(3)}]),
         lambda state: state.clear(),
     ],
 )

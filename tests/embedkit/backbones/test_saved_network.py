@@ -45,6 +45,8 @@ def test_what_was_written_is_read_back(name, widths, tmp_path):
         ("head.widths", [65536] * 3, "head.0"),
         ("head.widths", [10**9], "widths 1000000000"),
         ("names", [str(i) for i in range(10**5)], "names and 2 baselines"),
+        ("names", ["a\0", "b"], "a name that is no text"),
+        ("names", ["a", "\ud800"], "damaged"),
         ("preprocessing.image_size", 64, "pos_embed"),
         ("preprocessing.image_size", 100_000, "more than 4096 pixels"),
         ("preprocessing.resize", 100_000, "more than 4096 pixels"),

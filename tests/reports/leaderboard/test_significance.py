@@ -135,6 +135,8 @@ def test_permuted_labels_are_cohens_chance_agreement():
     assert expected == pytest.approx(simulated, abs=0.002)
     many = np.kron(confusion, np.ones((80, 80), int))
     assert permuted_accuracy(result(outcomes=kept(many))) == pytest.approx(expected / 80)
+    for other in ([[3, 1, 0]], [[3], [1]], [[1, -1], [-1, 1]]):  # of another hand than embedkit's
+        assert permuted_accuracy(result(outcomes={"confusion": other})) is None
     of_clusters = result(task="cluster", metrics={"null_accuracy": Metric(0.3)})
     assert permuted_accuracy(of_clusters) == 0.3
 
