@@ -97,6 +97,7 @@ def test_the_specification_lists_what_a_full_file_holds(tmp_path):
         split=["train", "test"],
         group=["g", "h"],
         coordinates=np.zeros((2, 2)),
+        asked=np.ones((2, 1)),
     )
     path = write_features(tmp_path / "f.h5", np.eye(2), rows, views=Views(np.eye(2), np.eye(2), 2))
     text = SPECIFICATION.read_text(encoding="utf-8")

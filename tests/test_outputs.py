@@ -176,6 +176,12 @@ DESTROYS = {
     "attention images -o images/new.png": ("-o images/new.png", "dataset images"),
     "attention images -o x.h5": ("-o x.h5", "a feature file is there"),
     "pretrain images --weights run/model.safetensors -o run": ("-o run/model.safetensors", "--weights"),
+    "pretrain images --weights run/adapter-last -o run": ("-o run writes run/adapter-last", "--weights"),
+    "finetune images --weights run/seed-1/model -o run": ("-o run writes run/seed-1", "--weights"),
+    "finetune images --weights run/seed-1/model/model.safetensors -o run": ("-o run writes run/seed-1",),
+    "finetune images --weights run/model -o run": ("-o run writes run/model", "--weights run/model"),
+    "finetune images --weights run/lr=1e-3/model -o ./run": ("-o run writes run/lr=1e-3", "--weights"),
+    "finetune images --weights soft-run/phase-1/x -o run": ("-o run writes run/phase-1", "--weights"),
     "compare x.h5 y.h5 -o x.h5": ("-o x.h5", "a x.h5"),
     "compare out/A/x.h5 out/B/y.h5 -o out": ("-o out/A/x.h5", "reading out/A/x.h5"),
     "bench --feature-files x.h5 -o x.h5": ("-o x.h5", "--feature-files x.h5"),
@@ -202,6 +208,13 @@ def sources(made, tmp_path_factory):
     shutil.copy(here / "x.h5", here / "out" / "features" / "pixels-4.h5")
     (here / "run").mkdir()
     (here / "run" / "model.safetensors").write_bytes(b"weights")
+    for name in ("seed-1/model", "model", "lr=1e-3/model"):
+        (here / "run" / name).mkdir(parents=True)
+        (here / "run" / name / "model.safetensors").write_bytes(b"weights")
+    for name in ("adapter-last", "phase-1"):
+        (here / "run" / name).mkdir()
+        (here / "run" / name / "x").write_bytes(b"weights")
+    (here / "soft-run").symlink_to("run")
     shutil.copytree(here / "images" / "dark", here / "x.h5.parts")
     return here
 

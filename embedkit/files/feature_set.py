@@ -26,7 +26,7 @@ NAME = re.compile(r"part-(\d+)\.h5")
 MOST_OPEN = 64
 # In a part's root: how many parts there are. A part that somebody wrote by hand has none.
 N_PARTS = "n_parts"
-_COLUMNS = ("labels", "targets", "split", "group", "coordinates")
+_COLUMNS = ("labels", "targets", "split", "group", "coordinates", "asked")
 
 
 def part_name(number: int) -> str:

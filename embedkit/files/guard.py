@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -137,6 +138,9 @@ def check_places(places: Iterable[Place]) -> None:
         _check_way(output, every)
         for other in inputs:
             _check_input(output, other)
+    for output in outputs:
+        for other in inputs:
+            _check_folders(output, other)
     for i, one in enumerate(outputs):
         for other in outputs[:i]:
             folders = [each.how for each in (one, other) if isinstance(each.how, Writes) and each.how.folder]
@@ -176,7 +180,9 @@ def _files(place: Place) -> Iterator[Place]:
     elif not how.folder and not (how.kinds == ("a saved clustering",) and path.is_dir()):
         yield place
     else:
-        yield Place(place.name, path, Writes(folder=True, emptied=how.emptied))
+        below = {name.partition("/")[0]: None for name in how.makes if "/" in name}
+        own = (*below, *how.folders)
+        yield Place(place.name, path, Writes(folder=True, folders=own, emptied=how.emptied))
         for name in how.makes:
             kinds = ("results", TEXT) if name in RESULTS else ()
             yield Place(place.name, path / name, Writes(kinds))
@@ -223,6 +229,23 @@ def _check_input(output: Place, other: Place) -> None:
         raise UsageError(
             f"{output} would be one of the images that are read ({other}). Name a file elsewhere."
         )
+
+
+def _check_folders(output: Place, other: Place) -> None:
+    assert isinstance(output.how, Writes)
+    if inside := _inside(output.path, output.how.folders, other.path):
+        raise UsageError(
+            f"{output} writes {inside}, where what is read ({other}) would be lost. Name another folder."
+        )
+
+
+def _inside(folder: Path, patterns: Iterable[str], path: Path) -> Path | None:
+    """Return which of the folders in a folder, by their patterns, is a path or holds it; None for none."""
+    patterns = tuple(patterns)
+    if not patterns or not _exists(path) or not _holds(folder, path):
+        return None
+    first = resolved(path).relative_to(resolved(folder)).parts[0]
+    return folder / first if any(fnmatchcase(first, one) for one in patterns) else None
 
 
 def _among_pictures(path: Path, read: Path) -> bool:

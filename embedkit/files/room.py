@@ -17,7 +17,7 @@ SLACK = 2**16  # headers, attributes and the trees of HDF5
 
 def room_for(rows: Rows) -> int:
     """Return how many bytes the annotations of a feature file take at most."""
-    numbers = (rows.labels, rows.targets, rows.coordinates)
+    numbers = (rows.labels, rows.targets, rows.coordinates, rows.asked)
     strings = (rows.ids, rows.split, rows.group)
     n_bytes = sum(values.nbytes for values in numbers if values is not None)
     n_bytes += sum(room_for_text(values) for values in strings if values is not None)

@@ -38,7 +38,7 @@ class Rows:
         Names of the t targets.
     asked : (n, t) float64, optional
         Of targets that are shares of votes: how many people answered the question of each; NaN where nobody
-        says so. Datasets know it, feature files don't keep it.
+        says so.
     split : (n,) str, optional
         ``train``, ``validation``, ``test``, or empty where a row belongs to none; other words for them, such
         as ``val`` and ``dev``, become these.

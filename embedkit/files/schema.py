@@ -62,6 +62,7 @@ def _broken_structure(file: h5py.File) -> list[str]:
         "ok": ((n,), "b"),
         "errors": ((n,), "text"),
         "coordinates": ((n, 2), "f"),
+        "asked": ((n, *t), "f"),
         "view_mean": ((n, d), "f"),
         "within_covariance": ((d, d), "f"),
     }

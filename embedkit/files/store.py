@@ -186,6 +186,7 @@ class FeatureFile(Searched):
                 split=strings("split"),
                 group=strings("group"),
                 coordinates=array("coordinates"),
+                asked=array("asked"),
             )
         except EmbedkitError as error:
             raise FeatureFileError(f"{self.path}: {error} Extract again.") from error
@@ -436,3 +437,5 @@ def _write_rows(file: h5py.File, rows: Rows) -> None:
     strings("group", rows.group)
     if rows.coordinates is not None:
         file.create_dataset("coordinates", data=rows.coordinates)
+    if rows.asked is not None:
+        file.create_dataset("asked", data=rows.asked)

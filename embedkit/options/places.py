@@ -26,6 +26,8 @@ class Writes:
         Whether it is a folder; a path that ends like `file_ending` is a file all the same.
     file_ending
         See above.
+    folders
+        Of a folder: patterns of folders in it that are written anew, with all that is in them.
     emptied
         Whether all in the folder is deleted in the end.
     """
@@ -34,6 +36,7 @@ class Writes:
     makes: tuple[str, ...] = ()
     folder: bool = False
     file_ending: str = ""
+    folders: tuple[str, ...] = ()
     emptied: bool = False
 
 

@@ -49,7 +49,12 @@ def with_targets(file: FeatureFile, names: Sequence[str] | None) -> FeatureFile:
     columns = [there.index(name) for name in names]
     return AnnotatedFile(
         file,
-        replace(file.rows, targets=file.rows.targets[:, columns], target_names=tuple(names)),
+        replace(
+            file.rows,
+            targets=file.rows.targets[:, columns],
+            target_names=tuple(names),
+            asked=None if file.rows.asked is None else file.rows.asked[:, columns],
+        ),
         name=_class_words("targets", names).replace("classes", "targets"),
         record={**(file.selection or {"asked": {}}), "targets": list(names)},
         remarks=file.remarks,

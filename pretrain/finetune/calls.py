@@ -20,14 +20,14 @@ from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import check_folder
 from embedkit.files.results import Result
 from embedkit.images.options import Overrides
-from embedkit.options import RUNS, Writes
+from embedkit.options import RUNS
 from embedkit.scoring.metrics import title, value_of
 from embedkit.scoring.outcomes import compare_outcomes, read_outcomes
 from embedkit.scoring.paired import ALPHA, Difference
 from embedkit.workflows.step import Step
 from pretrain import ranks
 from pretrain.finetune.curriculum import normal, sentences
-from pretrain.finetune.options import MAKES, MODEL, FinetuneCall, FinetuneOptions, FinetunePlaces
+from pretrain.finetune.options import MODEL, PLACE, FinetuneCall, FinetuneOptions, FinetunePlaces
 from pretrain.finetune.page import draw_page
 from pretrain.finetune.planned import check_batches, phase_of
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
@@ -86,7 +86,7 @@ def finetune(
     """
     recipe, name = read_recipe(options.recipe), Path(options.recipe).stem
     folder = RUNS / name if output is None else Path(output)
-    check_outputs("-o", {folder: Writes(folder=True, makes=MAKES)}, dataset, data, backbone, options)
+    check_outputs("-o", {folder: PLACE}, dataset, data, backbone, options)
     check_alone(folder, options)
     check_folder(folder)
     with ranks.joined():

@@ -40,6 +40,10 @@ MAKES = (
     "variant-pairs.csv",
 )
 
+# Folders of single runs, each written anew.
+FOLDERS = ("seed-*", "fold-*", "phase-*", "branches", "normal", "curriculum", "*=*")
+PLACE = Writes(folder=True, makes=MAKES, folders=FOLDERS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
@@ -260,5 +264,5 @@ class FinetunePlaces:
         None,
         "folder to make",
         unset="runs/RECIPE",
-        writes=Writes(folder=True, makes=MAKES),
+        writes=PLACE,
     )

@@ -365,7 +365,7 @@ def _report(
         assert rows.labels is not None
         scored = score_classes(rows, rows.labels, splits, networks)
     else:
-        rows = replace(rows, targets=truth.y, target_names=truth.names)
+        rows = replace(rows, targets=truth.y, target_names=truth.names, asked=truth.asked)
         scored = score_regression(rows, np.asarray(truth.y, np.float64), splits, networks)
     log = joined_logs(networks)
     outcomes = {

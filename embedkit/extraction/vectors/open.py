@@ -74,7 +74,7 @@ def _of_feature_file(path: Path, options: ImportOptions) -> Vectors | None:
         raise UsageError(f"{path}: a feature file, so --key does not apply. Leave it out.")
     file = FeatureFile(path)
     rows = file.rows
-    per_row = ("ids", "labels", "targets", "split", "group", "coordinates")
+    per_row = ("ids", "labels", "targets", "split", "group", "coordinates", "asked")
     columns = {name: values for name in per_row if (values := getattr(rows, name)) is not None}
     names = {
         name: np.array(getattr(rows, name), dtype=np.str_)

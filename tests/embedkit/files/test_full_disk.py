@@ -100,6 +100,7 @@ def test_the_room_that_is_reserved_holds_every_file(length, tmp_path):
         group=[text or "g"] * n,
         split=["train"] * n,
         coordinates=np.zeros((n, 2)),
+        asked=np.ones((n, 7)),
     )
     path = write_features(
         tmp_path / "x.h5", np.ones((n, 3)), rows, views=Views(np.ones((n, 3)), np.eye(3), 2)

@@ -32,6 +32,7 @@ def every_column() -> Rows:
         split=["train", "train", "validation", "test", "", "train", "test"],
         group=["a", "a", "b", "", "c", "c", "ü"],
         coordinates=[[10.5 + i, -1.25] for i in range(N)],
+        asked=[[40.0, np.nan if i else 3.0] for i in range(N)],
     )
 
 
@@ -47,7 +48,7 @@ def sound(tmp_path) -> Path:
 
 
 def assert_same_rows(found: Rows, expected: Rows) -> None:
-    for name in ("ids", "labels", "targets", "split", "group", "coordinates"):
+    for name in ("ids", "labels", "targets", "split", "group", "coordinates", "asked"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     assert found.class_names == expected.class_names
     assert found.target_names == expected.target_names
@@ -342,6 +343,7 @@ BROKEN = {
     "class names gone": (_replace("labels", np.zeros(N, int)), "/labels has no class_names"),
     "class names cut": (_attribute("labels", "class_names", '["spi'), "/labels has no class_names"),
     "targets 1-d": (_replace("targets", np.zeros(N)), r"/targets has shape \(7,\)"),
+    "asked": (_replace("asked", np.zeros((N, 3))), r"/asked has shape \(7, 3\), expected \(7, 2\)"),
     "coordinates": (_replace("coordinates", np.zeros((N, 3))), r"/coordinates has shape \(7, 3\)"),
     "split": (_replace("split", ["train"]), r"/split has shape \(1,\)"),
     "covariance": (_replace("within_covariance", np.eye(D - 1), n_views=2), r"/within_covariance has shape"),
