@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from clustering import run
 from clustering.apply import apply
@@ -14,20 +15,24 @@ from embedkit.computing.processes import share_work, under_torchrun
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.guard import guarded
+from embedkit.files.joint_file import joined
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.selected import selected
 
 
 @guarded()
 def cluster(
-    features: str | os.PathLike[str] | FeatureFile, options: ClusterOptions, places: ClusterPlaces
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
+    options: ClusterOptions,
+    places: ClusterPlaces,
 ) -> ClusterRun | Comparison:
     """Cluster a feature file and score the clusters.
 
     Parameters
     ----------
     features
-        A feature file of n rows, or its path. Rows without a label are clustered too and left out of the
+        A feature file of n rows, or its path; or several of the same images, which are prepared each by
+        itself and clustered together. Rows without a label are clustered too and left out of the
         scores against labels; rows whose image could not be read are left out of everything.
     options
         Method and settings; k-means after a PCA that keeps 95 % of the variance by default.
@@ -47,6 +52,13 @@ def cluster(
         A file that can't be read, or features that can't be clustered; the message says what to do.
     """
     places.check(options)
+    with joined(features, with_labels=options.labels is None) as file:
+        return _cluster(file, options, places)
+
+
+def _cluster(
+    features: FeatureFile, options: ClusterOptions, places: ClusterPlaces
+) -> ClusterRun | Comparison:
     if places.apply is not None:
         with selected(features, options) as file:
             return apply(places.apply, file, output=places.output, options=options)

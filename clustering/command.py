@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit cluster``."""
-    parser.add_argument("features", type=Path, help="a feature file from `embedkit extract`")
+    parser.add_argument(
+        "features",
+        nargs="+",
+        type=Path,
+        help="a feature file from `embedkit extract`, or several of the same images",
+    )
     add_flags(parser, ClusterOptions, ClusterPlaces, without=NAMES)
     add_flags(parser, Settings, title="settings of some methods")
     add_json_flag(parser)

@@ -16,6 +16,7 @@ from clustering.mixture import GMM
 from clustering.temi import TEMI
 from embedkit.files.identity import FittedOn
 from embedkit.files.model_file import ModelFormat, read_arrays
+from embedkit.preparing.joint import JointPrepared, load_prepared
 from embedkit.preparing.preparation import Prepared
 from embedkit.strict_json import of_shape
 
@@ -60,7 +61,7 @@ class SavedModel:
 
     method: str
     model: Model
-    prepared: Prepared
+    prepared: Prepared | JointPrepared
     settings: Mapping[str, Any]
     classes: Mapping[int, str]
     fitted_on: Mapping[str, Any]
@@ -112,7 +113,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         return SavedModel(
             about.method,
             Model(estimator, file["centers"][...], reducer),
-            Prepared.load(read_arrays(file["preparation"])),
+            load_prepared(read_arrays(file["preparation"])),
             about.settings,
             {int(cluster): name for cluster, name in about.classes.items()},
             record["fitted_on"],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clustering.choose_hdbscan import DensityChoice
     from clustering.methods import Assigned
     from clustering.scores import LabelledScores
+    from embedkit.preparing.joint import JointPrepared
     from embedkit.preparing.preparation import Prepared
 
 
@@ -54,7 +55,7 @@ class ClusterRun(showing.Shown):
     clusters: Assigned
     scores: LabelledScores | None
     notes: tuple[str, ...]
-    prepared: Prepared
+    prepared: Prepared | JointPrepared
     diagnosis: Diagnosis | None = None
     k_choice: KChoice | None = None
     memberships: NDArray[np.float64] | None = None

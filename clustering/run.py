@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clustering.choose import KChoice
     from clustering.methods import Clusters
     from clustering.scores import LabelledScores
+    from embedkit.preparing.joint import JointPrepared
     from embedkit.preparing.preparation import Prepared
 
 # What -k auto tries; more are rarely told apart by evidence without labels.
@@ -212,31 +213,23 @@ def _foretold(advance: Advance, n_steps: int, method: str, n: int) -> Callable[[
     return Foretold(advance, n_steps, f"{method} of {n:,} rows", FASTER[method], uneven=uneven)
 
 
-def _prepare(task: _Task, settings: Settings) -> tuple[Prepared, NDArray[np.float32]]:
+def _prepare(task: _Task, settings: Settings) -> tuple[Prepared | JointPrepared, NDArray[np.float32]]:
     """Fit the preparation on the rows, and return it with the rows prepared (n, m)."""
-    from embedkit.preparing.preparation import auto_remark, preparation_for, prepare, view_whiten_hint
+    from embedkit.preparing.joint import prepare_files
 
-    words = task.options.preparation
-    k = settings.k if isinstance(settings.k, int) else None
-    preparation = preparation_for(task.file, words, n_rows=len(task.index), n_clusters=k)
-    prepared = prepare(
+    prepared, x, said = prepare_files(
         task.file,
-        preparation,
+        task.options.preparation,
         rows=task.index,
         device=task.options.device or "auto",
-        n_clusters=k,
+        n_clusters=settings.k if isinstance(settings.k, int) else None,
     )
-    x = prepared.transform_file(task.file, task.index)
-    said = [
-        auto_remark(words, preparation, task.file),
-        prepared.describe(),
-        view_whiten_hint(task.file, preparation),
-    ]
+    task.notes.extend(said)
     if task.options.method == "temi":
         from embedkit.preparing.direction import cosine_remark
 
-        said.append(cosine_remark(preparation, x, "TEMI looks for neighbours by cosine"))
-    task.notes.extend(sentence for sentence in said if sentence)
+        remark = cosine_remark(prepared.preparation, x, "TEMI looks for neighbours by cosine")
+        task.notes.extend([remark] if remark else [])
     return prepared, x
 
 
@@ -265,7 +258,7 @@ def _told_apart(
     return params, outcomes
 
 
-def _note_fit(task: _Task, clusters: Clusters, prepared: Prepared) -> None:
+def _note_fit(task: _Task, clusters: Clusters, prepared: Prepared | JointPrepared) -> None:
     """Say where it was computed, whether anything was found, and whether a few odd rows are a cluster."""
     if clusters.backend.endswith("faiss-gpu"):
         task.notes.append("k-means runs on the GPU; --device cpu keeps it off.")

@@ -492,7 +492,7 @@ def cam(
     """
 
 def cluster(
-    features: str | os.PathLike[str] | FeatureFile,
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     *,
     rows: str | Sequence[str] = (),
     only_class: str | Sequence[str] = (),
@@ -534,7 +534,8 @@ def cluster(
     Parameters
     ----------
     features
-        A feature file of n rows, or its path. Rows without a label are clustered too and left out of the
+        A feature file of n rows, or its path; or several of the same images, which are prepared each by
+        itself and clustered together. Rows without a label are clustered too and left out of the
         scores against labels; rows whose image could not be read are left out of everything.
 
     Returns

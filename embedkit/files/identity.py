@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from embedkit.errors import DataError
+from embedkit.errors import DataError, EmbedkitError
+from embedkit.files.joint_file import JointFile
 from embedkit.files.provenance import MADE_BY
+from embedkit.files.selected_file import SelectedFile
 from embedkit.files.store import FeatureFile
 
 
@@ -22,6 +24,7 @@ class FittedOn:
     d: int
     n_views: int
     made_by: dict[str, Any]
+    files: list[dict[str, Any]] = field(default_factory=list)
 
 
 def identity(file: FeatureFile) -> dict[str, Any]:
@@ -31,16 +34,25 @@ def identity(file: FeatureFile) -> dict[str, Any]:
     -------
     dict
         ``dataset``, ``features_name``, ``features_sha256``, ``d``, ``n_views`` and ``made_by``: the values of
-        `MADE_BY`, empty where the file has no provenance.
+        `MADE_BY`, empty where the file has no provenance. Of files that are joined also ``files``, the same
+        of each of them.
     """
+    joint = _joint(file)
     return {
         "dataset": file.dataset_name,
         "features_name": file.features_name,
         "features_sha256": file.sha256,
         "d": file.d,
         "n_views": file.n_views,
-        "made_by": file.made.made_by,
+        "made_by": {} if joint else file.made.made_by,
+        **({"files": [identity(one) for one in joint.files]} if joint else {}),
     }
+
+
+def _joint(file: FeatureFile) -> JointFile | None:
+    while isinstance(file, SelectedFile):
+        file = file.base
+    return file if isinstance(file, JointFile) else None
 
 
 def check_alike(fitted_on: Mapping[str, Any], file: FeatureFile, *, model: str, again: str) -> list[str]:
@@ -60,6 +72,22 @@ def check_alike(fitted_on: Mapping[str, Any], file: FeatureFile, *, model: str, 
     DataError
         The features were made otherwise; the message names each difference.
     """
+    joint, fitted_files = _joint(file), fitted_on.get("files", [])
+    here_files = joint.files if joint else (file,)
+    if joint or fitted_files:
+        if len(fitted_files or [1]) != len(here_files):
+            raise DataError(
+                f"the {model} was fitted on {len(fitted_files) or 1} feature file(s), "
+                f"{fitted_on['features_name']!r}, and {len(here_files)} are given. Give as many, of the "
+                f"same kinds in the same order, or {again}."
+            )
+        remarks = []
+        for one, before in zip(here_files, fitted_files, strict=True):
+            try:
+                remarks += check_alike(before, one, model=model, again=again)
+            except DataError as error:
+                raise EmbedkitError(f"{one.path}: {error}") from error
+        return list(dict.fromkeys(remarks))
     there, here = fitted_on, identity(file)
     # A file without provenance (made from arrays) says nothing of how its features were made.
     recorded = bool(there["made_by"] and here["made_by"])

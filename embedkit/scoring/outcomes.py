@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,9 +108,19 @@ class TrueClasses:
         EmbedkitError
             The file is not where it was, has changed, or holds no classes.
         """
-        sha256 = str(result.provenance.get("features_sha256"))
-        path = str(result.provenance.get("features_file", ""))
-        selection = result.provenance.get("selection")
+        selection, files = result.provenance.get("selection"), _files(result)
+        found, reasons = dict[str, str](), []
+        # Of joined files any may hold classes, and they don't contradict each other.
+        for path, sha256 in reversed(files):
+            try:
+                found |= self._of_file(path, sha256, selection)
+            except EmbedkitError as error:
+                reasons.append(str(error))
+        if len(reasons) == len(files):
+            raise EmbedkitError(reasons[-1])
+        return found
+
+    def _of_file(self, path: str, sha256: str, selection: Any) -> dict[str, str]:
         key = (path, sha256, labels_sha256(selection))
         if key not in self._found:
             try:
@@ -121,6 +131,16 @@ class TrueClasses:
         if isinstance(found, str):
             raise EmbedkitError(found)
         return found
+
+
+def _files(result: Result) -> list[tuple[str, str]]:
+    """Return path and SHA-256 of the feature file that a result names, or of those that were joined."""
+    told = result.provenance
+    features = told.get("features")
+    several = features.get("files") if isinstance(features, Mapping) else None
+    if isinstance(several, list) and several and all(isinstance(one, Mapping) for one in several):
+        return [(str(one.get("file", "")), str(one.get("sha256"))) for one in several]
+    return [(str(told.get("features_file", "")), str(told.get("features_sha256")))]
 
 
 def _classes(features: FeatureFile | str, sha256: str, selection: Any) -> dict[str, str]:
