@@ -1690,8 +1690,9 @@ def pretrain(
     method: Literal["dino-lora", "vicreg-lora", "dino", "vicreg"] = "dino-lora",
     view_preset: Literal["galaxy", "galaxy-strong", "natural"] = "galaxy",
     noise: Literal["gaussian", "sky"] = "gaussian",
-    epochs: int = 10,
-    batch_size: int = 64,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    minutes: float | None = None,
     accumulate: int = 1,
     local_views: int = 2,
     local_size: int = 64,
@@ -1825,7 +1826,9 @@ def pretrain(
     epochs
         passes over the images (default: 10)
     batch_size
-        images, or views of them, at a time (default: 64)
+        images, or views of them, at a time (default: 64; fits the budget of --minutes)
+    minutes
+        train for so long: epochs, batch and rate follow from how fast that goes here (default: as --epochs says)
     accumulate
         parts of a batch, to save memory (default: 1)
     local_views

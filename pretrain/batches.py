@@ -94,7 +94,7 @@ class ViewBatches(Batches):
     ) -> None:
         super().__init__(frames, preset_of(options), preprocessing, device=device, share=share)
         self.rows, self.options = rows, options
-        self.steps_per_epoch = len(rows) // options.batch_size
+        self.steps_per_epoch = len(rows) // options.at_a_time
 
     def make(self, step: int) -> Batch:
         """Draw this process's part of the batch of a step."""
@@ -102,7 +102,7 @@ class ViewBatches(Batches):
         epoch, position = divmod(step, self.steps_per_epoch)
         shuffle = torch.Generator().manual_seed(options.seed + 1_000_003 * (epoch + 1))
         order = self.rows[torch.randperm(len(self.rows), generator=shuffle)]
-        rows = order[position * options.batch_size : (position + 1) * options.batch_size]
+        rows = order[position * options.at_a_time : (position + 1) * options.at_a_time]
         part, parts = self.share
         own = rows.chunk(parts)[part]
         frames = self.frames.take(own, self.device)

@@ -70,7 +70,7 @@ class Distillation(ViewObjective):
 
     def adjust(self, step: int) -> None:
         """Let the last layer of the head rest for the first epoch, where there are more."""
-        if step < self.steps // self.options.epochs and self.options.epochs > 1:
+        if step < self.steps // self.options.passes and self.options.passes > 1:
             self.head.last.weight.grad = None
 
     @torch.no_grad()

@@ -39,7 +39,7 @@ class HeldOut:
             torch.cat(
                 [
                     model(self.batches.look(rows, generator)).float()
-                    for rows in torch.split(self.rows, options.batch_size)
+                    for rows in torch.split(self.rows, options.at_a_time)
                 ]
             )
             for _ in range(2)

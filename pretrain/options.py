@@ -22,10 +22,12 @@ PRESETS = ("galaxy", "galaxy-strong", "natural")
 CENTERINGS = ("mean", "sinkhorn")
 LORA_TARGETS = ("qv", "qkv", "all")
 NOISES = ("gaussian", "sky")
+EPOCHS, BATCH_SIZE = 10, 64
 OUTPUT = Path("runs/pretrain")
 # What a run may leave in its folder.
 MAKES = (
     "checkpoint.pt",
+    "schedule.json",
     "log.csv",
     "curves.svg",
     "views.png",
@@ -90,6 +92,8 @@ class PretrainOptions(LoRA):
         ``gaussian``, as strong as the image's own background, or ``sky``, drawn from that background.
     epochs, batch_size
         Passes over the training rows, and images in one update.
+    minutes
+        How long to train, in place of epochs; a batch and a rate that are not given follow from it too.
     accumulate
         Equal parts in which an update's batch goes through the student, for less memory.
     local_views, local_size
@@ -128,8 +132,19 @@ class PretrainOptions(LoRA):
     method: str = option("dino-lora", "what trains, and by which objective", choices=METHODS)
     view_preset: str = option("galaxy", "which random views", choices=PRESETS)
     noise: str = option("gaussian", "of galaxy views", choices=NOISES)
-    epochs: int = option(10, "passes over the images", least=1, metavar="N")
-    batch_size: int = batch_size_option(64, least=2)
+    # Filled in below; only a budget of minutes leaves them open, which `budget.Schedule.settled` ends.
+    epochs: int | None = option(None, "passes over the images", least=1, metavar="N", unset=f"{EPOCHS}")
+    batch_size: int | None = batch_size_option(
+        None, least=2, unset=f"{BATCH_SIZE}; fits the budget of --minutes"
+    )
+    minutes: float | None = option(
+        None,
+        "train for so long: epochs, batch and rate follow from how fast that goes here",
+        above=0,
+        most=100_000,
+        metavar="M",
+        unset="as --epochs says",
+    )
     accumulate: int = option(1, "parts of a batch, to save memory", least=1, metavar="N")
     local_views: int = option(2, "DINO: small crops", least=0, metavar="N")
     local_size: int = option(64, "DINO: side of the small crops", least=1, metavar="PX")
@@ -156,7 +171,16 @@ class PretrainOptions(LoRA):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.accumulate:
+        if self.minutes is None:
+            for name, value in (("epochs", EPOCHS), ("batch_size", BATCH_SIZE)):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, value)
+        elif self.epochs is not None:
+            raise UsageError(
+                f"--minutes {self.minutes:g} with --epochs {self.epochs}: both say how long to train. Leave "
+                "one of them out."
+            )
+        if self.batch_size is not None and self.batch_size % self.accumulate:
             raise UsageError(
                 f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size} into "
                 "equal parts."
@@ -169,6 +193,18 @@ class PretrainOptions(LoRA):
             )
         if self.train_norms and not self.low_rank and self.unfreeze_blocks is None:
             raise UsageError(f"--train-norms: --method {self.method} trains all weights already.")
+
+    @property
+    def passes(self) -> int:
+        """The epochs of options without a budget."""
+        assert self.epochs is not None
+        return self.epochs
+
+    @property
+    def at_a_time(self) -> int:
+        """The images of an update, of options without a budget."""
+        assert self.batch_size is not None
+        return self.batch_size
 
     @property
     def low_rank(self) -> bool:

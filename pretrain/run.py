@@ -25,14 +25,15 @@ from embedkit.files.lock import folder_locked
 from embedkit.files.regular import check_folder, resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
-from pretrain import ranks
+from pretrain import budget, ranks
 from pretrain.artefact import merge, save_adapter, save_checkpoint
+from pretrain.budget import HELPED_STEPS, scheduled, sentences
 from pretrain.cache import read_frames
 from pretrain.choice import sentence, verdict
 from pretrain.contact_sheet import as_png, contact_sheet
 from pretrain.curves import draw_curves
 from pretrain.journal import describe
-from pretrain.options import OUTPUT, PretrainCall, PretrainPlaces
+from pretrain.options import OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
 from pretrain.views import preset_of
@@ -80,8 +81,7 @@ class Pretrained:
         return html_table(str(self.path), cells, [sentence(self.chosen)]) + curves
 
 
-# docs/results/adapting.md: 660 steps of 32 images helped, and 177 of 64 with VICReg; 55 of 64 did not.
-HELPED_STEPS, FEW_STEPS = 660, 100
+FEW_STEPS = 100
 
 
 @guarded(PretrainPlaces)
@@ -126,11 +126,11 @@ def pretrain(
     options.check(backbone)
     if options.show_views and ranks.launched() > 1:
         raise UsageError("--show-views trains nothing. Start it without torchrun.")
-    folder = Path(output)
+    folder, started = Path(output), budget.clock()
     check_folder(folder)
     with ranks.joined():
         images = open_dataset(dataset, data)
-        if not options.show_views and not ranks.rank():
+        if not options.show_views and options.minutes is None and not ranks.rank():
             say_steps(len(images), options)
         loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
         if loaded.preprocessing.channels != 3:
@@ -144,19 +144,34 @@ def pretrain(
             write_bytes(folder / "views.png", as_png(sheet))
             return Pretrained(folder, sheet=folder / "views.png")
         with locked(folder):
-            task = WithoutLabels(loaded, frames, options, labels=images.rows.labels)
-            trained = Run(task, folder).train()
+
+            def begin(how: PretrainOptions) -> WithoutLabels:
+                return WithoutLabels(loaded, frames, how, labels=images.rows.labels)
+
+            if options.minutes is not None:
+                asked = {
+                    "dataset": images.fingerprint,
+                    "start": loaded.weights_sha256,
+                    "preprocessing": loaded.preprocessing.record(),
+                }
+                n_rows = len(images) - options.held_out
+                found = scheduled(begin, n_rows, options, folder, asked=asked, started=started)
+                if not ranks.rank():
+                    for line in sentences(found, n_rows, options):
+                        console.note(line)
+                options = found.settled(options)
+            trained = Run(begin(options), folder).train()
             return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
 
 
 def say_steps(n_images: int, options: PretrainCall) -> None:
     """Say how many steps a run has, where they are far fewer than what has helped."""
-    of_epoch = (n_images - options.held_out) // options.batch_size
-    steps = of_epoch * options.epochs
+    of_epoch = (n_images - options.held_out) // options.at_a_time
+    steps = of_epoch * options.passes
     if of_epoch < 1 or steps >= FEW_STEPS:
         return
     console.note(
-        f"{steps:,} steps of {options.batch_size} images are few: {HELPED_STEPS} of 32 have helped, 55 of 64 "
+        f"{steps:,} steps of {options.at_a_time} images are few: {HELPED_STEPS} of 32 have helped, 55 of 64 "
         f"have not. About as many: --epochs {-(-HELPED_STEPS // of_epoch)}, fewer with small batches."
     )
 

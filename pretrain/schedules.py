@@ -17,6 +17,11 @@ def cosine(step: float, steps: int, start: float, end: float, *, warmup: int = 0
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+def warmup_steps(of_epoch: int, steps: int) -> int:
+    """Return how many steps the rate rises over: the first epoch's, at most a fifth of all."""
+    return min(of_epoch, steps // 5)
+
+
 def initial_share(momentum: float, steps: int) -> float:
     """How much of the starting weights an EMA teacher still holds after `steps`."""
     return math.prod(cosine(step, steps, momentum, 1.0) for step in range(steps))

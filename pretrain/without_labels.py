@@ -20,7 +20,7 @@ from pretrain.held_out import HeldOut
 from pretrain.journal import as_today, describe
 from pretrain.monitors import check_collapse
 from pretrain.options import PretrainOptions
-from pretrain.schedules import cosine
+from pretrain.schedules import cosine, warmup_steps
 from pretrain.task import Log, Task
 from pretrain.views import Frames
 
@@ -44,10 +44,10 @@ class WithoutLabels(Task):
         *,
         labels: NDArray[np.int64] | None = None,
     ) -> None:
-        if len(pixels) - options.held_out < options.batch_size:
+        if len(pixels) - options.held_out < options.at_a_time:
             raise UsageError(
                 f"{len(pixels)} images are too few for --held-out {options.held_out} and --batch-size "
-                f"{options.batch_size}. Lower one of them."
+                f"{options.at_a_time}. Lower one of them."
             )
         _check_processes(options)
         self.options = options
@@ -67,7 +67,7 @@ class WithoutLabels(Task):
         )
         self.held_out = HeldOut(self.batches, order[: options.held_out], labels)
         of_epoch = self.batches.steps_per_epoch
-        self.ends = range(of_epoch, of_epoch * options.epochs + 1, of_epoch)
+        self.ends = range(of_epoch, of_epoch * options.passes + 1, of_epoch)
         self.steps = self.ends[-1]
         self.objective = build_objective(backbone, options, device, steps=self.steps)
         if options.fsdp:
@@ -95,7 +95,7 @@ class WithoutLabels(Task):
     def set_rates(self, step: int, log: Log) -> None:  # noqa: ARG002
         """Follow half a cosine, after a warm-up; the decay of a distillation rises."""
         options = self.options
-        warmup = min(self.batches.steps_per_epoch, self.steps // 5)
+        warmup = warmup_steps(self.batches.steps_per_epoch, self.steps)
         lr = cosine(step, self.steps, options.peak_lr, options.peak_lr / 100, warmup=warmup)
         decay = options.weight_decay
         if options.distils:
@@ -129,8 +129,8 @@ def _check_processes(options: PretrainOptions) -> None:
     n = ranks.world()
     if options.fsdp and n == 1:
         raise UsageError("--fsdp spreads a model over processes. Start several with torchrun.")
-    if options.batch_size % (n * options.accumulate):
+    if options.at_a_time % (n * options.accumulate):
         raise UsageError(
-            f"--batch-size {options.batch_size} does not divide into equal parts for {n} processes and "
+            f"--batch-size {options.at_a_time} does not divide into equal parts for {n} processes and "
             f"--accumulate {options.accumulate}."
         )

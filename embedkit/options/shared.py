@@ -84,9 +84,10 @@ def limit_option(*, group: str = "") -> Any:
     return option(None, what, least=1, metavar="N", unset="all", group=group)
 
 
-def batch_size_option(value: int, *, least: int = 1, group: str = "") -> Any:
+def batch_size_option(value: int | None, *, least: int = 1, group: str = "", unset: str | None = None) -> Any:
     """Declare ``--batch-size`` of what computes on images."""
-    return option(value, "images, or views of them, at a time", least=least, metavar="N", group=group)
+    what = "images, or views of them, at a time"
+    return option(value, what, least=least, metavar="N", group=group, unset=unset)
 
 
 def dry_run_option() -> Any:
