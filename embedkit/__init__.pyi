@@ -2096,6 +2096,11 @@ def report(
     output: _Place | None = None,
     runs: _Place | None = None,
     open: bool = False,
+    figure: _Place | None = None,
+    figure_size: str = "170x120mm",
+    figure_dpi: int = 300,
+    figure_names: bool = True,
+    figure_thumbnails: float | None = None,
 ) -> Report:
     """Write an interactive map of a feature file as one HTML file that needs no network.
 
@@ -2160,6 +2165,16 @@ def report(
         folder of results to show (default: runs, if there is one)
     open
         open it in the browser
+    figure
+        also draw the map for a paper, as .pdf, .svg or .png (default: no figure)
+    figure_size
+        its width and height, in mm, cm or in (default: 170x120mm)
+    figure_dpi
+        its pixels an inch (default: 300)
+    figure_names
+        False: no names on the figure's map
+    figure_thumbnails
+        side of pictures on the figure's map, in mm (default: no pictures)
     """
 
 def similar(

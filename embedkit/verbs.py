@@ -155,7 +155,11 @@ VERBS = {
         "make an interactive map of a feature file",
         "reports.report_command:configure",
         "reports.report:report",
-        ("reports.report_options:ReportOptions", "reports.report_options:ReportPlaces"),
+        (
+            "reports.report_options:ReportOptions",
+            "reports.report_options:ReportPlaces",
+            "reports.figure_options:FigureOptions",
+        ),
     ),
     "similar": Verb(
         "find the images that are most like one",

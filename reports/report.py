@@ -9,8 +9,9 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from embedkit.console import note
 from embedkit.errors import UsageError
 from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
@@ -18,7 +19,9 @@ from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
 from embedkit.files.showing import page_link
 from embedkit.files.store import FeatureFile
+from embedkit.options import from_mapping
 from embedkit.scoring.selected import selected
+from reports.figure_options import FIGURE, FigureOptions
 from reports.report_options import PAGE, ReportOptions, ReportPlaces
 
 if TYPE_CHECKING:
@@ -48,7 +51,9 @@ class Report:
     notes
         What is missing, and why; also in the page.
     drawn
-        The map itself: `figure` draws it.
+        The map itself: `figure` and `save_figure` draw it.
+    figure_file
+        The map for a paper, where one was asked for.
     """
 
     path: Path
@@ -59,6 +64,7 @@ class Report:
     columns: tuple[str, ...]
     notes: tuple[str, ...]
     drawn: Drawn = dataclasses.field(repr=False)
+    figure_file: Path | None = None
 
     def figure(self, color: str | None = None) -> Figure:
         """Return the map as a plotly figure, which shows itself in a notebook.
@@ -75,6 +81,30 @@ class Report:
         """
         return self.drawn.figure(color)
 
+    def save_figure(self, path: str | os.PathLike[str], color: str | None = None, **how: Any) -> Path:
+        """Draw the map for a paper, and return its path.
+
+        Parameters
+        ----------
+        path
+            A ``.pdf``, ``.svg`` or ``.png``, which is replaced.
+        color
+            As in `figure`.
+        **how
+            ``figure_size``, ``figure_dpi``, ``figure_names`` and ``figure_thumbnails``, as
+            `embedkit.report` takes them.
+
+        Raises
+        ------
+        UsageError
+            No such column, an option out of range, no pictures, no matplotlib, or no room for the map.
+        """
+        options = from_mapping(FigureOptions, {"figure": Path(path), **how}, "save_figure")
+        check_outputs("save_figure", {Path(path): FIGURE})
+        for text in self.drawn.save(options, color):
+            note(text)
+        return Path(path)
+
     @property
     def facts(self) -> str:
         """What is in it, on one line."""
@@ -87,7 +117,7 @@ class Report:
         return "\n".join([f"{self.path}: {self.facts}", *self.notes])
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        notes = "".join(f"<li>{html.escape(one)}</li>" for one in self.notes)
         return page_link(self.path, self.facts) + (f"<ul>{notes}</ul>" if notes else "")
 
 
@@ -96,6 +126,7 @@ def report(
     features: str | os.PathLike[str] | FeatureFile,
     options: ReportOptions | None = None,
     places: ReportPlaces | None = None,
+    figure: FigureOptions | None = None,
     *,
     results: Sequence[tuple[Path, Result]] | None = None,
 ) -> Report:
@@ -109,6 +140,8 @@ def report(
         How it is made.
     places
         Where results are read, and where it is written.
+    figure
+        The map for a paper beside it.
     results
         Those already read, with the folder that each stands in, instead of those below ``runs``.
 
@@ -129,15 +162,23 @@ def report(
     from reports.map.page import render
 
     options, places = options or ReportOptions(), places or ReportPlaces()
+    figure = figure or FigureOptions()
+    _check_figure(figure, options)
     with selected(features, options) as file:
         target = places.output or places.folder / f"{file.path.stem}.html"
-        check_outputs("-o", {target: PAGE}, file, options, places)
+        check_outputs("-o", {target: PAGE}, file, options, places, figure)
         if results is None:
             if places.runs is not None and not places.runs.is_dir():
                 raise UsageError(f"--runs {places.runs}: no such folder.")
             results = _results(places.folder)
         page = make_page(file, options, results, where=places.folder)
+    drawn = Drawn(page.ids, page.map.xy, tuple(page.columns), page.color, page.map.axes, page.sheets)
+    notes = list(page.notes)
     n_bytes = _write(target, render(page))
+    if figure.figure is not None:
+        for text in drawn.save(figure):
+            notes.append(text)
+            note(text)
     if places.open:
         webbrowser.open(resolved(target).as_uri())
     return Report(
@@ -147,9 +188,23 @@ def report(
         n_results=len(page.board.runs),
         n_bytes=n_bytes,
         columns=tuple(column.key for column in page.columns),
-        notes=tuple(page.notes),
-        drawn=Drawn(page.ids, page.map.xy, tuple(page.columns), page.color),
+        notes=tuple(notes),
+        drawn=drawn,
+        figure_file=figure.figure,
     )
+
+
+def _check_figure(figure: FigureOptions, options: ReportOptions) -> None:
+    """Refuse before anything is computed what a figure can't be drawn with."""
+    if figure.figure is None:
+        return
+    from reports.map.paper.drawing import check_library
+
+    check_library()
+    if figure.figure_thumbnails is not None and not (options.thumbnails and options.max_thumbnails):
+        raise UsageError(
+            "--figure-thumbnails wants pictures. Leave --no-thumbnails and --max-thumbnails 0 out."
+        )
 
 
 def _results(folder: Path) -> list[tuple[Path, Result]]:

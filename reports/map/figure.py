@@ -1,22 +1,23 @@
-"""The map as a plotly figure, for a notebook or a figure of one's own."""
+"""The map as a figure: by plotly for a notebook, by matplotlib for a paper."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
+from embedkit.files.aside import write_bytes
+from reports.figure_options import FigureOptions
 from reports.map.columns import Category, Column, Number
-from reports.map.hues import PALETTE, RAMP, hues
+from reports.map.hues import MISSING, RAMP, colour, hues
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Of what has no category or number.
-MISSING = "#b5b5b5"
+    from reports.map.sheets import Sheets
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,18 @@ class Drawn:
         What it can be coloured by.
     color
         Key of the column that the page opens with.
+    axes
+        What the two directions are called.
+    sheets
+        Pictures of the points.
     """
 
     ids: NDArray[np.str_]
     xy: NDArray[np.float32]
     columns: tuple[Column, ...]
     color: str
+    axes: tuple[str, str] = ("", "")
+    sheets: Sheets | None = field(default=None, repr=False)
 
     def figure(self, color: str | None = None) -> Figure:
         """Draw it.
@@ -55,11 +62,7 @@ class Drawn:
         """
         from plotly.graph_objects import Figure
 
-        key = self.color if color is None else color
-        column = next((column for column in self.columns if column.key == key), None)
-        if column is None:
-            known = ", ".join(column.key for column in self.columns)
-            raise UsageError(f"color={key!r}: the map has no such column. There are {known}.")
+        column = self._column(color)
         drawn = Figure()
         if isinstance(column, Number):
             self._numbers(drawn, column)
@@ -75,14 +78,54 @@ class Drawn:
         )
         return drawn
 
+    def save(self, options: FigureOptions, color: str | None = None) -> list[str]:
+        """Draw it for a paper into the file that the options name; returns what is worth saying of it.
+
+        Parameters
+        ----------
+        options
+            Which file, how large, and with what on it.
+        color
+            As in `figure`.
+
+        Raises
+        ------
+        UsageError
+            No such column, no file named, no matplotlib, or no room for the map.
+        """
+        from reports.map.paper.drawing import Drawing, draw
+
+        if options.figure is None:
+            raise UsageError("No figure is named. Give figure=FILE.")
+        column = self._column(color)
+        if options.figure_thumbnails is not None and self.sheets is None:
+            raise UsageError(
+                "--figure-thumbnails: there are no pictures. Name where the images are with --path, without "
+                "--no-thumbnails."
+            )
+        found = self._hues()[column.key] if isinstance(column, Category) else ()
+        drawing = Drawing(self.xy, column, found, self.axes, self.sheets)
+        data, notes = draw(drawing, options, options.figure.suffix[1:].lower())
+        write_bytes(options.figure, data)
+        return notes
+
+    def _column(self, color: str | None) -> Column:
+        key = self.color if color is None else color
+        column = next((column for column in self.columns if column.key == key), None)
+        if column is None:
+            known = ", ".join(column.key for column in self.columns)
+            raise UsageError(f"color={key!r}: the map has no such column. There are {known}.")
+        return column
+
+    def _hues(self) -> dict[str, tuple[int, ...]]:
+        return hues([one for one in self.columns if isinstance(one, Category)])
+
     def _categories(self, drawn: Figure, column: Category) -> None:
-        numbers = hues([one for one in self.columns if isinstance(one, Category)])[column.key]
+        numbers = self._hues()[column.key]
         groups = [(-1, column.missing, MISSING)] if (column.codes < 0).any() else []
-        groups += [
-            (code, name, PALETTE[numbers[code] % len(PALETTE)]) for code, name in enumerate(column.names)
-        ]
-        for code, name, colour in groups:
-            self._points(drawn, np.flatnonzero(column.codes == code), name, {"color": colour})
+        groups += [(code, name, colour(numbers[code])) for code, name in enumerate(column.names)]
+        for code, name, look in groups:
+            self._points(drawn, np.flatnonzero(column.codes == code), name, {"color": look})
 
     def _numbers(self, drawn: Figure, column: Number) -> None:
         known = np.isfinite(column.values)

@@ -13,6 +13,10 @@ PALETTE = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#953714", "#9B4DFF"),
     *("#780C9C", "#9CB484"),
 )
+# Of what has no category or number, on white.
+MISSING = "#c6cbd3"
+# How near the hues of the second and third round are to black and to white.
+_SHARE = 0.42
 # Viridis, which keeps its order in grey and for every colour vision (van der Walt & Smith 2015).
 RAMP = (
     (0.0, "#440154"),
@@ -59,3 +63,14 @@ def hues(columns: Iterable[Category]) -> dict[str, tuple[int, ...]]:
             known |= dict(zip(names, settled, strict=True))
         found[column.key] = settled
     return found
+
+
+def colour(number: int) -> str:
+    """Return a hue on white: ten, then the same darker, then paler ones, as the page has them."""
+    base = PALETTE[number % len(PALETTE)]
+    around = number // len(PALETTE) % 3
+    if not around:
+        return base
+    other = 0 if around == 1 else 255
+    parts = (int(base[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{int(part * (1 - _SHARE) + other * _SHARE + 0.5):02x}" for part in parts)

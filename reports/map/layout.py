@@ -117,6 +117,12 @@ class Map:
             f"{s['metric']} metric, {made}"
         )
 
+    @property
+    def axes(self) -> tuple[str, str]:
+        """What the two directions are called."""
+        name = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PC"}[self.method]
+        return f"{name} 1", f"{name} 2"
+
     def _rows(self) -> str:
         r = self.settings["pca_dimensions"]
         if r is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -62,6 +62,20 @@ class Sheets:
     def n_pictures(self) -> int:
         """Rows with a picture."""
         return int((self.place >= 0).sum())
+
+
+def cut(sheets: Sheets) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield each row with a picture and its pixels (h, w, 3), in the order of the sheets."""
+    opened, number = np.empty((0, 0, 3), np.uint8), -1
+    for row in np.argsort(sheets.place, kind="stable"):
+        if (slot := int(sheets.place[row])) < 0:
+            continue
+        sheet, at = divmod(slot, COLUMNS**2)
+        if sheet != number:
+            with Image.open(io.BytesIO(sheets.sheets[sheet])) as image:
+                opened, number = np.asarray(image.convert("RGB")), sheet
+        top, left = at // COLUMNS * sheets.pitch, at % COLUMNS * sheets.pitch
+        yield int(row), opened[top : top + sheets.height[row], left : left + sheets.width[row]]
 
 
 def pitch_of(size: int) -> int:

@@ -1,0 +1,1 @@
+"""The map as a figure for a paper, drawn by matplotlib."""
