@@ -81,15 +81,17 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
 
 def _check_features(name: str, args: argparse.Namespace) -> None:
     """Refuse a feature file that is not there before the verb's own imports, which take seconds."""
-    named = getattr(args, "features", None)
-    if isinstance(named, (str, Path)) and not Path(named).exists():
+    given = getattr(args, "features", None)
+    named = given if isinstance(given, list) else [given]
+    absent = [one for one in named if isinstance(one, (str, Path)) and not Path(one).exists()]
+    if absent:
         from embedkit.options import from_flags
 
         for one in VERBS[name].options:  # a wrong call is said first, as everywhere
             from_flags(target(one), args)
         from embedkit.files.store import FeatureFile
 
-        FeatureFile(named)  # which says so
+        FeatureFile(absent[0])  # which says so
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:

@@ -82,7 +82,7 @@ def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n: int, 
     EmbedkitError
         Not one entry an image, text that is too wide, or no plain type.
     """
-    if name not in _LISTS and (len(shape) == 0 or shape[0] != n):
+    if name not in _LISTS and (len(shape) == 0 or shape[0] != n or 0 in shape[1:]):
         raise EmbedkitError(
             f"{where}: {name} has shape {shape}, but there are {n:,} images. Store one entry an image."
         )

@@ -77,7 +77,8 @@ def open_hdf5(path: Path) -> h5py.File:
     with reading(path, "Restore the file."):
         if "format" in file.attrs:
             check_heaps(file, path)
-        features = "format" in file.attrs and file.attrs["format"] == "embedkit-features"
+        named = file.attrs.get("format")
+        features = isinstance(named, str) and named == "embedkit-features"
     if features:
         file.close()
         raise UsageError(

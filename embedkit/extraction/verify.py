@@ -149,6 +149,11 @@ def _extract_again(
         fresh = pooled_views(job, torch.tensor(images), precision).cpu().numpy().astype(np.float64)
         stored = file.read(np.array([row]))[0].astype(np.float64)
         name = str(file.rows.ids[row])
+        if fresh.shape != stored.shape:
+            raise EmbedkitError(
+                f"{file.path}: the backbone that it names gives {len(fresh)} features an image, and it holds "
+                f"{len(stored)}. It says it was made otherwise than it was: extract again."
+            )
         cosines[name] = _cosine(fresh, stored)
         centred = _cosine(fresh - mean, stored - mean) if spread >= LEAST_SPREAD else 1.0
         if not (cosines[name] >= SAME_COSINE[precision] and centred >= SAME_CENTRED_COSINE):

@@ -86,5 +86,5 @@ def check_weights(
 
 def weights_place(provenance: Mapping[str, Any], moved: Mapping[str, Any]) -> Path:
     """Return where the weights of a feature file lie: the file given, recorded, or the model folder."""
-    given = moved.get("weights") or provenance["backbone"]["origin"]["weights"]
+    given = moved.get("weights") or provenance["backbone"]["origin"].get("weights")
     return Path(given or provenance["backbone"]["name"].removeprefix(LOCAL_DIR))

@@ -289,6 +289,13 @@ def test_a_feature_file_is_not_a_dataset(tmp_path: Path) -> None:
         load_dataset(str(path))
 
 
+def test_a_format_that_is_no_text_is_no_format(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = IMAGES
+        file.attrs["format"] = [1, 2]
+    assert len(load_dataset(str(tmp_path / "a.h5"))) == len(IMAGES)
+
+
 def test_nan_in_one_image_names_it(tmp_path: Path) -> None:
     values = RNG.random((3, 8, 8)).astype(np.float32)
     values[1, 2, 3] = np.nan

@@ -50,6 +50,8 @@ def test_labels_as_people_store_them(tmp_path: Path, ending: str, labels, expect
         ({"labels": [0, 1, -2, 0, 1, 1, 0]}, "label -2 of row 2; -1 or NaN stands for no label"),
         ({"labels": [0, 1, np.inf, 0, 1, 1, 0]}, "labels are not whole numbers"),
         ({"labels": np.full((7, 2), "a")}, "labels has shape"),
+        ({"ids": np.full((7, 0), "a")}, r"ids has shape \(7, 0\)"),
+        ({"targets": np.zeros((7, 0))}, r"targets has shape \(7, 0\)"),
         ({"labels": [0, 1] * 3 + [0], "class_names": ["a", "a"]}, "class_names holds 'a' more than once"),
         (
             {"labels": [0, 1] * 3 + [0], "class_names": ["a", "nan"]},

@@ -331,3 +331,26 @@ def test_features_of_images_that_the_source_never_held(tiny, tmp_path, monkeypat
     out, err = capsys.readouterr()
     assert "2 rows marked ok, such as '4', are of images that the source does not hold (2 of 6 chunks" in out
     assert "the source does not hold all of its images" in err
+
+
+def test_a_backbone_of_another_width_is_said_with_both_numbers(made, capsys):
+    _, path = made
+    with h5py.File(path, "r+") as file:
+        stored = file["features"][...]
+        kept = dict(file["features"].attrs)
+        del file["features"]
+        file["features"] = stored[:, :-8]
+        file["features"].attrs.update(kept)
+    assert main(["verify", str(path)]) == 1
+    said = capsys.readouterr()
+    n = stored.shape[1]
+    assert f"gives {n} features an image, and it holds {n - 8}" in said.out + said.err
+
+
+def test_an_origin_without_weights_is_one_of_no_weights(made):
+    _, path = made
+    with h5py.File(path, "r+") as file:
+        record = json.loads(file.attrs["provenance"])
+        del record["backbone"]["origin"]["weights"]
+        file.attrs["provenance"] = json.dumps(record)
+    assert verify(path).sound
