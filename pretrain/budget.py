@@ -158,9 +158,9 @@ def sentences(schedule: Schedule, n_rows: int, options: PretrainOptions) -> list
     steps = of_epoch * schedule.epochs
     n_images, n_looks = steps * size, 1 + math.ceil(schedule.epochs / options.monitor_every)
     warmup = warmup_steps(of_epoch, steps)
+    budget = "1 minute is" if options.minutes == 1 else f"{options.minutes:g} minutes are"
     said = [
-        f"At {1 / measured.image_seconds:,.3g} images/s, {options.minutes:g} minutes are {n_images:,} "
-        "images: "
+        f"At {1 / measured.image_seconds:,.3g} images/s, {budget} {n_images:,} images: "
         f"{schedule.epochs:,} epoch{'s' * (schedule.epochs > 1)} of {of_epoch * size:,}, {steps:,} steps of "
         f"{size}, the first {warmup:,} to warm up, at a peak rate of {schedule.lr:g}. "
         f"{n_looks:,} looks at held-out images take {n_looks * measured.look_seconds:,.1f} s of it."
