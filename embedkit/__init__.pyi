@@ -36,6 +36,7 @@ from probes.report import SeedsReport
 from probes.symmetries.run import Symmetries
 from reports.attention_run import Attention
 from reports.cam.run import CamPage
+from reports.export.run import Exported
 from reports.leaderboard.calls import Located
 from reports.leaderboard.table import Leaderboard
 from reports.neighbours.found import Found
@@ -59,6 +60,7 @@ __all__ = [
     "cluster",
     "compare",
     "doctor",
+    "export",
     "extract",
     "finetune",
     "import_features",
@@ -696,6 +698,91 @@ def doctor(
 
     Options
     -------
+    """
+
+def export(
+    features: str | os.PathLike[str] | FeatureFile,
+    *,
+    rows: str | Sequence[str] = (),
+    only_class: str | Sequence[str] = (),
+    exclude_class: str | Sequence[str] = (),
+    min_per_class: int | None = None,
+    labels: _Place | None = None,
+    prep: str | None = None,
+    projection: Literal["umap", "pca", "tsne"] = "umap",
+    seed: int = 0,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    umap_metric: Literal["cosine", "euclidean", "correlation", "manhattan"] | None = None,
+    max_points: int = 50000,
+    thumbnails: bool = True,
+    path: _Place | None = None,
+    thumbnail_size: int | None = None,
+    max_thumbnails: int = 20000,
+    vectors: bool = False,
+    output: _Place | None = None,
+    runs: _Place | None = None,
+) -> Exported:
+    """Write what a report knows of each image for another program: a Parquet table, or a projector's folder.
+
+    Parameters
+    ----------
+    features
+        A feature file, or its path.
+
+    Returns
+    -------
+    Exported
+        It names what was written, and the commands that open it.
+
+    Raises
+    ------
+    EmbedkitError
+        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+    UsageError
+        An option out of range, a name that says neither table nor folder, a folder that holds other things,
+        or no pyarrow.
+
+    Options
+    -------
+    rows
+        only these rows: split=test, group=NAME, or a FILE.txt with an id a line (default: all)
+    only_class
+        only rows of these classes (default: all)
+    exclude_class
+        no rows of these classes (default: none)
+    min_per_class
+        leave out classes with fewer rows than that (default: none)
+    labels
+        labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
+    prep
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: the first clustering's for the map, else pca95)
+    projection
+        how the map is made (default: umap)
+    seed
+        seed of everything that is random (default: 0)
+    n_neighbors
+        umap: neighbours (default: 15)
+    min_dist
+        umap: how tightly points may pack (default: 0.1)
+    umap_metric
+        what near means (default: cosine; euclidean after a --prep that centres)
+    max_points
+        points on the map at most (default: 50000)
+    thumbnails
+        False: don't read the images
+    path
+        where the images are: of a registered dataset, or now
+    thumbnail_size
+        side of a picture (default: 96; 64 above 6,000 pictures)
+    max_thumbnails
+        pictures at most (default: 20000)
+    vectors
+        of a table: the features themselves as a column of lists
+    output
+        a .parquet table, or a folder for TensorBoard's projector (default: RUNS/<name of the feature file>.parquet)
+    runs
+        folder of results to show (default: runs, if there is one)
     """
 
 def extract(
@@ -2081,7 +2168,6 @@ def report(
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
     labels: _Place | None = None,
-    color: str | None = None,
     prep: str | None = None,
     projection: Literal["umap", "pca", "tsne"] = "umap",
     seed: int = 0,
@@ -2093,6 +2179,7 @@ def report(
     path: _Place | None = None,
     thumbnail_size: int | None = None,
     max_thumbnails: int = 20000,
+    color: str | None = None,
     output: _Place | None = None,
     runs: _Place | None = None,
     open: bool = False,
@@ -2135,8 +2222,6 @@ def report(
         leave out classes with fewer rows than that (default: none)
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
-    color
-        column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     prep
         prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: the first clustering's for the map, else pca95)
     projection
@@ -2159,6 +2244,8 @@ def report(
         side of a picture (default: 96; 64 above 6,000 pictures)
     max_thumbnails
         pictures at most (default: 20000)
+    color
+        column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     output
         the HTML file (default: RUNS/<name of the feature file>.html)
     runs

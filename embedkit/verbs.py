@@ -161,6 +161,16 @@ VERBS = {
             "reports.figure_options:FigureOptions",
         ),
     ),
+    "export": Verb(
+        "write a map and what is known of its images for other programs",
+        "reports.export.command:configure",
+        "reports.export.run:export",
+        (
+            "reports.report_options:MapOptions",
+            "reports.export.options:ExportOptions",
+            "reports.export.options:ExportPlaces",
+        ),
+    ),
     "similar": Verb(
         "find the images that are most like one",
         "reports.neighbours.command:configure_similar",

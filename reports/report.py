@@ -6,10 +6,12 @@ import dataclasses
 import html
 import os
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from embedkit.console import note
 from embedkit.errors import UsageError
@@ -17,7 +19,7 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
-from embedkit.files.showing import page_link
+from embedkit.files.showing import data_frame, page_link
 from embedkit.files.store import FeatureFile
 from embedkit.options import from_mapping
 from embedkit.scoring.selected import selected
@@ -54,6 +56,8 @@ class Report:
         The map itself: `figure` and `save_figure` draw it.
     figure_file
         The map for a paper, where one was asked for.
+    known
+        What is known of each image: name to (n,) values.
     """
 
     path: Path
@@ -65,6 +69,20 @@ class Report:
     notes: tuple[str, ...]
     drawn: Drawn = dataclasses.field(repr=False)
     figure_file: Path | None = None
+    known: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def to_pandas(self) -> Any:
+        """Return what is known of each image, a row each, as a pandas DataFrame.
+
+        Its columns are ``id``, the places ``x`` and ``y`` on the map, and what the page colours by, with all
+        categories; `embedkit.export` writes the same as a Parquet table.
+
+        Raises
+        ------
+        EmbedkitError
+            pandas is not installed.
+        """
+        return data_frame(self.known)
 
     def figure(self, color: str | None = None) -> Figure:
         """Return the map as a plotly figure, which shows itself in a notebook.
@@ -157,6 +175,7 @@ def report(
     UsageError
         An option out of range, or a column that isn't there.
     """
+    from reports.export.known import known_columns
     from reports.map.figure import Drawn
     from reports.map.making import make_page
     from reports.map.page import render
@@ -168,9 +187,7 @@ def report(
         target = places.output or places.folder / f"{file.path.stem}.html"
         check_outputs("-o", {target: PAGE}, file, options, places, figure)
         if results is None:
-            if places.runs is not None and not places.runs.is_dir():
-                raise UsageError(f"--runs {places.runs}: no such folder.")
-            results = _results(places.folder)
+            results = results_below(places.runs, places.folder)
         page = make_page(file, options, results, where=places.folder)
     drawn = Drawn(page.ids, page.map.xy, tuple(page.columns), page.color, page.map.axes, page.sheets)
     notes = list(page.notes)
@@ -191,6 +208,7 @@ def report(
         notes=tuple(notes),
         drawn=drawn,
         figure_file=figure.figure,
+        known=known_columns(page),
     )
 
 
@@ -207,8 +225,16 @@ def _check_figure(figure: FigureOptions, options: ReportOptions) -> None:
         )
 
 
-def _results(folder: Path) -> list[tuple[Path, Result]]:
-    """Read what is below a folder; nothing where there is none."""
+def results_below(named: Path | None, folder: Path) -> list[tuple[Path, Result]]:
+    """Read what is below a folder; nothing where there is none, unless it was named.
+
+    Raises
+    ------
+    UsageError
+        The folder that was named is not there.
+    """
+    if named is not None and not named.is_dir():
+        raise UsageError(f"--runs {named}: no such folder.")
     there = folder.is_dir() and next(folder.rglob(RESULTS_FILE), None) is not None
     return locate_results(folder) if there else []
 

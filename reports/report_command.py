@@ -29,7 +29,9 @@ def _run(args: argparse.Namespace) -> None:
     written = report(args.features, options, places, figure)
     if args.json:
         # The pictures are in the page.
-        print_json(asdict(replace(written, drawn=replace(written.drawn, sheets=None))))
+        found = asdict(replace(written, drawn=replace(written.drawn, sheets=None), known={}))
+        del found["known"]  # the columns are in `drawn`
+        print_json(found)
     else:
         print(written.path)
         if written.figure_file is not None:

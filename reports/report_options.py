@@ -28,13 +28,11 @@ PAGE = Writes(("an HTML page",))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Selection):
-    """How a report is made.
+class MapOptions(Selection):
+    """How the images of a feature file are laid out, and which pictures of them are kept.
 
     Parameters
     ----------
-    color
-        Column to colour by at first; by default the label, else the first clustering.
     prep
         What happens to the features before the map is made of them, in the words of
         `embedkit.preparing.steps.Preparation.parse`, and before the nearest images are found. By default
@@ -61,12 +59,6 @@ class ReportOptions(Selection):
         Pictures at most: those nearest to the cluster centres, then others at random.
     """
 
-    color: str | None = option(
-        None,
-        "column to colour by at first: label, cluster, split, ...",
-        metavar="COLUMN",
-        unset="label, else the first clustering",
-    )
     prep: str | None = prep_option(None, unset=f"the first clustering's for the map, else {PREP}")
     projection: str = option("umap", "how the map is made", choices=PROJECTIONS)
     seed: int = seed_option()
@@ -112,6 +104,24 @@ class ReportOptions(Selection):
         from embedkit.preparing.steps import Preparation
 
         return "euclidean" if Preparation.parse(prep).centres else "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(MapOptions):
+    """How a report is made.
+
+    Parameters
+    ----------
+    color
+        Column to colour by at first; by default the label, else the first clustering.
+    """
+
+    color: str | None = option(
+        None,
+        "column to colour by at first: label, cluster, split, ...",
+        metavar="COLUMN",
+        unset="label, else the first clustering",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def data_frame(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> Any:
         pandas = import_module("pandas")
     except ImportError as error:
         raise EmbedkitError(
-            "to_pandas() needs pandas, which is not installed. Install it, as with `pip install pandas`."
+            "to_pandas() needs pandas, which is not installed: pip install 'embedkit-images[pandas]'."
         ) from error
     return pandas.DataFrame(rows)
 

@@ -36,6 +36,7 @@ from embedkit.files.schema import (
     unusable,
     usable,
 )
+from embedkit.files.tabled import Tabled
 
 _STRINGS = h5py.string_dtype("utf-8")
 MAKE_VIEWS = (
@@ -66,7 +67,7 @@ class Views:
     n_views: int
 
 
-class FeatureFile(Searched):
+class FeatureFile(Searched, Tabled):
     """A feature file, opened lazily and once a process.
 
     Parameters

@@ -76,15 +76,12 @@ Column = Category | Number
 
 
 def category(key: str, values: Sequence[str], *, title: str, section: str, missing: str) -> Category:
-    """Make a column of strings; the empty string is missing.
-
-    With more than 60 categories the largest 59 stay and the rest become ``other``.
-    """
+    """Make a column of strings; the empty string is missing."""
     array = np.asarray(values, dtype=np.str_)
     names, codes = np.unique(array[array != ""], return_inverse=True)
     full = np.full(len(array), -1, np.int64)
     full[array != ""] = codes
-    return limited(Category(key, title, section, full, tuple(str(name) for name in names), missing))
+    return Category(key, title, section, full, tuple(str(name) for name in names), missing)
 
 
 def limited(column: Category) -> Category:
@@ -105,10 +102,11 @@ def annotation_columns(rows: Rows) -> list[Column]:
     """Return what the feature file itself knows of its rows."""
     columns: list[Column] = []
     if rows.labels is not None and rows.class_names:
-        label = Category(
-            "label", "label", "Annotations", rows.labels.copy(), rows.class_names, missing="no label"
+        columns.append(
+            Category(
+                "label", "label", "Annotations", rows.labels.copy(), rows.class_names, missing="no label"
+            )
         )
-        columns.append(limited(label))
     if rows.split is not None and (rows.split != "").any():
         names = tuple(name for name in SPLITS if (rows.split == name).any())
         codes = np.array([names.index(str(s)) if s else -1 for s in rows.split], np.int64)

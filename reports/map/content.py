@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.files.rows import Rows
 from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Column
 from reports.map.evidence import Clustering, Confusion
@@ -44,6 +45,10 @@ class Page:
         How it was made, and how far it is to be believed.
     columns
         What they can be coloured by; every column has n rows.
+    rows
+        What the feature file knows of the n points.
+    known
+        `columns` with all of their categories, not the largest alone.
     color
         Key of the first column shown.
     neighbours
@@ -74,6 +79,8 @@ class Page:
     map: Map
     caption: str
     columns: Sequence[Column]
+    rows: Rows
+    known: Sequence[Column]
     color: str
     neighbours: Neighbours
     near: str

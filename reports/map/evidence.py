@@ -24,7 +24,7 @@ from embedkit.files.tables import (
 from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
-from reports.map.columns import Category, Column, Number, category, limited
+from reports.map.columns import Category, Column, Number, category
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
 UNASSIGNED = -2
@@ -75,7 +75,7 @@ class Clustering:
         classes = tuple(self.matched(int(number)) for number in numbers)
         key, section = f"cluster:{self.title}", "Clusterings"
         found: list[Column] = [
-            limited(Category(key, self.title, section, codes, names, missing, classes)),
+            Category(key, self.title, section, codes, names, missing, classes),
         ]
         if self.distance is not None:
             title = f"distance to centre, {self.title}"

@@ -45,6 +45,7 @@ def make_page(
     where
         Where they are from.
     """
+    from reports.map.columns import Category, limited
     from reports.map.content import Page
     from reports.map.evidence import find_evidence
     from reports.map.ranks import ranks
@@ -72,7 +73,8 @@ def make_page(
         sheets, problems = _sheets(file, rows.ids, laid.map.xy, evidence.clusterings, options)
         for text in problems:
             say(text)
-    columns = _columns(rows, evidence, laid.neighbours.index, sheets, laid.faith)
+    known = _columns(rows, evidence, laid.neighbours.index, sheets, laid.faith)
+    columns = [limited(column) if isinstance(column, Category) else column for column in known]
     label = next((c for c in columns if c.key == "label"), None)
     return Page(
         title=f"{file.dataset_name} · {file.features_name}",
@@ -85,6 +87,8 @@ def make_page(
         map=laid.map,
         caption=laid.caption,
         columns=columns,
+        rows=rows,
+        known=known,
         color=_first_color([column.key for column in columns], options.color, str(file.path)),
         neighbours=laid.neighbours,
         near=laid.near,

@@ -36,6 +36,7 @@ def test_its_backbone_is_the_one_that_comes_along(commands, tmp_path):
         "similar",
         "symmetries",
         "outliers",
+        "export",
         "cam",
         "compare",
         "attention",
