@@ -15,11 +15,13 @@ from PIL import Image, UnidentifiedImageError
 from embedkit.errors import ImageError
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
+from embedkit.images.jpeg2000 import header_of, read_jpeg2000
 from embedkit.images.other_formats import named
-from embedkit.images.png_key import over_black_by_key
+from embedkit.images.own_scale import highest, on_own_scale
+from embedkit.images.png_samples import over_black_by_key
 from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PLAIN, Reading
-from embedkit.images.tiff import is_tiff, read_tiff
+from embedkit.images.tiff import TURNS, is_tiff, read_tiff
 from embedkit.images.values import MAX_PIXELS, check_size, over_black, to_pixels, too_large
 
 __all__ = [
@@ -149,7 +151,18 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
                     alpha=samples.alpha,
                     bits=samples.bits,
                 )
-        pixels = _through_pillow(data, where)
+        header = header_of(data)
+        scaled = reading.white is not None
+        if header is not None and not header.for_pillow(as_stored=scaled):
+            return to_pixels(
+                read_jpeg2000(data, header, where),
+                where,
+                reading=reading,
+                channels=channels,
+                alpha=len(header.bits) in (2, 4),  # as Pillow takes those of 8 bits
+                bits=header.bits[0],
+            )
+        values = _through_pillow(data, where, as_stored=scaled)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -163,14 +176,18 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
         raise ImageError(f"{where}: not enough memory to decode it. Use fewer --workers.") from error
     except Exception as error:  # Pillow's plugins raise nearly any type on damaged input
         raise ImageError(f"{where}: damaged or cut off ({_reason(error)}). {_DAMAGED}") from error
-    return pixels if reading == PLAIN else to_pixels(pixels, where, reading=reading, channels=channels)
+    if values.ndim == 3 and reading == PLAIN:
+        return values
+    return to_pixels(values, where, reading=reading, channels=channels, alpha=values.shape[2:] == (4,))
 
 
-def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
+def _through_pillow(data: bytes, where: str, *, as_stored: bool) -> NDArray[Any]:
+    """Return pixels (h, w, 3), or numbers of grey (h, w); with `as_stored` all numbers of over 8 bits."""
     with no_warnings():
         image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
-        turn = None if image.format == "TIFF" else _turn(image)  # which Pillow turns itself
+        turn = 1 if image.format == "TIFF" else _orientation(image)  # which Pillow turns itself
     check_size(image.width, image.height, where)
+    most = highest(image, data) if as_stored else 255
     if image.format in ("JPEG", "MPO"):
         # Pillow refuses a cut-off one unless somebody has set its global LOAD_TRUNCATED_IMAGES.
         if end_of_jpeg(data) is None:
@@ -179,17 +196,20 @@ def _through_pillow(data: bytes, where: str) -> NDArray[np.uint8]:
     else:
         with no_warnings():
             image.load()
-    return _to_rgb(over_black_by_key(image, data), where, turn)
+    if most > 255:
+        return TURNS[turn](on_own_scale(image, data, most, where))
+    return _to_rgb(over_black_by_key(image, data), _TURNS.get(turn))
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _orientation(image: Image.Image) -> int:
     try:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        found = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # damaged metadata says nothing of the pixels, which are checked on their own
-        return None
+        return 1
+    return found if found in _TURNS else 1
 
 
-def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> NDArray[Any]:
     mode = image.mode
     if turn is not None:
         image = image.transpose(turn)
@@ -197,9 +217,8 @@ def _to_rgb(image: Image.Image, where: str, turn: Image.Transpose | None) -> NDA
         return np.array(image)
     if mode.startswith("I") or mode == "F":
         values = np.asarray(image)
-        if mode == "I" and image.format == "PPM":
-            values = values.astype(np.uint16)  # scaled by the file's own white to 16 bits
-        return to_pixels(values, where)
+        # Those of a PPM are scaled by the file's own white to 16 bits.
+        return values.astype(np.uint16) if mode == "I" and image.format == "PPM" else values
     if image.has_transparency_data:
         with no_warnings():
             return over_black(np.asarray(image.convert("RGBA")))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import FORMATS
+from embedkit.images.jpeg2000 import header_of, read_jpeg2000
+from embedkit.images.own_scale import highest, on_own_scale
 from embedkit.images.profiles import other_profile
 from embedkit.images.quiet import no_warnings
 from embedkit.images.tiff import is_tiff, n_pages, read_tiff
@@ -22,6 +24,8 @@ _DARK = 2**14
 _FAINT = 8
 
 _PNG = b"\x89PNG"
+_PPM = (b"P2", b"P3", b"P5", b"P6")
+_WHITE = 65535
 
 
 def remarks(sources: Iterable[bytes | NDArray[Any]]) -> list[str]:
@@ -86,12 +90,17 @@ def _top(source: bytes | NDArray[Any]) -> int | None:
         if samples is None:
             return None
         values, bits = samples.values, samples.bits
-    elif source[:4] == _PNG:
+    elif source[:4] == _PNG or source[:2] in _PPM:
         with no_warnings():
-            image = Image.open(io.BytesIO(source), formats=("PNG",))
-        if not image.mode.startswith("I;16"):
+            image = Image.open(io.BytesIO(source), formats=("PNG", "PPM"))
+            most = highest(image, source)
+            image.load()
+        if most != _WHITE:
             return None
-        values, bits = np.asarray(image), 16
+        values, bits = on_own_scale(image, source, most, ""), 16
+        values = values[:, :, :3] if values.ndim == 3 else values
+    elif (header := header_of(source)) is not None and set(header.bits) == {16}:
+        values, bits = read_jpeg2000(source, header, ""), 16
     else:
         return None
     if values.dtype.kind != "u" or values.dtype.itemsize != 2 or bits != 16 or not values.size:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,8 @@ _PREMULTIPLIED, _STRAIGHT = 1, 2
 _MAX_BYTES = 2**31
 _ORIENTATION = 274
 _SUBFILE = 254
+_THUMBNAIL, _MASK = 1, 4
+_INK_SET, _OTHER_INKS = 332, 2
 _NODATA = 42113  # GDAL's, of GeoTIFF: the value of what was not measured, as text
 _JPEG = (6, 7)
 # Compressions of Pillow's libtiff in all its wheels; tifffile reads the others.
@@ -45,7 +48,8 @@ _LENGTHS = (
 )
 
 # What each orientation needs to stand upright (TIFF 6.0, tag 274), of (h, w, c).
-_TURNS = {
+TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -85,16 +89,18 @@ class _Layout:
     planar: bool
     codec: int
     nodata: float | None
+    odd: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether Pillow decodes it right, as tested against what was written and tifffile."""
-        if self.formats != {_UNSIGNED} or self.bits not in (1, 2, 4, 8):
+        if self.formats != {_UNSIGNED} or self.bits not in (1, 2, 4, 8) or self.odd:
             return False
         if self.codec not in _OF_PILLOW or self.nodata not in (None, 0.0):
             return False
         if self.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
-            return self.samples == 1 or (self.extras == (_STRAIGHT,) and not self.planar)
+            grey = self.photometric == _BLACK_IS_ZERO
+            return self.samples == 1 or (grey and self.extras == (_STRAIGHT,) and not self.planar)
         if self.photometric == _RGB:
             n_colours = self.samples - len(self.extras)
             return self.bits == 8 and n_colours == 3 and not (self.extras and self.planar)
@@ -151,19 +157,25 @@ def read_tiff(data: bytes, where: str, *, bands: bool = False) -> Samples | None
             samples = _meaning(values, layout, page, where)
         if missing is not None:  # black, as of FITS
             samples.values[missing] = 0
-        turn = _TURNS.get(_first(page, _ORIENTATION, 1))
-    if turn is None:
-        return samples
+        turn = TURNS.get(_first(page, _ORIENTATION, 1), TURNS[1])
     return Samples(turn(samples.values), samples.alpha, samples.bits)
 
 
 def _page(file: tifffile.TiffFile, where: str) -> Any:
-    """Return the first page that is no thumbnail of another."""
-    first = file.pages.first
-    pages = itertools.islice(file.pages, _MOST_PAGES) if _first(first, _SUBFILE, 0) & 1 else []
-    page = next((one for one in pages if not _first(one, _SUBFILE, 0) & 1), first)
+    """Return the first page that is no thumbnail or mask of another; of none, one that belongs to a page."""
+    page: Any = file.pages.first
+    first: Any = page
+    if _is_aside(first):
+        pages: list[Any] = list(itertools.islice(file.pages, _MOST_PAGES))
+        # Cameras keep the image itself below its thumbnail (TIFF/EP, DNG).
+        below = (one for page in pages if page.subifds for one in itertools.islice(page.pages, _MOST_PAGES))
+        page = next((one for one in itertools.chain(pages, below) if not _is_aside(one)), first)
     _check_lengths(page, where)
     return page
+
+
+def _is_aside(page: Any) -> bool:
+    return bool(_first(page, _SUBFILE, 0) & (_THUMBNAIL | _MASK))
 
 
 def _pages(file: tifffile.TiffFile, like: Any, where: str) -> list[Any]:
@@ -204,7 +216,14 @@ def _layout(page: Any) -> _Layout:
         planar=_first(page, 284, 1) == 2,
         codec=int(page.compression),
         nodata=_nodata(page),
+        odd=_has_bytes_for_colours(page) or _first(page, _INK_SET, 1) == _OTHER_INKS,
     )
+
+
+def _has_bytes_for_colours(page: Any) -> bool:
+    """Whether a palette of 16 bits holds 8: Pillow draws it black, libtiff takes it for what it is."""
+    colours = getattr(page, "colormap", None)
+    return colours is not None and 0 < colours.max() < 256
 
 
 def _nodata(page: Any) -> float | None:
@@ -282,8 +301,9 @@ def _meaning(values: NDArray[Any], layout: _Layout, page: Any, where: str) -> Sa
             values = values[:, :, :1]
         return Samples(values, n_colours == 1 and extras == (_STRAIGHT,), bits)
     if photometric == _PALETTE and page.colormap is not None and values.shape[2] == 1:
-        return Samples(np.moveaxis(page.colormap, 0, -1)[values[:, :, 0]], False, 16)
-    if photometric == _CMYK and values.shape[2] >= 4:
+        colours = np.moveaxis(page.colormap, 0, -1) * np.uint16(257 if _has_bytes_for_colours(page) else 1)
+        return Samples(colours[values[:, :, 0]], False, 16)
+    if photometric == _CMYK and values.shape[2] >= 4 and _first(page, _INK_SET, 1) != _OTHER_INKS:
         inks = np.ascontiguousarray(to_uint8(values[:, :, :4], where, bits=bits))
         return Samples(np.array(Image.fromarray(inks, mode="CMYK").convert("RGB")), False, 8)
     if photometric == _YCBCR and layout.codec in _JPEG and values.shape[2] == 3:

@@ -76,8 +76,12 @@ def to_pixels(
         values, alpha = choose_channels(values, reading.channels, where), False
     elif channels in (1, 3):
         _check_meaning(values, where, alpha)
-    pixels = to_uint8(values, where, white=reading.white, bits=bits)
-    n = pixels.shape[2]
+    n = values.shape[2]
+    if alpha and n in (2, 4) and reading.white is not None:  # which is of colours
+        colours = to_uint8(values[:, :, :-1], where, white=reading.white)
+        pixels = np.concatenate([colours, to_uint8(values[:, :, -1:], where, bits=bits)], axis=2)
+    else:
+        pixels = to_uint8(values, where, white=reading.white, bits=bits)
     if n == channels and n != 1:
         return np.array(pixels, order="C")
     if n == 1:

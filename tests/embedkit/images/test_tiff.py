@@ -353,3 +353,43 @@ def test_codecs_that_pillow_lacks_are_unpacked_and_not_called_damaged(codec):
     options = {} if codec == "jpeg2000" else {"compressionargs": {"lossless": True}}
     data = written(image, photometric="rgb", compression=codec, **options)
     np.testing.assert_array_equal(decode(data, ""), image)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_image_below_a_cameras_thumbnail_is_read(dtype):
+    image = drawn(dtype, (H, W, 3))
+    data = several(
+        (image[::4, ::4], {"photometric": "rgb", "subfiletype": 1, "subifds": 1}),
+        (image, {"photometric": "rgb"}),
+    )
+    np.testing.assert_array_equal(decode(data, ""), decode(image, ""))
+
+
+def test_a_mask_before_the_image_is_passed_over():
+    image = drawn("uint8", (H, W, 3))
+    mask = (image[:, :, 0] > 9, {"photometric": "minisblack", "subfiletype": 4})
+    np.testing.assert_array_equal(decode(several(mask, (image, {"photometric": "rgb"})), ""), image)
+
+
+def test_a_palette_of_bytes_is_not_black():
+    cv2 = pytest.importorskip("cv2")
+    colours = RNG.integers(0, 256, (3, 256)).astype(np.uint16)
+    values = RNG.integers(0, 256, (H, W)).astype(np.uint8)
+    data = written(values, photometric="palette", colormap=colours)
+    np.testing.assert_array_equal(decode(data, ""), colours.T[values])
+    by_libtiff = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(decode(data, ""), by_libtiff)
+
+
+def test_white_at_zero_with_opacity():
+    values = drawn("uint8", (H, W, 2))
+    data = written(values, photometric="miniswhite", planarconfig="contig", extrasamples=["unassalpha"])
+    expected = (255.0 - values[:, :, 0]) * values[:, :, 1] / 255
+    assert np.abs(decode(data, "")[:, :, 0] - expected).max() <= 0.5
+
+
+def test_inks_that_are_not_the_four_of_printing_are_refused():
+    values = drawn("uint8", (H, W, 4))
+    data = written(values, photometric="separated", extratags=[(332, "H", 1, 2, True)])
+    with pytest.raises(ImageError, match="SEPARATED with 8 bits a sample, which is not read"):
+        decode(data, "")
