@@ -1242,7 +1242,7 @@ def label(
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
     labels: _Place | None = None,
-    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid"] = "linear",
+    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "lda", "label-spreading"] = "linear",
     prep: str = "none",
     seed: int = 0,
     class_weight: Literal["balanced"] | None = None,
@@ -1975,9 +1975,11 @@ def probe(
     n_neighbors: int | Sequence[int] | None = None,
     temperature: float | None = None,
     metric: Literal["cosine", "euclidean"] | Sequence[Literal["cosine", "euclidean"]] | None = None,
+    shrinkage: float | Sequence[float] | None = None,
+    clamping: float | Sequence[float] | None = None,
     alphas: float | Sequence[float] | None = None,
     clip: bool | None = None,
-    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "ridge", "sigmoid"] = "linear",
+    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "lda", "label-spreading", "ridge", "sigmoid"] = "linear",
     split: str = "auto",
     prep: str = "none",
     seed: int = 0,
@@ -2038,11 +2040,15 @@ def probe(
     weight_decay
         mlp: decays of AdamW to choose from (default: 0.01 1 3 10 30)
     n_neighbors
-        knn: numbers of neighbours to choose from (default: 10 20 100 200)
+        knn, label-spreading: numbers of neighbours to choose from (default: knn 10 20 100 200; label-spreading 10)
     temperature
-        knn: of the vote (default: 0.07)
+        knn, label-spreading: of the weights (default: 0.07)
     metric
         nearest-centroid: distances to choose from (default: both)
+    shrinkage
+        lda: how far the covariance is drawn to a sphere, to choose from (default: 0.1 0.3 0.5 0.7 0.9)
+    clamping
+        label-spreading: shares of an answer that come from the neighbours, to choose from (default: 0.5 0.9 0.99)
     alphas
         ridge: penalties to choose from (default: 15, 0.1 to 1e6)
     clip

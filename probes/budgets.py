@@ -25,9 +25,10 @@ from embedkit.scoring.dividing import by_name
 from embedkit.scoring.scored import Scored, score_classes, score_regression
 from embedkit.scoring.splits import Split
 from embedkit.scoring.spread import over_draws
-from probes.division import Dealt, Labelled, deal_rows, probed, settle_rows
+from probes.division import Dealt, Labelled, deal_rows, learnable, probed, settle_rows
 from probes.few_labels import fit_within, shuffled_classes, take
 from probes.fitting import Fitted, read_features
+from probes.kinds.around import Around, Pool
 from probes.options import DRAWS, ProbeOptions, check_budgets
 from probes.run import asked, candidate_name, predictions_path
 
@@ -134,11 +135,16 @@ def _probe(
 ) -> Iterator[tuple[Result, list[Drawn]]]:
     """Yield the result and the draws of each budget as it is done."""
     preparation = preparation_for(file, options.prep)
-    used = np.union1d(split.train, split.test)
+    used, pool = np.union1d(split.train, split.test), None
+    if options.probe.semi_supervised:
+        around = learnable(file, labelled, split)
+        used = np.union1d(used, around)
     features, with_views = read_features(file, used, preparation)
     with checked_rows():
         prepared = prepare(file, preparation, rows=split.train)
         x = prepared.transform(features, view_mean=with_views)
+    if options.probe.semi_supervised:
+        pool = Pool(x[np.searchsorted(used, around)])
     score = score_regression if options.probe.regression else score_classes
     # Targets have no classes to draw alike from.
     labels = np.zeros_like(labelled.labels) if options.probe.regression else labelled.labels
@@ -161,7 +167,8 @@ def _probe(
                 few = replace(split, train=rows)
                 parts = {part: x[np.searchsorted(used, getattr(few, part))] for part in ("train", "test")}
                 start = time.perf_counter()
-                model, output = _fit(labelled, few, parts, options, seed=options.seed + draw)
+                places = None if pool is None else Around(pool, np.searchsorted(around, rows))
+                model, output = _fit(labelled, few, parts, options, places, seed=options.seed + draw)
                 seconds = time.perf_counter() - start
                 scored = score(file.rows, labelled.y, [few], [Fitted(model, prepared, {"test": output}, {})])
                 drawn.append(Drawn(model, rows, scored, seconds))
@@ -183,14 +190,14 @@ def _fit(
     split: Split,
     x: Mapping[str, NDArray[np.float32]],
     options: ProbeOptions,
+    around: Around | None,
     *,
     seed: int,
 ) -> tuple[Any, NDArray[np.float64]]:
     """Return a probe of the training rows, and what it says of the test rows."""
     with checked_rows():
-        model = fit_within(
-            x["train"], labelled.y[split.train], labelled.labels[split.train], options, seed=seed
-        )
+        y, labels = labelled.y[split.train], labelled.labels[split.train]
+        model = fit_within(x["train"], y, labels, options, seed=seed, around=around)
         predict = model.predict if options.probe.regression else model.predict_proba
         return model, predict(x["test"])
 

@@ -63,7 +63,7 @@ def read_labels(file: FeatureFile, options: ProbeOptions, notes: list[str]) -> L
         if options.fractions_only:
             _check_fractions(file, targets, halves >= 0, options)
         return Labelled(halves, targets, left_out)
-    labels, left_out = usable_labels(file, notes)
+    labels, left_out = usable_labels(file, notes, learnt=options.probe.semi_supervised)
     return Labelled(labels, labels, left_out)
 
 
@@ -164,8 +164,22 @@ def _check_classes(
             )
 
 
-def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Return the labels with -1 for every row that can't be used, and how many those are."""
+def learnable(file: FeatureFile, labelled: Labelled, split: Split) -> NDArray[np.int64]:
+    """Return the rows whose features a semi-supervised probe learns from, rising; never a test row.
+
+    They are those to train and to choose by, and all that have no label.
+    """
+    unlabelled = np.flatnonzero(file.ok & (labelled.labels < 0))
+    return np.unique(np.concatenate([split.train, split.validation, unlabelled]))
+
+
+def usable_labels(
+    file: FeatureFile, notes: list[str], *, learnt: bool = False
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Return the labels with -1 for every row that can't be used, and how many those are.
+
+    `learnt` says that rows without a label take part.
+    """
     rows, ok = file.rows, file.ok
     notes.extend(file.remarks)
     if not ok.any():
@@ -182,7 +196,9 @@ def usable_labels(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
     left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & (rows.labels < 0)).sum())}
     if left_out["failed"]:
         notes.append(f"Left out {left_out['failed']:,} rows whose image could not be read.")
-    if left_out["unlabelled"]:
+    if left_out["unlabelled"] and learnt:
+        notes.append(f"{left_out['unlabelled']:,} rows without a label are learnt from as well.")
+    elif left_out["unlabelled"]:
         notes.append(f"Left out {left_out['unlabelled']:,} rows without a label.")
     return np.where(ok, rows.labels, -1), left_out
 

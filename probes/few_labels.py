@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.scoring.budget import Budget
 from embedkit.scoring.dividing import deal
+from probes.kinds.around import Around
 from probes.kinds.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
 
@@ -58,6 +59,7 @@ def fit_within(
     options: ProbeOptions,
     *,
     seed: int,
+    around: Around | None = None,
 ) -> Any:
     """Fit a probe with these rows alone, its settings chosen by cross-validation among them.
 
@@ -73,6 +75,8 @@ def fit_within(
         Kind and settings. What was given as one value is not chosen.
     seed
         Of the folds, and of the probe where it draws anything.
+    around
+        Where the rows lie among all that a semi-supervised probe may learn from; other probes leave it.
 
     Returns
     -------
@@ -87,7 +91,8 @@ def fit_within(
         n = len(x) - max((len(fold) for fold in folds), default=0)
         ks = tuple(k for k in options.n_neighbors or KS if k <= n) or (1,)
         options = replace(options, n_neighbors=ks)
-    scores, fitted = _cross_validate(x, y, folds, options, drawn)
+    around = around if kind.semi_supervised else None
+    scores, fitted = _cross_validate(x, y, folds, options, drawn, around)
     if scores:
         pick = min if kind.regression else max
         best = pick(scores, key=lambda candidate: scores[candidate])
@@ -100,7 +105,7 @@ def fit_within(
         kept = [model.epochs_[pair] for model in fitted if pair in model.epochs_]
         drawn["n_epochs"] = max(1, round(float(np.median(kept)))) if kept else EPOCHS
     model = options.make(**settings, **drawn)
-    _fit(model, x, y)
+    _fit(model, x, y, around=around)
     model.validation_scores_ = scores
     return model
 
@@ -111,6 +116,7 @@ def _cross_validate(
     folds: Sequence[NDArray[np.int64]],
     options: ProbeOptions,
     drawn: Mapping[str, Any],
+    around: Around | None,
 ) -> tuple[dict[Any, float], list[Any]]:
     """Return the score of each candidate over all held-out rows, and the fitted probes."""
     totals: dict[Any, float] = {}
@@ -121,7 +127,7 @@ def _cross_validate(
         if options.probe.regression and len(rest) < 2:
             continue
         model = options.make(**drawn)
-        _fit(model, x[rest], y[rest], (x[fold], y[fold]))
+        _fit(model, x[rest], y[rest], (x[fold], y[fold]), None if around is None else around.of(rest, fold))
         fitted.append(model)
         for candidate, score in model.validation_scores_.items():
             # Squared, errors of folds add up to those of all their rows.
@@ -134,10 +140,16 @@ def _cross_validate(
     return {name: float(np.sqrt(v)) if options.probe.regression else v for name, v in means.items()}, fitted
 
 
-def _fit(model: Any, x: NDArray[np.float32], y: NDArray[Any], validation: Any = None) -> None:
+def _fit(
+    model: Any,
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    validation: Any = None,
+    around: Around | None = None,
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the notes hold it
-        model.fit(x, y, validation=validation)
+        model.fit(x, y, validation=validation, **({} if around is None else {"around": around}))
 
 
 def _middle(value: Any) -> Any:

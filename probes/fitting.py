@@ -20,6 +20,8 @@ from embedkit.preparing.preparation import Prepared, preparation_for, prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.calibration import fit_temperature
 from embedkit.scoring.splits import Split
+from probes.division import Labelled, learnable
+from probes.kinds.around import Around, Pool
 from probes.kinds.logistic import ConvergenceWarning
 from probes.options import ProbeOptions
 
@@ -54,7 +56,7 @@ class Fitted:
 
 def fit_splits(
     file: FeatureFile,
-    y: NDArray[Any],
+    labelled: Labelled,
     splits: Sequence[Split],
     options: ProbeOptions,
     notes: list[str],
@@ -65,8 +67,8 @@ def fit_splits(
     ----------
     file
         Where the features are.
-    y : (n,) int64 or (n, t) float
-        Of every row of the file.
+    labelled
+        What is known of every row of the file.
     splits
         Rows of each part.
     options
@@ -79,7 +81,9 @@ def fit_splits(
     DataError
         NaN or infinite features.
     """
-    used = np.unique(np.concatenate([getattr(split, part) for split in splits for part in PARTS]))
+    y = labelled.y
+    around = [learnable(file, labelled, split) for split in splits] if options.probe.semi_supervised else []
+    used = np.unique(np.concatenate([*(getattr(split, part) for split in splits for part in PARTS), *around]))
     preparation = preparation_for(file, options.prep)
     features, with_views = read_features(file, used, preparation)
     fitted = []
@@ -87,13 +91,21 @@ def fit_splits(
     with checked_rows(), progress(f"{options.kind} probe", len(splits), unit="split") as advance:
         # Nothing of validation and test rows may enter what the probe is fitted on.
         prepared = [prepare(file, preparation, rows=split.train) for split in splits]
-        for split, fitted_on_train in zip(splits, prepared, strict=True):
+        for number, (split, fitted_on_train) in enumerate(zip(splits, prepared, strict=True)):
             x = fitted_on_train.transform(features, view_mean=with_views)
             parts = {
                 part: (x[np.searchsorted(used, getattr(split, part))], y[getattr(split, part)])
                 for part in PARTS
             }
-            fitted.append(_fit(parts, options, fitted_on_train))
+            places = None
+            if around:
+                rows = around[number]
+                places = Around(
+                    Pool(x[np.searchsorted(used, rows)]),
+                    np.searchsorted(rows, split.train),
+                    np.searchsorted(rows, split.validation),
+                )
+            fitted.append(_fit(parts, options, fitted_on_train, places))
             notes += fitted[-1].model.notes_
             advance()
         if options.by_cosine and (
@@ -120,12 +132,16 @@ def read_features(
 
 
 def _fit(
-    parts: dict[str, tuple[NDArray[np.float32], NDArray[Any]]], options: ProbeOptions, prepared: Prepared
+    parts: dict[str, tuple[NDArray[np.float32], NDArray[Any]]],
+    options: ProbeOptions,
+    prepared: Prepared,
+    around: Around | None,
 ) -> Fitted:
     model = options.make()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the notes hold it
-        model.fit(*parts["train"], validation=parts["validation"])
+        more = {} if around is None else {"around": around}
+        model.fit(*parts["train"], validation=parts["validation"], **more)
     test, each = parts["test"][0], {}
     outputs = {"validation": model.validation_output_}
     if options.probe.regression:

@@ -159,7 +159,9 @@ class ProbeOptions(Settings, Selection):
     @property
     def by_cosine(self) -> bool:
         """Whether rows are compared by the cosine alone."""
-        return self.kind == "knn" or (self.kind == "nearest-centroid" and self.metric == ("cosine",))
+        return self.kind in ("knn", "label-spreading") or (
+            self.kind == "nearest-centroid" and self.metric == ("cosine",)
+        )
 
     @property
     def selected_by(self) -> str:

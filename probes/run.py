@@ -81,7 +81,7 @@ def _probe(
             f"--save-model keeps one probe, and the {len(splits)} folds fit one each. Give another --split, "
             "such as stratified."
         )
-    fitted, seconds = fit_splits(file, labelled.y, splits, options, notes)
+    fitted, seconds = fit_splits(file, labelled, splits, options, notes)
     score = score_regression if options.probe.regression else score_classes
     scored = score(file.rows, labelled.y, splits, fitted)
     models = [fit.model for fit in fitted]

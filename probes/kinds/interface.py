@@ -88,6 +88,11 @@ class Kind:
     unchosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def semi_supervised(self) -> bool:
+        """Whether it learns from images without a label too."""
+        return "around" in inspect.signature(self.make.fit).parameters
+
+    @property
     def arguments(self) -> frozenset[str]:
         """What its constructor takes."""
         return frozenset(inspect.signature(self.make).parameters)

@@ -5,7 +5,7 @@ What it can be asked for are the fields of `probes.kinds.settings.Settings` that
 
 from __future__ import annotations
 
-from probes.kinds import centroid, knn, linear, mlp, regression, sgd
+from probes.kinds import centroid, discriminant, knn, linear, mlp, regression, sgd, spreading
 from probes.kinds.interface import Kind
 
 PROBES: dict[str, Kind] = {
@@ -14,6 +14,8 @@ PROBES: dict[str, Kind] = {
     "mlp": Kind(mlp.MLPProbe, unchosen={"hidden": "256", "weight_decay": 1.0}),
     "knn": Kind(knn.KNNProbe, unchosen={"k": 1}),
     "nearest-centroid": Kind(centroid.NearestCentroidProbe, unchosen={"metric": "cosine"}),
+    "lda": Kind(discriminant.LDAProbe, unchosen={"shrinkage": 0.5}),
+    "label-spreading": Kind(spreading.LabelSpreadingProbe, unchosen={"k": None, "clamping": 0.9}),
     "ridge": Kind(regression.RidgeProbe, regression=True, unchosen={"alphas": 1000.0}),
     "sigmoid": Kind(regression.SigmoidProbe, regression=True, unchosen={"c_grid": 0.001}),
 }

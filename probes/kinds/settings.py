@@ -29,6 +29,10 @@ class Settings:
         See `KNNProbe`, whose `k` the former is.
     metric
         See `NearestCentroidProbe`.
+    shrinkage
+        See `LDAProbe`.
+    clamping
+        See `LabelSpreadingProbe`, which `n_neighbors` and `temperature` are for as well.
     alphas, clip
         See `RidgeProbe`.
     """
@@ -54,11 +58,31 @@ class Settings:
         None, "mlp: decays of AdamW to choose from", least=0, metavar="DECAY", unset="0.01 1 3 10 30"
     )
     n_neighbors: tuple[int, ...] | None = option(
-        None, "knn: numbers of neighbours to choose from", least=1, metavar="N", unset="10 20 100 200"
+        None,
+        "knn, label-spreading: numbers of neighbours to choose from",
+        least=1,
+        metavar="N",
+        unset="knn 10 20 100 200; label-spreading 10",
     )
-    temperature: float | None = option(None, "knn: of the vote", above=0, unset="0.07")
+    temperature: float | None = option(None, "knn, label-spreading: of the weights", above=0, unset="0.07")
     metric: tuple[str, ...] | None = option(
         None, "nearest-centroid: distances to choose from", choices=METRICS, unset="both"
+    )
+    shrinkage: tuple[float, ...] | None = option(
+        None,
+        "lda: how far the covariance is drawn to a sphere, to choose from",
+        above=0,
+        most=1,
+        metavar="SHARE",
+        unset="0.1 0.3 0.5 0.7 0.9",
+    )
+    clamping: tuple[float, ...] | None = option(
+        None,
+        "label-spreading: shares of an answer that come from the neighbours, to choose from",
+        above=0,
+        below=1,
+        metavar="SHARE",
+        unset="0.5 0.9 0.99",
     )
     alphas: tuple[float, ...] | None = option(
         None, "ridge: penalties to choose from", above=0, metavar="ALPHA", unset="15, 0.1 to 1e6"

@@ -31,6 +31,7 @@ from embedkit.scoring.dividing import by_name
 from embedkit.scoring.selected import selected
 from probes.few_labels import fit_within
 from probes.fitting import read_features
+from probes.kinds.around import Around, Pool
 from probes.labelling.next_images import next_images, uncertainty
 from probes.labelling.options import LabelOptions, LabelPlaces
 from probes.labelling.out_of_fold import OutOfFold, folds_of, predict_out_of_fold, temperature_of
@@ -195,8 +196,12 @@ def _fit(given: _Given, options: LabelOptions, notes: list[str]) -> tuple[OutOfF
     if folds and given.groups is not None:
         notes.append("The file's groups are kept together: each is in one fold.")
 
+    # The others of the file, too, where the probe learns from rows without a label.
+    everyone = Around(Pool(given.x), given.at) if options.probe.probe.semi_supervised else None
+
     def fit(rows: NDArray[np.int64]) -> Any:
-        model = fit_within(x[rows], y[rows], y[rows], options.probe, seed=options.seed)
+        around = everyone.of(rows) if everyone is not None else None
+        model = fit_within(x[rows], y[rows], y[rows], options.probe, seed=options.seed, around=around)
         advance()
         return model
 
