@@ -1515,8 +1515,10 @@ def name(
     labels: _Place | None = None,
     clustering: _Place | None = None,
     names: _Place | None = None,
+    cut: str | Sequence[str] = (),
     seed: int = 0,
     output: _Place | None = None,
+    save_model: _Place | None = None,
 ) -> Named:
     """Turn names for the groups of a clustering into labels for all images; without, say what to name.
 
@@ -1555,10 +1557,14 @@ def name(
         the groups: the model that `embedkit cluster` wrote (default: it has to be given)
     names
         a table of the groups with their names, which all images take (default: a table of the groups to fill)
+    cut
+        cut groups in two: mixed, or their numbers, as in 3,7; with --save-model for the clustering (default: none)
     seed
         seed of everything that is random (default: 0)
     output
         the table of the groups or, with --names, of the labels of all images (default: neither)
+    save_model
+        where the fitted model is kept, for --apply (default: beside the assignments)
     """
 
 def outliers(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from clustering.matching import I64
 from clustering.methods import MAX_SOFT
-from clustering.model_file import FORMAT, SavedModel, load_model
+from clustering.model_file import FORMAT, SavedModel, load_model, save_model
 from clustering.naming.accuracy import named_accuracies
+from clustering.naming.cutting import asked_groups, cut, said
 from clustering.naming.groups import Groups, describe
 from clustering.naming.names import check_not_named, check_same_groups, read_names
 from clustering.naming.options import NameOptions, NamePlaces
@@ -75,21 +76,24 @@ def name(features: str | os.PathLike[str] | FeatureFile, options: NameOptions, p
         A file that can't be read, features that were made otherwise, or names of other groups than there are.
     """
     assert options.clustering is not None  # the options hold it
+    places.check(options)
     if places.output is not None:
         check_not_named(places.output)
     saved = load_model(options.clustering)
     with selected(features, options) as file:
         try:
-            found = _name(saved, file, options)
+            found, finer = _name(saved, file, options)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
+    if places.save_model is not None:
+        save_model(places.save_model, finer)
     if places.output is None:
         return found
     write_table(places.output, GROUPS if found.labels is None else NAMED, found.columns())
     return replace(found, path=places.output)
 
 
-def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> Named:
+def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> tuple[Named, SavedModel]:
     n_groups = len(saved.model.centers)
     if not n_groups:
         raise EmbedkitError(
@@ -104,16 +108,23 @@ def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> Named:
     assert options.clustering is not None  # for mypy
     with FORMAT.using(options.clustering):
         x = saved.prepared.transform_file(file, index)
-        assigned = _assigned(saved, x, names)
-    rows = _Rows(file.rows.ids[index], labels, *assigned)
+        rows = _Rows(file.rows.ids[index], labels, *_assigned(saved, x, names))
     if options.names is not None and table is not None:
         check_same_groups(options.names, table, rows.ids, rows.clusters)
     _check_empty(saved, file, rows, names if options.names is not None else range(n_groups), notes)
-    with progress("groups", n_groups, unit="group") as advance:
-        groups = describe(x, rows.clusters, rows.distance, on_group=advance, seed=options.seed)
+    groups = _described(x, rows, n_groups, options)
+    if options.cut:
+        mixed = groups.numbers[groups.mixed]
+        which = asked_groups(options.cut, n_groups, mixed)
+        notes.append(said(which, n_groups))
+        if which:
+            saved = cut(saved, x, rows.clusters, which, seed=options.seed)
+            names = {group: name for group, name in names.items() if group not in which}
+            rows = _Rows(rows.ids, labels, *_assigned(saved, x, names))
+            groups = _described(x, rows, len(saved.model.centers), options)
     _note_mixed(groups, names, notes)
     named = None
-    if options.names is not None:
+    if options.names is not None and not options.cut:
         named = _labels(rows.clusters, n_groups, names)
         left = int((named == "").sum())
         notes.append(f"{len(names)} of {n_groups} groups have a name, {len(set(names.values()))} different.")
@@ -127,7 +138,7 @@ def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> Named:
         )
     title = f"{saved.method} of {file.features_name} on {file.dataset_name}: {len(index):,} rows, "
     title += f"{len(groups.numbers)} groups"
-    return Named(
+    found = Named(
         title,
         _columns(groups, rows.ids, names),
         rows.ids,
@@ -137,6 +148,12 @@ def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> Named:
         metrics,
         tuple(notes),
     )
+    return found, saved
+
+
+def _described(x: NDArray[np.float32], rows: _Rows, n_groups: int, options: NameOptions) -> Groups:
+    with progress("groups", n_groups, unit="group") as advance:
+        return describe(x, rows.clusters, rows.distance, on_group=advance, seed=options.seed)
 
 
 def _assigned(saved: SavedModel, x: NDArray[np.float32], names: Mapping[int, str]) -> tuple[I64, F64, F64]:
@@ -187,7 +204,8 @@ def _note_mixed(groups: Groups, names: Mapping[int, str], notes: list[str]) -> N
     if len(mixed):
         notes.append(
             f"Of two kinds of images by their distances: group{'s' if len(mixed) > 1 else ''} "
-            f"{listed([str(group) for group in mixed])}. One name suits half of such a group."
+            f"{listed([str(group) for group in mixed])}. One name suits half of such a group; --cut mixed "
+            "cuts them in two."
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 from planted import blobs
 
 import embedkit
+from clustering.model_file import load_model
 from clustering.naming.options import NameOptions, NamePlaces
 from clustering.naming.run import name
 from clustering.options import ClusterOptions
@@ -169,3 +170,83 @@ def test_names_are_of_one_clustering_and_never_lost(clustered, tmp_path):
     other = cluster(path, ClusterOptions(k="auto:fine", seed=1, prep="none"), output=tmp_path / "runs")
     with pytest.raises(EmbedkitError, match="written for another clustering"):
         name(path, NameOptions(clustering=other.model_path, names=table), NamePlaces())
+
+
+def two_kinds(tmp_path):
+    """A file of three clouds of which one is two that lie close, clustered into three."""
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0, 0], [20, 0, 0], [0, 20, 0], [0, 24, 0]])
+    kind = np.repeat([0, 1, 2, 3], [100, 90, 80, 60])
+    x = (centres[kind] + rng.normal(scale=0.5, size=(330, 3))).astype(np.float32)
+    rows = Rows(ids=np.array([f"{i:03}.png" for i in range(330)]))
+    path = write_features(tmp_path / "kinds.h5", x, rows, provenance={"dataset": {"name": "kinds"}})
+    run = cluster(path, ClusterOptions(k=3, prep="none"), output=tmp_path / "runs")
+    return path, run.model_path, x, kind
+
+
+def test_mixed_groups_are_cut_where_their_kinds_part_and_names_of_the_others_hold(tmp_path, capsys):
+    path, model, x, kind = two_kinds(tmp_path)
+    names, finer, table = (tmp_path / name for name in ("names.csv", "finer.model.h5", "finer.csv"))
+    before = embedkit.name(path, clustering=model, output=names)
+    mixed = before.groups["group"][before.groups["mixed"] == "yes"].tolist()
+    assert mixed == [before.clusters[kind == 2][0]]
+    fill(names, lambda line: f"called {line['group']}")
+    line = ["name", str(path), "--clustering", str(model), "--names", str(names), "--cut", "mixed"]
+    assert main([*line, "--save-model", str(finer), "-o", str(table)]) == 0
+    assert f"Cut in two: group {mixed[0]} into {mixed[0]} and 3." in capsys.readouterr().err
+    written = read_table(table, GROUPS)
+    assert sorted(written["group"].tolist()) == [0, 1, 2, 3]
+    others = {group: f"called {group}" for group in range(3) if group != mixed[0]}
+    assert dict(zip(written["group"].tolist(), written["name"].tolist(), strict=True)) == {
+        **others,
+        mixed[0]: "",
+        3: "",
+    }
+    after = embedkit.name(path, clustering=finer)
+    # The larger kind keeps the number; each row is where its nearest centre is.
+    assert (after.clusters[kind == 2] == mixed[0]).all()
+    assert (after.clusters[kind == 3] == 3).all()
+    same = kind < 2
+    assert np.array_equal(after.clusters[same], before.clusters[same])
+    centres = load_model(finer).model.centers
+    nearest = np.linalg.norm(x[:, None] - centres[None], axis=2).argmin(axis=1)
+    assert np.array_equal(after.clusters, nearest)
+    for group in range(4):
+        np.testing.assert_allclose(centres[group], x[after.clusters == group].mean(axis=0), atol=1e-3)
+    assert (
+        embedkit.cluster(path, apply=finer).result.outcomes["cluster_sizes"] == np.bincount(nearest).tolist()
+    )
+    assert load_model(finer).settings["cut"] == mixed
+
+
+def test_what_can_not_be_cut(tmp_path, capsys):
+    path, model, _, _ = two_kinds(tmp_path)
+    line = ["name", str(path), "--clustering", str(model), "--cut"]
+    for words, more, message in (
+        (
+            ["5"],
+            ["--save-model", str(tmp_path / "m.h5")],
+            "--cut 5: no such group. Give mixed, or numbers from 0 to 2",
+        ),
+        (["0"], [], "--cut makes another clustering. Say where it is kept: --save-model FILE"),
+    ):
+        assert main([*line, *words, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["name", str(path), "--clustering", str(model), "--save-model", str(tmp_path / "m.h5")]) == 2
+    assert "--save-model is for --cut" in capsys.readouterr().err
+    assert main([*line, "0", "--save-model", str(model)]) != 0  # it would replace what it reads
+    other = cluster(path, ClusterOptions(method="gmm", k=3, prep="none"), output=tmp_path / "runs").model_path
+    assert main(
+        ["name", str(path), "--clustering", str(other), "--cut", "0", "--save-model", str(tmp_path / "m.h5")]
+    )
+    assert "--cut cuts groups of k-means" in capsys.readouterr().err
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_groups_of_one_kind_are_left_whole(tmp_path):
+    path, model, _, _ = two_kinds(tmp_path)
+    first, second = tmp_path / "one.model.h5", tmp_path / "two.model.h5"
+    embedkit.name(path, clustering=model, cut=("mixed",), save_model=first)
+    found = embedkit.name(path, clustering=first, cut=("mixed",), save_model=second)
+    assert "No group is of two kinds by its distances, so none is cut." in found.notes
+    assert np.array_equal(load_model(first).model.centers, load_model(second).model.centers)
