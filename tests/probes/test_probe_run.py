@@ -231,7 +231,7 @@ def test_bad_files_are_refused_with_what_to_do(make_file, capsys, tmp_path, wron
     [
         (
             ["--kind", "linear", "--n-neighbors", "5"],
-            "--n-neighbors is for --kind knn, not linear. Leave it out",
+            "--n-neighbors is for --kind knn or label-spreading, not linear. Leave it out",
         ),
         (["--kind", "linear", "--temperature", "0.1"], "--temperature is for --kind knn"),
         (
