@@ -119,7 +119,7 @@ def _safetensors_words(path: Path) -> Iterator[None]:
 
 def _read_torch(path: Path, *, values: bool = True) -> dict[str, torch.Tensor]:
     _check_zip(path)
-    mapped = not values and zipfile.is_zipfile(path)
+    mapped = not values and _is_zip(path)
     try:
         # DINO's own training checkpoints keep their command line as an argparse.Namespace, plain data.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
@@ -141,7 +141,7 @@ def _read_torch(path: Path, *, values: bool = True) -> dict[str, torch.Tensor]:
 
 def _check_zip(path: Path) -> None:
     """Refuse an archive that grows while it is read: torch stores tensors as they are."""
-    if not zipfile.is_zipfile(path):
+    if not _is_zip(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -152,6 +152,15 @@ def _check_zip(path: Path) -> None:
         raise EmbedkitError(
             f"{path}: {packed[0]} is compressed, which torch.save never does. Save its state dict again."
         )
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile as error:  # a record that says it is one of several disks
+        raise EmbedkitError(
+            f"{path}: not a readable checkpoint ({error}). Save its state dict again."
+        ) from error
 
 
 def _flat(loaded: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:

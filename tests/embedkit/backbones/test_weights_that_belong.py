@@ -312,3 +312,16 @@ def test_tensors_are_counted_as_they_are_read(tmp_path, name):
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(EmbedkitError, match=path.name):
         n_tensors(path)
+
+
+def test_an_archive_that_says_it_is_one_of_two_disks_is_refused_by_name(state, tmp_path):
+    """Its end is that of a zip file, and so `zipfile.is_zipfile` raises instead of answering."""
+    torch.save(state, tmp_path / "w.pth")
+    data = (tmp_path / "w.pth").read_bytes()
+    end = data.rfind(b"PK\x05\x06")
+    locator = (
+        b"PK\x06\x07" + (0).to_bytes(4, "little") + (0).to_bytes(8, "little") + (2).to_bytes(4, "little")
+    )
+    (tmp_path / "two.pth").write_bytes(data[: end - 20] + locator + data[end:])
+    with pytest.raises(EmbedkitError, match=r"two.pth: not a readable checkpoint"):
+        read_tensors(tmp_path / "two.pth")
