@@ -24,6 +24,12 @@ OTHERS = {
     "--max-restarts",
     "--head",
     "--sparse",
+    "--x",
+    "--y",
+    "--text",
+    "--text_column",
+    "--path",
+    "--logdir",
 }
 COMMAND = re.compile(r"`embedkit ([^`]*)`")
 
