@@ -265,7 +265,7 @@ def _part(names: Mapping[str, Any], what: str, split: str) -> str | None:
 def _as_stored(value: Any) -> bytes | NDArray[Any]:
     """An image, or the bytes of an image file: of one axis, or opaque."""
     array = np.asarray(value)
-    if array.dtype.kind == "V" or (array.ndim == 1 and array.dtype == np.uint8):
+    if array.dtype.kind == "V" or (array.ndim == 1 and array.dtype in (np.uint8, np.int8)):
         return array.tobytes()
     return array
 
@@ -295,6 +295,11 @@ def _images_key(path: Path, stored: Mapping[str, Stored], wanted: str | None) ->
 
 def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     """Refuse an array that can't be n images, by its shape and type."""
+    if dtype.hasobject and dtype.metadata:  # as h5py marks them
+        raise EmbedkitError(
+            f"{where}: holds text, references or rows of free length, and no images. Store (n, h, w, 3), or "
+            "the bytes of image files as uint8 of free length."
+        )
     if dtype.hasobject:
         raise EmbedkitError(f"{where}: {NO_OBJECTS}")
     expected = "Images are (n, h, w) or (n, h, w, 3), of uint8, uint16 or floats from 0 to 1."

@@ -118,6 +118,10 @@ def read_hdf5(dataset: h5py.Dataset, name: str, where: str) -> NDArray[Any]:
         known = {value: name for name, value in names.items()}
         words = [known.get(value, "") for value in values.ravel().tolist()]
         return np.array(words, dtype=np.str_).reshape(values.shape)
+    if h5py.check_ref_dtype(dataset.dtype) is not None:
+        raise EmbedkitError(
+            f"{where}: {name} holds references to other parts of the file, not values. Store the values."
+        )
     info = h5py.check_string_dtype(dataset.dtype)
     fixed = info is not None and info.length is not None
     if fixed and dataset.id.get_type().get_strpad() == h5py.h5t.STR_SPACEPAD:  # as Fortran does
@@ -167,7 +171,7 @@ def hdf5_images(path: Path, images: h5py.Dataset) -> ArrayImages:
 
 def is_encoded(dtype: np.dtype[Any]) -> bool:
     """Whether an entry may be the bytes of an image file: of any length, or opaque."""
-    return h5py.check_vlen_dtype(dtype) == np.uint8 or (dtype.kind == "V" and dtype.names is None)
+    return h5py.check_vlen_dtype(dtype) in (np.uint8, np.int8) or (dtype.kind == "V" and dtype.names is None)
 
 
 def _stored(path: Path, name: str, item: h5py.Dataset) -> Stored:

@@ -118,7 +118,7 @@ def load_group(
 def _check_image(item: h5py.Dataset, where: str) -> None:
     if item.ndim in (2, 3) and item.dtype.kind in "buif" and 0 not in item.shape:
         return
-    if (item.ndim == 1 and item.dtype == np.uint8) or (item.ndim == 0 and item.dtype.kind == "V"):
+    if (item.ndim == 1 and item.dtype in (np.uint8, np.int8)) or (item.ndim == 0 and item.dtype.kind == "V"):
         return  # an image file
     raise EmbedkitError(
         f"{where}: an array of shape {item.shape} of {item.dtype} is no image. A group of images holds "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import note
@@ -17,6 +18,7 @@ from embedkit.files.endings import FITS_ENDINGS
 from embedkit.images.decode import decode
 from embedkit.images.fits import MISSING, has_astropy, image_parts
 from embedkit.images.reading import OF_FITS, PERCENTILES, STRETCH, Reading
+from embedkit.images.values import channels_last
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,14 @@ class _Decoded:
     reading: Reading
 
     def __call__(self, row: int) -> NDArray[Any]:
-        return decode(self.read(row), self.where(row), reading=self.reading)
+        source, where = self.read(row), self.where(row)
+        return decode(source, where, reading=self.reading, channels=self._n_channels(source, where))
+
+    def _n_channels(self, source: bytes | NDArray[Any], where: str) -> int:
+        """How many come out: all that there are or were said; whether a model takes them is asked later."""
+        if self.reading.channels is not None:
+            return len(self.reading.channels)
+        return channels_last(source, where).shape[2] if isinstance(source, np.ndarray) else 3
 
 
 def read_as(dataset: Dataset, reading: Reading) -> Dataset:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from embedkit.errors import ImageError
+from embedkit.images.bmp import blackened, with_its_depth
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
 from embedkit.images.jpeg2000 import header_of, read_jpeg2000
@@ -183,6 +184,8 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
 
 def _through_pillow(data: bytes, where: str, *, as_stored: bool) -> NDArray[Any]:
     """Return pixels (h, w, 3), or numbers of grey (h, w); with `as_stored` all numbers of over 8 bits."""
+    bitmap = with_its_depth(data)
+    data = data if bitmap is None else bitmap
     with no_warnings():
         image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
         turn = 1 if image.format == "TIFF" else _orientation(image)  # which Pillow turns itself
@@ -198,7 +201,8 @@ def _through_pillow(data: bytes, where: str, *, as_stored: bool) -> NDArray[Any]
             image.load()
     if most > 255:
         return TURNS[turn](on_own_scale(image, data, most, where))
-    return _to_rgb(over_black_by_key(image, data), _TURNS.get(turn))
+    pixels = _to_rgb(over_black_by_key(image, data), _TURNS.get(turn))
+    return pixels if bitmap is None else blackened(pixels)
 
 
 def _orientation(image: Image.Image) -> int:

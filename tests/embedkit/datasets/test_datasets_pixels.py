@@ -168,3 +168,20 @@ def test_a_file_of_too_many_bytes_is_not_read(tmp_path):
         file.truncate(3 * 2**30)  # takes no room
     with pytest.raises(ImageError, match="3,221,225,472 bytes, over the limit"):
         load_dataset(tmp_path).read(0)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["channels last", "channels first"])
+def test_all_that_a_model_of_many_channels_takes_comes_out(tmp_path, first):
+    values = np.random.default_rng(0).integers(0, 4096, (3, 20, 30, 4)).astype(np.uint16)
+    np.save(tmp_path / "bands.npy", np.moveaxis(values, 3, 1) if first else values)
+    source = str(tmp_path / "bands.npy")
+    expected = np.floor(values * (255 / 4095) + 0.5)
+    for channels in (None, (3, 2, 1, 0)):
+        dataset = load_dataset(source, white=4095.0, channels=channels)
+        order = channels or (0, 1, 2, 3)
+        for row in range(3):
+            found = decode(dataset.read(row), "x", channels=4)
+            np.testing.assert_array_equal(found, expected[row][:, :, order])
+        # A backbone of three is not given the first three of four.
+        with pytest.raises(ImageError, match="4 channels, and nothing says what the fourth is"):
+            decode(dataset.read(0), "x")

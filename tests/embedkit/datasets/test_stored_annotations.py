@@ -224,6 +224,31 @@ def test_image_files_in_one_dataset(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decode(dataset.read(row), "x"), IMAGES[row])
 
 
+def test_signed_bytes_are_those_of_an_image_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        files = file.create_dataset("images", (3,), h5py.vlen_dtype(np.int8))
+        for row in range(3):
+            files[row] = np.frombuffer(encoded(IMAGES[row]), np.int8)
+    dataset = load_dataset(str(tmp_path / "a.h5"))
+    from embedkit.images.decode import decode
+
+    for row in range(3):
+        np.testing.assert_array_equal(decode(dataset.read(row), "x"), IMAGES[row])
+
+
+def test_references_and_rows_of_free_length_are_named(tmp_path: Path) -> None:
+    place = tmp_path / "a.h5"
+    with h5py.File(place, "w") as file:
+        file["images"] = IMAGES[:2]
+        labels = file.create_dataset("labels", (2,), h5py.ref_dtype)
+        labels[0] = file["images"].ref
+        file.create_dataset("ragged", (2,), h5py.vlen_dtype(np.float32))
+    with pytest.raises(EmbedkitError, match="labels holds references to other parts of the file"):
+        load_dataset(str(place))
+    with pytest.raises(EmbedkitError, match="ragged: holds text, references or rows of free length"):
+        load_dataset(str(place), images_key="ragged")
+
+
 def test_one_dataset_an_image(tmp_path: Path, capsys) -> None:
     from embedkit.images.decode import decode
 

@@ -128,3 +128,28 @@ def test_damaged_jpegs_are_no_unknown_kind():
     for end in range(2, len(buffer.getvalue()), 7):
         with pytest.raises(ImageError, match="x: "):
             decode(buffer.getvalue()[:end], "x")
+
+
+def bitmap(indices: np.ndarray, colours: list[int], bits: int, *, declared: bool = True) -> bytes:
+    """A BMP of a grey palette, by its header of 40 bytes."""
+    height, width = indices.shape
+    packed = (indices[:, :, None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = [np.packbits(row.astype(np.uint8)).tobytes() for row in packed[::-1]]
+    body = b"".join(row + bytes(-len(row) % 4) for row in rows)
+    palette = b"".join(bytes((grey, grey, grey, 0)) for grey in colours)
+    start = 54 + len(palette)
+    used = len(colours) if declared else 0
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(body), 0, 0, used, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + head + palette + body
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_grey_palette_of_a_bmp_leaves_it_its_depth(bits):
+    n = 2**bits
+    random = np.random.default_rng(0)
+    for colours in ([0, 255], [255, 0], list(range(n)), list(range(max(2, n // 2)))):
+        indices = random.integers(0, len(colours), (21, 38)).astype(np.uint8)
+        for declared in {True, len(colours) < n}:
+            found = decode(bitmap(indices, colours, bits, declared=declared), "x")
+            np.testing.assert_array_equal(found[:, :, 0], np.array(colours)[indices])
+            np.testing.assert_array_equal(found.min(axis=2), found.max(axis=2))
