@@ -2172,7 +2172,7 @@ def recipes(
     """
 
 def report(
-    features: str | os.PathLike[str] | FeatureFile,
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     *,
     results: Sequence[tuple[Path, Result]] | None = None,
     rows: str | Sequence[str] = (),
@@ -2206,7 +2206,8 @@ def report(
     Parameters
     ----------
     features
-        A feature file, or its path.
+        A feature file, or its path. Of several of the same images the first map stands beside those of the
+        others.
     results
         Those already read, with the folder that each stands in, instead of those below ``runs``.
 
@@ -2218,7 +2219,8 @@ def report(
     Raises
     ------
     EmbedkitError
-        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+        No feature file, no row to show, no image that is in all files, the same features
+        everywhere, or a damaged results.jsonl.
     UsageError
         An option out of range, or a column that isn't there.
 

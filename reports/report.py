@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import os
@@ -141,7 +142,7 @@ class Report:
 
 @guarded()
 def report(
-    features: str | os.PathLike[str] | FeatureFile,
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     options: ReportOptions | None = None,
     places: ReportPlaces | None = None,
     figure: FigureOptions | None = None,
@@ -153,7 +154,8 @@ def report(
     Parameters
     ----------
     features
-        A feature file, or its path.
+        A feature file, or its path. Of several of the same images the first map stands beside those of the
+        others.
     options
         How it is made.
     places
@@ -171,24 +173,30 @@ def report(
     Raises
     ------
     EmbedkitError
-        No feature file, no row to show, the same features everywhere, or a damaged results.jsonl.
+        No feature file, no row to show, no image that is in all files, the same features
+        everywhere, or a damaged results.jsonl.
     UsageError
         An option out of range, or a column that isn't there.
     """
     from reports.export.known import known_columns
+    from reports.map.facts import stem_of
     from reports.map.figure import Drawn
     from reports.map.making import make_page
     from reports.map.page import render
 
     options, places = options or ReportOptions(), places or ReportPlaces()
     figure = figure or FigureOptions()
-    _check_figure(figure, options)
-    with selected(features, options) as file:
-        target = places.output or places.folder / f"{file.path.stem}.html"
-        check_outputs("-o", {target: PAGE}, file, options, places, figure)
+    several = [features] if isinstance(features, (str, os.PathLike, FeatureFile)) else list(features)
+    if not several:
+        raise UsageError("No feature file. Name one, or several of the same images.")
+    _check_figure(figure, options, n_files=len(several))
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(selected(one, options)) for one in several]
+        target = places.output or places.folder / f"{stem_of(files)}.html"
+        check_outputs("-o", {target: PAGE}, *files, options, places, figure)
         if results is None:
             results = results_below(places.runs, places.folder)
-        page = make_page(file, options, results, where=places.folder)
+        page = make_page(files, options, results, where=places.folder)
     drawn = Drawn(page.ids, page.map.xy, tuple(page.columns), page.color, page.map.axes, page.sheets)
     notes = list(page.notes)
     n_bytes = _write(target, render(page))
@@ -212,10 +220,15 @@ def report(
     )
 
 
-def _check_figure(figure: FigureOptions, options: ReportOptions) -> None:
+def _check_figure(figure: FigureOptions, options: ReportOptions, *, n_files: int) -> None:
     """Refuse before anything is computed what a figure can't be drawn with."""
     if figure.figure is None:
         return
+    if n_files > 1:
+        raise UsageError(
+            f"--figure {figure.figure}: it draws the map of one feature file, and {n_files} are named. "
+            "Make a figure of each by itself."
+        )
     from reports.map.paper.drawing import check_library
 
     check_library()

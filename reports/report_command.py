@@ -15,7 +15,13 @@ from reports.report_options import ReportOptions, ReportPlaces
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit report``."""
-    parser.add_argument("features", type=Path, help="a feature file from `embedkit extract`")
+    parser.add_argument(
+        "features",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a feature file from `embedkit extract`; of several of the same images, maps side by side",
+    )
     add_flags(parser, ReportOptions, ReportPlaces, FigureOptions)
     add_json_flag(parser)
     return _run

@@ -160,6 +160,8 @@ def _metric(name: str, metric: Any) -> Metric:
 
 
 # Files and digests that others are found by.
+# In the provenance of a feature file: the file that it holds rows of.
+ROWS_OF = "rows_of"
 _NAMED = ("predictions", "assignments", "features_file", "features_sha256", "time", "model", "model_sha256")
 
 
@@ -222,6 +224,18 @@ def _upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
         found["n_labels"] = budget.get("n_labels")
         params["n_draws"] = budget.get("n_draws")
     return {**record, "params": params, "outcomes": found}
+
+
+def computed_on(result: Result) -> tuple[str, ...]:
+    """Return the SHA-256 of the feature file that a result names, and of the one whose rows it holds.
+
+    A comparison of files in another order is computed on a copy, whose provenance says of what it is one.
+    """
+    told = result.provenance
+    features = told.get("features")
+    copied = features.get(ROWS_OF) if isinstance(features, Mapping) else None
+    found = (told.get("features_sha256"), copied.get("sha256") if isinstance(copied, Mapping) else None)
+    return tuple(str(one) for one in found if one is not None)
 
 
 def result_provenance(file: FeatureFile) -> dict[str, Any]:

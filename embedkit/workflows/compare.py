@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,16 +16,17 @@ from embedkit import console
 from embedkit.errors import EmbedkitError
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
+from embedkit.files.results import ROWS_OF
 from embedkit.files.selected_file import SelectedFile
 from embedkit.files.showing import Parts, Shown, data_frame
 from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.options import FOLDER, Writes
-from embedkit.scoring.outcomes import Outcomes, TrueClasses, compare_outcomes, read_outcomes
-from embedkit.scoring.paired import Difference, holm
+from embedkit.scoring.outcomes import Outcomes, TrueClasses, read_outcomes
 from embedkit.scoring.selected import selected
 from embedkit.workflows.compare_options import CompareOptions, ComparePlaces
+from embedkit.workflows.measures import measures
 from embedkit.workflows.step import Step
-from embedkit.workflows.verdict import Compared, sentence, table_rows, verdict
+from embedkit.workflows.verdict import Compared, compare_measures, sentence, table_rows, verdict
 
 SIDES = ("A", "B")
 
@@ -91,17 +93,6 @@ class ComparedFiles(Shown):
         return self.title, table_rows(self.measures), [self.verdict]
 
 
-def measures(options: CompareOptions) -> dict[str, list[str]]:
-    """Return the words of the verbs that files are compared by; the last with few labels of each class."""
-    few = ["--budget", options.budget, "--draws", str(options.draws)]
-    return {
-        "20-NN": ["probe", "--kind", "knn", "--n-neighbors", "20"],
-        "linear": ["probe", "--kind", "linear"],
-        "k-means": ["cluster", "--method", "kmeans"],
-        options.few: ["probe", "--kind", "linear", *few],
-    }
-
-
 @guarded()
 def compare(
     a: str | os.PathLike[str], b: str | os.PathLike[str], options: CompareOptions, places: ComparePlaces
@@ -138,12 +129,7 @@ def compare(
                 f"{a} and {b}: their {name} results are not of the same rows and classes. Extract both from "
                 "the same dataset and labels."
             )
-    differences: list[Difference] = [compare_outcomes([pair], seed=options.seed) for _, pair in found]
-    adjusted = holm(np.array([difference.p for difference in differences]))
-    compared = tuple(
-        Compared(name, of_a.mean, of_b.mean, difference, float(p))
-        for (name, (of_a, of_b)), difference, p in zip(found, differences, adjusted, strict=True)
-    )
+    compared = compare_measures({name: [pair] for name, pair in found}, seed=options.seed)
     names = (_name(Path(a), options.preps[0]), _name(Path(b), options.preps[1]))
     names = names if names[0] != names[1] else SIDES
     return ComparedFiles((Path(a), Path(b)), options.preps, names, compared)
@@ -236,7 +222,7 @@ def _same_images(
                 return
             # In A's order, so that the few labels that are drawn are of the same images.
             console.note(f"{b}: the same images as {a}, in another order; it is read in that of {a.name}.")
-            copy = _rows_of(second, ids[0], output / "B" / b.name)
+            copy = _rows_of(second, ids[0], output / "B" / b.name, second.dataset_name)
             yield first, opened.enter_context(FeatureFile(copy))
             return
         if not options.common or not len(both):
@@ -245,21 +231,30 @@ def _same_images(
                 f"{a} and {b}: {len(both):,} ids agree, of {len(ids[0]):,} and {len(ids[1]):,}. {fix}"
             )
         console.note(f"{len(both):,} images are in both files, of {len(ids[0]):,} and {len(ids[1]):,}.")
+        # Results of some rows are of another dataset, never ranked beside those of all.
+        digest = hashlib.sha256("\n".join(both.tolist()).encode()).hexdigest()[:8]
+        some = f"{first.dataset_name} [{len(both)} images of both files {digest}]"
+        whole = (file.dataset_name for file in (first, second) if file.ok.sum() == len(both))
+        name = next(whole, some)
         copies = (
-            _rows_of(file, both, output / side / path.name)
+            _rows_of(file, both, output / side / path.name, name)
             for side, file, path in (("A", first, a), ("B", second, b))
         )
         of_a, of_b = (opened.enter_context(FeatureFile(copy)) for copy in copies)
         yield of_a, of_b
 
 
-def _rows_of(file: FeatureFile, ids: Any, path: Path) -> Path:
+def _rows_of(file: FeatureFile, ids: Any, path: Path, name: str) -> Path:
     row_of = {name: row for row, name in enumerate(file.rows.ids) if file.ok[row]}
     index = np.array([row_of[name] for name in ids])
     views = file.views
     if views is not None:
         views = Views(views.mean[index], views.within_covariance, views.n_views)
     provenance = file.provenance
-    if isinstance(dataset := provenance.get("dataset"), Mapping):
-        provenance = {**provenance, "dataset": {**dataset, "name": file.dataset_name}}
+    dataset = provenance.get("dataset")
+    if isinstance(dataset, Mapping) or name != file.dataset_name:
+        dataset = {**(dataset if isinstance(dataset, Mapping) else {}), "name": name}
+        provenance = {**provenance, "dataset": dataset}
+    # So that what is computed on these rows is found again by who has the file.
+    provenance = {**provenance, ROWS_OF: {"sha256": file.sha256}}
     return write_features(path, file.read(index), file.rows.take(index), provenance=provenance, views=views)

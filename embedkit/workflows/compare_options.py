@@ -19,6 +19,11 @@ from embedkit.options import (
 )
 
 
+def few_labels(budget: str) -> str:
+    """Name a measure by its budget, ``10`` or ``5%``."""
+    return f"{budget}-of-the-labels" if budget.endswith("%") else f"{budget}-labels-a-class"
+
+
 @dataclass(frozen=True)
 class CompareOptions(Selection):
     """How two feature files are compared.
@@ -66,8 +71,7 @@ class CompareOptions(Selection):
     @property
     def few(self) -> str:
         """What the measure with few labels is called."""
-        n = self.budget
-        return f"{n}-of-the-labels" if n.endswith("%") else f"{n}-labels-a-class"
+        return few_labels(self.budget)
 
 
 @dataclass(frozen=True)

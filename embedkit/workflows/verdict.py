@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embedkit.scoring.paired import ALPHA, Difference
+import numpy as np
+
+from embedkit.scoring.outcomes import Outcomes, compare_outcomes
+from embedkit.scoring.paired import ALPHA, Difference, holm
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,32 @@ class Compared:
     b: float
     difference: Difference
     p_holm: float
+
+
+def compare_measures(
+    measures: Mapping[str, Sequence[tuple[Outcomes, Outcomes]]], *, seed: int = 0
+) -> tuple[Compared, ...]:
+    """Test each measure of A and B, corrected over all of them.
+
+    Parameters
+    ----------
+    measures
+        Name to outcomes of A and B, a pair a seed, of the same rows.
+    seed
+        Of the resamples.
+    """
+    differences = [compare_outcomes(pairs, seed=seed) for pairs in measures.values()]
+    adjusted = holm(np.array([difference.p for difference in differences]))
+    return tuple(
+        Compared(
+            name,
+            float(np.mean([a.mean for a, _ in pairs])),
+            float(np.mean([b.mean for _, b in pairs])),
+            difference,
+            float(p),
+        )
+        for (name, pairs), difference, p in zip(measures.items(), differences, adjusted, strict=True)
+    )
 
 
 def verdict(compared: Sequence[Compared], a: str = "A", b: str = "B", *, alpha: float = ALPHA) -> str:

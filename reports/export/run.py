@@ -123,7 +123,7 @@ def export(
         target = places.output or places.folder / f"{file.path.stem}.parquet"
         check_outputs("-o", {target: TABLE_FILE if places.to_table else FOLDER}, file, asked, places)
         results = results_below(places.runs, places.folder)
-        page = make_page(file, ReportOptions(**vars(asked)), results, where=places.folder)
+        page = make_page([file], ReportOptions(**vars(asked)), results, where=places.folder)
         columns = known_columns(page, _paths(file, page, asked))
         vectors = _vectors(file, page)
         if places.to_table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,7 @@ def significance(rows: Sequence[Sequence[Result]], read: Read) -> Significance:
         Gives the outcomes of a run, or raises `EmbedkitError` with the reason why there are none.
     """
     reasons: Counter[str] = Counter()
-    found = [_outcomes(runs, read, reasons) for runs in rows]
+    found = [outcomes_by_rows(runs, read, reasons) for runs in rows]
     m = len(rows)
     tested: list[tuple[int, int, Difference]] = []
     n_other = n_some = 0
@@ -77,12 +77,7 @@ def significance(rows: Sequence[Sequence[Result]], read: Read) -> Significance:
         for j in range(i + 1, m):
             if not found[i] or not found[j]:
                 continue
-            paired = [
-                both
-                for rows in found[i]
-                if rows in found[j]
-                for both in _paired(found[i][rows], found[j][rows])
-            ]
+            paired = paired_runs(found[i], found[j])
             if not paired:
                 n_other += 1
                 continue
@@ -109,7 +104,7 @@ def significance(rows: Sequence[Sequence[Result]], read: Read) -> Significance:
     return Significance(ranks, pairs, tuple(notes))
 
 
-def _outcomes(runs: Sequence[Result], read: Read, reasons: Counter[str]) -> dict[str, list[Outcomes]]:
+def outcomes_by_rows(runs: Sequence[Result], read: Read, reasons: Counter[str]) -> dict[str, list[Outcomes]]:
     """Return the outcomes of a row's runs by what they tested; none if those of any run are missing."""
     found: dict[str, list[Outcomes]] = {}
     try:
@@ -120,6 +115,13 @@ def _outcomes(runs: Sequence[Result], read: Read, reasons: Counter[str]) -> dict
         reasons[str(error)] += 1
         return {}
     return found
+
+
+def paired_runs(
+    a: Mapping[str, list[Outcomes]], b: Mapping[str, list[Outcomes]]
+) -> list[tuple[Outcomes, Outcomes]]:
+    """Pair the runs of two rows, by what they tested, on the rows that both tested."""
+    return [both for rows in a if rows in b for both in _paired(a[rows], b[rows])]
 
 
 def _paired(a: list[Outcomes], b: list[Outcomes]) -> list[tuple[Outcomes, Outcomes]]:

@@ -14,6 +14,7 @@ from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Column
 from reports.map.evidence import Clustering, Confusion
 from reports.map.layout import Map
+from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.ranks import Rank
 from reports.map.sheets import Sheets
@@ -67,6 +68,14 @@ class Page:
         The results that belong to the file.
     version
         Of embedkit.
+    name
+        What the first feature set is called beside others.
+    faith
+        How far its map is to be believed, on a line.
+    linked
+        These others, of the same n images.
+    left_out
+        Name and ids (m,) of the images of each set that are not in all of them.
     """
 
     title: str
@@ -90,3 +99,7 @@ class Page:
     confusions: Sequence[Confusion] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     version: str = ""
+    name: str = ""
+    faith: str = ""
+    linked: Sequence[LinkedSet] = ()
+    left_out: Sequence[tuple[str, NDArray[np.str_]]] = ()

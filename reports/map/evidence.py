@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.results import Result
+from embedkit.files.results import Result, computed_on
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import (
     ASSIGNMENTS,
@@ -132,7 +132,13 @@ class Evidence:
 
 
 def find_evidence(
-    located: Iterable[tuple[Path, Result]], file: FeatureFile, ids: NDArray[np.str_], *, where: Path
+    located: Iterable[tuple[Path, Result]],
+    file: FeatureFile,
+    ids: NDArray[np.str_],
+    *,
+    where: Path,
+    called: str = "",
+    others: Collection[str] = (),
 ) -> Evidence:
     """Pick the results that were computed on this very feature file, and read what they name.
 
@@ -147,16 +153,22 @@ def find_evidence(
         The rows that the clusterings and predictions are given for.
     where
         Where the results are from, for the note.
+    called
+        The name of the feature set, where there are several: it stands before each title.
+    others
+        SHA-256 of the other files on the page, whose results are not of another version of this one.
     """
     folders: dict[int, Path] = {}
     mine: list[Result] = []
     n_stale = 0
     for folder, result in located:
-        if result.provenance.get("features_sha256") == file.sha256:
+        computed = computed_on(result)
+        if file.sha256 in computed:
             mine.append(result)
             folders[id(result)] = folder
-        elif (result.dataset, result.features) == (file.dataset_name, file.features_name):
-            n_stale += 1
+        elif set(others).isdisjoint(computed):
+            named = (result.dataset, result.features)
+            n_stale += named == (file.dataset_name, file.features_name)
     notes = []
     if n_stale:
         notes.append(
@@ -165,7 +177,7 @@ def find_evidence(
         )
     board = leaderboard(mine)
     newest = board.runs
-    titles = _unique_titles(newest)
+    titles = [f"{called}: {title}" if called else title for title in _unique_titles(newest)]
     clusterings, confusions = [], []
     predictions: list[Column] = []
     for result, title in zip(newest, titles, strict=True):
@@ -182,6 +194,19 @@ def find_evidence(
         if (confusion := _confusion(result, title)) is not None:
             confusions.append(confusion)
     return Evidence(board, tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
+
+
+def joined(every: Sequence[Evidence]) -> Evidence:
+    """Return the evidence on several feature files of the same rows as one."""
+    if len(every) == 1:
+        return every[0]
+    return Evidence(
+        leaderboard([run for one in every for run in one.board.runs]),
+        *(
+            tuple(item for one in every for item in getattr(one, name))
+            for name in ("clusterings", "predictions", "confusions", "notes")
+        ),
+    )
 
 
 def _unique_titles(results: Sequence[Result]) -> list[str]:

@@ -39,6 +39,11 @@ class Fidelity:
     continuity: NDArray[np.float32]
     n: int
 
+    def short(self) -> str:
+        """Say both for a line."""
+        trust, continuity = (one.mean(dtype=float) for one in (self.trustworthiness, self.continuity))
+        return f"trustworthiness {trust:.2f}, continuity {continuity:.2f}"
+
     def describe(self) -> str:
         """Say both in words, and of how many rows."""
         m = len(self.trustworthiness)

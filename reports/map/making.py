@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +14,36 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Result
+from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile
 from embedkit.options import PREP
 from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions
 
 if TYPE_CHECKING:
+    from reports.map.columns import Column
     from reports.map.content import Page
-    from reports.map.evidence import Clustering
+    from reports.map.evidence import Clustering, Evidence
     from reports.map.fidelity import Fidelity
     from reports.map.layout import Map
+    from reports.map.linked.sets import LinkedSet
     from reports.map.neighbours import Neighbours
     from reports.map.sheets import Sheets
 
 
 def make_page(
-    file: FeatureFile, options: ReportOptions, results: Sequence[tuple[Path, Result]], *, where: Path
+    files: Sequence[FeatureFile],
+    options: ReportOptions,
+    results: Sequence[tuple[Path, Result]],
+    *,
+    where: Path,
 ) -> Page:
-    """Return what a report shows of a feature file.
+    """Return what a report shows of a feature file, and of others of the same images beside it.
 
     Parameters
     ----------
-    file
-        Open.
+    files
+        Open; rows of the others are matched to those of the first by id.
     options
         How it is made.
     results
@@ -47,48 +53,46 @@ def make_page(
     """
     from reports.map.columns import Category, limited
     from reports.map.content import Page
-    from reports.map.evidence import find_evidence
+    from reports.map.evidence import find_evidence, joined
+    from reports.map.facts import about, facts, stem_of, told
+    from reports.map.linked.matching import names_of
     from reports.map.ranks import ranks
 
-    notes: list[str] = []
-
-    def say(text: str) -> None:
-        notes.append(text)
-        note(text)
-
-    for text in file.remarks:
-        say(text)
-    points, reason = _points(file.ok, options)
-    if reason:
-        say(reason)
-    if not len(points):
-        raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
-    rows = file.rows.take(points)
-    evidence = find_evidence(results, file, rows.ids, where=where)
-    for text in evidence.notes:
-        say(text)
-    laid = lay_rows_out(file, points, options, evidence.clusterings, say)
+    call = _Call(options, {id(result): folder for folder, result in results}, where)
+    file, several = files[0], len(files) > 1
+    names = names_of(files) if several else ("",)
+    call.say(*dict.fromkeys(text for one in files for text in one.remarks))
+    points, rows, left_out = _choose_rows(files, names, call)
+    every = {one.sha256 for one in files} if several else set()
+    known = [
+        find_evidence(results, one, rows.ids, where=where, called=name, others=every)
+        for one, name in zip(files, names, strict=True)
+    ]
+    evidence = joined(known)
+    call.say(*evidence.notes)
+    laid = lay_rows_out(file, points, options, known[0].clusterings, call.say)
+    sides = list(zip(names, files, known, strict=True))
+    linked = [_link(sides[0], side, rows.ids, laid, call) for side in sides[1:]]
     sheets = None
     if options.thumbnails and options.max_thumbnails:
         sheets, problems = _sheets(file, rows.ids, laid.map.xy, evidence.clusterings, options)
-        for text in problems:
-            say(text)
-    known = _columns(rows, evidence, laid.neighbours.index, sheets, laid.faith)
-    columns = [limited(column) if isinstance(column, Category) else column for column in known]
-    label = next((c for c in columns if c.key == "label"), None)
+        call.say(*problems)
+    every_column = _columns(rows, evidence, laid, sheets, linked)
+    columns = [limited(column) if isinstance(column, Category) else column for column in every_column]
+    label = next((c for c in columns if isinstance(c, Category) and c.key == "label"), None)
     return Page(
-        title=f"{file.dataset_name} · {file.features_name}",
-        file_stem=file.path.stem,
-        facts=_facts(file, len(points)),
-        about=_about(file, options),
+        title=f"{file.dataset_name} · {told(names) if several else file.features_name}",
+        file_stem=stem_of(files),
+        facts=facts(files, rows),
+        about=[pair for one in files for pair in about(one, options)],
         provenance=file.provenance,
-        notes=notes,
+        notes=call.notes,
         ids=rows.ids,
         map=laid.map,
         caption=laid.caption,
         columns=columns,
         rows=rows,
-        known=known,
+        known=every_column,
         color=_first_color([column.key for column in columns], options.color, str(file.path)),
         neighbours=laid.neighbours,
         near=laid.near,
@@ -98,6 +102,80 @@ def make_page(
         confusions=evidence.confusions,
         board=evidence.board,
         version=own_version(),
+        name=names[0],
+        faith="" if laid.faith is None else laid.faith.short(),
+        linked=linked,
+        left_out=left_out,
+    )
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How a page is made: options, the folder of each result by its identity, and what is said of it."""
+
+    options: ReportOptions
+    folders: dict[int, Path]
+    where: Path
+    notes: list[str] = field(default_factory=list)
+
+    def say(self, *texts: str) -> None:
+        for text in texts:
+            self.notes.append(text)
+            note(text)
+
+
+def _choose_rows(
+    files: Sequence[FeatureFile], names: Sequence[str], call: _Call
+) -> tuple[NDArray[np.int64], Rows, list[tuple[str, NDArray[np.str_]]]]:
+    """Return which rows of the first file are shown, what is known of them, and the ids that are left out."""
+    from reports.map.linked.matching import labelled, match
+
+    file, shared, left_out = files[0], None, list[tuple[str, NDArray[np.str_]]]()
+    if len(files) > 1:
+        matched = match(files, names)
+        call.say(*matched.notes)
+        shared, left_out = matched.shared, list(zip(names, matched.left_out, strict=True))
+    points, reason = _points(file.ok, call.options, shared)
+    if reason:
+        call.say(reason)
+    if not len(points):
+        raise EmbedkitError(f"{file.path}: no row could be read when it was extracted: nothing to show.")
+    rows, notes = labelled(file.rows.take(points), files, names)
+    call.say(*notes)
+    return points, rows, left_out
+
+
+# Name, file, and what is known of it.
+_Side = tuple[str, FeatureFile, "Evidence"]
+
+
+def _link(one: _Side, other: _Side, ids: NDArray[np.str_], onto: Laid, call: _Call) -> LinkedSet:
+    """Lay another set out, its map over the first one, and count the neighbours that both have."""
+    from reports.map.linked.matching import rows_by_id
+    from reports.map.linked.sets import LinkedSet, aligned, overlap_words, shared_neighbours
+    from reports.map.linked.verdicts import verdict_words
+
+    (first, a, of_a), (name, b, of_b) = one, other
+    laid = lay_rows_out(b, rows_by_id(b, ids), call.options, of_b.clusterings, call.say)
+    xy, apart = aligned(laid.map.xy, onto.map.xy)
+    shared = shared_neighbours(onto.neighbours.index, laid.neighbours.index)
+    runs_a, runs_b = ([(call.folders[id(run)], run) for run in of.board.runs] for of in (of_a, of_b))
+    return LinkedSet(
+        name=name,
+        xy=xy,
+        caption=(
+            f"{laid.caption} Shifted, turned and mirrored onto the map of {first}, and given its size "
+            f"(Procrustes disparity {apart:.2f}: 0 where two maps are the same, 1 where nothing is alike)."
+        ),
+        faith="" if laid.faith is None else laid.faith.short(),
+        neighbours=laid.neighbours,
+        near=laid.near,
+        shared=shared,
+        column=f"kept:{name}",
+        says=(
+            overlap_words(shared, onto.neighbours.k, first, name),
+            *verdict_words((runs_a, runs_b), (a, b), (first, name), where=call.where),
+        ),
     )
 
 
@@ -204,10 +282,12 @@ def _map(
     return layout, measured
 
 
-def _points(ok: NDArray[np.bool_], options: ReportOptions) -> tuple[NDArray[np.int64], str]:
-    points = np.flatnonzero(ok)
+def _points(
+    ok: NDArray[np.bool_], options: ReportOptions, shared: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int64], str]:
+    points = np.flatnonzero(ok if shared is None else shared)
     if len(points) <= options.max_points:
-        n_bad = int((~ok).sum())
+        n_bad = 0 if shared is not None else int((~ok).sum())  # of several files that is said already
         return points, f"{n_bad} images that could not be read are left out." if n_bad else ""
     chosen = np.random.default_rng(options.seed).choice(points, options.max_points, replace=False)
     return np.sort(chosen), (
@@ -291,15 +371,18 @@ def _sheets(
     return sheets, problems
 
 
-def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: Any, faith: Any) -> list[Any]:
+def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence[LinkedSet]) -> list[Column]:
     from reports.map.columns import Number, agreement_column, annotation_columns
 
     annotations = annotation_columns(rows)
     columns = [column for column in annotations if column.section == "Annotations"]
     columns += [column for clustering in evidence.clusterings for column in clustering.columns()]
     columns += evidence.predictions
-    if rows.labels is not None and neighbours.shape[1]:
-        columns.append(agreement_column(rows.labels, neighbours))
+    if rows.labels is not None and laid.neighbours.k:
+        columns.append(agreement_column(rows.labels, laid.neighbours.index))
+    for one in linked:
+        title = f"neighbours that stay in {one.name}"
+        columns.append(Number(one.column, title, "Features", one.shared.astype(np.float32)))
     if sheets is not None:
         columns.append(Number("brightness", "mean brightness (0-255)", "Images", sheets.brightness))
     columns += [column for column in annotations if column.section == "Targets"]
@@ -307,11 +390,11 @@ def _columns(rows: Any, evidence: Any, neighbours: NDArray[np.int64], sheets: An
         # A file with nothing but features still has a map; its order is what is left to see.
         order = np.arange(len(rows), dtype=np.float32)
         columns.append(Number("row", "row of the file", "Features", order))
-    columns += [] if faith is None else faith.columns()
+    columns += [] if laid.faith is None else laid.faith.columns()
     return _with_unique_keys(columns)
 
 
-def _with_unique_keys(columns: list[Any]) -> list[Any]:
+def _with_unique_keys(columns: list[Column]) -> list[Column]:
     seen: set[str] = set()
     unique = []
     for column in columns:
@@ -335,32 +418,3 @@ def _first_color(keys: list[str], wanted: str | None, where: str) -> str:
     raise UsageError(
         f"--color {wanted}: {where} and its results have no such column. There are: {', '.join(keys)}."
     )
-
-
-def _facts(file: Any, n_points: int) -> list[str]:
-    n = f"{file.n:,} images" if n_points == file.n else f"{n_points:,} of {file.n:,} images"
-    facts = [n, f"{file.d:,} dimensions"]
-    if file.rows.labels is not None:
-        facts.append(f"{len(file.rows.class_names)} classes")
-    if file.n_views > 1:
-        facts.append(f"{file.n_views} views an image")
-    return facts
-
-
-def _about(file: Any, options: ReportOptions) -> list[tuple[str, str]]:
-    from embedkit.errors import FeatureFileError
-
-    about = [
-        ("feature file", str(file.path)),
-        ("SHA-256", file.sha256),
-        ("dataset", file.dataset_name),
-        ("features", file.features_name),
-        ("shape", f"{file.n:,} × {file.d:,}"),
-    ]
-    try:
-        about.append(("labelled", f"{int((file.rows.labels >= 0).sum()):,} images"))
-    except (TypeError, FeatureFileError):
-        about.append(("labelled", "no labels stored"))
-    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    about.append(("report", f"embedkit {own_version()}, {made}, seed {options.seed}"))
-    return about

@@ -18,25 +18,26 @@ from reports.map import vendor
 from reports.map.columns import Category, Column
 from reports.map.content import Page
 from reports.map.hues import PALETTE, RAMP, hues
+from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.section import Section
-from reports.map.sections import clusters, confusions, provenance, results
+from reports.map.sections import clusters, confusions, moved, provenance, results
 from reports.map.sheets import COLUMNS, Sheets
 
 TEMPLATE = Path(__file__).parent / "page.html"
 # One concept a file, in the order in which they need one another.
 SCRIPTS = (
-    *("format", "pack", "state", "columns", "pictures", "points", "overlay", "legend", "images"),
+    *("format", "pack", "state", "columns", "sieve", "pictures", "points", "overlay", "legend", "images"),
     *("find", "ranks", "naming", "saving", "hands", "page"),
 )
 # Below the map, in this order. Each has a module and a script in `sections`.
-SECTIONS = (results.section, clusters.section, confusions.section, provenance.section)
+SECTIONS = (moved.section, results.section, clusters.section, confusions.section, provenance.section)
 
 
 def render(page: Page) -> str:
     """Return the page as one HTML text."""
     sections = [found for make in SECTIONS if (found := make(page)) is not None]
-    scripts = _scripts(sections)
+    scripts = _scripts(sections, linked=bool(page.linked))
     library = vendor.library()
     parts = {
         "title": html.escape(page.title),
@@ -47,16 +48,24 @@ def render(page: Page) -> str:
         "sheets": "\n".join(_sheet_elements(page.sheets)),
         "data": script_json(_data(page, sections)),
         "sections": "\n".join(section.element for section in sections),
+        # The other map of a page that shows two.
+        "more_css": _linked("linked.css") if page.linked else "",
+        "before_map": _linked("linked.html") if page.linked else "",
+        "after_map": _linked("other.html") if page.linked else "",
     }
     return fill(TEMPLATE, parts)
 
 
-def _scripts(sections: Sequence[Section]) -> str:
+def _linked(name: str) -> str:
+    return (TEMPLATE.parent / "linked" / name).read_text(encoding="utf-8")
+
+
+def _scripts(sections: Sequence[Section], *, linked: bool) -> str:
     folder = TEMPLATE.parent / "scripts"
     own = {name: (folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS}
     dom = (Path(pages.__file__).parent / "dom.js").read_text(encoding="utf-8")
     # The sections stand before what puts everything in its place.
-    before = [own[name] for name in SCRIPTS[:-1]]
+    before = [own[name] for name in SCRIPTS[:-1]] + ([_linked("linked.js")] if linked else [])
     return "\n".join([dom, *before, *(section.script for section in sections), own[SCRIPTS[-1]]])
 
 
@@ -76,7 +85,7 @@ def _sheet_elements(sheets: Sheets | None) -> list[str]:
 def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
     ids = [str(name) for name in page.ids]
     colours = hues(column for column in page.columns if isinstance(column, Category))
-    return {
+    found = {
         "title": page.title,
         "file_stem": page.file_stem,
         "key": hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
@@ -92,6 +101,27 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "ranks": [vars(rank) for rank in page.ranks],
         "pictures": None if page.sheets is None else _pictures(page.sheets),
         "sections": [section.record for section in sections],
+    }
+    if page.linked:
+        left_out = [{"name": name, "ids": ids.tolist()} for name, ids in page.left_out if len(ids)]
+        found["linked"] = {
+            "name": page.name,
+            "faith": page.faith,
+            "sets": [_linked_set(one) for one in page.linked],
+            "left_out": left_out,
+        }
+    return found
+
+
+def _linked_set(one: LinkedSet) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "x": pack(one.xy[:, 0]),
+        "y": pack(one.xy[:, 1]),
+        "text": one.caption,
+        "faith": one.faith,
+        "near": _neighbours(one.neighbours, one.near),
+        "column": one.column,
     }
 
 

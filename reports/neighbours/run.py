@@ -14,7 +14,7 @@ from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.aside import write_text
 from embedkit.files.guard import guarded
 from embedkit.files.neighbours import nearest_rows, rows_of
-from embedkit.files.results import RESULTS_FILE, locate_results
+from embedkit.files.results import RESULTS_FILE, computed_on, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, OUTLIERS, SIMILAR, read_table, write_table
 from embedkit.files.usable_rows import read_usable
@@ -173,7 +173,7 @@ def _strengths(
         return {}
     for where, result in reversed(locate_results(folder)):
         name = result.provenance.get("assignments")
-        if name is None or result.provenance.get("features_sha256") != file.sha256:
+        if name is None or file.sha256 not in computed_on(result):
             continue
         try:
             table = read_table(where / str(name), ASSIGNMENTS)

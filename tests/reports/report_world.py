@@ -1,5 +1,6 @@
 """What the tests of the reports share: colours, a nasty id, and how results get on disk."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,14 @@ def page_data(path):
     """Return the JSON that a report embeds."""
     text = Path(path).read_text(encoding="utf-8")
     return json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+
+
+def unpack(packed):
+    return np.frombuffer(base64.b64decode(packed["data"]), dtype=f"<{packed['type']}")
+
+
+def section(data, name):
+    return next(one["data"] for one in data["sections"] if one["name"] == name)
 
 
 def write_predictions(path: Path, right):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from report_world import NASTY, page_data, write_clustering
+from report_world import NASTY, page_data, section, unpack, write_clustering
 
 from embedkit import report
 from embedkit.cli import main
@@ -21,10 +21,6 @@ from reports.map.columns import Category
 from reports.map.evidence import Clustering
 from reports.map.sections import clusters
 from reports.report_options import ReportOptions
-
-
-def unpack(packed):
-    return np.frombuffer(base64.b64decode(packed["data"]), dtype=f"<{packed['type']}")
 
 
 def pictures_of(path, data):
@@ -49,10 +45,6 @@ def pictures_of(path, data):
 
 def column(data, key):
     return next(c for c in data["columns"] if c["key"] == key)
-
-
-def section(data, name):
-    return next(one["data"] for one in data["sections"] if one["name"] == name)
 
 
 @pytest.fixture(scope="module")

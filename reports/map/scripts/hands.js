@@ -1,13 +1,23 @@
-// Pointer, fingers and keys on the map.
-embedkit.hands = (() => {
-  const { data, $, columns, images, overlay, points, state } = embedkit;
-  if (!points.any) return { setMode: () => {} };
-  const box = $("map"), canvas = points.canvas;
-  const setMode = (mode) => {
-    points.mode(mode === "lasso" ? "lasso" : "panZoom");
-    box.classList.toggle("lasso", mode === "lasso");
+// Pointer, fingers and keys on the maps.
+embedkit.hands = {
+  setMode: (mode) => {
+    const { $, maps } = embedkit;
+    for (const { points } of maps) {
+      if (!points.any) continue;
+      points.mode(mode === "lasso" ? "lasso" : "panZoom");
+      points.box.classList.toggle("lasso", mode === "lasso");
+    }
     for (const [id, own] of [["pan", "pan"], ["lasso", "lasso"]]) $(id).setAttribute("aria-pressed", String(own === mode));
-  };
+  },
+};
+embedkit.handsOn = ({ points, overlay }) => {
+  const { data, $, columns, hands, images, state } = embedkit;
+  if (!points.any) return;
+  const { box, canvas } = points, { setMode } = hands;
+  // What is shown of an image is taken away by the map that showed it.
+  let showing = false;
+  const show = (i) => { showing = true; images.hover(i, points); };
+  const unhover = () => { if (showing) images.unhover(); showing = false; };
 
   // ---- pointer -----------------------------------------------------------------------------------------
   let down = null;
@@ -17,16 +27,16 @@ embedkit.hands = (() => {
     return pictured >= 0 ? pictured : points.hovered !== undefined && points.hovered >= 0 && points.shown[points.hovered] ? points.hovered : -1;
   };
   const look = (event) => {
-    if (down || event.target !== canvas) { images.unhover(); return; }
+    if (down || event.target !== canvas) { unhover(); return; }
     const i = under(event);
-    if (i < 0) images.unhover();
-    else if ($("tip").hidden || $("tip").dataset.row !== String(i)) images.hover(i, ...points.place(i));
+    if (i < 0) unhover();
+    else if ($("tip").hidden || $("tip").dataset.row !== String(i)) show(i);
     canvas.style.cursor = i < 0 ? "" : "pointer";
   };
   // After the library's own listener on the window, so that what it found is there.
   window.addEventListener("mousemove", look);
-  box.addEventListener("mouseleave", images.unhover);
-  box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; images.unhover(); }, true);
+  box.addEventListener("mouseleave", unhover);
+  box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; unhover(); }, true);
   window.addEventListener("mouseup", () => setTimeout(() => { down = null; }, 0));
   // A click pins; the library would select instead, so it doesn't hear of it.
   box.addEventListener("click", (event) => {
@@ -36,7 +46,7 @@ embedkit.hands = (() => {
     const i = under(event);
     if (i >= 0) { state.cursor = i; state.pin(i); }
   }, true);
-  canvas.addEventListener("wheel", () => images.unhover(), { passive: true });
+  canvas.addEventListener("wheel", unhover, { passive: true });
   box.addEventListener("dblclick", (event) => { if (event.target === canvas) points.whole(); });
 
   // ---- fingers: one is a mouse, two are a wheel ----------------------------------------------------------
@@ -76,9 +86,9 @@ embedkit.hands = (() => {
     state.cursor = i;
     const [px, py] = points.place(i), { width, height } = points.area;
     if (px < 20 || py < 20 || px > width - 20 || py > height - 20) points.goTo(i);
-    images.hover(i, ...points.place(i));
+    show(i);
     announce(`${data.ids[i]}${columns.main(points.active()).map((c) => `, ${c.title} ${columns.text(c, i)}`).join("")}${state.set.has(i) ? ", selected" : ""}`);
-    overlay.draw();
+    for (const map of embedkit.maps) map.overlay.draw();
   };
   const nearestTo = (px, py, allowed) => {
     let best = -1, least = Infinity;
@@ -108,7 +118,7 @@ embedkit.hands = (() => {
     " ": () => { if (state.cursor >= 0) { state.toggle(state.cursor); go(state.cursor); } },
     n: () => { if (state.cursor >= 0) { const next = images.neighboursOf(state.cursor).find((i) => !state.pins.includes(i)); if (next !== undefined) { state.pin(state.cursor); go(next); } } },
     a: () => { const rows = inView(); state.select(rows, "all in view"); announce(`${rows.length} selected`); },
-    Escape: () => { state.cursor = -1; images.unhover(); overlay.draw(); },
+    Escape: () => { state.cursor = -1; unhover(); for (const map of embedkit.maps) map.overlay.draw(); },
   };
   KEYS["="] = KEYS["+"];
   box.addEventListener("keydown", (event) => {
@@ -120,6 +130,5 @@ embedkit.hands = (() => {
     else if (event.shiftKey) points.panBy(80 * arrow[0], 80 * arrow[1]);
     else step(...arrow);
   });
-  box.addEventListener("blur", images.unhover);
-  return { setMode };
-})();
+  box.addEventListener("blur", unhover);
+};

@@ -26,22 +26,25 @@ embedkit.images = (() => {
   };
   const markAll = () => document.querySelectorAll("button.add").forEach(mark);
 
-  const tip = $("tip"), ringed = $("ring");
-  const hover = (i, px, py) => {
+  const tip = $("tip");
+  const hover = (i, map) => {
     tip.replaceChildren(...(pictures.any ? [pictures.element(i)] : []), make("div", {}, make("p", { class: "name", text: data.ids[i] }), facts(i, columns.main(points.active()))));
     tip.dataset.row = i;
     tip.hidden = false;
-    const frame = $("map").getBoundingClientRect();
-    const cx = frame.left + px, cy = frame.top + py;
+    const onScreen = ({ box, place }) => { const frame = box.getBoundingClientRect(), [px, py] = place(i); return [frame.left + px, frame.top + py, frame]; };
+    const [cx, cy] = onScreen(map);
     const { width, height } = tip.getBoundingClientRect();
     const left = cx + 18 + width > innerWidth - 8 ? cx - 18 - width : cx + 18;
     tip.style.left = `${Math.max(8, left)}px`;
     tip.style.top = `${Math.max(8, Math.min(cy - height / 2, innerHeight - height - 8))}px`;
-    ringed.style.left = `${cx}px`;
-    ringed.style.top = `${cy}px`;
-    ringed.hidden = false;
+    for (const { points: other, ring } of embedkit.maps) {
+      const [rx, ry, frame] = onScreen(other);
+      ring.style.left = `${rx}px`;
+      ring.style.top = `${ry}px`;
+      ring.hidden = other !== map && (!frame.width || rx < frame.left || rx > frame.right || ry < frame.top || ry > frame.bottom);
+    }
   };
-  const unhover = () => { tip.hidden = true; ringed.hidden = true; delete tip.dataset.row; };
+  const unhover = () => { tip.hidden = true; for (const { ring } of embedkit.maps) ring.hidden = true; delete tip.dataset.row; };
 
   const card = (i) => {
     const like = neighboursOf(i);
@@ -56,6 +59,7 @@ embedkit.images = (() => {
         like.length ? make("button", { type: "button", class: "small", text: `select it and its ${like.length} nearest`, onclick: () => state.select([i, ...like], `nearest to ${data.ids[i]}`) }) : null),
       like.length ? make("div", { class: "near" }, make("p", { text: `More like this: nearest by ${near.text}` }),
         make("div", { class: "strip" }, ...like.map((j, rank) => tile(j, ` (distance ${columns.short(Number(distanceOf(i, rank).toPrecision(2)))})`)))) : null,
+      embedkit.linked ? embedkit.linked.alike(i) : null,
       rest.length ? make("details", {}, make("summary", { text: "all columns" }), facts(i, rest)) : null);
   };
   const drawPins = () => {

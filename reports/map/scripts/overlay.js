@@ -1,8 +1,8 @@
 // What lies over and under the points: pictures that thin out from afar, names of clusters, rings, and shading.
-embedkit.overlay = (() => {
-  const { data, $, dark, columns, pictures, points, state } = embedkit;
+embedkit.overlayOn = (points, canvas, under) => {
+  const { dark, columns, pictures, sieve, state } = embedkit;
   const { n, x, y, shown, affine } = points;
-  const canvas = $("over"), context = canvas.getContext("2d");
+  const context = canvas.getContext("2d");
   const css = () => getComputedStyle(document.documentElement);
   let inks = {};
   const ink = () => { const style = css(); inks = { text: style.getPropertyValue("--text").trim(), card: style.getPropertyValue("--card").trim(), accent: style.getPropertyValue("--accent").trim(), font: style.fontFamily || "sans-serif" }; };
@@ -38,7 +38,7 @@ embedkit.overlay = (() => {
     return rows;
   };
   const choose = () => {
-    const key = `${points.sieve} ${points.area.height} ${points.area.width}`;
+    const key = `${sieve.times} ${points.moves} ${points.area.height} ${points.area.width}`;
     if (key !== levels.key) levels = { key, rows: new Map() };
     return rowsAt(Math.max(FIRST, Math.floor(Math.log2(points.zoom()) * 2)));
   };
@@ -140,7 +140,7 @@ embedkit.overlay = (() => {
   };
 
   // ---- shading: how densely the points lie, in five steps under them -------------------------------------------
-  const under = $("under"), CELLS = 128;
+  const CELLS = 128;
   const shade = () => {
     under.hidden = !state.layers.shading || n < 200;
     if (under.hidden) return;
@@ -199,4 +199,7 @@ embedkit.overlay = (() => {
   };
   const refresh = () => { ink(); findAnchors(); shade(); if (points.any) draw(); };
   return { draw, at, refresh, pictures: () => laid, names: () => named, canvas };
-})();
+};
+embedkit.overlay = embedkit.overlayOn(embedkit.points, embedkit.$("over"), embedkit.$("under"));
+// Every map of the page, and the ring that shows on it where the image under the pointer lies.
+embedkit.maps = [{ points: embedkit.points, overlay: embedkit.overlay, ring: embedkit.$("ring") }];

@@ -1,13 +1,17 @@
 // Everything put in its place, and told of what changes.
 (() => {
-  const { data, $, make, onTheme, columns, points, overlay, legend, images, ranks, naming, saving, hands, state, format } = embedkit;
+  const { data, $, make, onTheme, points, overlay, maps, legend, images, ranks, naming, saving, hands, state, format } = embedkit;
   state.cursor = -1;
+  const onMaps = (work) => { if (points.any) maps.forEach(work); };
+  const draw = () => onMaps((map) => map.overlay.draw());
+  const refresh = () => { for (const map of maps) map.overlay.refresh(); };
 
   const header = () => {
     $("title").textContent = data.title;
     $("facts").textContent = data.facts.join(" · ");
-    $("map-text").textContent = data.map.text;
+    if (!embedkit.linked) $("map-text").textContent = data.map.text;
     for (const note of data.notes) $("notes").append(make("p", { class: "note", text: note }));
+    if (embedkit.linked) $("notes").append(...embedkit.linked.leftOut());
     $("nav").append(make("a", { href: "#map-section", text: "Map" }), ...data.sections.map(({ name, link }) => make("a", { href: `#${name}`, text: link })));
   };
 
@@ -32,24 +36,30 @@
   }
 
   const savePicture = async () => {
-    await points.redraw();
+    const seen = maps.filter((map) => map.points.box.offsetWidth);
+    for (const map of seen) await map.points.redraw();
     const whole = document.createElement("canvas");
-    whole.width = overlay.canvas.width;
+    whole.width = seen.reduce((width, map) => width + map.overlay.canvas.width, 0);
     whole.height = overlay.canvas.height;
     const context = whole.getContext("2d");
     context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--card").trim();
     context.fillRect(0, 0, whole.width, whole.height);
-    for (const layer of [points.canvas, overlay.canvas]) context.drawImage(layer, 0, 0, whole.width, whole.height);
+    let left = 0;
+    for (const map of seen) {
+      const { width, height } = map.overlay.canvas;
+      for (const layer of [map.points.canvas, map.overlay.canvas]) context.drawImage(layer, left, 0, width, height);
+      left += width;
+    }
     whole.toBlob((blob) => naming.save(blob, `${data.file_stem}.png`));
   };
   const drawLayers = () => {
     for (const layer of Object.keys(state.layers)) $(`layer-${layer}`).setAttribute("aria-pressed", String(state.layers[layer]));
-    overlay.refresh();
+    refresh();
   };
   const buttons = () => {
     const acts = {
-      pan: () => hands.setMode("pan"), lasso: () => hands.setMode("lasso"), closer: () => points.zoomBy(1.5), farther: () => points.zoomBy(1 / 1.5),
-      whole: () => points.whole(), "save-picture": savePicture, export: naming.exportLabels, "save-state": saving.toFile, "load-state": () => $("state-file").click(),
+      pan: () => hands.setMode("pan"), lasso: () => hands.setMode("lasso"), closer: () => onMaps((map) => map.points.zoomBy(1.5)), farther: () => onMaps((map) => map.points.zoomBy(1 / 1.5)),
+      whole: () => onMaps((map) => map.points.whole()), "save-picture": savePicture, export: naming.exportLabels, "save-state": saving.toFile, "load-state": () => $("state-file").click(),
     };
     for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", act);
     for (const layer of Object.keys(state.layers)) $(`layer-${layer}`).addEventListener("click", () => { state.layers[layer] = !state.layers[layer]; state.tell("layers"); });
@@ -64,14 +74,14 @@
   ranks.draw();
   for (const section of data.sections) embedkit.sections[section.name](section.data, $(section.name), { make, state, tile: images.tile, whole: format.whole, percent: format.percent });
 
-  state.on("color", () => { legend.redraw(); points.resieve(); if (points.any) points.recolor(); overlay.refresh(); images.drawPins(); });
-  state.on("filter", () => { points.resieve(); legend.draw(); if (points.any) points.filter(); overlay.refresh(); });
-  state.on("pins", () => { images.drawPins(); if (state.pins.length) open("pins"); if (points.any) overlay.draw(); });
-  state.on("set", () => { naming.drawSet(); images.markAll(); images.drawPins(); if (points.any) { points.mark(); overlay.draw(); } $("tab-picked").textContent = state.set.size ? `Selection (${format.whole(state.set.size)})` : "Selection"; });
+  state.on("color", () => { legend.redraw(); points.resieve(); onMaps((map) => map.points.recolor()); refresh(); images.drawPins(); });
+  state.on("filter", () => { points.resieve(); legend.draw(); onMaps((map) => map.points.filter()); refresh(); });
+  state.on("pins", () => { images.drawPins(); if (state.pins.length) open("pins"); draw(); });
+  state.on("set", () => { naming.drawSet(); images.markAll(); images.drawPins(); onMaps((map) => map.points.mark()); draw(); $("tab-picked").textContent = state.set.size ? `Selection (${format.whole(state.set.size)})` : "Selection"; });
   state.on("set", () => { if (state.set.size > 1) open("picked"); });
   state.on("labels", () => { naming.drawLabels(); naming.drawSet(); });
   state.on("layers", drawLayers);
-  state.on("color filter pins set labels layers", saving.remember);
+  state.on("color filter pins set labels layers other morph", saving.remember);
 
   legend.redraw();
   images.drawPins();
@@ -84,11 +94,11 @@
     return;
   }
   hands.setMode("pan");
-  points.frame = overlay.draw;
-  onTheme(() => { legend.redraw(); points.recolor(); overlay.refresh(); images.drawPins(); });
-  points.ready.then(() => {
+  for (const map of maps) { map.points.frame = map.overlay.draw; embedkit.handsOn(map); }
+  onTheme(() => { legend.redraw(); onMaps((map) => map.points.recolor()); refresh(); images.drawPins(); });
+  Promise.all(maps.map((map) => map.points.ready)).then(() => {
     drawLayers();
-    points.redraw();
+    onMaps((map) => map.points.redraw());
     saving.fromAddress();
     document.documentElement.dataset.ready = "yes";
   });

@@ -1,37 +1,27 @@
 // The points: drawn, found under the pointer and lassoed by regl-scatterplot; here they get places, colours and a camera.
-embedkit.points = (() => {
-  const { data, $, dark, unpack, columns, state } = embedkit;
-  const n = columns.n;
-  const box = $("map"), canvas = $("points");
-  const extent = (values) => {
+// One scale for both axes and for all maps of the page: the longer side of what they cover becomes -1 to 1.
+embedkit.places = (() => {
+  const { data, unpack } = embedkit;
+  const raw = [data.map, ...(data.linked ? data.linked.sets : [])].map((map) => ({ x: unpack(map.x), y: unpack(map.y) }));
+  const extent = (axis) => {
     let low = Infinity, high = -Infinity;
-    for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
+    for (const map of raw) for (const v of map[axis]) { low = Math.min(low, v); high = Math.max(high, v); }
     return [low, high];
   };
-  // The longer side becomes -1 to 1; one scale for both axes.
-  const raw = { x: unpack(data.map.x), y: unpack(data.map.y) };
-  const [left, right] = extent(raw.x), [bottom, top] = extent(raw.y);
+  const [left, right] = extent("x"), [bottom, top] = extent("y");
   const unit = 2 / (Math.max(right - left, top - bottom) || 1);
-  const x = raw.x.map((v) => (v - (left + right) / 2) * unit), y = raw.y.map((v) => (v - (bottom + top) / 2) * unit);
   const half = { x: ((right - left) / 2) * unit || 0.5, y: ((top - bottom) / 2) * unit || 0.5 };
-
+  const scaled = (values, low, high) => values.map((v) => (v - (low + high) / 2) * unit);
+  return { half, maps: raw.map(({ x, y }) => ({ x: scaled(x, left, right), y: scaled(y, bottom, top) })) };
+})();
+embedkit.pointsOn = (box, canvas, { x, y }) => {
+  const { dark, columns, sieve, state } = embedkit;
+  const n = columns.n, { half } = embedkit.places;
   const size = n > 50000 ? 1.8 : n > 20000 ? 2.4 : n > 8000 ? 3 : n > 2500 ? 4.5 : n > 600 ? 6.5 : 9;
   const opacity = n > 50000 ? 0.5 : n > 8000 ? 0.7 : n > 2500 ? 0.8 : 0.9;
 
-  const shown = new Uint8Array(n).fill(1);
-  const api = { n, x, y, half, size, shown, any: false, hovered: -1, sieve: 0, frame: () => {}, ready: Promise.resolve() };
-  const active = () => columns.byKey.get(state.color) || columns.list[0];
-  const resieve = () => {
-    const column = active(), { hidden, brush } = state;
-    for (let i = 0; i < n; i++) {
-      const value = column.values[i];
-      if (column.kind === "category") shown[i] = hidden.has(value) ? 0 : 1;
-      else shown[i] = !brush || (value >= brush[0] && value <= brush[1]) ? 1 : 0;
-    }
-    api.sieve++;
-  };
-  const rowsShown = () => { const rows = []; for (let i = 0; i < n; i++) if (shown[i]) rows.push(i); return rows; };
-  Object.assign(api, { active, rowsShown, resieve });
+  const { shown, active } = sieve, rowsShown = sieve.rows;
+  const api = { n, box, x, y, half, size, shown, active, rowsShown, resieve: sieve.again, any: false, hovered: -1, moves: 0, frame: () => {}, ready: Promise.resolve() };
 
   const WANTED = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
   const element = document.createElement("canvas");
@@ -76,7 +66,7 @@ embedkit.points = (() => {
   let line = Promise.resolve(); // one change at a time, in order
   const inTurn = (work) => { line = line.then(work).catch((error) => console.error(error)); return line; };
   const sift = async () => {
-    resieve();
+    sieve.again();
     const rows = rowsShown();
     if (rows.length < n) await plot.filter(rows, { preventEvent: true });
     else if (filtered) await plot.unfilter({ preventEvent: true });
@@ -97,6 +87,19 @@ embedkit.points = (() => {
     await plot.set({ pointOrder: order });
     await sift();
   });
+
+  // Other places for the same points; of several that are asked for at once the last counts.
+  let wanted = null;
+  const moveTo = (toX, toY) => {
+    if (wanted) { wanted = [toX, toY]; return line; }
+    wanted = [toX, toY];
+    return inTurn(() => {
+      x.set(wanted[0]);
+      y.set(wanted[1]);
+      wanted = drawn = null;
+      api.moves++;
+    }).then(recolor);
+  };
 
   let lassoing = false;
   plot.subscribe("lassoStart", () => { lassoing = true; });
@@ -121,9 +124,10 @@ embedkit.points = (() => {
   const easily = { transition: !matchMedia("(prefers-reduced-motion: reduce)").matches, transitionDuration: 350 };
   const centre = () => { const view = plot.get("cameraView"); return [-view[12] / view[0], -view[13] / view[5]]; };
   Object.assign(api, {
-    any: true, area, affine, place, zoom, recolor,
+    any: true, area, affine, place, zoom, recolor, moveTo,
     filter: () => inTurn(sift),
     mark: () => inTurn(mark),
+    marked: () => plot.get("selectedPoints"),
     whole: () => plot.zoomToLocation([0, 0], home(), easily),
     zoomBy: (factor, to = centre()) => plot.zoomToLocation(to, 1 / (plot.get("cameraView")[0] * factor)),
     panBy: (dx, dy) => { const [cx, cy] = centre(); return plot.zoomToLocation([cx + dx / affine.kx, cy + dy / affine.ky], 1 / plot.get("cameraView")[0]); },
@@ -137,4 +141,5 @@ embedkit.points = (() => {
   });
   api.ready = recolor();
   return api;
-})();
+};
+embedkit.points = embedkit.pointsOn(embedkit.$("map"), embedkit.$("points"), embedkit.places.maps[0]);

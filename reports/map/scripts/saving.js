@@ -13,6 +13,7 @@ embedkit.saving = (() => {
       hidden: column.kind === "category" ? [...state.hidden].map((code) => (code < 0 ? null : column.names[code])) : [],
       view: points.any ? points.camera() : null, pins: state.pins.map(name), set: [...state.set].map(name), how: state.how,
       labels: [...state.labels].map(([i, { label, how }]) => [name(i), label, how]),
+      ...(data.linked ? { other: state.other, morph: state.morph } : {}),
     };
   };
   const isRecord = (value) => !!value && typeof value === "object" && !Array.isArray(value) && value.kind === KIND;
@@ -34,6 +35,10 @@ embedkit.saving = (() => {
     state.labels = new Map();
     for (const [id, label, how] of list(saved.labels).filter(Array.isArray)) { const i = row(id); if (i >= 0 && text(label)) state.labels.set(i, { label: text(label), how: text(how) }); }
     if (points.any && list(saved.view).length === 3 && saved.view.every(Number.isFinite) && saved.view[2] > 0) points.setCamera(saved.view);
+    if (data.linked) {
+      if (Number.isInteger(saved.other) && saved.other >= 0 && saved.other < data.linked.sets.length) embedkit.linked.setOther(saved.other);
+      if (Number.isFinite(saved.morph)) embedkit.linked.setMorph(saved.morph);
+    }
     state.tell("filter", "pins", "set", "labels", "layers");
     return list(saved.labels).length - state.labels.size;
   };

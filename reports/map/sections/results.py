@@ -8,13 +8,22 @@ from reports.map.section import Section
 
 
 def section(page: Page) -> Section | None:
-    """Return one table a task, without the column that is the same throughout."""
+    """Return one table a task, without the column of features where there is one set of them."""
     tables = []
-    for (_, task), entries in page.board.groups():
-        header, rows = _without_features(*cells(entries))
+    several = len({dataset for (dataset, _), _ in page.board.groups()}) > 1
+    for (dataset, task), entries in page.board.groups():
+        header, rows = cells(entries) if page.linked else _without_features(*cells(entries))
         number = [name not in TEXT_COLUMNS for name in header]
-        tables.append({"title": task, "header": header, "number": number, "rows": rows})
-    return Section("results", "Results on this file", "Results", tables) if tables else None
+        tables.append(
+            {
+                "title": f"{task}: {dataset}" if several else task,
+                "header": header,
+                "number": number,
+                "rows": rows,
+            }
+        )
+    title = "Results on these files" if page.linked else "Results on this file"
+    return Section("results", title, "Results", tables) if tables else None
 
 
 def _without_features(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
