@@ -2192,6 +2192,7 @@ def report(
     thumbnail_size: int | None = None,
     max_thumbnails: int = 20000,
     color: str | None = None,
+    transform: _Place | None = None,
     output: _Place | None = None,
     runs: _Place | None = None,
     open: bool = False,
@@ -2260,6 +2261,8 @@ def report(
         pictures at most (default: 20000)
     color
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
+    transform
+        another feature file, whose images are placed on the map, which stays as it is
     output
         the HTML file (default: RUNS/<name of the feature file>.html)
     runs

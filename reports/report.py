@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.errors import UsageError
 from embedkit.files.aside import write_bytes
+from embedkit.files.feature_set import opened as opened_file
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Result, locate_results
@@ -189,14 +190,15 @@ def report(
     several = [features] if isinstance(features, (str, os.PathLike, FeatureFile)) else list(features)
     if not several:
         raise UsageError("No feature file. Name one, or several of the same images.")
-    _check_figure(figure, options, n_files=len(several))
+    _check(figure, options, n_files=len(several))
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(selected(one, options)) for one in several]
         target = places.output or places.folder / f"{stem_of(files)}.html"
         check_outputs("-o", {target: PAGE}, *files, options, places, figure)
         if results is None:
             results = results_below(places.runs, places.folder)
-        page = make_page(files, options, results, where=places.folder)
+        new = None if options.transform is None else opened.enter_context(opened_file(options.transform))
+        page = make_page(files, options, results, where=places.folder, new=new)
     drawn = Drawn(page.ids, page.map.xy, tuple(page.columns), page.color, page.map.axes, page.sheets)
     notes = list(page.notes)
     n_bytes = _write(target, render(page))
@@ -220,8 +222,13 @@ def report(
     )
 
 
-def _check_figure(figure: FigureOptions, options: ReportOptions, *, n_files: int) -> None:
-    """Refuse before anything is computed what a figure can't be drawn with."""
+def _check(figure: FigureOptions, options: ReportOptions, *, n_files: int) -> None:
+    """Refuse before anything is computed what can't be drawn."""
+    if options.transform is not None and n_files > 1:
+        raise UsageError(
+            f"--transform {options.transform}: new images are placed on one map, and {n_files} feature files "
+            "are named. Give one."
+        )
     if figure.figure is None:
         return
     if n_files > 1:

@@ -113,7 +113,10 @@ class ReportOptions(MapOptions):
     Parameters
     ----------
     color
-        Column to colour by at first; by default the label, else the first clustering.
+        Column to colour by at first; by default the label, else the first clustering; with `transform` what
+        is known and what is new.
+    transform
+        Another feature file, made in the same way, whose images are placed on the map.
     """
 
     color: str | None = option(
@@ -121,6 +124,12 @@ class ReportOptions(MapOptions):
         "column to colour by at first: label, cluster, split, ...",
         metavar="COLUMN",
         unset="label, else the first clustering",
+    )
+    transform: Path | None = option(
+        None,
+        "another feature file, whose images are placed on the map, which stays as it is",
+        metavar="FILE",
+        place=READS,
     )
 
 

@@ -76,6 +76,8 @@ class Page:
         These others, of the same n images.
     left_out
         Name and ids (m,) of the images of each set that are not in all of them.
+    n_new
+        How many of the n points, the last ones, were placed on the map of the others.
     """
 
     title: str
@@ -103,3 +105,4 @@ class Page:
     faith: str = ""
     linked: Sequence[LinkedSet] = ()
     left_out: Sequence[tuple[str, NDArray[np.str_]]] = ()
+    n_new: int = 0

@@ -11,10 +11,11 @@ from embedkit.versions import own_version
 from reports.report_options import ReportOptions
 
 
-def facts(files: Sequence[FeatureFile], rows: Rows) -> list[str]:
-    """Return short facts of the images that are shown, for the header."""
-    file, n = files[0], len(rows)
+def facts(files: Sequence[FeatureFile], rows: Rows, *, n_new: int = 0) -> list[str]:
+    """Return short facts of the images that are shown, the last of them new ones, for the header."""
+    file, n = files[0], len(rows) - n_new
     found = [f"{n:,} images" if n == file.n else f"{n:,} of {file.n:,} images"]
+    found += [f"{n_new:,} new"] if n_new else []
     found.append(f"{told([f'{one.d:,}' for one in files])} dimensions")
     if rows.labels is not None:
         found.append(f"{len(rows.class_names)} classes")

@@ -91,6 +91,8 @@ class Map:
         ``umap``, ``tsne`` or ``pca``, which is what fewer than 5 rows get.
     settings
         Every setting that the coordinates depend on.
+    reduction
+        What made `reduced` of the rows that are compared, a fitted PCA; None where nothing had to.
     unplaced : (m,) int64
         Rows that UMAP gave no place, because nothing is near them: they lie in a line below the map.
     """
@@ -100,6 +102,7 @@ class Map:
     kept_variance: float
     method: str
     settings: dict[str, Any]
+    reduction: Any = field(default=None, repr=False)
     unplaced: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def describe(self) -> str:
@@ -182,7 +185,7 @@ def lay_out(
         )
     rows = comparable(x, plan.metric)
     _check_varies(rows)
-    reduced, shares = _reduce(rows, seed=plan.seed)
+    reduced, shares, pca = _reduce(rows, seed=plan.seed)
     first_two = np.zeros((n, 2), np.float32)
     first_two[:, : min(2, reduced.shape[1])] = reduced[:, :2]
     kept = float(min(shares.sum(), 1.0))
@@ -197,19 +200,19 @@ def lay_out(
     }
     if n < MIN_ROWS or plan.projection == "pca":
         settings["of_two"] = float(min(shares[:2].sum(), 1.0))
-        return Map(first_two, reduced, kept, "pca", settings)
+        return Map(first_two, reduced, kept, "pca", settings, pca)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
     settings["perplexity"] = perplexity
     if known is not None:
-        return Map(known, reduced, kept, plan.projection, settings)
+        return Map(known, reduced, kept, plan.projection, settings, pca)
     if plan.projection == "tsne":
         from reports.map.tsne import tsne
 
         xy = tsne(reduced, first_two, perplexity=perplexity, seed=plan.seed)
-        return Map(xy, reduced, kept, "tsne", settings)
+        return Map(xy, reduced, kept, "tsne", settings, pca)
     xy = _umap(rows if plan.metric == "manhattan" else reduced, first_two, settings, show_progress)
     xy, unplaced = _aside(xy)
-    return Map(xy, reduced, kept, "umap", settings, unplaced)
+    return Map(xy, reduced, kept, "umap", settings, pca, unplaced)
 
 
 def comparable(x: NDArray[np.floating[Any]], metric: str) -> NDArray[np.float32]:
@@ -248,18 +251,18 @@ def _aside(xy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int
     return xy, unplaced
 
 
-def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the scores (n, r) that hold 95 % of the variance, and the share that each direction holds."""
+def _reduce(x: NDArray[np.float32], *, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64], Any]:
+    """Return the scores (n, r) that hold 95 % of the variance, the share of each direction, and the PCA."""
     from sklearn.decomposition import PCA
 
     n, d = x.shape
     if n == 1:
-        return np.zeros((1, 1), np.float32), np.ones(1)
+        return np.zeros((1, 1), np.float32), np.ones(1), None
     pca = PCA(n_components=min(MAX_DIMENSIONS, n - 1, d), random_state=seed)
     scores = pca.fit_transform(x)
     share = np.cumsum(pca.explained_variance_ratio_)
     r = min(int(np.searchsorted(share, KEPT_VARIANCE)) + 1, len(share))
-    return np.ascontiguousarray(scores[:, :r], dtype=np.float32), pca.explained_variance_ratio_[:r]
+    return np.ascontiguousarray(scores[:, :r], dtype=np.float32), pca.explained_variance_ratio_[:r], pca
 
 
 def _umap(

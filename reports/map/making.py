@@ -15,6 +15,7 @@ from embedkit.console import note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Result
 from embedkit.files.rows import Rows
+from embedkit.files.rows_together import rows_together
 from embedkit.files.store import FeatureFile
 from embedkit.options import PREP
 from embedkit.versions import own_version
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from reports.map.content import Page
     from reports.map.evidence import Clustering, Evidence
     from reports.map.fidelity import Fidelity
-    from reports.map.layout import Map
+    from reports.map.laid import Laid, Shown
+    from reports.map.layout import Map, Plan
     from reports.map.linked.sets import LinkedSet
-    from reports.map.neighbours import Neighbours
-    from reports.map.sheets import Sheets
 
 
 def make_page(
@@ -37,6 +37,7 @@ def make_page(
     results: Sequence[tuple[Path, Result]],
     *,
     where: Path,
+    new: FeatureFile | None = None,
 ) -> Page:
     """Return what a report shows of a feature file, and of others of the same images beside it.
 
@@ -50,12 +51,16 @@ def make_page(
         With the folder that each stands in; those of other files are left.
     where
         Where they are from.
+    new
+        Other images of the first file's kind of features, open, that are placed on its map.
     """
     from reports.map.columns import Category, limited
     from reports.map.content import Page
-    from reports.map.evidence import find_evidence, joined
+    from reports.map.evidence import joined
     from reports.map.facts import about, facts, stem_of, told
     from reports.map.linked.matching import names_of
+    from reports.map.newcomers import SET, newcomers, placed_on
+    from reports.map.pictures import all_pictures
     from reports.map.ranks import ranks
 
     call = _Call(options, {id(result): folder for folder, result in results}, where)
@@ -63,28 +68,25 @@ def make_page(
     names = names_of(files) if several else ("",)
     call.say(*dict.fromkeys(text for one in files for text in one.remarks))
     points, rows, left_out = _choose_rows(files, names, call)
-    every = {one.sha256 for one in files} if several else set()
-    known = [
-        find_evidence(results, one, rows.ids, where=where, called=name, others=every)
-        for one, name in zip(files, names, strict=True)
-    ]
+    others = None if new is None else newcomers(file, new, options, call.say)
+    rows = rows if others is None else rows_together(rows, others.rows)
+    known = _evidence(files, names, rows.ids, results, where)
     evidence = joined(known)
     call.say(*evidence.notes)
     laid = lay_rows_out(file, points, options, known[0].clusterings, call.say)
+    laid = laid if others is None else placed_on(laid, file, others, options)
     sides = list(zip(names, files, known, strict=True))
     linked = [_link(sides[0], side, rows.ids, laid, call) for side in sides[1:]]
-    sheets = None
-    if options.thumbnails and options.max_thumbnails:
-        sheets, problems = _sheets(file, rows.ids, laid.map.xy, evidence.clusterings, options)
-        call.say(*problems)
+    sheets = all_pictures(file, others, laid, evidence.clusterings, options, call.say)
     every_column = _columns(rows, evidence, laid, sheets, linked)
     columns = [limited(column) if isinstance(column, Category) else column for column in every_column]
     label = next((c for c in columns if isinstance(c, Category) and c.key == "label"), None)
+    color = options.color or (None if others is None else SET)
     return Page(
         title=f"{file.dataset_name} · {told(names) if several else file.features_name}",
         file_stem=stem_of(files),
-        facts=facts(files, rows),
-        about=[pair for one in files for pair in about(one, options)],
+        facts=facts(files, rows, n_new=len(rows) - len(points)),
+        about=[pair for one in (*files, *([] if new is None else [new])) for pair in about(one, options)],
         provenance=file.provenance,
         notes=call.notes,
         ids=rows.ids,
@@ -93,7 +95,7 @@ def make_page(
         columns=columns,
         rows=rows,
         known=every_column,
-        color=_first_color([column.key for column in columns], options.color, str(file.path)),
+        color=_first_color([column.key for column in columns], color, str(file.path)),
         neighbours=laid.neighbours,
         near=laid.near,
         sheets=sheets,
@@ -106,6 +108,7 @@ def make_page(
         faith="" if laid.faith is None else laid.faith.short(),
         linked=linked,
         left_out=left_out,
+        n_new=len(rows) - len(points),
     )
 
 
@@ -145,6 +148,23 @@ def _choose_rows(
     return points, rows, left_out
 
 
+def _evidence(
+    files: Sequence[FeatureFile],
+    names: Sequence[str],
+    ids: NDArray[np.str_],
+    results: Sequence[tuple[Path, Result]],
+    where: Path,
+) -> list[Evidence]:
+    """Return what the results hold on each of the files."""
+    from reports.map.evidence import find_evidence
+
+    every = {one.sha256 for one in files} if len(files) > 1 else set()
+    return [
+        find_evidence(results, one, ids, where=where, called=name, others=every)
+        for one, name in zip(files, names, strict=True)
+    ]
+
+
 # Name, file, and what is known of it.
 _Side = tuple[str, FeatureFile, "Evidence"]
 
@@ -179,27 +199,6 @@ def _link(one: _Side, other: _Side, ids: NDArray[np.str_], onto: Laid, call: _Ca
     )
 
 
-@dataclass(frozen=True)
-class Laid:
-    """Rows of a feature file, laid out.
-
-    Parameters
-    ----------
-    map, caption
-        Their places, and how they came about.
-    faith
-        How far these are to be believed, where it is measured.
-    neighbours, near
-        The nearest of each in the features, and by what.
-    """
-
-    map: Map
-    caption: str
-    faith: Fidelity | None
-    neighbours: Neighbours
-    near: str
-
-
 def lay_rows_out(
     file: FeatureFile,
     points: NDArray[np.int64],
@@ -222,29 +221,26 @@ def lay_rows_out(
     say
         Is told what a reader must know.
     """
+    from reports.map.laid import Laid
     from reports.map.neighbours import describe, measure, nearest_neighbours
 
     shown = _rows_of_the_map(file, points, options, clusterings, say)
-    layout, faith = _map(file, shown, file.rows.ids[points], options, say)
+    layout, faith, plan = _map(file, shown, file.rows.ids[points], options, say)
     searched = NONE if options.prep is None else options.prep
     near = measure(options.metric(searched))
     x = shown.x if searched == shown.prep else np.asarray(file.read(points))
     caption = " ".join(part for part in (shown.words, layout.describe(), faith and faith.describe()) if part)
-    return Laid(layout, caption, faith, nearest_neighbours(x, metric=near), describe(near, searched))
+    found = nearest_neighbours(x, metric=near)
+    return Laid(layout, caption, faith, found, describe(near, searched), near, points, shown, plan)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Features as a map is made of them: rows (n, d), the steps, and what the caption says of them."""
-
-    x: NDArray[np.float32]
-    prep: str
-    words: str
+def _as_they_are(file: FeatureFile, points: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.asarray(file.read(points))
 
 
 def _map(
-    file: FeatureFile, rows: _Rows, ids: NDArray[np.str_], options: ReportOptions, say: Callable[[str], None]
-) -> tuple[Map, Fidelity | None]:
+    file: FeatureFile, rows: Shown, ids: NDArray[np.str_], options: ReportOptions, say: Callable[[str], None]
+) -> tuple[Map, Fidelity | None, Plan]:
     from reports.map.coordinates import keep, kept, place_of
     from reports.map.fidelity import fidelity
     from reports.map.layout import Plan, comparable, lay_out
@@ -279,7 +275,7 @@ def _map(
     measured = None
     if metric != "manhattan":
         measured = fidelity(comparable(rows.x, metric), layout.xy, seed=options.seed)
-    return layout, measured
+    return layout, measured, plan
 
 
 def _points(
@@ -302,10 +298,11 @@ def _rows_of_the_map(
     options: ReportOptions,
     clusterings: Sequence[Clustering],
     say: Callable[[str], None],
-) -> _Rows:
+) -> Shown:
     """Prepare the features as asked, else as a clustering of them was or would be."""
     from embedkit.preparing.direction import cosine_remark
     from embedkit.preparing.preparation import prepare
+    from reports.map.laid import Shown
     from reports.map.layout import MIN_ROWS
 
     steps, why = options.prep, ""
@@ -313,12 +310,12 @@ def _rows_of_the_map(
         raw = np.asarray(file.read(points))
         # Of so few rows, or of equal ones, nothing can be fitted; the map says so itself.
         if len(points) < MIN_ROWS or (np.isfinite(raw).all() and not np.ptp(raw, axis=0).any()):
-            return _Rows(raw, NONE, "")
+            return Shown(raw, NONE, "", _as_they_are)
         asked = [str(found) for one in clusterings if (found := one.result.params.get("prep"))]
         steps = asked[0] if asked else PREP
         why = f", as for the clustering {clusterings[0].title}" if asked else ", as a clustering would"
     if steps == NONE:
-        return _Rows(np.asarray(file.read(points)), NONE, "")
+        return Shown(_as_they_are(file, points), NONE, "", _as_they_are)
     try:
         prepared = prepare(file, steps, rows=points)
         x = prepared.transform_file(file, points)
@@ -331,44 +328,7 @@ def _rows_of_the_map(
         if remark is not None:
             say(remark)
     words = f"Features prepared by {prepared.name}{why}: {x.shape[1]} of {file.d} dimensions; then:"
-    return _Rows(np.asarray(x, np.float32), steps, words)
-
-
-def _sheets(
-    file: FeatureFile,
-    ids: NDArray[np.str_],
-    xy: NDArray[np.float32],
-    clusterings: Sequence[Clustering],
-    options: ReportOptions,
-) -> tuple[Sheets | None, list[str]]:
-    from embedkit.datasets.source_images import find_dataset
-    from reports.map.sections.clusters import central_rows
-    from reports.map.sheets import read_sheets, thinning_order
-    from reports.map.thumbnails import choose_rows
-
-    central = [
-        row for clustering in clusterings for rows in central_rows(clustering).values() for row in rows
-    ]
-    chosen = choose_rows(len(ids), options.max_thumbnails, central, seed=options.seed)
-    chosen = [chosen[i] for i in thinning_order(xy[chosen])]
-    try:
-        dataset = find_dataset(file.made, options.path, ids=ids.tolist(), where=str(file.path))
-        crop = file.made.center_crop
-        size = options.picture_size(len(chosen))
-        sheets = read_sheets(dataset, ids.tolist(), chosen, size=size, center_crop=crop)
-    except (EmbedkitError, OSError) as error:
-        if options.path is not None:  # asked for by name: not something to go on without
-            raise
-        return None, [
-            f"No pictures: {error} Name where the images are with --path, or silence this with "
-            "--no-thumbnails."
-        ]
-    problems = list(sheets.notes)
-    if len(chosen) < len(ids):
-        problems.append(
-            f"Pictures of {len(chosen):,} of {len(ids):,} images are kept; --max-thumbnails keeps more."
-        )
-    return sheets, problems
+    return Shown(np.asarray(x, np.float32), steps, words, prepared.transform_file)
 
 
 def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence[LinkedSet]) -> list[Column]:
@@ -390,7 +350,7 @@ def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence
         # A file with nothing but features still has a map; its order is what is left to see.
         order = np.arange(len(rows), dtype=np.float32)
         columns.append(Number("row", "row of the file", "Features", order))
-    columns += [] if laid.faith is None else laid.faith.columns()
+    columns += laid.columns
     return _with_unique_keys(columns)
 
 

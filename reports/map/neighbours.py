@@ -68,6 +68,41 @@ def nearest_neighbours(x: NDArray[np.floating[Any]], k: int = K, *, metric: str 
     k = min(k, n - 1)
     if k < 1:
         return Neighbours(np.empty((n, 0), np.int64), np.empty((n, 0), np.float32))
+    rows = _compared(x, metric)
+    # Distances don't mind a shift, and are the more precise the smaller the numbers are.
+    rows = rows - rows.mean(axis=0)
+    model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows)
+    # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
+    distance, index = model.kneighbors()
+    return Neighbours(np.asarray(index, dtype=np.int64), np.asarray(distance, dtype=np.float32))
+
+
+def neighbours_among(
+    bank: NDArray[np.floating[Any]], x: NDArray[np.floating[Any]], k: int, *, metric: str = "cosine"
+) -> Neighbours:
+    """Find the min(k, n) rows of a bank (n, d) that are nearest to each of other rows (m, d), exactly.
+
+    Parameters
+    ----------
+    bank, x
+        Features as they are to be compared.
+    k, metric
+        As in `nearest_neighbours`.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(k, len(bank))
+    if k < 1:
+        return Neighbours(np.empty((len(x), 0), np.int64), np.empty((len(x), 0), np.float32))
+    known = _compared(bank, metric)
+    middle = known.mean(axis=0)
+    model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(known - middle)
+    distance, index = model.kneighbors(_compared(x, metric) - middle)
+    return Neighbours(np.asarray(index, dtype=np.int64), np.asarray(distance, dtype=np.float32))
+
+
+def _compared(x: NDArray[np.floating[Any]], metric: str) -> NDArray[np.float64]:
+    """Return rows whose Euclidean distances are in the order of the metric."""
     rows = np.asarray(x, dtype=np.float64)
     if metric == "correlation":
         rows = rows - rows.mean(axis=1, keepdims=True)
@@ -75,9 +110,4 @@ def nearest_neighbours(x: NDArray[np.floating[Any]], k: int = K, *, metric: str 
         # On rows of length 1 all of these give the same order, and the Euclidean one is the faster code.
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1)
-    # Distances don't mind a shift, and are the more precise the smaller the numbers are.
-    rows = rows - rows.mean(axis=0)
-    model = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(rows)
-    # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
-    distance, index = model.kneighbors()
-    return Neighbours(np.asarray(index, dtype=np.int64), np.asarray(distance, dtype=np.float32))
+    return rows

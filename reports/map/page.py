@@ -95,6 +95,7 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "map": {"x": pack(page.map.xy[:, 0]), "y": pack(page.map.xy[:, 1]), "text": page.caption},
         "columns": [_column(column, colours) for column in page.columns],
         "color": page.color,
+        "new": page.n_new,
         "palette": PALETTE,
         "ramp": RAMP,
         "neighbours": _neighbours(page.neighbours, page.near),

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,12 @@ class Sheets:
     notes: tuple[str, ...] = ()
     media_type: str = field(default=MEDIA_TYPE)
 
+    @classmethod
+    def none(cls, n: int, size: int) -> Self:
+        """Return the sheets of n rows without pictures."""
+        sides = np.zeros(n, np.uint16)
+        return cls(size, (), np.full(n, -1, np.int32), sides, sides, np.full(n, np.nan, np.float32))
+
     @property
     def pitch(self) -> int:
         """Pixels from one picture to the next."""
@@ -62,6 +69,22 @@ class Sheets:
     def n_pictures(self) -> int:
         """Rows with a picture."""
         return int((self.place >= 0).sum())
+
+
+def together(first: Sheets, second: Sheets) -> Sheets:
+    """Return the pictures of the rows of both, one size; those of the second stand before the others'."""
+    if first.size != second.size:
+        raise ValueError(f"pictures of {first.size} and of {second.size} pixels")
+    later = np.where(first.place < 0, -1, first.place + len(second.sheets) * COLUMNS**2).astype(np.int32)
+    return Sheets(
+        first.size,
+        (*second.sheets, *first.sheets),
+        np.concatenate([later, second.place]),
+        np.concatenate([first.width, second.width]),
+        np.concatenate([first.height, second.height]),
+        np.concatenate([first.brightness, second.brightness]),
+        (*first.notes, *second.notes),
+    )
 
 
 def cut(sheets: Sheets) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -139,6 +139,27 @@ embedkit.overlayOn = (points, canvas, under) => {
     context.stroke();
   };
 
+  // ---- images that were placed on the map of the others: ringed, and framed as pictures ------------------------
+  const firstNew = n - (embedkit.data.new || 0);
+  const outline = (path) => {
+    context.beginPath();
+    path();
+    for (const [color, wide] of [[inks.card, 3.5], [inks.text, 1.5]]) { context.lineWidth = wide; context.strokeStyle = color; context.stroke(); }
+  };
+  const ringNew = () => outline(() => {
+    const { width, height } = points.area, r = points.size / 2 + 1.5;
+    for (let i = firstNew; i < n; i++) {
+      if (!shown[i]) continue;
+      const [px, py] = points.place(i);
+      if (px < -r || py < -r || px > width + r || py > height + r) continue;
+      context.moveTo(px + r, py);
+      context.arc(px, py, r, 0, 2 * Math.PI);
+    }
+  });
+  const frameNew = () => outline(() => {
+    for (const { i, x: px, y: py, size } of laid) if (i >= firstNew) context.rect(px - size / 2 - 1, py - size / 2 - 1, size + 2, size + 2);
+  });
+
   // ---- shading: how densely the points lie, in five steps under them -------------------------------------------
   const CELLS = 128;
   const shade = () => {
@@ -183,7 +204,9 @@ embedkit.overlayOn = (points, canvas, under) => {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     moveShade();
+    if (firstNew < n) ringNew();
     drawPictures();
+    if (firstNew < n) frameNew();
     for (const i of state.pins) if (!laid.some((one) => one.i === i)) ring(i, points.size + 4, inks.text, 2);
     for (const { i, x: px, y: py, size } of laid) if (state.pins.includes(i)) { context.lineWidth = 2; context.strokeStyle = inks.text; context.strokeRect(px - size / 2 - 1, py - size / 2 - 1, size + 2, size + 2); }
     drawNames();
