@@ -16,6 +16,7 @@ from embedkit.backbones.checkpoints.fitting import channels_of, fit
 from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.hub import hub_or_cache
 from embedkit.backbones.model_folder import LOCAL_DIR, read_model_folder
+from embedkit.backbones.named_after import named_after
 from embedkit.backbones.naming import check_name, is_published
 from embedkit.backbones.options import PIXELS, BackboneSpec
 from embedkit.backbones.shipped import SHIPPED
@@ -264,6 +265,12 @@ def _fill(made: _Made) -> dict[str, Any] | None:
     said = found.sentence()
     if said:
         note(f"{made.file}: {said}.")
+    other = named_after(made.file, made.model)
+    if other:
+        note(
+            f"{made.file}: named after {other}, which has the same tensors and may compute and prepare "
+            f"images otherwise. If that is what it is, give --backbone {other}."
+        )
     return found.record()
 
 

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import io
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from embedkit.backbones.checkpoints.clip_activation import activation_fault
 from embedkit.backbones.checkpoints.layouts import is_foreign, to_timm
 from embedkit.backbones.checkpoints.leftovers import leftover
 from embedkit.backbones.checkpoints.likely import looks_like
@@ -36,6 +38,8 @@ POSITIONS = (
 )
 # The names under which timm keeps the conversion of its published files, by module.
 CONVERSIONS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
+# How one of several files is named, whose index lies beside them.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 # Half of a network's names are enough to know that the wrappers are off.
 ENOUGH = 0.5
 
@@ -112,6 +116,7 @@ def fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> Fi
     found = unwrap(traced(tensors), lambda some: is_foreign(some) or _overlap(some, model, own) >= ENOUGH)
     _check_merged(path, found)
     fault = _prefix_fault(model, to_timm(found.tensors, {})) or padding_fault(model, found.tensors)
+    fault = fault or activation_fault(model, tensors, found.tensors, path)
     if fault:
         raise _refusal(path, model, found, fault)
     try:
@@ -213,6 +218,10 @@ def _grid_shape(
 ) -> torch.Size | None:
     """Shape in the file of what a tensor was made of; without the row that timm adds to the class token."""
     before = _origin_shape(made[name], inner)
+    if before is not None and before.numel() != made[name].numel():
+        parts = [one for one in made.values() if sources(one) == sources(made[name])]
+        if sum(one.numel() for one in parts) == before.numel():  # taken apart, as SigLIP's keys and values
+            return made[name].shape
     if before is None or name != "pos_embed" or len(before) != 3 or "cls_token" not in made:
         return before
     shared = sources(made[name]) <= sources(made["cls_token"])
@@ -249,6 +258,10 @@ def _check(
         if name.endswith("patch_embed.proj.weight") and before[-2:] != made[name].shape[-2:]:
             theirs, ours = _shape(before[-2:]), _shape(made[name].shape[-2:])
             raise _refusal(path, model, found, f"its patches are of {theirs} pixels, not {ours}")
+        if _has_own_windows(model) and name.endswith("relative_position_bias_table"):
+            windows = [(math.isqrt(n) + 1) // 2 for n in (before[0], own[name].shape[0])]
+            what = f"it attends in windows of {windows[0]} patches a side, not {windows[1]}"
+            raise _refusal(path, model, found, what)
         if not any(word in name for word in POSITIONS):
             raise _refusal(
                 path, model, found, f"{name} has shape {_shape(before)}, not {_shape(own[name].shape)}"
@@ -261,6 +274,14 @@ def _check(
         if name in made and made[name].shape != value.shape:
             shapes = f"{tuple(made[name].shape)}, not {tuple(value.shape)}"
             raise _refusal(path, model, found, f"{name} has shape {shapes}")
+
+
+def _has_own_windows(model: nn.Module) -> bool:
+    """Whether a Swin's windows are those of its architecture, rather than of an input that was asked for."""
+    native = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    of_swin = type(model).__module__.startswith("timm.models.swin_transformer")
+    return of_swin and native is not None and size is not None and tuple(native[1:]) == tuple(size)
 
 
 def _check_merged(path: Path, found: Unwrapped) -> None:
@@ -276,7 +297,11 @@ def _check_merged(path: Path, found: Unwrapped) -> None:
 def _prefix_fault(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
     """Name positions that make no square grid beside the model's class token and registers."""
     theirs, ours = state.get("pos_embed"), getattr(model, "pos_embed", None)
-    if theirs is None or not isinstance(ours, torch.Tensor) or theirs.ndim != 3 or ours.ndim != 3:
+    if theirs is None or not isinstance(ours, torch.Tensor):
+        return None
+    if theirs.ndim != ours.ndim:
+        return f"pos_embed has shape {tuple(theirs.shape)}, not {tuple(ours.shape)}"
+    if ours.ndim != 3:
         return None
     prefix = 0 if getattr(model, "no_embed_class", False) else int(getattr(model, "num_prefix_tokens", 0))
     square = _is_square(ours.shape[1] - prefix) and theirs.shape[1] != ours.shape[1]
@@ -317,6 +342,8 @@ def _accounted(
             why = "classifier"
         if why is None and name in found.outside and _reads_features(model, name, tensors):
             why = "linear layer beside the network"
+        if why is None and name in found.outside and tensors[name].numel() == 1:
+            why = "single number beside the network"  # an epoch, a best score
         if why is None and name not in new_names and not tensors[name].any():
             why = "zeros that this architecture has no place for"  # DINOv3's biases of distilled models
         if why is None:
@@ -357,4 +384,6 @@ def _refusal(path: Path, model: nn.Module, found: Unwrapped, what: str) -> Embed
         if close
         else "Name its architecture with --backbone."
     )
+    if not close and _SHARD.search(path.name):
+        fix = f"It is one of several shards: give their index, {_SHARD.sub('', path.name)}.index.json."
     return EmbedkitError(f"{path}: not the weights of {name}: {what}. {fix}")

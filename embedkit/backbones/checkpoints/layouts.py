@@ -11,6 +11,9 @@ from embedkit.backbones.checkpoints import torchvision_layouts
 
 Tensors = Mapping[str, torch.Tensor]
 
+_OPENMMLAB = "patch_embed.projection.weight"
+_CLIP = "embeddings.patch_embedding.weight"  # of transformers, and its SigLIP
+
 
 def is_foreign(tensors: Tensors) -> bool:
     """Whether these are names that `to_timm` converts, or that timm's own conversion expects."""
@@ -26,6 +29,8 @@ def is_foreign(tensors: Tensors) -> bool:
             "visual.trunk.patch_embed.proj.weight",
             "vision_encoder.mask_token",
             "_conv_stem.weight",
+            _OPENMMLAB,
+            _CLIP,
             torchvision_layouts.CONVNEXT,
             torchvision_layouts.EFFICIENTNET,
         )
@@ -58,6 +63,10 @@ def to_timm(tensors: Tensors, own: Mapping[str, torch.Size]) -> dict[str, torch.
         state = torchvision_layouts.convnext(state)
     elif torchvision_layouts.EFFICIENTNET in state:
         state = torchvision_layouts.efficientnet(state)
+    elif _CLIP in state:
+        state = _transformers_clip(state)
+    elif _OPENMMLAB in state and "layers.0.ln1.weight" in state:
+        state = _openmmlab_vit(state)
     elif "_conv_stem.weight" in state:
         state = _efficientnet_pytorch(state, own)
     elif {"0.weight", "1.running_mean", "4.0.conv1.weight"} <= state.keys():
@@ -195,6 +204,38 @@ def _transformers_dinov3(state: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return made
 
 
+def _transformers_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The image towers of CLIP and SigLIP; the second pools by attention."""
+    made = _renamed(
+        state,
+        [
+            (r"^embeddings\.class_embedding$", "cls_token"),
+            (r"^embeddings\.patch_embedding\.", "patch_embed.proj."),
+            (r"^embeddings\.position_embedding\.weight$", "pos_embed"),
+            (r"^pre_layrnorm\.", "norm_pre."),
+            (r"^post_layernorm\.", "norm."),
+            (r"^encoder\.layers\.(\d+)\.", r"blocks.\1."),
+            (r"\.self_attn\.(q|k|v)_proj\.", r".attn.\1."),
+            (r"\.self_attn\.out_proj\.", ".attn.proj."),
+            (r"\.layer_norm([12])\.", r".norm\1."),
+            (r"^head\.probe$", "attn_pool.latent"),
+            (r"^head\.attention\.in_proj_", "attn_pool.qkv."),
+            (r"^head\.attention\.out_proj\.", "attn_pool.proj."),
+            (r"^head\.layernorm\.", "attn_pool.norm."),
+            (r"^head\.mlp\.(fc[12])\.", r"attn_pool.mlp.\1."),
+        ],
+    )
+    for name, ndim in (("cls_token", 3), ("pos_embed", 3)):
+        if name in made:
+            made[name] = made[name].reshape((1,) * (ndim - made[name].ndim) + tuple(made[name].shape))
+    for kind in ("weight", "bias"):
+        joined = made.pop(f"attn_pool.qkv.{kind}", None)
+        if joined is not None:  # the probe is what asks
+            n = len(joined) // 3
+            made[f"attn_pool.q.{kind}"], made[f"attn_pool.kv.{kind}"] = joined[:n], joined[n:]
+    return _fused(made)
+
+
 def _transformers_convnext(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     state = {k: v.reshape(-1) if ".grn." in k else v for k, v in state.items()}
     return _renamed(
@@ -248,6 +289,25 @@ def _torchvision_vit(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             (r"\.self_attention\.out_proj\.", ".attn.proj."),
             (r"\.mlp\.(?:linear_1|0)\.", ".mlp.fc1."),
             (r"\.mlp\.(?:linear_2|3)\.", ".mlp.fc2."),
+        ],
+    )
+
+
+def _openmmlab_vit(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """MMPretrain and MMSelfSup, which call the norm after the last block as that before its attention."""
+    return _renamed(
+        state,
+        [
+            (r"^patch_embed\.projection\.", "patch_embed.proj."),
+            (r"^pre_norm\.", "norm_pre."),
+            (r"^layers\.(\d+)\.", r"blocks.\1."),
+            (r"^ln1\.", "norm."),
+            (r"^ln2\.", "fc_norm."),
+            (r"\.ln([12])\.", r".norm\1."),
+            (r"\.attn\.gamma1\.weight$", ".ls1.gamma"),
+            (r"\.ffn\.gamma2\.weight$", ".ls2.gamma"),
+            (r"\.ffn\.layers\.0\.0\.", ".mlp.fc1."),
+            (r"\.ffn\.layers\.1\.", ".mlp.fc2."),
         ],
     )
 

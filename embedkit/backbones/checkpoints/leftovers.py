@@ -33,10 +33,16 @@ KNOWN = {
     "pooler of transformers": "pooler",
     "text encoder": """
         transformer.resblocks token_embedding ln_final positional_embedding text_projection logit_scale
-        logit_bias text text_model text_encoder text_decoder
+        logit_bias text visual_projection text_model text_encoder text_decoder
     """,
+    "sizes of CLIP": "input_resolution context_length vocab_size",
     "heads and statistics of RADIO": "input_conditioner summary_idxs radio_model.input_conditioner",
     "count of averaged steps": "n_averaged num_updates step initted current_step global_step",
+    "loss or scores of training": """
+        criterion criterions loss losses loss_fn loss_func loss_function train_loss val_loss metrics accuracy
+        acc train_acc val_acc test_acc train_accuracy val_accuracy test_accuracy train_metrics val_metrics
+        test_metrics valid_acc valid_metrics
+    """,
     "normalisation of pixels": "normalize normalizer norm_mean norm_std pixel_mean pixel_std mean std",
 }
 # What a tensor is, by what its name ends with, wherever in the network it stands.

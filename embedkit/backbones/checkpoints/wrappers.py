@@ -21,7 +21,7 @@ PLAIN = """
 """
 STUDENTS = """
     student student_backbone student_model model_student student_network student_state_dict online_network
-    online_encoder online_backbone encoder_q base_encoder query_encoder
+    online_model online_encoder online_backbone encoder_q base_encoder query_encoder
 """
 BACKBONES = """
     backbone trunk feature_extractor image_encoder visual_encoder vision_encoder vision_model vision_tower

@@ -132,6 +132,72 @@ def test_transformers(name, memory, tmp_path):
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
+def pooled(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return model.forward_head(model.forward_features(x), pre_logits=True)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["image tower", "with its text"])
+@pytest.mark.parametrize("kind", ["CLIP", "SigLIP"])
+def test_image_towers_of_transformers_pool_as_they_do(kind, whole, tmp_path):
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    if kind == "CLIP":
+        vision, both, config = hf.CLIPVisionModel, hf.CLIPModel, hf.CLIPVisionConfig
+        both_config, own = hf.CLIPConfig, vit(pre_norm=True)
+    else:
+        vision, both, config = hf.SiglipVisionModel, hf.SiglipModel, hf.SiglipVisionConfig
+        both_config, own = hf.SiglipConfig, vit(class_token=False, global_pool="map")
+    settings = SMALL | {"hidden_act": "gelu"}
+    model = (
+        both(both_config(text_config=small, vision_config=settings)) if whole else vision(config(**settings))
+    )
+    drawn(model).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    found = fit(own.eval(), read_tensors(file), file)
+    assert set(found.ignored.values()) <= {"text encoder", "computed from the size"}
+    assert found.resampled == ()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = (model.vision_model if whole else model)(x).pooler_output
+        torch.testing.assert_close(pooled(own, x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_clip_of_another_activation_is_refused(tmp_path):
+    for theirs, act_layer, fault in (
+        ({}, torch.nn.GELU, "trained with QuickGELU, which timm's names with clip_quickgelu"),
+        (
+            {"hidden_act": "gelu"},
+            timm.layers.QuickGELU,
+            "trained with gelu, and timm's names with clip_quickgelu",
+        ),
+    ):
+        drawn(hf.CLIPVisionModel(hf.CLIPVisionConfig(**SMALL | theirs))).save_pretrained(tmp_path)
+        file = tmp_path / "model.safetensors"
+        with pytest.raises(EmbedkitError, match=fault):
+            fit(vit(pre_norm=True, act_layer=act_layer), read_tensors(file), file)
+        right = timm.layers.QuickGELU if act_layer is torch.nn.GELU else torch.nn.GELU
+        assert fit(vit(pre_norm=True, act_layer=right), read_tensors(file), file).taken
+
+
+def test_openmmlabs_vit(tmp_path):
+    state = drawn(vit(init_values=1e-5)).state_dict()
+    swaps = """
+        patch_embed.proj>patch_embed.projection norm1>ln1 norm2>ln2 mlp.fc1>ffn.layers.0.0
+        mlp.fc2>ffn.layers.1 ls1.gamma>attn.gamma1.weight ls2.gamma>ffn.gamma2.weight blocks.>layers.
+    """
+    theirs = {}
+    for key, value in state.items():
+        name = key
+        for swap in swaps.split():
+            name = name.replace(*swap.split(">"))
+        theirs["backbone." + re.sub(r"^norm\.", "ln1.", name)] = value
+    own = vit(init_values=1e-5)
+    found = loaded(
+        own, {"state_dict": theirs | {"head.layers.head.weight": torch.ones(5, 64)}}, tmp_path / "w.pth"
+    )
+    assert set(found.ignored.values()) == {"classifier"}
+    assert same(own, state)
+
+
 def test_transformers_with_a_head_and_a_decoder(tmp_path):
     for model, left in (
         (hf.ViTForImageClassification(hf.ViTConfig(**SMALL)), "classifier"),
@@ -290,6 +356,11 @@ def test_openai_clip_without_its_text(tmp_path):
     own = vit(pre_norm=True)
     assert set(loaded(own, theirs, tmp_path / "w.pth").ignored.values()) == {"classifier", "text encoder"}
     assert same(own, state)
+    theirs |= {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+    with pytest.raises(EmbedkitError, match="trained with QuickGELU"):
+        loaded(vit(pre_norm=True), theirs, tmp_path / "w.pth")
+    own = vit(pre_norm=True, act_layer=timm.layers.QuickGELU)
+    assert "sizes of CLIP" in loaded(own, theirs, tmp_path / "w.pth").ignored.values()
 
 
 def test_queries_that_are_split_stay_refused_where_a_part_is_missing(tmp_path):

@@ -19,6 +19,7 @@ from embedkit.backbones.checkpoints.wrappers import ORDER, WITHIN
 from embedkit.backbones.load import Backbone, load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.errors import EmbedkitError
+from embedkit.images.options import Overrides
 
 TINY = "test_vit"
 
@@ -325,3 +326,63 @@ def test_an_archive_that_says_it_is_one_of_two_disks_is_refused_by_name(state, t
     (tmp_path / "two.pth").write_bytes(data[: end - 20] + locator + data[end:])
     with pytest.raises(EmbedkitError, match=r"two.pth: not a readable checkpoint"):
         read_tensors(tmp_path / "two.pth")
+
+
+def test_numbers_and_losses_beside_a_network_are_left(state, tmp_path):
+    beside = {"epoch": torch.tensor(3), "best": torch.tensor([0.7]), "criterion.weight": torch.ones(10)}
+    found = loaded({"state_dict": wrapped(state, "model.") | beside}, tmp_path / "w.pth")
+    assert is_of(found, state)
+    assert found.tensors["ignored"] == {
+        "single number beside the network": 2,
+        "loss or scores of training": 1,
+    }
+
+
+def test_the_mean_of_ema_pytorch_is_taken(state, tmp_path):
+    other = wrapped(state_of(TINY, seed=6), "online_model.")
+    content = other | wrapped(state, "ema_model.") | {"initted": torch.tensor(True), "step": torch.tensor(9)}
+    assert is_of(loaded(content, tmp_path / "w.pth"), state)
+
+
+def test_positions_of_another_rank_are_named_as_such(state, tmp_path):
+    flat = state | {"pos_embed": state["pos_embed"][0]}
+    with pytest.raises(EmbedkitError, match=r"pos_embed has shape \(\d+, 64\), not \(1, \d+, 64\)"):
+        loaded(flat, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("told_by", ["name", "config"])
+def test_a_file_named_after_another_network_is_said(told_by, tmp_path, capsys):
+    asked, is_really = "efficientnet_b0", "tf_efficientnet_b0"
+    state = state_of(is_really)
+    if told_by == "name":
+        file = tmp_path / f"{is_really}.ns_jft_in1k.pth"
+    else:
+        file = tmp_path / "model.pth"
+        (tmp_path / "config.json").write_text(json.dumps({"architecture": is_really}))
+    loaded(state, file, asked)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"named after {is_really}, which has the same tensors" in said
+    assert f"give --backbone {is_really}" in said
+    loaded(state, file, is_really)
+    assert "named after" not in capsys.readouterr().err
+
+
+def test_windows_are_part_of_the_architecture_unless_another_input_is_asked_for(tmp_path):
+    asked, is_really = "swin_tiny_patch4_window7_224", "swin_s3_tiny_224"
+    with pytest.raises(EmbedkitError, match=r"windows of 14 patches a side, not 7\. It looks like"):
+        loaded(state_of(is_really), tmp_path / "w.pth", asked)
+    state = state_of(asked)
+    torch.save(state, tmp_path / "own.pth")
+    small = Overrides(image_size=112)
+    found = load_backbone(BackboneSpec(asked, weights=tmp_path / "own.pth", preprocessing=small))
+    assert found.tensors["n_taken"] == len(state)
+
+
+def test_one_shard_alone_is_told_from_a_network(state, tmp_path):
+    half = dict(list(state.items())[: len(state) // 2])
+    save_file(half, tmp_path / "model-00001-of-00002.safetensors")
+    spec = BackboneSpec(TINY, weights=tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(
+        EmbedkitError, match=r"are missing.*give their index, model\.safetensors\.index\.json"
+    ):
+        load_backbone(spec)
