@@ -15,10 +15,10 @@ from torch import nn
 from embedkit.backbones.checkpoints.digest import sizeless_sha256
 from embedkit.backbones.checkpoints.leftovers import leftover
 from embedkit.backbones.checkpoints.reading import read_tensors
-from embedkit.backbones.naming import plain_name
+from embedkit.backbones.naming import check_name, plain_name
 from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
 from embedkit.console import note
-from embedkit.errors import EmbedkitError, first_line
+from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.files.regular import read_bytes
 from embedkit.strict_json import UndeclaredError, declared, of_shape
 
@@ -108,6 +108,7 @@ class Adapter:
         """
         base, found = self.base, asked
         if self.backbone and asked.backbone == DEFAULT_BACKBONE:
+            self.check_known()
             found = replace(found, backbone=self.backbone)
         if plain_name(found.backbone) != self.backbone:
             return found  # refused, once the model is there
@@ -120,6 +121,17 @@ class Adapter:
             sizes = sizes | {"resize": None} if base.preprocessing.center_crop else sizes
             found = replace(found, preprocessing=replace(asked.preprocessing, **sizes))
         return found
+
+    def check_known(self) -> None:
+        """Refuse a base that no --backbone could name: another library's, or somebody's folder."""
+        name = self.backbone or ""
+        try:
+            check_name(name)
+        except UsageError as error:
+            raise EmbedkitError(
+                f"{self.folder}: this adapter was trained on {name[:80]}, which names no backbone here. "
+                "Merge it there (merge_and_unload of PEFT), and give what that saves with --weights."
+            ) from error
 
     def _weights_below(self) -> Path | None:
         if self.base.weights is None or self.base.random_init is not None:
@@ -326,6 +338,7 @@ def _check_base(model: nn.Module, adapter: Adapter, name: str) -> None:
     """Compare the backbone and its weights with those that the folder names; PEFT keeps no digest."""
     base = adapter.base
     if adapter.backbone and adapter.backbone != plain_name(name):
+        adapter.check_known()
         raise EmbedkitError(
             f"{adapter.folder}: this adapter was trained on {adapter.backbone}, not {name}. Give --backbone "
             f"{adapter.backbone}."

@@ -24,6 +24,7 @@ from embedkit.console import note
 from embedkit.errors import UsageError, first_line
 from embedkit.files.store import file_sha256
 from embedkit.images.preprocess import Preprocessing, from_timm
+from embedkit.images.quiet import no_warnings
 
 # DINO evaluates with a resize to 256 and a crop of 224 (eval_knn.py of facebookresearch/dino); timm's
 # configuration of the same weights, by their tag, carries its default of 0.9 instead.
@@ -295,7 +296,8 @@ def set_image_size(model: Any, image_size: int, name: str) -> None:
     if not hasattr(model, "set_input_size"):
         raise UsageError(f"{name} takes {own[0]} x {own[1]} input only: leave out --image-size.")
     try:
-        model.set_input_size(img_size=(image_size, image_size))
+        with no_warnings():  # of how PyTorch is used to interpolate
+            model.set_input_size(img_size=(image_size, image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
         patch = getattr(patch_embed, "patch_size", ("?",))[0]
         raise UsageError(

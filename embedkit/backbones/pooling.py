@@ -91,13 +91,16 @@ class Pooling:
             outputs = model.forward_intermediates(
                 x,
                 indices=list(self.layers),
-                return_prefix_tokens=True,
+                return_prefix_tokens=backbone.n_prefix_tokens > 0,  # of none, timm gives no pairs, or fails
                 norm=True,
                 stop_early=True,
                 output_fmt="NLC",
                 intermediates_only=True,
             )
-            vectors = [self._tokens(patches, prefix) for patches, prefix in outputs]
+            if backbone.n_prefix_tokens:
+                vectors = [self._tokens(patches, prefix) for patches, prefix in outputs]
+            else:
+                vectors = [patches.float().mean(dim=1) for patches in outputs]
         elif hasattr(model, "forward_intermediates"):
             maps = model.forward_intermediates(
                 x, indices=list(self.layers), stop_early=True, output_fmt="NCHW", intermediates_only=True

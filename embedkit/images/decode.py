@@ -17,9 +17,10 @@ from embedkit.images.bmp import blackened, with_its_depth
 from embedkit.images.fits import is_fits, read_fits
 from embedkit.images.jpeg import end_of_jpeg
 from embedkit.images.jpeg2000 import header_of, read_jpeg2000
-from embedkit.images.other_formats import named
+from embedkit.images.other_formats import begun_as, named
 from embedkit.images.own_scale import highest, on_own_scale
 from embedkit.images.png_samples import over_black_by_key
+from embedkit.images.png_text import without_text
 from embedkit.images.quiet import no_warnings
 from embedkit.images.reading import PLAIN, Reading
 from embedkit.images.tiff import TURNS, is_tiff, read_tiff
@@ -167,6 +168,11 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
     except ImageError:
         raise
     except UnidentifiedImageError as error:
+        kind = begun_as(data)
+        if kind:
+            raise ImageError(
+                f"{where}: damaged or cut off (a {kind} by its first bytes). {_DAMAGED}"
+            ) from error
         raise ImageError(
             f"{where}: not an image that can be read ({named(data) or _first_bytes(data)}). Known are "
             f"{', '.join(FORMATS)} and FITS; convert it, or leave such files out with --on-error skip."
@@ -183,6 +189,16 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
 
 
 def _through_pillow(data: bytes, where: str, *, as_stored: bool) -> NDArray[Any]:
+    try:
+        return _as_pillow_has_it(data, where, as_stored=as_stored)
+    except (ValueError, UnidentifiedImageError):  # its words for too much text, or a damaged one
+        lean = without_text(data)
+        if lean is None:
+            raise
+        return _as_pillow_has_it(lean, where, as_stored=as_stored)
+
+
+def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool) -> NDArray[Any]:
     """Return pixels (h, w, 3), or numbers of grey (h, w); with `as_stored` all numbers of over 8 bits."""
     bitmap = with_its_depth(data)
     data = data if bitmap is None else bitmap
@@ -225,7 +241,10 @@ def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> NDArray[Any]:
         return values.astype(np.uint16) if mode == "I" and image.format == "PPM" else values
     if image.has_transparency_data:
         with no_warnings():
-            return over_black(np.asarray(image.convert("RGBA")))
+            rgba = np.asarray(image.convert("RGBA"))
+        if image.format == "BMP" and not rgba[:, :, 3].any():  # written by who knew of no opacity
+            return np.ascontiguousarray(rgba[:, :, :3])
+        return over_black(rgba)
     if mode in ("L", "1"):
         return np.repeat(np.asarray(image.convert("L"))[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"))

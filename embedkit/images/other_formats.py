@@ -19,9 +19,18 @@ _STARTS = {
     b"PF\n": "PFM in colour",
     b"version https://git-lfs": "a pointer of Git LFS, and not the file: git lfs pull brings that",
 }
+# Of formats that are read, where the first bytes leave no doubt.
+_READ = {b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"\xff\x4f\xff\x51": "JPEG 2000"}
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+
+
+def begun_as(data: bytes) -> str | None:
+    """Say which format that is read a file begins as; None where its first bytes don't tell."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for start, name in _READ.items() if data.startswith(start)), None)
 
 
 def named(data: bytes) -> str | None:

@@ -26,6 +26,7 @@ from embedkit.backbones.checkpoints.torchvision_layouts import padding_fault
 from embedkit.backbones.checkpoints.tracing import plain, sources, traced
 from embedkit.backbones.checkpoints.wrappers import Unwrapped, unwrap
 from embedkit.errors import EmbedkitError, first_line
+from embedkit.images.quiet import no_warnings
 
 # What timm may resample, because it depends on the size of the input and not on what was learnt of it.
 POSITIONS = (
@@ -164,7 +165,8 @@ def _converted(
     if convert is None:
         return state
     arguments = (state, model) if len(inspect.signature(convert).parameters) > 1 else (state,)
-    with contextlib.redirect_stdout(io.StringIO()):  # some conversions print
+    # Some conversions print, and PyTorch warns of how they interpolate.
+    with contextlib.redirect_stdout(io.StringIO()), no_warnings():
         return dict(convert(*arguments))
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedkit.backbones.load import load_backbone
-from embedkit.backbones.options import BackboneSpec
+from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
 from embedkit.errors import EmbedkitError
 from embedkit.images.options import Overrides
 
@@ -128,6 +128,14 @@ def test_another_base_is_named_as_embedkit_takes_it(folder):
     change(folder, base_model_name_or_path="timm/vit_tiny_patch16_224.augreg_in21k")
     with pytest.raises(EmbedkitError, match=r"trained on vit_tiny_patch16_224\.augreg_in21k, not test_vit"):
         features(folder)
+
+
+@pytest.mark.parametrize("base", ["facebook/dinov2-small", "/home/me/models/dinov2"])
+@pytest.mark.parametrize("asked", [TINY, DEFAULT_BACKBONE])
+def test_no_backbone_is_advised_that_there_is_none_of(base, asked, folder):
+    change(folder, base_model_name_or_path=base)
+    with pytest.raises(EmbedkitError, match=rf"trained on {base}, which names no backbone here\. Merge"):
+        load_backbone(BackboneSpec(asked, adapter=folder, random_init=0))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from timm.models import save_for_hf
 
 from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
+from embedkit.backbones.pooling import Pooling
 from embedkit.cli import main
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.store import FeatureFile
 
 TINY = "test_vit"
@@ -49,6 +50,21 @@ def test_the_models_own_features(name, in_chans, tmp_path):
     with torch.inference_mode():
         own = model.forward_head(model.forward_features(x), pre_logits=True)
         assert torch.equal(backbone.model(x), own)
+
+
+def test_patches_of_a_model_without_prefix_tokens_are_pooled(tmp_path):
+    """As SigLIP's: no class token and no registers, of which timm gives no pairs."""
+    model = folder_of(tmp_path, class_token=False, global_pool="map", num_classes=0)
+    backbone = backbone_of(tmp_path)
+    x = torch.randn(2, 3, *model.pretrained_cfg["input_size"][1:])
+    with torch.inference_mode():
+        tokens = model.forward_features(x)  # (b, p, d)
+        assert torch.equal(Pooling.choose(backbone)(backbone, x), model.forward_head(tokens, pre_logits=True))
+        for pool in ("avg", "patch"):
+            torch.testing.assert_close(Pooling.choose(backbone, pool=pool)(backbone, x), tokens.mean(dim=1))
+        assert Pooling.choose(backbone, pool="avg", layers="2")(backbone, x).shape == (2, 2 * tokens.shape[2])
+    with pytest.raises(UsageError, match="has no CLS token. Give --pool avg or model"):
+        Pooling.choose(backbone, pool="cls")
 
 
 def test_a_grey_model_sees_the_luma_as_timm_does(tmp_path):

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from embedkit.errors import ImageError
 from embedkit.images.decode import decode
@@ -153,3 +153,43 @@ def test_a_grey_palette_of_a_bmp_leaves_it_its_depth(bits):
             found = decode(bitmap(indices, colours, bits, declared=declared), "x")
             np.testing.assert_array_equal(found[:, :, 0], np.array(colours)[indices])
             np.testing.assert_array_equal(found.min(axis=2), found.max(axis=2))
+
+
+def test_much_text_in_a_png_is_no_damage():
+    colours = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("workflow", "x" * 2_000_000, zip=True)
+    exif = Image.Exif()
+    exif[274] = 3
+    for more in ({"pnginfo": text}, {"icc_profile": bytes(2_000_000)}):
+        buffer = io.BytesIO()
+        Image.fromarray(colours).save(buffer, "PNG", exif=exif, **more)
+        np.testing.assert_array_equal(decode(buffer.getvalue(), "x"), colours[::-1, ::-1])
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            decode(buffer.getvalue()[:-300], "x")
+
+
+def test_a_damaged_text_in_a_png_is_passed_over_as_by_libpng_and_other_damage_named():
+    colours = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("author", "somebody")
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, "PNG", pnginfo=text)
+    data = buffer.getvalue().replace(b"somebody", b"somebodY")
+    np.testing.assert_array_equal(decode(data, "x"), colours)
+    for kind, start in (("PNG", data[:20]), ("GIF", b"GIF89a"), ("WebP", b"RIFF\4\0\0\0WEBP")):
+        with pytest.raises(ImageError, match=rf"damaged or cut off \(a {kind} by its first bytes"):
+            decode(start + bytes(9), "x")
+
+
+def test_a_bitmap_that_is_clear_throughout_is_opaque():
+    """As browsers and OpenCV have it: most who write such files leave the fourth byte at 0."""
+    colours = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    for opacity, expected in ((0, colours), (255, colours), (128, np.round(colours * (128 / 255)))):
+        body = np.dstack([colours[::-1, :, ::-1], np.full((12, 16), opacity, np.uint8)]).tobytes()
+        masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+        head = struct.pack("<IiiHHIIiiII", 108, 16, 12, 1, 32, 3, len(body), 0, 0, 0, 0)
+        head += masks + b"BGRs" + bytes(48)
+        start = struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head))
+        found = decode(b"BM" + start + head + body, "x")
+        np.testing.assert_array_equal(found, expected)
