@@ -1,0 +1,129 @@
+"""What sets a cluster apart, and what lies beside it: against SciPy's tests and a naive loop."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from embedkit.files.results import Result
+from reports.map.columns import Category, Number
+from reports.map.evidence import Clustering
+from reports.map.sections import clusters
+from reports.map.sections.traits import borders, traits
+
+
+def number(values, title="size", section="Targets"):
+    return Number(title, title, section, np.asarray(values, np.float32))
+
+
+def test_a_number_is_told_by_how_often_it_is_larger():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat([0, 1, 2, -1], 40)
+    values = rng.normal(size=160) + 2 * (cluster == 1)
+    values[5] = np.nan
+    found = traits(cluster, [number(values)])
+    known = np.isfinite(values)
+    for c in range(3):
+        here, others = values[known & (cluster == c)], values[known & (cluster != c)]
+        truth = mannwhitneyu(here, others)
+        share = truth.statistic / (len(here) * len(others))
+        assert bool(found[c]) == (truth.pvalue < 0.01 / 3)
+        if found[c]:
+            assert found[c][0].difference == pytest.approx(2 * share - 1)
+    assert [bool(found[c]) for c in range(3)] == [False, True, False]
+    words = found[1][0].words
+    assert words.startswith("size higher than elsewhere in 9")
+    assert f"median {np.median(values[cluster == 1]):.3g}, elsewhere" in words
+
+
+def test_chance_names_next_to_nothing():
+    """Of random columns, one page in a hundred at most names anything."""
+    rng = np.random.default_rng(1)
+    pages = 0
+    for _ in range(100):
+        cluster = rng.integers(0, 6, 300)
+        columns = [number(rng.normal(size=300), f"t{i}") for i in range(5)]
+        codes = rng.integers(0, 4, 300)
+        columns.append(Category("label", "label", "Annotations", codes, tuple("abcd"), "none"))
+        pages += any(traits(cluster, columns).values())
+    assert pages <= 4  # the binomial's 99.7 % at one in a hundred
+
+
+def test_ties_and_constants_are_no_difference():
+    cluster = np.repeat([0, 1], 50)
+    assert traits(cluster, [number(np.ones(100))]) == {0: [], 1: []}
+    half = np.tile([0.0, 1.0], 50)
+    assert traits(cluster, [number(half)]) == {0: [], 1: []}
+
+
+def test_a_class_is_told_by_its_shares_among_the_labelled():
+    cluster = np.repeat([0, 1], 60)
+    codes = np.full(120, -1)
+    codes[:30], codes[60:90] = 0, 1
+    codes[:6], codes[60:66] = 1, 0
+    label = Category("label", "label", "Annotations", codes, ("disk", "star"), "no label")
+    assert [one.words for one in traits(cluster, [label])[0]] == [
+        "label disk: 80 %, elsewhere 20 %",
+        "label star: 20 %, elsewhere 80 %",
+    ]
+
+
+def test_what_was_made_of_the_features_makes_no_cluster():
+    cluster = np.repeat([0, 1], 50)
+    values = np.arange(100.0)
+    for section in ("Clusterings", "Features", "Map", "Probes"):
+        assert not any(traits(cluster, [number(values, section=section)]).values())
+
+
+def test_borders_against_a_naive_loop():
+    rng = np.random.default_rng(2)
+    cluster = rng.integers(-2, 4, 80)
+    near = np.stack([rng.permutation(np.delete(np.arange(80), i))[:7] for i in range(80)])
+    found = borders(cluster, near, 5)
+    for c in range(4):
+        rows = np.flatnonzero(cluster == c)
+        counts = {}
+        for i in rows:
+            for j in near[i]:
+                if cluster[j] != c and cluster[j] != -2:
+                    counts[int(cluster[j])] = counts.get(int(cluster[j]), 0) + 1
+        largest = sorted(counts.values(), reverse=True)[:3]
+        assert [round(share * 7 * len(rows)) for _, share in found[c].beside] == largest
+        assert all(round(share * 7 * len(rows)) == counts[other] for other, share in found[c].beside)
+        away = {i: sum(cluster[j] != c and cluster[j] != -2 for j in near[i]) for i in rows}
+        assert [away[i] for i in found[c].rows] == sorted(away.values(), reverse=True)[:5]
+
+
+def gallery(outcomes, codes, size=40):
+    result = Result("cluster", "d", "f", "kmeans", {}, outcomes, "none", 0, {}, size, 0.0, "numpy")
+    clustering = Clustering(result, "kmeans", np.zeros(size, np.int64), None, None)
+    label = Category("label", "label", "Annotations", codes, ("merger", "spiral"), "no label")
+    near = SimpleNamespace(index=np.empty((size, 0), np.int64))
+    page = SimpleNamespace(columns=[label], clusterings=[clustering], neighbours=near)
+    return clusters.section(page).data[0]["clusters"][0]
+
+
+def test_a_cluster_is_called_after_a_class_only_where_most_of_it_surely_is():
+    few, many = np.full(40, -1), np.zeros(40, np.int64)
+    few[:2] = 0
+    matched = {"matching": {"0": "merger"}}
+    assert gallery(matched, few)["name"] == "cluster 0"
+    assert gallery(matched, many)["name"] == "cluster 0 (merger)"
+    assert gallery(matched, np.repeat([0, 1], 20))["name"] == "cluster 0"
+    assert gallery({}, many)["name"] == "cluster 0"
+
+
+def test_stability_stands_on_the_card_where_it_was_measured():
+    codes = np.zeros(40, np.int64)
+    words = "found again in resamples: Jaccard 0.91"
+    assert gallery({"stability": {"similarity": [0.912]}}, codes)["stability"] == words
+    for broken in (
+        None,
+        [],
+        {"similarity": "x"},
+        {"similarity": []},
+        {"similarity": ["a"]},
+        {"similarity": [7]},
+    ):
+        assert gallery({"stability": broken}, codes)["stability"] == ""
