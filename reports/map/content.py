@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ class Page:
     linked
         These others, of the same n images.
     left_out
-        Name and ids (m,) of the images of each set that are not in all of them.
+        Note to ids (m,): the images of a set that are not in all of them.
     n_new
         How many of the n points, the last ones, were placed on the map of the others.
     """
@@ -104,5 +104,5 @@ class Page:
     name: str = ""
     faith: str = ""
     linked: Sequence[LinkedSet] = ()
-    left_out: Sequence[tuple[str, NDArray[np.str_]]] = ()
+    left_out: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     n_new: int = 0

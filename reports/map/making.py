@@ -129,15 +129,15 @@ class _Call:
 
 def _choose_rows(
     files: Sequence[FeatureFile], names: Sequence[str], call: _Call
-) -> tuple[NDArray[np.int64], Rows, list[tuple[str, NDArray[np.str_]]]]:
-    """Return which rows of the first file are shown, what is known of them, and the ids that are left out."""
+) -> tuple[NDArray[np.int64], Rows, dict[str, NDArray[np.str_]]]:
+    """Return which rows of the first file are shown, what is known of them, and by note who is left out."""
     from reports.map.linked.matching import labelled, match
 
-    file, shared, left_out = files[0], None, list[tuple[str, NDArray[np.str_]]]()
+    file, shared, left_out = files[0], None, dict[str, NDArray[np.str_]]()
     if len(files) > 1:
         matched = match(files, names)
-        call.say(*matched.notes)
-        shared, left_out = matched.shared, list(zip(names, matched.left_out, strict=True))
+        shared, left_out = matched.shared, matched.left_out
+        call.say(*left_out, *matched.notes)
     points, reason = _points(file.ok, call.options, shared)
     if reason:
         call.say(reason)

@@ -104,12 +104,11 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "sections": [section.record for section in sections],
     }
     if page.linked:
-        left_out = [{"name": name, "ids": ids.tolist()} for name, ids in page.left_out if len(ids)]
         found["linked"] = {
             "name": page.name,
             "faith": page.faith,
             "sets": [_linked_set(one) for one in page.linked],
-            "left_out": left_out,
+            "left_out": [{"note": note, "ids": ids.tolist()} for note, ids in page.left_out.items()],
         }
     return found
 

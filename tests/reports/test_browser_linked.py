@@ -85,7 +85,11 @@ def test_captions_and_ids_that_are_left_out_fold_out(visit, html):
     assert "Procrustes disparity 0." in said
     visit.page.locator("details.caption summary").click()
     fold = visit.page.locator(".left-out")
-    assert fold.locator("summary").inner_text() == "All 1 of colours that are left out"
+    assert (
+        visit.page.locator(".note", has=fold)
+        .inner_text()
+        .startswith("colours: 1 of its 60 images is left out")
+    )
     fold.locator("summary").click()
     (left,) = page_data(html)["linked"]["left_out"]
     visit.page.wait_for_function("document.querySelector('.left-out pre').textContent")
@@ -155,6 +159,31 @@ def test_the_slider_morphs_one_map_into_the_other(visit, html):
     np.testing.assert_allclose(at(visit, 0), one, atol=1e-6)
     visit.page.select_option("#other-set", index=0)
     np.testing.assert_allclose(at(visit, 1), other, atol=1e-6)
+
+
+def test_filter_selection_and_colours_stay_while_it_morphs(visit):
+    visit.page.evaluate("() => embedkit.state.select([40, 41, 42], 'three')")
+    visit.page.locator("#legend .toggle", has_text="green").click()
+    for layer in ("pictures", "names", "shading"):
+        visit.page.click(f"#layer-{layer}")
+    visit.page.evaluate("() => embedkit.linked.setMorph(0.6)")
+    visit.page.evaluate("() => embedkit.linked.moving")
+
+    def drawn():
+        pixels = visit.map_pixels()
+        colours = {"blue": (0x00, 0x72, 0xB2), "green": (0xE6, 0x9F, 0x00), "red": (0x00, 0x9E, 0x73)}
+        return {name: (np.abs(pixels - one).max(axis=2) < 36).sum() > 60 for name, one in colours.items()}
+
+    assert visit.page.evaluate("() => embedkit.points.marked()") == [40, 41, 42]
+    visit.page.get_by_label("Drop the selection").click()
+    visit.page.wait_for_timeout(300)
+    assert drawn() == {"blue": True, "green": False, "red": True}
+    visit.page.get_by_role("button", name="show all", exact=True).click()
+    visit.page.wait_for_timeout(300)
+    assert drawn() == {"blue": True, "green": True, "red": True}
+    for layer in ("pictures", "names", "shading"):
+        visit.page.click(f"#layer-{layer}")
+    visit.page.click("#morph-first")
 
 
 def test_who_moved_is_in_the_order_of_numpy_and_leads_to_images(visit, html):

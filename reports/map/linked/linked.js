@@ -20,11 +20,13 @@ embedkit.linked = (() => {
   $("map-text").textContent = "How these maps were made, and the keys";
   $("keys").before(...captions);
   // Ids are drawn when somebody looks: there may be very many.
-  const leftOut = () => data.linked.left_out.map(({ name: of, ids }) => {
-    const all = make("pre"), fold = make("details", { class: "left-out" }, make("summary", { text: `All ${ids.length.toLocaleString("en")} of ${of} that are left out` }), all);
-    fold.addEventListener("toggle", () => { all.textContent = ids.join("\n"); }, { once: true });
+  const leftOut = (note) => {
+    const found = data.linked.left_out.find((one) => one.note === note);
+    if (!found) return null;
+    const all = make("pre"), fold = make("details", { class: "left-out" }, make("summary", { text: "all of them" }), all);
+    fold.addEventListener("toggle", () => { all.textContent = found.ids.join("\n"); }, { once: true });
     return fold;
-  });
+  };
 
   // ---- from one map to the other: at both ends the very places of the maps ----------------------------------
   const between = (a, b, t) => (t <= 0 ? a : t >= 1 ? b : a.map((v, i) => v + (b[i] - v) * t));
@@ -34,7 +36,9 @@ embedkit.linked = (() => {
     $("name-first").textContent = words();
     $("name-other").textContent = name();
     $("morph-first").textContent = own;
-    $("morph-other").textContent = name();
+    // The list beside it has the name, where there is a list.
+    $("morph-other").textContent = sets.length > 1 ? "\u2192" : name();
+    $("morph-other").title = name();
     $("morph-first").setAttribute("aria-pressed", String(state.morph <= 0));
     $("morph-other").setAttribute("aria-pressed", String(state.morph >= 1));
     $("morph").value = Math.round(state.morph * 100);

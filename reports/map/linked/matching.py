@@ -12,7 +12,8 @@ from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile
 
-NAMED = 5
+# Ids that a note names; the page lists all.
+NAMED = 2
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Matched:
     shared : (n,) bool
         Which rows of the first file are in all others, and could be read for each.
     left_out
-        Ids of the images of each file that are not in all others, or could not be read for each.
+        Note to ids (m,), of each file with images that are not in all others, or could not be read for each.
     notes
-        How many these are, and what else speaks against the match.
+        What else speaks against the match.
     """
 
     shared: NDArray[np.bool_]
-    left_out: tuple[NDArray[np.str_], ...]
+    left_out: dict[str, NDArray[np.str_]]
     notes: tuple[str, ...]
 
 
@@ -69,15 +70,15 @@ def match(files: Sequence[FeatureFile], names: Sequence[str]) -> Matched:
             "same images, or two at a time."
         )
     everywhere = first.rows.ids[shared]
-    left_out = tuple(file.rows.ids[~np.isin(file.rows.ids, everywhere)] for file in files)
-    notes = []
-    for name, file, alone in zip(names, files, left_out, strict=True):
+    left_out, notes = {}, []
+    for name, file in zip(names, files, strict=True):
+        alone = file.rows.ids[~np.isin(file.rows.ids, everywhere)]
         if n := len(alone):
-            verb = "is" if n == 1 else "are"
-            notes.append(
-                f"{name}: {n:,} of its {file.n:,} images {verb} not in every file, or could not be read for "
-                f"it, and {verb} left out: {listed([repr(str(one)) for one in alone], NAMED)}."
+            note = (
+                f"{name}: {n:,} of its {file.n:,} images {'is' if n == 1 else 'are'} left out, not being in "
+                f"every file or not readable for it: {listed([repr(str(one)) for one in alone], NAMED)}."
             )
+            left_out[note] = alone
     for name, file in zip(names[1:], files[1:], strict=True):
         if file.dataset_name != first.dataset_name:
             notes.append(

@@ -20,13 +20,15 @@ embedkit.handsOn = ({ points, overlay }) => {
   const unhover = () => { if (showing) images.unhover(); showing = false; };
 
   // ---- pointer -----------------------------------------------------------------------------------------
-  let down = null;
+  let down = null, dragged = false;
+  const moved = (event) => Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4;
   const under = (event) => {
     const frame = box.getBoundingClientRect();
     const pictured = overlay.at(event.clientX - frame.left, event.clientY - frame.top);
     return pictured >= 0 ? pictured : points.hovered !== undefined && points.hovered >= 0 && points.shown[points.hovered] ? points.hovered : -1;
   };
   const look = (event) => {
+    dragged ||= !!down && moved(event);
     if (down || event.target !== canvas) { unhover(); return; }
     const i = under(event);
     if (i < 0) unhover();
@@ -36,13 +38,13 @@ embedkit.handsOn = ({ points, overlay }) => {
   // After the library's own listener on the window, so that what it found is there.
   window.addEventListener("mousemove", look);
   box.addEventListener("mouseleave", unhover);
-  box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; unhover(); }, true);
+  box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; dragged = false; unhover(); }, true);
   window.addEventListener("mouseup", () => setTimeout(() => { down = null; }, 0));
   // A click pins; the library would select instead, so it doesn't hear of it.
   box.addEventListener("click", (event) => {
     if (event.target !== canvas) return;
     event.stopPropagation();
-    if (down && Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4) return;
+    if (dragged || (down && moved(event))) return; // a lasso may end where it began
     const i = under(event);
     if (i >= 0) { state.cursor = i; state.pin(i); }
   }, true);

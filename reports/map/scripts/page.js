@@ -10,8 +10,7 @@
     $("title").textContent = data.title;
     $("facts").textContent = data.facts.join(" · ");
     if (!embedkit.linked) $("map-text").textContent = data.map.text;
-    for (const note of data.notes) $("notes").append(make("p", { class: "note", text: note }));
-    if (embedkit.linked) $("notes").append(...embedkit.linked.leftOut());
+    for (const note of data.notes) $("notes").append(make("div", { class: "note" }, note, embedkit.linked ? embedkit.linked.leftOut(note) : null));
     $("nav").append(make("a", { href: "#map-section", text: "Map" }), ...data.sections.map(({ name, link }) => make("a", { href: `#${name}`, text: link })));
   };
 

@@ -93,12 +93,16 @@ embedkit.pointsOn = (box, canvas, { x, y }) => {
   const moveTo = (toX, toY) => {
     if (wanted) { wanted = [toX, toY]; return line; }
     wanted = [toX, toY];
-    return inTurn(() => {
+    return inTurn(async () => {
       x.set(wanted[0]);
       y.set(wanted[1]);
-      wanted = drawn = null;
+      wanted = null;
       api.moves++;
-    }).then(recolor);
+      // Colours, order and filter are those of before, so that one frame is drawn and not four.
+      await plot.draw({ x, y, valueA: columns.paint(active()).bins }, { zDataType: "categorical", preventFilterReset: true });
+      drawn = plot.get("spatialIndex");
+      mark();
+    });
   };
 
   let lassoing = false;

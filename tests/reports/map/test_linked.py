@@ -74,16 +74,17 @@ def test_images_that_are_not_everywhere_are_left_out_and_all_named(tmp_path):
     ids = [set(file.rows.ids[file.ok].tolist()) for file in files]
     shared = set.intersection(*ids)
     assert set(files[0].rows.ids[matched.shared].tolist()) == shared
-    for file, left in zip(files, matched.left_out, strict=True):
-        assert left.tolist() == [name for name in file.rows.ids.tolist() if name not in shared]
-    assert any("a: 9 of its 40 images are not in every file" in text for text in matched.notes)
+    for name, file, (note, left) in zip("abc", files, matched.left_out.items(), strict=True):
+        assert left.tolist() == [one for one in file.rows.ids.tolist() if one not in shared]
+        assert note.startswith(f"{name}: {len(left)} of its {file.n} images are left out, not being in every")
     found = report([a, b, c], output=tmp_path / "o.html", **PCA)
     assert found.n_points == len(shared) == 31
     data = page_data(found.path)
     assert data["ids"] == [name for name in files[0].rows.ids.tolist() if name in shared]
-    assert [(one["name"], one["ids"]) for one in data["linked"]["left_out"]] == [
-        (name, left.tolist()) for name, left in zip("abc", matched.left_out, strict=True)
-    ]
+    assert {one["note"]: one["ids"] for one in data["linked"]["left_out"]} == {
+        note: left.tolist() for note, left in matched.left_out.items()
+    }
+    assert data["notes"][:3] == list(matched.left_out)
 
 
 def test_files_of_other_images_are_refused_with_both_named(two, plain_file, capsys):
