@@ -123,6 +123,24 @@ def test_what_is_selected_in_one_map_is_selected_in_the_other(visit):
     visit.page.click("#pan")
 
 
+def test_a_lasso_that_ends_where_it_began_pins_nothing(visit):
+    visit.page.click("#lasso")
+    x, y = visit.place(25)
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    for dx, dy in ((90, 0), (90, 90), (0, 90), (0, 0)):
+        visit.page.mouse.move(x + dx, y + dy, steps=5)
+    visit.page.mouse.up()
+    visit.page.wait_for_timeout(400)
+    assert visit.page.evaluate("() => embedkit.state.pins") == []
+    visit.page.click("#pan")
+    visit.page.mouse.click(x, y)
+    assert len(visit.page.evaluate("() => embedkit.state.pins")) == 1
+    visit.page.evaluate(
+        "() => { embedkit.state.select([], ''); embedkit.state.unpin(embedkit.state.pins[0]); }"
+    )
+
+
 def test_an_image_under_the_pointer_is_ringed_in_both(visit):
     visit.page.wait_for_timeout(200)
     row = visit.hover(25)
@@ -243,6 +261,7 @@ def test_the_state_keeps_the_slider_and_the_other_set(browser, visit, html):
 
 def test_keys_work_on_the_other_map(visit):
     visit.page.focus("#map-other")
+    visit.page.keyboard.press("Escape")
     visit.page.keyboard.press("ArrowRight")
     row = visit.page.evaluate("() => embedkit.state.cursor")
     assert visit.ids[row] in visit.page.locator("#live").inner_text()
