@@ -43,7 +43,15 @@ def all_pictures(
         return sheets
     from reports.map.sheets import Sheets, together
 
-    theirs, problems = read_pictures(others.file, others.rows.ids, xy[n:], (), replace(options, path=None))
+    # Where the known images are now is asked; of these it is known from their file alone.
+    theirs, problems = read_pictures(
+        others.file,
+        others.rows.ids,
+        xy[n:],
+        (),
+        replace(options, path=None),
+        "--no-thumbnails silences this.",
+    )
     for text in problems:
         say(f"--transform {options.transform}: {text}")
     if sheets is None and theirs is None:
@@ -58,6 +66,7 @@ def read_pictures(
     xy: NDArray[np.float32],
     clusterings: Sequence[Clustering],
     options: ReportOptions,
+    fix: str = "Name where the images are with --path, or silence this with --no-thumbnails.",
 ) -> tuple[Sheets | None, list[str]]:
     """Return pictures of rows of a feature file, None where the images aren't found, and what is missing."""
     from embedkit.datasets.source_images import find_dataset
@@ -78,10 +87,7 @@ def read_pictures(
     except (EmbedkitError, OSError) as error:
         if options.path is not None:  # asked for by name: not something to go on without
             raise
-        return None, [
-            f"No pictures: {error} Name where the images are with --path, or silence this with "
-            "--no-thumbnails."
-        ]
+        return None, [f"No pictures: {error} {fix}"]
     problems = list(sheets.notes)
     if len(chosen) < len(ids):
         problems.append(

@@ -252,7 +252,8 @@ def test_bad_files_are_refused_with_what_to_do(make_file, capsys, tmp_path, wron
         ),
         (
             ["--kind", "ridge", "--device", "cuda"],
-            "--device is for --kind linear or linear-sgd or mlp or knn or label-spreading or sigmoid, not ridge",
+            "--device is for --kind linear or linear-sgd or mlp or knn or label-spreading or sigmoid, "
+            "not ridge",
         ),
         (["--kind", "knn", "--n-neighbors", "0"], "--n-neighbors 0: give an integer of at least 1"),
         (["--kind", "knn", "--temperature", "0"], "--temperature 0: give a number above 0"),

@@ -166,6 +166,16 @@ def test_a_preparation_is_fitted_on_the_known_images_alone(world, new, tmp_path)
     np.testing.assert_allclose(found(both, "distance-to-known").values, truth, rtol=1e-3)
 
 
+def test_new_images_that_are_gone_are_said_and_the_others_have_pictures(world, new, tmp_path):
+    with FeatureFile(new) as file:
+        moved = write_features(tmp_path / "moved.h5", file.read(), file.rows)
+    made = report(world.features, transform=moved, output=tmp_path / "a.html", **QUICK)
+    assert made.n_thumbnails == world.n
+    (said,) = [text for text in made.notes if "No pictures" in text]
+    assert said.startswith(f"--transform {moved}: No pictures: ")
+    assert "--path" not in said
+
+
 def test_several_maps_have_no_place_for_new_images(world, new, tmp_path):
     with pytest.raises(UsageError, match="placed on one map, and 2 feature files are named"):
         report([world.features, world.features], transform=new, output=tmp_path / "a.html")
