@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,25 @@ def said_label_words(names: Sequence[str], where: str) -> list[str]:
 
 
 def _note_alike(words: Sequence[str], where: str) -> None:
-    """Say which classes differ in capitals only: more often a slip than meant."""
-    alike: dict[str, list[str]] = {}
-    for word in sorted(set(words)):
-        alike.setdefault(word.casefold(), []).append(word)
-    doubled = [same for same in alike.values() if len(same) > 1]
-    if doubled:
-        listed = "; ".join(", ".join(same) for same in doubled[:3])
-        note(f"{where}: classes of their own that differ in capitals only: {listed}. Write them alike.")
+    """Say which classes look the same but for capitals, or altogether: more often a slip than meant."""
+    looks: tuple[tuple[str, Callable[[str], str], Callable[[str], str]], ...] = (
+        ("in capitals only", str.casefold, str),
+        ("in characters that can't be seen, or in how accents are stored", _seen, ascii),
+    )
+    for what, look, show in looks:
+        alike: dict[str, list[str]] = {}
+        for word in sorted(set(words)):
+            alike.setdefault(look(word), []).append(show(word))
+        doubled = [same for same in alike.values() if len(same) > 1]
+        if doubled:
+            listed = "; ".join(", ".join(same) for same in doubled[:3])
+            note(f"{where}: classes of their own that differ {what}: {listed}. Write them alike.")
+
+
+def _seen(word: str) -> str:
+    """Return what is seen of a word: accents composed, nothing of no width, one blank for any."""
+    shown = "".join(c for c in unicodedata.normalize("NFC", word) if unicodedata.category(c) != "Cf")
+    return " ".join(shown.split())
 
 
 def _of_names(

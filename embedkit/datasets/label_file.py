@@ -90,7 +90,7 @@ def read_labels_by_id(path: Path, ids: NDArray[np.str_], where: str) -> LabelsBy
     if not path.exists():
         raise UsageError(f"--labels {path}: no such file. {_FIX_BY_ID}")
     columns = _columns(path)
-    column, theirs = _id_column(columns, ids)
+    column, theirs = _id_column(path, columns, ids)
     named = [name for name in columns if name != column]
     of_labels = _label_column(path, named)
     if column is None:  # the names of none are known, so its first are shown
@@ -156,7 +156,7 @@ def read_label_file(
         values = read_entries(path, n, "--labels")
         return Annotations({"labels": values}, {"labels": path.name})
     columns = _columns(path)
-    column, theirs = _id_column(columns, ids)
+    column, theirs = _id_column(path, columns, ids)
     named = [name for name in columns if name != column]
     labels = known_as(named, LABELS) if target_columns else _label_column(path, named, targets=True)
     found = annotations_in(
@@ -264,7 +264,7 @@ def _check_length(path: Path, n: int, found: int) -> None:
 
 
 def _id_column(
-    columns: Mapping[str, NDArray[Any]], ids: NDArray[np.str_] | None
+    path: Path, columns: Mapping[str, NDArray[Any]], ids: NDArray[np.str_] | None
 ) -> tuple[str | None, NDArray[np.str_]]:
     """Return the column of ids: the one that names most of the rows, else by its name."""
     texts = {name: as_text(values) for name, values in columns.items() if _may_be_ids(name, values)}
@@ -275,6 +275,10 @@ def _id_column(
         hits = {name: len(known.intersection(cells.tolist())) for name, cells in texts.items()}
         best = max(hits, key=lambda name: (hits[name], name == called))
         if hits[best]:
+            if best in known and path.suffix.lower() != ARRAYS:
+                raise EmbedkitError(
+                    f"{path}: its first line looks like data ({best}): put a header above it."
+                )
             return best, texts[best]
     return (None, np.array([], dtype=np.str_)) if called is None else (called, texts[called])
 

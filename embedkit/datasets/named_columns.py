@@ -132,7 +132,10 @@ def as_text(values: NDArray[Any], name: str = "ids") -> NDArray[np.str_]:
 
 
 def as_labels(values: NDArray[Any]) -> NDArray[Any]:
-    """Return labels as whole numbers where text is nothing but these, so that class 10 comes after 9."""
+    """Return labels as whole numbers where text is nothing but these, so that class 10 comes after 9.
+
+    Numbers are written in one way only: 007 and 7 are two names.
+    """
     if values.dtype.kind not in "USO":
         return values
     text = text_array(values, "labels")
@@ -145,7 +148,7 @@ def as_labels(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_whole(cell: str) -> bool:
-    return cell.isascii() and cell.removeprefix("-").isdigit() and len(cell) < 19
+    return cell.isascii() and cell.removeprefix("-").isdigit() and len(cell) < 19 and str(int(cell)) == cell
 
 
 def numbers(values: NDArray[Any], name: str, where: str) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import io
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +80,10 @@ class Table:
     def numbers(self, name: str, option: str) -> NDArray[np.float64]:
         """Return a column as numbers; an empty cell, and a word for nothing, is NaN."""
         cells = self.column(name, option)
-        commas = self.separator != "," and not any("." in cell for cell in cells)
         values = np.full(len(self), np.nan)
-        for row, cell in enumerate(cells):
+        for row, cell in enumerate(with_points(cells, self.separator)):
             if cell.lower() in NOTHING:
                 continue
-            if commas and _DECIMAL_COMMA.fullmatch(cell):
-                cell = cell.replace(",", ".")
             try:
                 values[row] = number(cell)
             except ValueError as error:
@@ -100,6 +98,13 @@ class Table:
                     "it, or leave it empty."
                 )
         return values
+
+
+def with_points(cells: Sequence[str], separator: str) -> list[str]:
+    """Return cells with points for decimal commas; a column that has points, or commas between, stays."""
+    if separator == "," or any("." in cell for cell in cells):
+        return list(cells)
+    return [cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:

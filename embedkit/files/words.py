@@ -22,7 +22,8 @@ NOTHING = frozenset(
 # As NumPy, pandas and scikit-learn write no label into a column of numbers.
 NO_LABEL = NOTHING | {"-1"}
 
-_WHOLE = re.compile(r"[+-]?\d{1,18}\.?0*")
+# Without zeros in front, for 007 is a name.
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})(?:\.0*)?")
 
 
 def split_word(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -78,11 +79,14 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
     EmbedkitError
         No row is left, or an id that the file doesn't have.
     """
+    asked = _as_written(file, asked)
     if not asked.selected or (isinstance(file, SelectedFile) and file.record["asked"] == _plain(asked)):
         return file
     plain = _plain(asked)
     if asked.labels is not None:
         file = with_labels(file, asked.labels, plain)
+        asked = _as_written(file, asked)
+        plain = _plain(asked)
     rows = file.rows
     kept, named = _asked_rows(file, asked.rows)
     out = _classes_out(file, asked, kept)
@@ -112,6 +116,22 @@ def select(file: FeatureFile, asked: Selection) -> FeatureFile:
     return SelectedFile(
         file, np.flatnonzero(kept), keep=keep, name=", ".join(named), record=record, remarks=tuple(remarks)
     )
+
+
+def _as_written(file: FeatureFile, asked: Selection) -> Selection:
+    """Return the options with accents of classes as the file stores them, apart from letters or with them."""
+    left_out = file.record.get("classes_left_out", ()) if isinstance(file, SelectedFile) else ()
+    names = (*file.rows.class_names, *left_out)
+    stored = {unicodedata.normalize("NFC", name): name for name in names}
+
+    def spelled(wanted: Sequence[str]) -> tuple[str, ...]:
+        others = (stored.get(unicodedata.normalize("NFC", name), name) for name in wanted)
+        return tuple(name if name in names else other for name, other in zip(wanted, others, strict=True))
+
+    only, out = spelled(asked.only_class), spelled(asked.exclude_class)
+    if (only, out) == (asked.only_class, asked.exclude_class):
+        return asked
+    return replace(asked, only_class=only, exclude_class=out)
 
 
 def _plain(asked: Selection) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def open_h5ad(path: Path, key: str | None) -> Vectors:
     try:
         with h5py.File(path, "r") as file:
             known = _matrices(file)
-            key = "X" if key is None else key.strip("/")
+            if key is None and "X" not in known and len(known) != 1:
+                raise UsageError(f"{path}: no X. Name with --key one of {', '.join(known) or 'none'}.")
+            key = ("X" if "X" in known else known[0]) if key is None else key.strip("/")
             key = f"obsm/{key}" if key not in known and f"obsm/{key}" in known else key
             if key not in known:
                 raise UsageError(f"{path}: no matrix {key!r} for --key. It has {', '.join(known) or 'none'}.")

@@ -49,9 +49,15 @@ def open_npz(path: Path, key: str | None) -> Vectors:
         if name != key and not array.objects and len(array.shape) in (1, 2) and array.shape[0] == len(x)
     }
     names = {name: stored[name].read() for name in _NAMES if name in stored}
+    unread = [
+        f"{name} (Python objects)" if array.objects else f"{name} {array.shape}"
+        for name, array in stored.items()
+        if name not in (key, *per_row, *names)
+    ]
     said = f"{x.shape[1]:,} dimensions from {key}"
+    where = f"{path}: {key}"
     return Vectors(
-        f"{path}: {key}", x.shape, x.dtype, lambda start, stop: x[start:stop], per_row, said, names
+        where, x.shape, x.dtype, lambda start, stop: x[start:stop], per_row, said, names, unread=unread
     )
 
 
@@ -86,14 +92,17 @@ def _of_hdf5(path: Path, file: h5py.File, key: str | None) -> Vectors:
     folder = key.rpartition("/")[0]
     per_row: dict[str, NDArray[Any]] = {}
     names = {}
+    unread = [f"{name} {shape}" for name, (shape, _) in shapes.items() if name != key]
     for name, (shape, _) in sorted(shapes.items(), key=lambda one: one[0].rpartition("/")[0] == folder):
         above, _, last = name.rpartition("/")
         if name == key or above not in ("", folder):
             continue
         if last in _NAMES:
             names[last] = _small(datasets[name])
+            unread.remove(f"{name} {shape}")
         elif len(shape) in (1, 2) and shape[0] == n:
             per_row[last] = _small(datasets[name])
+            unread.remove(f"{name} {shape}")
 
     def read(start: int, stop: int) -> NDArray[Any]:
         try:
@@ -104,4 +113,5 @@ def _of_hdf5(path: Path, file: h5py.File, key: str | None) -> Vectors:
                 f"{path}: {key}: cannot be read ({first_line(error)}). Restore it."
             ) from error
 
-    return Vectors(f"{path}: {key}", (n, d), dtype, read, per_row, f"{d:,} dimensions from {key}", names)
+    said = f"{d:,} dimensions from {key}"
+    return Vectors(f"{path}: {key}", (n, d), dtype, read, per_row, said, names, unread=unread)

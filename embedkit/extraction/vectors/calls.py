@@ -16,7 +16,7 @@ from embedkit.console import note, progress
 from embedkit.datasets.annotations import make_rows
 from embedkit.datasets.dataset import fingerprint
 from embedkit.datasets.label_file import read_id_file, read_label_file
-from embedkit.datasets.named_columns import Annotations, annotations_in
+from embedkit.datasets.named_columns import IDS, Annotations, annotations_in, known_as
 from embedkit.errors import EmbedkitError, FeatureFileError, UsageError, listed
 from embedkit.extraction.options import FEATURE_FILE
 from embedkit.extraction.vectors.open import open_vectors
@@ -127,7 +127,7 @@ def _rows(found: Vectors, options: ImportOptions) -> Rows:
     own = annotations_in(
         columns,
         found.where,
-        ids=None if "ids" in files else options.ids,
+        ids=None if "ids" in files else options.ids or _index(found),
         labels=None if of_file else options.labels,
         target_columns=() if of_file else options.target_columns or (),
     )
@@ -142,6 +142,11 @@ def _rows(found: Vectors, options: ImportOptions) -> Rows:
     except EmbedkitError as error:
         text = str(error)
         raise EmbedkitError(text if text.startswith(found.where) else f"{found.where}: {text}") from error
+
+
+def _index(found: Vectors) -> str | None:
+    """Return the index of a table, where no column is called as ids are."""
+    return found.index if known_as(list(found.columns), IDS) is None else None
 
 
 def _take_labels(own: Annotations, path: Path, n: int, options: ImportOptions) -> None:
@@ -168,6 +173,7 @@ def _say(found: Vectors, own: Annotations, n: int) -> None:
     note(f"{found.file}: {'; '.join(words)}.")
     used = set(own.taken.values()) | {one for name in own.taken.values() for one in name.split(", ")}
     unused = [name for name in found.columns if name.strip() and name not in used and name not in own.taken]
+    unused += found.unread
     if unused:
         note(
             f"{found.file}: not used: {listed(unused, 8)}. --labels, --ids and --target-columns name a "
@@ -300,6 +306,13 @@ def _stored(
             raise EmbedkitError(
                 f"{where}: {x[row, dimension]:g} in dimension {dimension} of row {str(ids[row])!r} is beyond "
                 "float32 (3.4e38). Scale the vectors first."
+            )
+        nothing = ~stored.any(axis=1) & x.any(axis=1)
+        if nothing.any():
+            row = int(np.argmax(nothing))
+            raise EmbedkitError(
+                f"{where}: row {str(ids[row])!r} is zero in float32 (least number 1.4e-45), and not as "
+                f"given (up to {np.abs(x[row]).max():g}). Scale the vectors first."
             )
     return stored
 

@@ -58,6 +58,10 @@ class Vectors:
         Arrays of the file that are not of each row, such as class names.
     made
         Of a feature file.
+    index
+        The column that a table keeps as its index.
+    unread
+        What of the file can't be used, each with the reason.
     """
 
     where: str
@@ -68,6 +72,8 @@ class Vectors:
     said: str = ""
     names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     made: Made | None = None
+    index: str | None = None
+    unread: Sequence[str] = ()
 
     @property
     def file(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.datasets.named_columns import IDS, LABELS, OTHERS, as_numbers, known_as
-from embedkit.datasets.text_table import SEPARATORS, read_table
+from embedkit.datasets.text_table import SEPARATORS, read_table, with_points
 from embedkit.errors import EmbedkitError, UsageError, first_line, listed
 from embedkit.extraction.vectors.source import Vectors, in_memory
 from embedkit.extraction.vectors.text_vectors import columns_of_lists, read_lists
+from embedkit.strict_json import UndeclaredError, declared
 
 GET_PYARROW = "pip install pyarrow"
 _NUMBERED = re.compile(r"(.*?)\d+", re.DOTALL)
@@ -36,7 +38,10 @@ def open_csv(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     if _is_bare(path):
         return _bare(path)
     table = read_table(path)
-    columns = {name: np.array(cells, dtype=np.str_) for name, cells in table.columns.items()}
+    columns = {
+        name: np.array(with_points(cells, table.separator), dtype=np.str_)
+        for name, cells in table.columns.items()
+    }
     lists = columns_of_lists(columns)
     if key in lists or (key is None and lists):
         name = _one_list(path, lists, key)
@@ -91,9 +96,11 @@ def _first_line(path: Path) -> str:
 
 def _bare(path: Path) -> Vectors:
     line = _first_line(path)
-    separator = next((one for one in SEPARATORS if one in line), None)
+    separator = next((one for one in (";", "\t", "|", ",") if one in line), None)
+    # Beside another separator a comma stands before decimals.
+    read = (lambda cell: float(cell.replace(",", "."))) if separator != "," and "," in line else None
     try:
-        x = np.loadtxt(path, delimiter=separator, ndmin=2, encoding="utf-8-sig")
+        x = np.loadtxt(path, delimiter=separator, ndmin=2, encoding="utf-8-sig", converters=read)
     except (ValueError, UnicodeDecodeError) as error:
         raise EmbedkitError(
             f"{path}: its first line is of numbers, so it has no header, but not all of it is a table of "
@@ -146,9 +153,11 @@ def choose_columns(
             f"numbers: {why(odd)}. Correct it, or rename the column if it is no dimension."
         )
     if not chosen:
+        some = [name for name in names if name not in taken]
+        first = f" {some[0]!r} is none: {why(some[0])}." if some else ""
         raise UsageError(
-            f"{path}: no column of numbers that could be a dimension. Its columns are {listed(names)}. "
-            "A table of image files goes to `embedkit extract`."
+            f"{path}: no column of numbers that could be a dimension. Its columns are {listed(names)}."
+            f"{first} A table of image files goes to `embedkit extract`."
         )
     return chosen
 
@@ -194,25 +203,44 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     if twice:
         raise EmbedkitError(f"{path}: two columns are called {twice[0]!r}. Rename one of them.")
     kinds = {one.name: one.type for one in table.schema}
+    index = _index(table)
     lists = [name for name, kind in kinds.items() if _is_list(kind)]
+    lists = [name for name in lists if name == key or name.casefold() not in LABELS]
     if key is not None and key in kinds and key not in lists and not _is_number(kinds[key]):
         raise UsageError(f"{path}: column {key!r} holds {kinds[key]}, not vectors.")
     if key in lists or (key is None and len(lists) == 1):
         name = key if key is not None else lists[0]
         x = _of_lists(path, name, table.column(name))
-        rest = [other for other in kinds if other != name and other not in lists]
-        return in_memory(
-            f"{path}: {name}", x, _per_row(table, rest), f"{x.shape[1]:,} dimensions from column {name}"
-        )
+        rest = _per_row(table, [other for other in kinds if other != name])
+        made = in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
+        return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
     if key is None and lists:
         raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
     numeric = [name for name, kind in kinds.items() if _is_number(kind)]
     if key is None:
         numeric = [name for name in numeric if not (_whole(kinds[name]) and name.casefold().endswith("id"))]
-    chosen = choose_columns(path, list(kinds), numeric, key, named, lambda name: f"it holds {kinds[name]}")
+    taken = (*named, *((index,) if index is not None else ()))
+    chosen = choose_columns(path, list(kinds), numeric, key, taken, lambda name: f"it holds {kinds[name]}")
     x = np.stack([_floats(table.column(name)) for name in chosen], axis=1)
-    rest = [name for name in kinds if name not in set(chosen)]
-    return in_memory(str(path), x, _per_row(table, rest), span(chosen))
+    rest = _per_row(table, [name for name in kinds if name not in set(chosen)])
+    return replace(
+        in_memory(str(path), x, rest, span(chosen)), index=index, unread=_unread(kinds, (*chosen, *rest))
+    )
+
+
+def _index(table: Any) -> str | None:
+    """Return the column that pandas kept its index in."""
+    try:
+        said = declared((table.schema.metadata or {}).get(b"pandas", b"{}"), dict[str, Any])
+    except UndeclaredError:
+        return None
+    found = said.get("index_columns")
+    name = found[0] if isinstance(found, list) and len(found) == 1 else None
+    return name if isinstance(name, str) and name in table.column_names else None
+
+
+def _unread(kinds: Mapping[str, Any], used: Sequence[str]) -> list[str]:
+    return [f"{name} ({kind})" for name, kind in kinds.items() if name not in used]
 
 
 def _is_list(kind: Any) -> bool:
@@ -225,7 +253,7 @@ def _is_list(kind: Any) -> bool:
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
 
 
 def _whole(kind: Any) -> bool:
@@ -236,9 +264,9 @@ def _whole(kind: Any) -> bool:
 
 def _floats(column: Any) -> NDArray[Any]:
     """Return a column of numbers in its own type; a missing value is NaN."""
-    if column.null_count:
-        import pyarrow as pa
+    import pyarrow as pa
 
+    if column.null_count or pa.types.is_decimal(column.type):
         column = column.cast(pa.float64(), safe=False)
     return np.asarray(column.to_numpy())
 
@@ -272,7 +300,12 @@ def _per_row(table: Any, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
     for name in names:
         values = table.column(name).to_pylist()
         kept = [value for value in values if value is not None]
-        if kept and all(isinstance(value, (bytes, dict, list)) for value in kept):
+        if any(isinstance(value, bytes) for value in kept):
+            try:  # text, as Spark and older writers store it; images are none
+                values = [value.decode() if isinstance(value, bytes) else value for value in values]
+            except UnicodeDecodeError:
+                continue
+        if any(isinstance(value, (dict, list)) for value in kept):
             continue
         found[name] = cells_of(values)
     return found

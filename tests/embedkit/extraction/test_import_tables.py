@@ -1,12 +1,15 @@
 """Vectors in tables as people have them: lists in text, ids that look like numbers, cells that are none."""
 
 import csv
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from embedkit.datasets.class_labels import class_labels
 from embedkit.errors import EmbedkitError
+from embedkit.files.words import label_words
 from tests.embedkit.extraction.test_import import IDS, D, N, X, imported
 
 
@@ -116,3 +119,72 @@ def test_the_index_that_pandas_keeps_in_parquet_is_the_ids():
     _, x, rows, _ = imported("wide.parquet")
     np.testing.assert_array_equal(x, X)
     assert rows.ids.tolist() == IDS.tolist()
+
+
+def test_the_named_index_of_pandas_in_parquet_is_the_ids():
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame(X, columns=[f"f{j}" for j in range(D)])
+    table.set_index(pd.Index(IDS, name="img")).to_parquet("named.parquet")
+    _, x, rows, _ = imported("named.parquet")
+    assert rows.ids.tolist() == pd.read_parquet("named.parquet").index.tolist()
+    np.testing.assert_array_equal(x, X)
+
+
+def test_decimals_and_text_in_bytes_of_parquet_are_read(capsys):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    exact = [[Decimal(f"{value:.4f}") for value in row] for row in X.tolist()]
+    columns = {"id": [name.encode() for name in IDS], "thumbnail": [b"\xff\xd8\xff"] * N}
+    kind = pa.decimal128(10, 4)
+    pq.write_table(pa.table(columns | {"v": pa.array(exact, pa.list_(kind))}), "lists.parquet")
+    wide = {f"f{j}": pa.array([row[j] for row in exact], kind) for j in range(D)}
+    pq.write_table(pa.table(columns | wide), "wide.parquet")
+    for name in ("lists.parquet", "wide.parquet"):
+        _, x, rows, _ = imported(name)
+        np.testing.assert_array_equal(x, np.array(exact, dtype=np.float64).astype(np.float32))
+        assert rows.ids.tolist() == IDS.tolist()
+        assert "not used: thumbnail (binary)" in capsys.readouterr().err
+
+
+def test_decimal_commas_are_read_as_pandas_writes_them():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(X, columns=[f"f{j}" for j in range(D)])
+    table.assign(file=IDS).to_csv("comma.csv", sep=";", decimal=",", index=False)
+    table.to_csv("bare.csv", sep=";", decimal=",", index=False, header=False)
+    table.to_csv("tab.tsv", sep="\t", decimal=",", index=False, header=False)
+    for name in ("comma.csv", "bare.csv", "tab.tsv"):
+        np.testing.assert_allclose(imported(name)[1], X, rtol=1e-6)
+
+
+def test_arrays_that_are_no_use_are_named(capsys):
+    objects = np.array(IDS.tolist(), dtype=object)
+    np.savez("part.npz", x=X, filenames=objects, labels=np.zeros(N - 1, int))
+    imported("part.npz")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"not used: filenames (Python objects), labels ({N - 1},)." in said
+
+
+def test_numbers_that_are_zero_in_float32_are_refused():
+    np.save("small.npy", X.astype(np.float64) * 1e-60)
+    with pytest.raises(EmbedkitError, match="row '0' is zero in float32"):
+        imported("small.npy")
+
+
+def test_zeros_in_front_of_a_label_are_part_of_its_name(tmp_path):
+    names = [("007", "07", "7")[row % 3] for row in range(N)]
+    lines = [f"{name},{row[0]},{row[1]}" for name, row in zip(names, X.tolist(), strict=True)]
+    Path("codes.csv").write_text("label,f0,f1\n" + "\n".join(lines) + "\n")
+    _, _, rows, _ = imported("codes.csv")
+    assert [rows.class_names[label] for label in rows.labels] == names
+    assert label_words(["007", "7.0", ""]) == ["007", "7.0", ""]
+    assert label_words(["7.0", "10", "0.0"]) == ["7", "10", "0"]
+
+
+def test_classes_that_look_the_same_are_said(capsys):
+    labels = ["caf\u00e9", "cafe\u0301", "spiral", "spi\u200bral", "edge on"]
+    _, names = class_labels(labels, (), "a.csv")
+    assert len(names) == 5
+    said = " ".join(capsys.readouterr().err.split())
+    assert "can't be seen, or in how accents are stored: 'cafe\\u0301', 'caf\\xe9'" in said
+    assert "'spiral', 'spi\\u200bral'" in said
+    assert "edge on" not in said

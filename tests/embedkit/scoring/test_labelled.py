@@ -312,3 +312,10 @@ def test_extract_stores_them_and_verify_finds_the_dataset_again(world, capsys):
     assert main(call) == 1
     assert main(["datasets", *simulated, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classes"] == {"odd": 12}
+
+
+def test_a_table_without_a_header_does_not_lose_its_first_row(world):
+    first, *rest = lines()
+    table(world / "bare.csv", rest, first)
+    with pytest.raises(EmbedkitError, match=r"bare.csv: its first line looks like data \(sky/g00.png\): put"):
+        labels_of(world / "bare.csv")

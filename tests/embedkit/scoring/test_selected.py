@@ -140,3 +140,15 @@ def test_a_result_is_that_of_a_file_of_these_rows(file, tmp_path):
     peer = cluster(write_features(tmp_path / "alone.h5", file.read()[mask], alone), ClusterOptions(**options))
     assert run.result.metrics == peer.result.metrics
     assert run.result.dataset == "sky [classes elliptical, spiral]"
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")])
+def test_an_accent_is_found_however_it_is_typed(tmp_path, stored, typed):
+    rows = Rows([str(i) for i in range(6)], labels=np.arange(6) % 2, class_names=(stored, "tea"))
+    path = write_features(tmp_path / "f.h5", np.eye(6, dtype=np.float32), rows)
+    with FeatureFile(path) as file:
+        for asked in ({"only_class": (typed,)}, {"exclude_class": (typed,)}):
+            by_other = of(file, **asked)
+            same = of(file, **dict.fromkeys(asked, (stored,)))
+            assert (by_other.name, by_other.record) == (same.name, same.record)
+            assert of(by_other, **asked) is by_other
