@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Clustering:
         Cluster of each row; -1 for noise, -2 where the file doesn't mention the row.
     distance, probability : (n,) float32, optional
         To the cluster's centre; that the row belongs to its cluster.
+    of
+        The name of its feature set, where a page shows several.
     """
 
     result: Result
@@ -51,6 +53,7 @@ class Clustering:
     cluster: NDArray[np.int64]
     distance: NDArray[np.float32] | None
     probability: NDArray[np.float32] | None
+    of: str = ""
 
     def name(self, number: int) -> str:
         """Name a cluster, with the class that it was matched to, if any."""
@@ -183,7 +186,8 @@ def find_evidence(
     for result, title in zip(newest, titles, strict=True):
         if (name := result.provenance.get("assignments")) is not None:
             try:
-                clusterings.append(read_clustering(folders[id(result)] / str(name), ids, result, title))
+                found = read_clustering(folders[id(result)] / str(name), ids, result, title)
+                clusterings.append(replace(found, of=called))
             except (EmbedkitError, OSError) as error:
                 notes.append(f"{title}: its clusters are not shown. {error}")
         if (name := result.provenance.get("predictions")) is not None:

@@ -70,7 +70,8 @@ def test_both_maps_are_drawn_with_their_names(visit, html):
     np.testing.assert_allclose(at(visit, 0), wanted[0], atol=1e-5)
     np.testing.assert_allclose(at(visit, 1), wanted[1], atol=1e-5)
     for k in (0, 1):
-        assert visit.page.evaluate("k => embedkit.maps[k].overlay.pictures().length", k) > 1
+        # Sheets are decoded aside.
+        visit.page.wait_for_function("k => embedkit.maps[k].overlay.pictures().length > 1", arg=k)
         assert {one["text"] for one in visit.page.evaluate("k => embedkit.maps[k].overlay.names()", k)} == {
             "red",
             "green",

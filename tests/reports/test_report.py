@@ -125,7 +125,7 @@ def test_the_share_of_a_class_in_a_cluster_is_of_the_labelled_images():
     clustering = Clustering(result, "kmeans", np.array([0, 0, 0, 0, 1]), None, None)
     label = Category("label", "label", "", np.array([0, 0, 1, -1, -1]), ["disc", "star"], "no label")
     near = SimpleNamespace(index=np.empty((5, 0), np.int64))
-    page = SimpleNamespace(columns=[label], clusterings=[clustering], neighbours=near)
+    page = SimpleNamespace(columns=[label], clusterings=[clustering], neighbours=near, linked=())
     (gallery,) = clusters.section(page).data
     first, second = gallery["clusters"]
     assert (first["size"], first["labelled"]) == (4, 3)

@@ -44,7 +44,9 @@ def central_rows(clustering: Clustering) -> dict[int, list[int]]:
 def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
     label = next((c for c in page.columns if c.key == "label" and isinstance(c, Category)), None)
     apart = traits(clustering.cluster, page.columns)
-    ends = borders(clustering.cluster, page.neighbours.index, GALLERY_SIZE)
+    # Beside in the features that were clustered, which may be those of another file.
+    near = next((one.neighbours for one in page.linked if one.name == clustering.of), page.neighbours)
+    ends = borders(clustering.cluster, near.index, GALLERY_SIZE)
     clusters = []
     for number, members in central_rows(clustering).items():
         inside = clustering.cluster == number

@@ -360,3 +360,21 @@ def test_rows_and_most_points_hold_for_all_files(two, tmp_path):
     found = report(list(two), max_points=25, output=tmp_path / "o.html", **PCA)
     data = page_data(found.path)
     assert len(data["ids"]) == len(unpack(data["linked"]["sets"][0]["x"])) == 25
+
+
+def test_what_lies_beside_a_cluster_is_by_the_file_that_was_clustered(two, tmp_path):
+    runs = tmp_path / "r"
+    runs.mkdir()
+    with FeatureFile(two[1]) as file:
+        write_clustering(runs, file, "k.csv", np.arange(60) % 4, k=4)
+    both, alone = (
+        page_data(report(files, runs=runs, output=tmp_path / "o.html", **PCA).path)
+        for files in (list(two), two[1])
+    )
+    (beside,), (by_itself,) = (section(data, "clusters") for data in (both, alone))
+
+    wanted, found = (
+        {one["name"]: one["beside"] for one in gallery["clusters"]} for gallery in (by_itself, beside)
+    )
+    assert found == wanted
+    assert all(found.values())

@@ -100,7 +100,7 @@ def gallery(outcomes, codes, size=40):
     clustering = Clustering(result, "kmeans", np.zeros(size, np.int64), None, None)
     label = Category("label", "label", "Annotations", codes, ("merger", "spiral"), "no label")
     near = SimpleNamespace(index=np.empty((size, 0), np.int64))
-    page = SimpleNamespace(columns=[label], clusterings=[clustering], neighbours=near)
+    page = SimpleNamespace(columns=[label], clusterings=[clustering], neighbours=near, linked=())
     return clusters.section(page).data[0]["clusters"][0]
 
 
