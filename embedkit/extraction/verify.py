@@ -106,7 +106,7 @@ def verify(
                 job, precision = same_job(file, options.moved)
                 place = weights_place(file.provenance, options.moved)
                 weights = check_weights(file.provenance, job.backbone.tensors, place)
-                source = check_source(file, job)
+                source = check_source(file, job, options.n_rows)
                 if source.problems:
                     raise NotThereError("the source does not hold all of its images.")
                 cosines, changed = _extract_again(file, options.n_rows, job, precision)
@@ -115,7 +115,7 @@ def verify(
                 problems += source.problems
             else:
                 compared, lowest = len(cosines), min(cosines.values())
-                problems += weights.problems
+                problems += [*weights.problems, *source.doubts]
                 problems += [
                     f"{name!r} gives other features now (cosine {cosine:.4f}). The image or the row order "
                     "has changed: extract again."

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import h5py
 import numpy as np
@@ -43,8 +44,15 @@ def test_a_sound_file(made, capsys):
     assert "8 rows extracted again agree (cosine at least 1.00000)" in said
 
 
-def test_json(made, capsys):
+@pytest.mark.parametrize("second", [False, True], ids=["alone", "with imagecodecs"])
+def test_json(second, made, capsys, monkeypatch):
     _, path = made
+    if second:
+        pytest.importorskip("imagecodecs")
+        looked_at = "imagecodecs decodes 3 of 3 of these images to the same pixels."
+    else:
+        monkeypatch.setitem(sys.modules, "imagecodecs", None)
+        looked_at = "Images are decoded by what decoded them before: a decoder's own fault would not be seen."
     assert main(["verify", str(path), "--n-rows", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.pop("lowest_cosine") > 0.99999
@@ -56,7 +64,7 @@ def test_json(made, capsys):
         "n_compared": 3,
         "not_compared": "",
         "weights": "",
-        "source": "Images are decoded by what decoded them before: a decoder's own fault would not be seen.",
+        "source": looked_at,
     }
 
 
@@ -354,3 +362,30 @@ def test_an_origin_without_weights_is_one_of_no_weights(made):
         del record["backbone"]["origin"]["weights"]
         file.attrs["provenance"] = json.dumps(record)
     assert verify(path).sound
+
+
+def test_a_fault_of_the_decoder_is_found_by_another(made, capsys, monkeypatch):
+    pytest.importorskip("imagecodecs")
+    _, path = made
+    own = Image.Image.transpose
+
+    def upside_down(image, method):  # an orientation that Pillow gets wrong
+        return own(own(image, method), Image.Transpose.FLIP_TOP_BOTTOM)
+
+    exif = Image.Exif()
+    exif[274] = 6
+    folder = path.parent / "turned"
+    folder.mkdir()
+    y, x = np.mgrid[:40, :60]
+    Image.fromarray(np.stack([x * 4, y * 6, x + y], axis=2).astype(np.uint8)).save(
+        folder / "a.png", exif=exif
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "transpose", upside_down)
+        extract(str(folder), path.parent / "t.h5", backbone=BackboneSpec("pixels:8"), options=FP32)
+        assert main(["verify", str(path.parent / "t.h5")]) == 1
+        said = " ".join("".join(capsys.readouterr()).split())
+    assert "'a.png' is decoded otherwise by imagecodecs" in said
+    capsys.readouterr()
+    extract(str(folder), path.parent / "u.h5", backbone=BackboneSpec("pixels:8"), options=FP32)
+    assert main(["verify", str(path.parent / "u.h5")]) == 0
