@@ -42,7 +42,10 @@ def verdict_words(
         return ["There are no labels, so nothing says which of the two is better."]
     found, missing = _measures(runs, TrueClasses(files))
     if not found:
-        command = ["embedkit", "compare", *(str(file.path) for file in files), "-o", str(where / "compare")]
+        ours, theirs = (set(file.rows.ids[file.ok].tolist()) for file in files)
+        some = [] if ours == theirs else ["--common"]
+        paths = [str(file.path) for file in files]
+        command = ["embedkit", "compare", *paths, *some, "-o", str(where / "compare")]
         return [
             f"No results of both say which is better. `{shlex.join(command)}` tests it; a report with "
             f"`--runs {shlex.quote(str(where))}` then says it here.",

@@ -283,6 +283,9 @@ def test_what_is_missing_for_a_verdict_is_said(two, tmp_path):
     files = tuple(opened(*two))
     (says,) = verdict_words(([], []), files, ("a", "b"), where=tmp_path / "my runs")
     assert f"`embedkit compare {two[0]} {two[1]} -o '{tmp_path}/my runs/compare'`" in says
+    fewer = FeatureFile(write(tmp_path / "e.h5", 40, seed=3))
+    (says,) = verdict_words(([], []), (files[0], fewer), ("a", "e"), where=tmp_path)
+    assert f"a.h5 {fewer.path} --common -o {tmp_path}/compare`" in says
     bare = tuple(
         opened(write(tmp_path / "c.h5", labelled=False), write(tmp_path / "d.h5", labelled=False, seed=1))
     )
