@@ -59,7 +59,14 @@ def stderr() -> Console:
 
 def print_table(table: Table) -> None:
     """Print a rich table on stdout, wide enough for its content when stdout is no terminal."""
-    _stdout().print(table)
+    _stdout().print(_uncut(table))
+
+
+def _uncut(table: Table) -> Table:
+    """Return a table whose words go on below where they are too long: what is cut off may be what differs."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
 
 
 def table_text(table: Table, *, wide: bool = False) -> str:
@@ -74,7 +81,7 @@ def table_text(table: Table, *, wide: bool = False) -> str:
     if wide:
         options = console.options.update(max_width=10_000)
         console.width = max(width, Measurement.get(console, options, table).maximum)
-    console.print(table)
+    console.print(_uncut(table))
     return str(console.file.getvalue())
 
 

@@ -25,11 +25,17 @@ class TooFewRowsError(DataError):
         Which ones, and how many rows they need.
     needed
         Rows of each class.
+    n_others
+        Classes that have as many. Of fewer than two, nothing is left to tell apart without the others.
     """
 
-    def __init__(self, fact: str, needed: int) -> None:
+    def __init__(self, fact: str, needed: int, n_others: int) -> None:
         self.fact = fact
-        fix = f"Leave such classes out (probe: --min-per-class {needed}), or merge them with others."
+        fix = (
+            f"Leave such classes out (probe: --min-per-class {needed}), or merge them with others."
+            if n_others > 1
+            else "Label more rows of them, or merge them: without them no two classes are left to tell apart."
+        )
         super().__init__(f"{fact} {fix}")
 
 
@@ -275,7 +281,7 @@ def _check_classes(labels: NDArray[np.int64], needed: int, why: str, class_names
             for label, count in zip(present[few][:5], counts[few][:5], strict=True)
         )
         fact = f"too few labelled rows: {listed}; {why}, so a class needs at least {needed}."
-        raise TooFewRowsError(fact, needed)
+        raise TooFewRowsError(fact, needed, int((~few).sum()))
 
 
 def _check_groups(labels: NDArray[np.int64], split: Split, part: str, class_names: Sequence[str]) -> None:

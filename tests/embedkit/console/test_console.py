@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_a_table_that_does_not_fit_the_terminal_makes_way_for_the_next(monkeypat
     assert console.fitting(wide, narrow) is narrow
     assert console.fitting(narrow, wide) is narrow
     assert console.fitting(wide) is wide
+
+
+def test_names_that_are_too_long_for_a_terminal_are_not_cut(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", on_a_terminal(monkeypatch, "50"))
+    names = [f"completely_round_smooth_galaxy_{c}" for c in "ab"] + ["星系銀河系螺旋形状大型天体分類名"]
+    table = Table("class", "test rows", "recall", show_edge=False)
+    for name in names:
+        table.add_row(name, "20", "0.700 0.481-0.855")
+    console.print_table(table)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", sys.stdout.getvalue())
+    first = [line.partition("│")[0].strip() for line in shown.splitlines()[2:]]
+    assert "".join(first) == "".join(names)
 
 
 def test_numbers_stand_for_names():
