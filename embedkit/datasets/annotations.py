@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -71,6 +72,11 @@ def note_unused(where: str, unused: Mapping[str, tuple[int, ...]], n: int, *, la
         likely = likely or [name for name in per_row if len(unused[name]) == 1]
         one_of = " or ".join(f"--labels-key {name}" for name in likely[:3])
         hint = f" So there are no labels; if one of them is, name it: {one_of}." if likely else ""
+        if "ans" in per_row and where.endswith((".h5", ".hdf5")):
+            hint += (
+                " If this is Galaxy10, its kinds have names: "
+                f"`embedkit extract galaxy10-decals --path {shlex.quote(where)}`, or galaxy10-sdss."
+            )
     note(f"{where}: not used: {shown}.{hint}")
 
 

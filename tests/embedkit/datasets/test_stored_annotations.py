@@ -1,5 +1,7 @@
 """What stands beside arrays of images: as people store it, said where it is not used."""
 
+import re
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from embedkit.cli import main
 from embedkit.datasets.load import load_dataset
 from embedkit.errors import EmbedkitError, ImageError, UsageError
 from tests.embedkit.datasets.test_datasets_arrays import IMAGES, both, write
@@ -404,3 +407,16 @@ def test_images_along_the_last_axis_are_refused_with_what_mends_that(tmp_path: P
         load_dataset(str(tmp_path / "x.npy"))
     np.save(tmp_path / "x.npy", np.moveaxis(images, -1, 0))
     assert len(load_dataset(str(tmp_path / "x.npy"))) == 17
+
+
+def test_a_galaxy10_file_by_path_is_said_how_to_be_read_with_its_names(tmp_path, capsys):
+    path = tmp_path / "my galaxies.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.zeros((20, 8, 8, 3), np.uint8)
+        file["ans"] = np.arange(20) % 10
+        for name in ("ra", "dec", "redshift", "pxscale"):
+            file[name] = np.linspace(0, 80, 20)
+    load_dataset(str(path))
+    (advised,) = re.findall(r"`embedkit extract (.*?)`", " ".join(capsys.readouterr().err.split()))
+    assert main(["datasets", *shlex.split(advised)]) == 0
+    assert "Barred Spiral" in capsys.readouterr().out
