@@ -626,7 +626,7 @@ def cluster(
 
 def compare(
     a: str | os.PathLike[str],
-    b: str | os.PathLike[str],
+    b: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     rows: str | Sequence[str] = (),
     only_class: str | Sequence[str] = (),
@@ -648,7 +648,8 @@ def compare(
     Parameters
     ----------
     a, b
-        Feature files with labels, of the same images in whatever order.
+        Feature files with labels, of the same images in whatever order. Several as `b` are of one kind, such
+        as trainings of several seeds: their mean is compared, and how they differ widens the intervals.
 
     Returns
     -------
@@ -657,8 +658,10 @@ def compare(
 
     Raises
     ------
+    UsageError
+        No second file, or one of several twice.
     EmbedkitError
-        Other images, no labels, or a file that can't be read.
+        Other images, no labels, features of several kinds for `b`, or a file that can't be read.
 
     Options
     -------
@@ -1807,6 +1810,7 @@ def pretrain(
     fsdp: bool = False,
     merge: bool = False,
     show_views: bool = False,
+    seeds: int = 1,
 ) -> Pretrained:
     """Adapt a backbone to images, or train one on them, without labels.
 
@@ -1964,6 +1968,8 @@ def pretrain(
         low-rank methods: write a plain checkpoint too
     show_views
         write views.png and train nothing
+    seeds
+        repeat with N seeds, --seed the first of them (default: 1)
     """
 
 def probe(

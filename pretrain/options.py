@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.backbones.options import BackboneSpec
@@ -11,10 +11,12 @@ from embedkit.options import (
     Writes,
     batch_size_option,
     check,
+    check_seeds,
     device_option,
     option,
     output_option,
     seed_option,
+    seeds_option,
 )
 
 METHODS = ("dino-lora", "vicreg-lora", "dino", "vicreg")
@@ -234,10 +236,23 @@ class PretrainCall(PretrainOptions):
         Write a plain checkpoint too where low-rank updates trained.
     show_views
         Write ``views.png`` and train nothing.
+    seeds
+        Train with so many seeds in a row, `seed` the first of them, each in a folder of its own.
     """
 
     merge: bool = option(False, "low-rank methods: write a plain checkpoint too")
     show_views: bool = option(False, "write views.png and train nothing")
+    seeds: int = seeds_option()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seeds(self.seed, self.seeds)
+        if self.show_views and self.seeds > 1:
+            raise UsageError("--show-views with --seeds: it trains nothing. Leave one of them out.")
+
+    def of_seeds(self) -> list[PretrainCall]:
+        """Return the options of each training."""
+        return [replace(self, seed=self.seed + i, seeds=1) for i in range(self.seeds)]
 
     def check(self, spec: BackboneSpec) -> None:
         """Refuse a backbone that these options can't train; raises `UsageError`."""
@@ -262,4 +277,6 @@ class PretrainPlaces:
         The folder to make.
     """
 
-    output: Path = output_option(OUTPUT, "folder to make", writes=Writes(folder=True, makes=MAKES))
+    output: Path = output_option(
+        OUTPUT, "folder to make", writes=Writes(folder=True, makes=MAKES, folders=("seed-*",))
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from embedkit import console
@@ -25,7 +26,7 @@ from embedkit.files.lock import folder_locked
 from embedkit.files.regular import check_folder, resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
-from pretrain import budget, ranks
+from pretrain import budget, over_seeds, ranks
 from pretrain.artefact import merge, save_adapter, save_checkpoint
 from pretrain.budget import HELPED_STEPS, scheduled, sentences
 from pretrain.cache import read_frames
@@ -33,7 +34,7 @@ from pretrain.choice import sentence, verdict
 from pretrain.contact_sheet import as_png, contact_sheet
 from pretrain.curves import draw_curves
 from pretrain.journal import describe
-from pretrain.options import OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
+from pretrain.options import MAKES, OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
 from pretrain.views import preset_of
@@ -58,6 +59,8 @@ class Pretrained:
         Curves, views and options.
     sheet
         The picture of ``show_views``.
+    runs
+        Of several seeds, the training of each.
     """
 
     path: Path
@@ -67,12 +70,17 @@ class Pretrained:
     model: Path | None = None
     page: Path | None = None
     sheet: Path | None = None
+    runs: tuple[Pretrained, ...] = ()
 
     def to_pandas(self) -> Any:
-        """Return the log as a DataFrame: a row for each epoch."""
+        """Return the log as a DataFrame: a row for each epoch, of several seeds with the run's folder."""
+        if self.runs:
+            return data_frame([{"run": one.path.name, **row} for one in self.runs for row in one.log])
         return data_frame(list(self.log))
 
     def _repr_html_(self) -> str:
+        if self.runs:
+            return "".join(one._repr_html_() for one in self.runs)
         made = {"adapter": self.adapter, "model": self.model, "page": self.page, "sheet": self.sheet}
         cells = named_cells({what: place for what, place in made.items() if place is not None})
         if self.chosen is None:
@@ -128,6 +136,7 @@ def pretrain(
         raise UsageError("--show-views trains nothing. Start it without torchrun.")
     folder, started = Path(output), budget.clock()
     check_folder(folder)
+    over_seeds.check_alone(folder, options.seeds, MAKES)
     with ranks.joined():
         images = open_dataset(dataset, data)
         if not options.show_views and options.minutes is None and not ranks.rank():
@@ -139,29 +148,68 @@ def pretrain(
                 "three. Give another --backbone."
             )
         frames = read_frames(images, loaded.preprocessing)
-        sheet = contact_sheet(frames, preset_of(options), loaded.preprocessing.image_size, seed=options.seed)
         if options.show_views:
-            write_bytes(folder / "views.png", as_png(sheet))
+            write_bytes(folder / "views.png", as_png(_sheet(frames, loaded, options)))
             return Pretrained(folder, sheet=folder / "views.png")
-        with locked(folder):
+        if options.seeds == 1:
+            return _train(images, frames, loaded, options, folder, started)
+        runs = []
+        for one in options.of_seeds():
+            place = folder / f"seed-{one.seed}"
+            if not ranks.rank():
+                console.note(f"\n{place}:")
+            loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
+            runs.append(_train(images, frames, loaded, one, place, started))
+            started = budget.clock()
+        made = Pretrained(folder, runs=tuple(runs))
+        return made if ranks.rank() else _kept_together(made, options)
 
-            def begin(how: PretrainOptions) -> WithoutLabels:
-                return WithoutLabels(loaded, frames, how, labels=images.rows.labels)
 
-            if options.minutes is not None:
-                asked = {
-                    "dataset": images.fingerprint,
-                    "start": loaded.weights_sha256,
-                    "preprocessing": loaded.preprocessing.record(),
-                }
-                n_rows = len(images) - options.held_out
-                found = scheduled(begin, n_rows, options, folder, asked=asked, started=started)
-                if not ranks.rank():
-                    for line in sentences(found, n_rows, options):
-                        console.note(line)
-                options = found.settled(options)
-            trained = Run(begin(options), folder).train()
-            return Pretrained(folder) if ranks.rank() else _keep(trained, loaded, options, folder, sheet)
+def _train(
+    images: Dataset,
+    frames: torch.Tensor,
+    loaded: Backbone,
+    options: PretrainCall,
+    folder: Path,
+    started: float,
+) -> Pretrained:
+    """Train once, in a folder of its own."""
+
+    def begin(how: PretrainOptions) -> WithoutLabels:
+        return WithoutLabels(loaded, frames, how, labels=images.rows.labels)
+
+    with locked(folder):
+        if options.minutes is not None:
+            asked = {
+                "dataset": images.fingerprint,
+                "start": loaded.weights_sha256,
+                "preprocessing": loaded.preprocessing.record(),
+            }
+            n_rows = len(images) - options.held_out
+            found = scheduled(begin, n_rows, options, folder, asked=asked, started=started)
+            if not ranks.rank():
+                for line in sentences(found, n_rows, options):
+                    console.note(line)
+            options = found.settled(options)
+        trained = Run(begin(options), folder).train()
+        if ranks.rank():
+            return Pretrained(folder)
+        return _keep(trained, loaded, options, folder, _sheet(frames, loaded, options))
+
+
+def _sheet(frames: torch.Tensor, loaded: Backbone, options: PretrainOptions) -> Image.Image:
+    return contact_sheet(frames, preset_of(options), loaded.preprocessing.image_size, seed=options.seed)
+
+
+def _kept_together(made: Pretrained, options: PretrainCall) -> Pretrained:
+    """Write down and say what the trainings of several seeds came to."""
+    seeds = [one.seed for one in options.of_seeds()]
+    found = over_seeds.summary(seeds, [one.chosen or {} for one in made.runs])
+    write_text(made.path / over_seeds.RECORD, json.dumps(found, indent=2) + "\n")
+    console.note("")
+    for line in over_seeds.sentences(found, made.path):
+        console.note(line)
+    return made
 
 
 def say_steps(n_images: int, options: PretrainCall) -> None:

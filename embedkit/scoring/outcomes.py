@@ -24,7 +24,8 @@ from embedkit.files.tables import (
     read_table,
 )
 from embedkit.scoring.labelled import labels_sha256, with_recorded_labels
-from embedkit.scoring.paired import Difference, paired_difference
+from embedkit.scoring.metrics import Z95
+from embedkit.scoring.paired import ALPHA, Difference, paired_difference
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,28 @@ def compare_outcomes(pairs: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 
     )
     error = float(per_run.std(ddof=1) / np.sqrt(len(per_run)))
     return paired_difference(of_a, of_b, seed=seed, error=error)
+
+
+def compare_trainings(a: Outcomes, b: Sequence[Outcomes], *, seed: int = 0) -> Difference:
+    """Compare A with the mean of several trainings of one kind, all of the same test rows.
+
+    As in `compare_outcomes` images are resampled, each with the mean of its scores. What differs from
+    training to training is added by Student's t, because they are few: the standard deviation of their
+    differences from A over the root of their number, times t over the normal quantile.
+    """
+    if len(b) == 1:
+        return compare_outcomes([(a, b[0])], seed=seed)
+    draws = min(one.score.shape[1] for one in (a, *b))
+    of_a = a.score[:, :draws].mean(axis=1)
+    of_b = [one.score[:, :draws].mean(axis=1) for one in b]
+    per_training = np.array([float((one - of_a).mean()) for one in of_b])
+    from scipy.stats import t  # on use: `embedkit compare --help` waits for no SciPy
+
+    error = float(per_training.std(ddof=1) / np.sqrt(len(b)) * t.ppf(1 - ALPHA / 2, len(b) - 1) / Z95)
+    if draws > 1:  # labels drawn anew are a spread of their own
+        per_draw = np.mean([(one.score[:, :draws] - a.score[:, :draws]).mean(axis=0) for one in b], axis=0)
+        error = float(np.hypot(error, per_draw.std(ddof=1) / np.sqrt(draws)))
+    return paired_difference(of_a, np.mean(of_b, axis=0), seed=seed, error=error)
 
 
 class TrueClasses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from embedkit import console
-from embedkit.errors import EmbedkitError
+from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
 from embedkit.files.results import ROWS_OF
@@ -28,17 +29,20 @@ from embedkit.workflows.measures import measures
 from embedkit.workflows.step import Step
 from embedkit.workflows.verdict import Compared, compare_measures, sentence, table_rows, verdict
 
-SIDES = ("A", "B")
+
+def sides_of(n: int) -> list[str]:
+    """Return what n files are called: A, B and, where there are more trainings of B, B2, B3 and on."""
+    return ["A", "B", *(f"B{number}" for number in range(2, n))][:n]
 
 
 @dataclass(frozen=True, repr=False)
 class ComparedFiles(Shown):
-    """Two feature files, compared.
+    """Two feature files, compared; or one with several of a kind, such as trainings of several seeds.
 
     Parameters
     ----------
     files
-        A and B.
+        A, and B or every file that B is the mean of.
     preps
         What was done to each first; None where every measure took its own.
     names
@@ -47,7 +51,7 @@ class ComparedFiles(Shown):
         What they were scored by.
     """
 
-    files: tuple[Path, Path]
+    files: tuple[Path, ...]
     preps: tuple[str | None, str | None]
     names: tuple[str, str]
     measures: tuple[Compared, ...]
@@ -56,6 +60,8 @@ class ComparedFiles(Shown):
     def title(self) -> str:
         """What is A, what is B, and how many images they share."""
         a, b = self.names
+        if len(self.files) > 2:
+            b = f"the mean of {listed([path.stem for path in self.files[1:]])}"
         return f"A = {a}, B = {b}: {self.measures[0].difference.n:,} images"
 
     @property
@@ -70,7 +76,8 @@ class ComparedFiles(Shown):
 
     def document(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        sides = zip(SIDES, self.files, self.preps, strict=True)
+        preps = [self.preps[0], *[self.preps[1]] * (len(self.files) - 1)]
+        sides = zip(sides_of(len(self.files)), self.files, preps, strict=True)
         files: dict[str, Any] = {side: {"file": str(path), "prep": prep} for side, path, prep in sides}
         lines = zip(self.measures, self.sentences, strict=True)
         return files | {
@@ -83,7 +90,7 @@ class ComparedFiles(Shown):
         numbers = ("value", "low", "high", "test", "n")
         return data_frame(
             [
-                {"accuracy": one.name, "a": one.a, "b": one.b, "p_holm": one.p_holm}
+                {"accuracy": one.name, "a": one.a, "b": one.b, "each_b": one.each_b, "p_holm": one.p_holm}
                 | {name: getattr(one.difference, name) for name in numbers}
                 for one in self.measures
             ]
@@ -95,14 +102,18 @@ class ComparedFiles(Shown):
 
 @guarded()
 def compare(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], options: CompareOptions, places: ComparePlaces
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    options: CompareOptions,
+    places: ComparePlaces,
 ) -> ComparedFiles:
     """Score two feature files of the same images on the same splits, and test the differences.
 
     Parameters
     ----------
     a, b
-        Feature files with labels, of the same images in whatever order.
+        Feature files with labels, of the same images in whatever order. Several as `b` are of one kind, such
+        as trainings of several seeds: their mean is compared, and how they differ widens the intervals.
     options
         What is done to them first, splits, few labels.
     places
@@ -115,30 +126,63 @@ def compare(
 
     Raises
     ------
+    UsageError
+        No second file, or one of several twice.
     EmbedkitError
-        Other images, no labels, or a file that can't be read.
+        Other images, no labels, features of several kinds for `b`, or a file that can't be read.
     """
-    _check_outputs(Path(a), Path(b), options, places.output)
+    others = [b] if isinstance(b, (str, os.PathLike)) else list(b)
+    paths = [Path(one) for one in (a, *others)]
+    _check_several(paths)
+    _check_outputs(paths, options, places.output)
     locked = folder_locked(places.output, "comparing")
-    with locked, _same_images(Path(a), Path(b), places.output, options) as files:
-        _check_classes(*files)
+    with locked, _same_images(paths, places.output, options) as files:
+        _check_classes(files)
+        _check_kind(files[1:])
         found = list(_scores(files, options, places.output))
-    for name, (of_a, of_b) in found:
-        if of_a.rows != of_b.rows:
-            raise EmbedkitError(
-                f"{a} and {b}: their {name} results are not of the same rows and classes. Extract both from "
-                "the same dataset and labels."
-            )
-    compared = compare_measures({name: [pair] for name, pair in found}, seed=options.seed)
-    names = (_name(Path(a), options.preps[0]), _name(Path(b), options.preps[1]))
-    names = names if names[0] != names[1] else SIDES
-    return ComparedFiles((Path(a), Path(b)), options.preps, names, compared)
+    _check_rows(paths, found)
+    pairs = {name: [(of_a, one) for one in of_b] for name, (of_a, *of_b) in found}
+    compared = compare_measures(pairs, seed=options.seed, trainings=True)
+    names = (_name(paths[0], options.preps[0]), _name(paths[1], options.preps[1]))
+    if len(paths) > 2:
+        names = (names[0], "B")
+    elif names[0] == names[1]:
+        names = ("A", "B")
+    return ComparedFiles(tuple(paths), options.preps, names, compared)
 
 
-def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
+def _check_rows(paths: Sequence[Path], found: Sequence[tuple[str, list[Outcomes]]]) -> None:
+    for name, (of_a, *of_b) in found:
+        for path, one in zip(paths[1:], of_b, strict=True):
+            if of_a.rows != one.rows:
+                raise EmbedkitError(
+                    f"{paths[0]} and {path}: their {name} results are not of the same rows and classes. "
+                    "Extract both from the same dataset and labels."
+                )
+
+
+def _check_several(paths: Sequence[Path]) -> None:
+    if len(paths) < 2:
+        raise UsageError("compare: one file is given, and two are compared. Give a second one.")
+    twice = [path for i, path in enumerate(paths[1:], 1) if path in paths[1:i]]
+    if twice:
+        raise UsageError(f"{twice[0]} is given twice among the files of B. Give each training once.")
+
+
+def _check_kind(files: Sequence[FeatureFile]) -> None:
+    """Refuse files of several kinds where their mean is asked for."""
+    if len({file.d for file in files}) > 1:
+        shown = ", ".join(f"{file.path} ({file.d})" for file in files)
+        raise EmbedkitError(
+            f"{shown}: features of different dimension are no trainings of one kind, whose mean would say "
+            "something. Compare two files at a time, or `embedkit bench` them all."
+        )
+
+
+def _check_classes(files: Sequence[FeatureFile]) -> None:
     """Refuse files that name no classes, or others for the same images, before anything is computed."""
     named = []
-    for file in (a, b):
+    for file in files:
         labels = file.rows.labels
         if labels is None or (labels[file.ok] < 0).all():
             raise EmbedkitError(
@@ -147,10 +191,14 @@ def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
             )
         names = np.array([*file.rows.class_names, ""], dtype=np.str_)  # -1 is the last
         named.append(names[labels[file.ok]])
-    differ = named[0] != named[1]
-    if differ.any():
+    a = files[0]
+    for b, of_b in zip(files[1:], named[1:], strict=True):
+        differ = named[0] != of_b
+        if not differ.any():
+            continue
         first = int(np.argmax(differ))
-        shown = " and ".join(repr(str(names[first])) if names[first] else "no class" for names in named)
+        both = (named[0], of_b)
+        shown = " and ".join(repr(str(names[first])) if names[first] else "no class" for names in both)
         raise EmbedkitError(
             f"{a.path} and {b.path}: {int(differ.sum()):,} of {len(differ):,} images are of another class in "
             f"the other file, such as {str(a.rows.ids[a.ok][first])!r}: {shown}. Extract both from the same "
@@ -158,17 +206,19 @@ def _check_classes(a: FeatureFile, b: FeatureFile) -> None:
         )
 
 
-def _check_outputs(a: Path, b: Path, options: CompareOptions, output: Path) -> None:
+def _check_outputs(paths: Sequence[Path], options: CompareOptions, output: Path) -> None:
     """Hold the copies, the split and the results against the files that are read."""
-    copies = {output / side / path.name: Writes() for side, path in zip(SIDES, (a, b), strict=True)}
-    results = {output / side: FOLDER for side in SIDES}
-    check_outputs("-o", {**copies, **results, output / "split.json": Writes(("a split",))}, a, b, options)
+    sides = sides_of(len(paths))
+    copies = {output / side / path.name: Writes() for side, path in zip(sides, paths, strict=True)}
+    results = {output / side: FOLDER for side in sides}
+    check_outputs("-o", {**copies, **results, output / "split.json": Writes(("a split",))}, *paths, options)
 
 
 def _scores(
     files: Sequence[FeatureFile], options: CompareOptions, output: Path
-) -> Iterator[tuple[str, tuple[Outcomes, Outcomes]]]:
-    """Yield the outcomes of both files by each measure."""
+) -> Iterator[tuple[str, list[Outcomes]]]:
+    """Yield the outcomes of all files by each measure."""
+    preps = [options.preps[0], *[options.preps[1]] * (len(files) - 1)]
     given = options.split.endswith(".json")
     split = Path(options.split) if given else output / "split.json"
     # Drawn once and kept by id. Few labels need one set of test rows where folds were asked for.
@@ -176,7 +226,7 @@ def _scores(
     few = {"split": "stratified" if options.split.startswith("kfold") else str(split)}
     for name, (verb, *words) in measures(options).items():
         scored = []
-        for side, file, prep in zip(SIDES, files, options.preps, strict=True):
+        for side, file, prep in zip(sides_of(len(files)), files, preps, strict=True):
             step = Step.parse(verb, [file.path], words)
             step = step.given(seed=options.seed, output=output / side)
             step = step.given(prep=prep) if prep else step
@@ -188,7 +238,7 @@ def _scores(
                 step = step.given(**kept)
                 kept = {"split": str(split)}
             scored.append(_score(step, file, output / side))
-        yield name, (scored[0], scored[1])
+        yield name, scored
 
 
 def _score(step: Step, file: FeatureFile, folder: Path) -> Outcomes:
@@ -206,42 +256,48 @@ def _name(path: Path, prep: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _same_images(
-    a: Path, b: Path, output: Path, options: CompareOptions
-) -> Iterator[tuple[FeatureFile, FeatureFile]]:
-    """Yield two files of the same images in A's order: those given, or copies of their common rows."""
+def _same_images(paths: Sequence[Path], output: Path, options: CompareOptions) -> Iterator[list[FeatureFile]]:
+    """Yield files of the same images in A's order: those given, or copies of their common rows."""
     with contextlib.ExitStack() as opened:
-        first, second = (opened.enter_context(selected(path, options)) for path in (a, b))
-        for remark in first.remarks:
+        files = [opened.enter_context(selected(path, options)) for path in paths]
+        for remark in files[0].remarks:
             console.note(remark)
-        ids = first.rows.ids[first.ok], second.rows.ids[second.ok]
-        both = np.intersect1d(*ids)
-        if len(both) == len(ids[0]) == len(ids[1]):
-            if np.array_equal(*ids):
-                yield first, second
-                return
-            # In A's order, so that the few labels that are drawn are of the same images.
-            console.note(f"{b}: the same images as {a}, in another order; it is read in that of {a.name}.")
-            copy = _rows_of(second, ids[0], output / "B" / b.name, second.dataset_name)
-            yield first, opened.enter_context(FeatureFile(copy))
-            return
-        if not options.common or not len(both):
-            fix = "Take those with --common." if len(both) else "Give two files of the same images."
-            raise EmbedkitError(
-                f"{a} and {b}: {len(both):,} ids agree, of {len(ids[0]):,} and {len(ids[1]):,}. {fix}"
+        ids = [file.rows.ids[file.ok] for file in files]
+        common = functools.reduce(np.intersect1d, ids)
+        for path, own in zip(paths[1:], ids[1:], strict=True):
+            agree = len(np.intersect1d(ids[0], own))
+            if agree == len(ids[0]) == len(own):
+                continue
+            if not options.common or not len(common):
+                fix = "Take those with --common." if len(common) else "Give files of the same images."
+                raise EmbedkitError(
+                    f"{paths[0]} and {path}: {agree:,} ids agree, of {len(ids[0]):,} and {len(own):,}. {fix}"
+                )
+        kept, name = ids[0], None
+        if any(len(own) != len(common) for own in ids):
+            kept = common
+            counts = ", ".join(f"{len(own):,}" for own in ids)
+            which = "both" if len(paths) == 2 else f"all {len(paths)}"
+            console.note(f"{len(common):,} images are in {which} files, of {counts}.")
+            # Results of some rows are of another dataset, never ranked beside those of all.
+            digest = hashlib.sha256("\n".join(common.tolist()).encode()).hexdigest()[:8]
+            some = f"{files[0].dataset_name} [{len(common)} images of {which} files {digest}]"
+            whole = (file.dataset_name for file in files if file.ok.sum() == len(common))
+            name = next(whole, some)
+        for number, (side, path) in enumerate(zip(sides_of(len(paths)), paths, strict=True)):
+            if np.array_equal(ids[number], kept):
+                continue
+            if len(ids[number]) == len(kept):
+                # In A's order, so that the few labels that are drawn are of the same images.
+                console.note(
+                    f"{path}: the same images as {paths[0]}, in another order; it is read in that of "
+                    f"{paths[0].name}."
+                )
+            copy = _rows_of(
+                files[number], kept, output / side / path.name, name or files[number].dataset_name
             )
-        console.note(f"{len(both):,} images are in both files, of {len(ids[0]):,} and {len(ids[1]):,}.")
-        # Results of some rows are of another dataset, never ranked beside those of all.
-        digest = hashlib.sha256("\n".join(both.tolist()).encode()).hexdigest()[:8]
-        some = f"{first.dataset_name} [{len(both)} images of both files {digest}]"
-        whole = (file.dataset_name for file in (first, second) if file.ok.sum() == len(both))
-        name = next(whole, some)
-        copies = (
-            _rows_of(file, both, output / side / path.name, name)
-            for side, file, path in (("A", first, a), ("B", second, b))
-        )
-        of_a, of_b = (opened.enter_context(FeatureFile(copy)) for copy in copies)
-        yield of_a, of_b
+            files[number] = opened.enter_context(FeatureFile(copy))
+        yield files
 
 
 def _rows_of(file: FeatureFile, ids: Any, path: Path, name: str) -> Path:

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> Handler:
     """Add the options of `embedkit compare`."""
     parser.add_argument("a", type=Path, metavar="A.h5", help="a feature file with labels")
-    parser.add_argument("b", type=Path, metavar="B.h5", help="another one of the same images")
+    parser.add_argument(
+        "b",
+        type=Path,
+        metavar="B.h5",
+        nargs="+",
+        help="another one of the same images; several of one kind, such as trainings of several seeds, count "
+        "by their mean",
+    )
     add_flags(parser, CompareOptions, ComparePlaces)
     add_json_flag(parser)
     return run

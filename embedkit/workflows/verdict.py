@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedkit.scoring.outcomes import Outcomes, compare_outcomes
+from embedkit.scoring.outcomes import Outcomes, compare_outcomes, compare_trainings
 from embedkit.scoring.paired import ALPHA, Difference, holm
 
 
@@ -25,6 +25,8 @@ class Compared:
         B minus A.
     p_holm
         Corrected over the measures.
+    each_b
+        Accuracy of each file that `b` is the mean of.
     """
 
     name: str
@@ -32,10 +34,11 @@ class Compared:
     b: float
     difference: Difference
     p_holm: float
+    each_b: tuple[float, ...] = ()
 
 
 def compare_measures(
-    measures: Mapping[str, Sequence[tuple[Outcomes, Outcomes]]], *, seed: int = 0
+    measures: Mapping[str, Sequence[tuple[Outcomes, Outcomes]]], *, seed: int = 0, trainings: bool = False
 ) -> tuple[Compared, ...]:
     """Test each measure of A and B, corrected over all of them.
 
@@ -45,8 +48,15 @@ def compare_measures(
         Name to outcomes of A and B, a pair a seed, of the same rows.
     seed
         Of the resamples.
+    trainings
+        The pairs are not of seeds but of one A with several trainings of B.
     """
-    differences = [compare_outcomes(pairs, seed=seed) for pairs in measures.values()]
+    differences = [
+        compare_trainings(pairs[0][0], [b for _, b in pairs], seed=seed)
+        if trainings
+        else compare_outcomes(pairs, seed=seed)
+        for pairs in measures.values()
+    ]
     adjusted = holm(np.array([difference.p for difference in differences]))
     return tuple(
         Compared(
@@ -55,6 +65,7 @@ def compare_measures(
             float(np.mean([b.mean for _, b in pairs])),
             difference,
             float(p),
+            tuple(float(b.mean) for _, b in pairs) if trainings else (),
         )
         for (name, pairs), difference, p in zip(measures.items(), differences, adjusted, strict=True)
     )
@@ -110,6 +121,7 @@ def table_rows(compared: Sequence[Compared]) -> list[dict[str, str]]:
             "accuracy": one.name,
             "A": f"{one.a:.3f}",
             "B": f"{one.b:.3f}",
+            **({"B, each": " ".join(f"{b:.3f}" for b in one.each_b)} if len(one.each_b) > 1 else {}),
             "B - A": f"{one.difference.value:+.3f}",
             "95 % interval": f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
             "p (Holm)": f"{one.p_holm:.2g}",

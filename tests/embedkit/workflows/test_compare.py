@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import sem, t
 
 import embedkit
 from embedkit.cli import main
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
+from embedkit.scoring.outcomes import Outcomes, compare_outcomes, compare_trainings
 from embedkit.scoring.paired import Difference
 from embedkit.workflows.verdict import Compared, sentence, verdict
 
@@ -165,3 +167,57 @@ def test_other_labels_are_refused_before_anything_runs(tmp_path, monkeypatch, la
     monkeypatch.setattr("embedkit.workflows.compare._score", lambda *_: pytest.fail("something ran"))
     with pytest.raises(embedkit.EmbedkitError, match=message):
         embedkit.compare(a, b, output=tmp_path / "o")
+
+
+def outcomes(scores):
+    return Outcomes(np.array([f"{i:03d}" for i in range(len(scores))]), np.asarray(scores, float), "same")
+
+
+def test_several_trainings_are_one_mean_and_widen_its_interval_by_students_t():
+    """Trainings that differ in nothing else have SciPy's interval of a mean over them."""
+    rng = np.random.default_rng(0)
+    n = 20_000  # so many images that they add nothing to speak of
+    a = outcomes((rng.random((n, 1)) < 0.5).astype(float))
+    gains = np.array([0.10, 0.14, 0.21])
+    b = [outcomes(a.score + gain) for gain in gains]
+    found = compare_trainings(a, b)
+    low, high = t.interval(0.95, 2, loc=gains.mean(), scale=sem(gains))
+    assert found.value == pytest.approx(gains.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+    alone = compare_trainings(a, b[:1])
+    assert alone == compare_outcomes([(a, b[0])])
+
+
+def test_a_file_is_compared_with_the_mean_of_several(tmp_path, capsys):
+    a = write(tmp_path / "weak.h5", 0.5)
+    seeds = [write(tmp_path / f"seed-{i}.h5", strength) for i, strength in enumerate((2.0, 2.5, 3.0))]
+    turned = write(tmp_path / "turned.h5", 3.0, order=np.random.default_rng(1).permutation(180))
+    line = ["compare", str(a), *map(str, seeds[:2]), str(turned), "--split", "kfold:3", "--json"]
+    assert main([*line, "-o", str(tmp_path / "o")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [document[side]["file"] for side in ("A", "B", "B2", "B3")] == [*map(str, (a, *seeds[:2], turned))]
+    pairs = [embedkit.compare(a, b, split="kfold:3", output=tmp_path / f"p{b.stem}") for b in seeds]
+    for i, one in enumerate(document["measures"][:3]):
+        each = [pair.measures[i].b for pair in pairs]
+        assert one["each_b"] == pytest.approx(each)
+        assert one["b"] == pytest.approx(np.mean(each))
+        assert one["a"] == pytest.approx(pairs[0].measures[i].a)
+        assert one["difference"]["value"] == pytest.approx(np.mean(each) - one["a"])
+    assert document["verdict"].startswith("B is better than weak by ")
+    assert main([*line[:-1], "-o", str(tmp_path / "o2")]) == 0
+    shown = capsys.readouterr().out
+    assert "A = weak, B = the mean of seed-0, seed-1, turned: 180 images" in shown
+    assert "B, each" in shown
+
+
+def test_files_that_are_no_trainings_of_one_kind_are_refused(tmp_path, capsys):
+    a, b = write(tmp_path / "a.h5", 1.0), write(tmp_path / "b.h5", 2.0)
+    with FeatureFile(a) as file:
+        wide = write_features(tmp_path / "wide.h5", np.repeat(file.read(), 2, axis=1), file.rows)
+    assert main(["compare", str(a), str(b), str(wide), "-o", str(tmp_path / "o")]) == 1
+    assert "features of different dimension are no trainings of one kind" in capsys.readouterr().err
+    assert main(["compare", str(a), str(b), str(b), "-o", str(tmp_path / "o")]) == 2
+    assert "is given twice among the files of B" in capsys.readouterr().err
+    fewer = write(tmp_path / "fewer.h5", 2.0, keep=slice(0, 170))
+    assert main(["compare", str(a), str(b), str(fewer), "-o", str(tmp_path / "o")]) == 1
+    assert "fewer.h5: 170 ids agree, of 180 and 170. Take those with --common" in capsys.readouterr().err
