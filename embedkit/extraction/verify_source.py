@@ -72,11 +72,11 @@ def _check_decoder(file: FeatureFile, job: Any, n_rows: int) -> SourceCheck:
         number = int(job.index[row])
         try:
             source = job.dataset.read(number)
+            pixels = decode(source, job.dataset.where(number))  # first: the other is for what is sound
             other = decoded_again(source) if isinstance(source, bytes) else None
-            if other is None:
-                continue
-            pixels = decode(source, job.dataset.where(number))
         except (ImageError, OSError):  # it is said where it is extracted again
+            continue
+        if other is None:
             continue
         compared += 1
         same_shape = pixels.shape == other.shape

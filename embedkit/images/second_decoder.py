@@ -16,7 +16,8 @@ from embedkit.images.values import over_black
 
 NAME = "imagecodecs"
 _ORIENTATION = 274
-_DECODERS = {"JPEG": "jpeg8", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "JPEG2000": "jpeg2k"}
+# Not BMP: damaged ones end the process there.
+_DECODERS = {"JPEG": "jpeg8", "PNG": "png", "WEBP": "webp", "JPEG2000": "jpeg2k"}
 
 
 def decoded_again(data: bytes) -> NDArray[np.uint8] | None:
