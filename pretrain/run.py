@@ -33,8 +33,8 @@ from pretrain.cache import read_frames
 from pretrain.choice import sentence, verdict
 from pretrain.contact_sheet import as_png, contact_sheet
 from pretrain.curves import draw_curves
-from pretrain.journal import describe
-from pretrain.options import MAKES, OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
+from pretrain.journal import CHECKPOINT, describe
+from pretrain.options import OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
 from pretrain.page import draw_page
 from pretrain.trainer import Run, Trained
 from pretrain.views import preset_of
@@ -136,7 +136,7 @@ def pretrain(
         raise UsageError("--show-views trains nothing. Start it without torchrun.")
     folder, started = Path(output), budget.clock()
     check_folder(folder)
-    over_seeds.check_alone(folder, options.seeds, MAKES)
+    over_seeds.check_alone(folder, options.seeds, (CHECKPOINT, "chosen.json"))
     with ranks.joined():
         images = open_dataset(dataset, data)
         if not options.show_views and options.minutes is None and not ranks.rank():

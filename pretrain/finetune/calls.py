@@ -36,8 +36,11 @@ from pretrain.finetune.run import Material, train
 from pretrain.finetune.sweep_plan import Sweep
 from pretrain.finetune.truth import confidence
 from pretrain.finetune.variants import Variant, Variants
+from pretrain.over_seeds import check_alone
 
 FROZEN = "frozen.h5"
+# What the run of one seed leaves in its folder.
+OF_ONE_SEED = (MODEL, "phase-1", "fold-1")
 # Of a recipe whose weights are drawn at random, what its frozen features would be is no measure of anything.
 CONTROL = "pixels:32"
 
@@ -87,7 +90,7 @@ def finetune(
     recipe, name = read_recipe(options.recipe), Path(options.recipe).stem
     folder = RUNS / name if output is None else Path(output)
     check_outputs("-o", {folder: PLACE}, dataset, data, backbone, options)
-    check_alone(folder, options)
+    check_alone(folder, options.seeds, OF_ONE_SEED)
     check_folder(folder)
     with ranks.joined():
         images = open_dataset(dataset, data)
@@ -105,7 +108,7 @@ def finetune(
             return _over_seeds(material, options, Finetuned(folder, (), frozen), folder)
         runs = []
         for variant in variants:
-            check_alone(folder / variant.folder, options)
+            check_alone(folder / variant.folder, options.seeds, OF_ONE_SEED)
         for variant in variants:
             console.note(variant.note)
             one = replace(material, recipe=variant.recipe, name=f"{name}-{variant.folder}")
@@ -116,25 +119,6 @@ def finetune(
         return runs[0]
     made = Variants.of(folder, options.key, variants, runs)
     return replace(made, more=sentences(made.curves())) if options.beside_normal else made
-
-
-def check_alone(folder: Path, options: FinetuneCall) -> None:
-    """Refuse several seeds in the folder of one, and one in that of several, whose page would be of another.
-
-    Raises
-    ------
-    UsageError
-        With what lies there.
-    """
-    if options.seeds == 1:
-        there = sorted(folder.glob("seed-*/"))[:1]
-    else:
-        there = [folder / name for name in (MODEL, "phase-1", "fold-1") if (folder / name).is_dir()][:1]
-    if there:
-        held = "runs of several seeds" if options.seeds == 1 else "the run of one seed"
-        raise UsageError(
-            f"{folder}: holds {held} ({there[0].name}). Give another -o, or --seeds as they were begun with."
-        )
 
 
 def _variants(material: Material, options: FinetuneCall) -> list[Variant]:

@@ -7,8 +7,9 @@ from embedkit.cli import main
 from embedkit.errors import UsageError
 from embedkit.options import MOST_SEED, check_seeds
 from embedkit.workflows.bench_options import BenchOptions
-from pretrain.finetune.calls import check_alone
+from pretrain.finetune.calls import OF_ONE_SEED
 from pretrain.finetune.options import FinetuneCall
+from pretrain.over_seeds import check_alone
 
 
 @pytest.mark.parametrize("options", [FinetuneCall, ClusterOptions, BenchOptions])
@@ -30,15 +31,15 @@ def test_the_command_says_what_was_given(tmp_path, capsys):
 
 
 def test_several_seeds_and_one_do_not_share_a_folder(tmp_path):
-    check_alone(tmp_path / "none", FinetuneCall(seeds=2))
+    check_alone(tmp_path / "none", 2, OF_ONE_SEED)
     for name in ("model", "phase-1", "fold-1"):
         folder = tmp_path / name
         (folder / name).mkdir(parents=True)
-        check_alone(folder, FinetuneCall())
+        check_alone(folder, 1, OF_ONE_SEED)
         with pytest.raises(UsageError, match=rf"holds the run of one seed \({name}\). Give another -o"):
-            check_alone(folder, FinetuneCall(seeds=2))
+            check_alone(folder, 2, OF_ONE_SEED)
     folder = tmp_path / "several"
     (folder / "seed-0").mkdir(parents=True)
-    check_alone(folder, FinetuneCall(seeds=3))
+    check_alone(folder, 3, OF_ONE_SEED)
     with pytest.raises(UsageError, match=r"holds runs of several seeds \(seed-0\)"):
-        check_alone(folder, FinetuneCall())
+        check_alone(folder, 1, OF_ONE_SEED)
