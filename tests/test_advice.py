@@ -72,3 +72,26 @@ def test_every_command_that_is_named_has_those_flags(file):
             for word in words:
                 if re.fullmatch(r"--?[a-z][a-z0-9-]*", word):
                     assert word in FLAGS[verb], f"{file}:{line}: embedkit {verb} {word}"
+
+
+# Verbs that read images: what is advised of one that can't be read has to exist in each. Those that can
+# leave images out say so themselves.
+READERS = [verb for verb, flags in FLAGS.items() if "--root" in flags]
+OF_IMAGES = [file for file in SOURCES if file.parent.name in ("images", "datasets")]
+
+
+@pytest.mark.parametrize("file", OF_IMAGES, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_what_an_unreadable_image_advises_exists_in_every_verb_that_reads_images(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)):
+            continue
+        if getattr(node.exc.func, "id", "") != "ImageError":
+            continue
+        said = "".join(
+            one.value
+            for one in ast.walk(node)
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        )
+        for flag in re.findall(r"(?<![\w`{-])--[a-z][a-z0-9-]+\b", said):
+            missing = [verb for verb in READERS if flag not in FLAGS[verb]]
+            assert not missing, f"{file}:{node.lineno}: {flag} is not in {', '.join(missing)}"

@@ -71,8 +71,7 @@ class ArrayImages:
         """Return one image as it is stored; raises `ImageError` where it is damaged or not there."""
         if self.absent is not None and self.absent[row]:
             raise ImageError(
-                f"{self.where(row)}: not in the file ({self.why_absent}), so it would be black. Write it, or "
-                "leave such images out with --on-error skip."
+                f"{self.where(row)}: not in the file ({self.why_absent}), so it would be black. Write it."
             )
         try:
             # HDF5 handles must not be shared with a forked worker, so each process opens its own.
@@ -86,10 +85,7 @@ class ArrayImages:
                 kept = self._kept = (start, np.asarray(self._array[start : start + self.block]))
             return np.asarray(kept[1][row - start])
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise ImageError(
-                f"{self.where(row)}: cannot be read ({error}). Restore the file, or leave such images out "
-                "with --on-error skip."
-            ) from error
+            raise ImageError(f"{self.where(row)}: cannot be read ({error}). Restore the file.") from error
 
 
 @dataclass

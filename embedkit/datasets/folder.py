@@ -50,22 +50,17 @@ class ImageFiles:
             found = os.stat(path)  # noqa: PTH116 - called for every image
             if not stat.S_ISREG(found.st_mode):
                 raise ImageError(
-                    f"{path}: not a regular file, but a folder, pipe, socket or device. Remove it, or "
-                    "leave such "
-                    "images out with --on-error skip."
+                    f"{path}: not a regular file, but a folder, pipe, socket or device. Remove it."
                 )
             if found.st_size > MAX_BYTES:
                 raise ImageError(
-                    f"{path}: {found.st_size:,} bytes, over the limit of {MAX_BYTES:,}. Cut or shrink it, "
-                    "or leave "
-                    "such images out with --on-error skip."
+                    f"{path}: {found.st_size:,} bytes, over the limit of {MAX_BYTES:,}. Cut or shrink it."
                 )
             with open(path, "rb") as file:  # noqa: PTH123 - called for every image
                 return file.read(found.st_size + 1)
         except OSError as error:
             raise ImageError(
-                f"{path}: cannot be read ({error.strerror or error}). Restore the file, or leave such images "
-                "out with --on-error skip."
+                f"{path}: cannot be read ({error.strerror or error}). Restore the file."
             ) from error
 
 

@@ -105,7 +105,7 @@ class ParquetImages:
         if data is None:
             raise ImageError(
                 f"{self.where(row)}: no bytes of an image. Store the images themselves in the file, not "
-                "their paths, or leave such rows out with --on-error skip."
+                "their paths."
             )
         if len(data) > MAX_BYTES:
             raise ImageError(f"{self.where(row)}: {len(data):,} bytes, over the limit of {MAX_BYTES:,}.")

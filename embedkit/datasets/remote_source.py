@@ -39,10 +39,7 @@ class RemoteFiles(ImageFiles):
         try:
             return remote.read(self.where(row))
         except GoneError as error:
-            raise ImageError(
-                f"{self.where(row)}: is not there any more. Restore it, or leave such images out with "
-                "--on-error skip."
-            ) from error
+            raise ImageError(f"{self.where(row)}: is not there any more. Restore it.") from error
 
 
 def remote_source(address: str) -> Shards | Dataset:

@@ -108,10 +108,7 @@ class Stack:
             return str(error)
         except OSError as error:
             out[:] = 0
-            return (
-                f"{self.images.where(row)}: cannot be read ({error}). Restore the file, or leave such images "
-                "out with --on-error skip."
-            )
+            return f"{self.images.where(row)}: cannot be read ({error}). Restore the file."
         return ""
 
 

@@ -70,10 +70,7 @@ class TarImages:
         """Return the bytes of one image; raises `ImageError` where the shard is not what it was."""
         start, size, crc = (int(value) for value in self.places[row])
         if size > MAX_BYTES:
-            raise ImageError(
-                f"{self.where(row)}: {size:,} bytes, over the limit of {MAX_BYTES:,}. Leave such images out "
-                "with --on-error skip."
-            )
+            raise ImageError(f"{self.where(row)}: {size:,} bytes, over the limit of {MAX_BYTES:,}.")
         head = tarfile.BLOCKSIZE
         data = read_at(self.shards[self.shard[row]], start - head, head + size)
         if len(data) < head + size or zlib.crc32(data[:head]) != crc:

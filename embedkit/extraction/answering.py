@@ -79,7 +79,7 @@ def ask(
         for images in _batches(dataset, rows, preprocessing, batch_size):
             broken = [str(one) if isinstance(one, ImageError) else "" for one in images]
             if any(broken) and not skip:
-                choice = "" if skip is None else " Or give --on-error skip to leave such images out."
+                choice = "" if skip is None else " With --on-error skip such images are left out, and marked."
                 raise ImageError(f"{next(filter(None, broken))}{choice}")
             blank = np.zeros((preprocessing.image_size,) * 2 + (max(3, preprocessing.channels),), np.uint8)
             stack = np.stack([blank if isinstance(one, ImageError) else one for one in images])

@@ -147,7 +147,7 @@ class _Filling:
         """Take in a batch once it is computed; returns its number of images."""
         reason = next(filter(None, batch.errors), None)
         if reason and self._on_error == "fail":
-            raise ImageError(f"{reason} Or give --on-error skip to leave such images out.")
+            raise ImageError(f"{reason} With --on-error skip such images are left out, and marked.")
         failed = np.array([bool(error) for error in batch.errors])
         if batch.ready is not None:
             batch.ready.synchronize()

@@ -55,7 +55,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGED = "Restore the file or remove it, or leave such images out with --on-error skip."
+_DAMAGED = "Restore the file or remove it."
 
 
 def decode(
@@ -175,12 +175,12 @@ def _from_bytes(data: bytes, where: str, reading: Reading, channels: int) -> NDA
             ) from error
         raise ImageError(
             f"{where}: not an image that can be read ({named(data) or _first_bytes(data)}). Known are "
-            f"{', '.join(FORMATS)} and FITS; convert it, or leave such files out with --on-error skip."
+            f"{', '.join(FORMATS)} and FITS; convert it."
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(too_large(where, "far")) from error
     except MemoryError as error:
-        raise ImageError(f"{where}: not enough memory to decode it. Use fewer --workers.") from error
+        raise ImageError(f"{where}: not enough memory to decode it. Shrink it, or free some.") from error
     except Exception as error:  # Pillow's plugins raise nearly any type on damaged input
         raise ImageError(f"{where}: damaged or cut off ({_reason(error)}). {_DAMAGED}") from error
     if values.ndim == 3 and reading == PLAIN:

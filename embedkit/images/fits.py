@@ -72,8 +72,7 @@ def read_fits(data: bytes, where: str, reading: Reading) -> NDArray[np.uint8]:
     elif values.ndim != 2:
         raise ImageError(
             f"{where}: a FITS image of shape {values.shape} is no picture or cube of few planes. Choose "
-            "another with "
-            "--hdu, or leave such images out with --on-error skip."
+            "another with --hdu."
         )
     else:
         values = values[:, :, None]
@@ -96,7 +95,7 @@ def stretched(
     values = values.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():
-        raise ImageError(f"{where}: no value of it is finite. Leave such images out with --on-error skip.")
+        raise ImageError(f"{where}: no value of it is finite.")
     low, high = np.percentile(values[finite], percentiles)
     x = np.clip((np.where(finite, values, low) - low) / ((high - low) or 1.0), 0, 1)
     if stretch == "asinh":
@@ -178,7 +177,7 @@ def _chosen(parts: Any, where: str, hdu: str | None) -> Any:
         for part in parts:
             if _is_image(part):
                 return part
-        raise ImageError(f"{where}: no image in this FITS file. Leave such files out with --on-error skip.")
+        raise ImageError(f"{where}: no image in this FITS file.")
     known = [f"{number} {part.name}".strip() for number, part in enumerate(parts)]
     try:
         part = parts[int(hdu) if hdu.lstrip("-").isdigit() else hdu]

@@ -97,7 +97,7 @@ def read_jpeg2000(data: bytes, header: Header, where: str) -> NDArray[Any]:
     if not header.plain or len(set(header.bits)) > 1:
         raise ImageError(
             f"{where}: a JPEG 2000 of {bits} bits a sample in other colours than grey or RGB, or of several "
-            "depths, which is not read. Convert it, or leave such images out with --on-error skip."
+            "depths, which is not read. Convert it."
         )
     try:
         import imagecodecs

@@ -45,6 +45,6 @@ def on_own_scale(image: Image.Image, data: bytes, most: int, where: str) -> NDAr
     if colours is None:
         raise ImageError(
             f"{where}: numbers up to {most:,}, of which 8 bits can be read, so that --white does not reach "
-            "them. Store it as TIFF, or leave such images out with --on-error skip."
+            "them. Store it as TIFF."
         )
     return colours

@@ -120,8 +120,7 @@ class Preprocessing:
         """
         if self.channels not in (1, pixels.shape[2]):
             raise ImageError(
-                f"{where}: {pixels.shape[2]} channels, but the backbone takes {self.channels}. Give another "
-                "--backbone."
+                f"{where}: {pixels.shape[2]} channels, but the backbone takes {self.channels}. Take another."
             )
         if self.channels == 1:
             # Grey first and resized then, as timm does; three times the same, so that views need not care.
@@ -147,7 +146,7 @@ class Preprocessing:
         if self.center_crop > min(height, width):
             raise ImageError(
                 f"{where}: {width} x {height} pixels, smaller than the centre crop of "
-                f"{self.center_crop}. Give a smaller --center-crop."
+                f"{self.center_crop}. Take a smaller one, or larger images."
             )
         return _scaled(pixels, self.image_size, self.center_crop, kernel)
 

@@ -165,8 +165,8 @@ def _taken(done: Preprocessing, shape: tuple[int, int], whole: bool) -> tuple[sl
     if done.center_crop is not None:
         if done.center_crop > min(shape):
             raise ImageError(
-                f"{shape[1]} x {shape[0]} pixels, smaller than the centre crop of {done.center_crop}. Give a "
-                "smaller --center-crop."
+                f"{shape[1]} x {shape[0]} pixels, smaller than the centre crop of {done.center_crop}. Take a "
+                "smaller one, or larger images."
             )
         if whole:
             return _central(shape[0], REACH * done.center_crop), _central(shape[1], REACH * done.center_crop)

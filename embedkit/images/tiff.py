@@ -310,9 +310,7 @@ def _meaning(values: NDArray[Any], layout: _Layout, page: Any, where: str) -> Sa
         return Samples(values, False, bits)  # tifffile has made it RGB
     what = _NAMES.get(photometric) or str(getattr(page.photometric, "name", photometric))
     raise ImageError(
-        f"{where}: a TIFF of {what} with {bits} bits a sample, which is not read. Convert it to grey or "
-        "RGB, or leave "
-        "such images out with --on-error skip."
+        f"{where}: a TIFF of {what} with {bits} bits a sample, which is not read. Convert it to grey or RGB."
     )
 
 

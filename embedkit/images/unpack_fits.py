@@ -105,10 +105,6 @@ def unpack(data: bytes, part: int, where: str) -> NDArray[np.generic]:
     try:
         answer = _CHILD.unpack(data, part)
     except (ImageError, EOFError) as error:
-        raise ImageError(
-            f"{where}: damaged or cut off ({error}). Restore the file or remove it, or leave such images "
-            "out with "
-            "--on-error skip."
-        ) from error
+        raise ImageError(f"{where}: damaged or cut off ({error}). Restore the file or remove it.") from error
     array: NDArray[np.generic] = np.load(io.BytesIO(answer), allow_pickle=False)
     return array

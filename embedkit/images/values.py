@@ -17,8 +17,6 @@ MAX_PIXELS = 2**26
 CHANNELS = (1, 3, 4)
 MANY = 64  # an axis that is longer than this holds no channels
 
-_SKIP = "or leave such images out with --on-error skip."
-
 
 def check_size(width: int, height: int, where: str) -> None:
     """Refuse more than `MAX_PIXELS`."""
@@ -29,8 +27,7 @@ def check_size(width: int, height: int, where: str) -> None:
 def too_large(where: str, size: str) -> str:
     """Say that an image is over the limit."""
     return (
-        f"{where}: {size} over the limit of {MAX_PIXELS:,} pixels, so it was not decoded. Cut or shrink "
-        f"it, {_SKIP}"
+        f"{where}: {size} over the limit of {MAX_PIXELS:,} pixels, so it was not decoded. Cut or shrink it."
     )
 
 
@@ -193,7 +190,7 @@ def _check_finite(values: NDArray[Any], where: str) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         n_bad = int((~np.isfinite(values)).sum())
         raise ImageError(
-            f"{where}: {n_bad:,} of {values.size:,} values are NaN or infinite. Fill them before, {_SKIP}"
+            f"{where}: {n_bad:,} of {values.size:,} values are NaN or infinite. Fill them before."
         )
 
 

@@ -182,7 +182,7 @@ def test_one_pixel_is_an_image() -> None:
 
 
 def test_empty_bytes() -> None:
-    with pytest.raises(ImageError, match=r"a\.jpg: the file is empty \(0 bytes\).*--on-error skip"):
+    with pytest.raises(ImageError, match=r"a\.jpg: the file is empty \(0 bytes\)"):
         decode(b"", "a.jpg")
 
 
