@@ -171,7 +171,9 @@ def test_metrics_are_rows_of_a_data_frame():
 
 def test_without_pandas_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(EmbedkitError, match=r"needs pandas, which is not installed: pip install 'embedkit-images\[pandas\]'"):
+    with pytest.raises(
+        EmbedkitError, match=r"needs pandas, which is not installed: pip install 'embedkit-images\[pandas\]'"
+    ):
         RESULT.to_pandas()
 
 
