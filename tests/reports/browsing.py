@@ -127,6 +127,10 @@ class Visit:
         self.page.evaluate("() => embedkit.points.setCamera([0, 0, 1])")
         self.page.wait_for_timeout(300)
 
+    def map_where(self, holds) -> bool:
+        """Look at the map until something holds of its pixels: what is drawn may need some frames."""
+        return any(holds(self.map_pixels()) for _ in range(30))
+
     def map_pixels(self):
         self.page.mouse.move(2, 2)
         self.page.wait_for_timeout(300)

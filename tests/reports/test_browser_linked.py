@@ -188,18 +188,15 @@ def test_filter_selection_and_colours_stay_while_it_morphs(visit):
     visit.page.evaluate("() => embedkit.linked.setMorph(0.6)")
     visit.page.evaluate("() => embedkit.linked.moving")
 
-    def drawn():
-        pixels = visit.map_pixels()
+    def drawn(pixels):
         colours = {"blue": (0x00, 0x72, 0xB2), "green": (0xE6, 0x9F, 0x00), "red": (0x00, 0x9E, 0x73)}
         return {name: (np.abs(pixels - one).max(axis=2) < 36).sum() > 60 for name, one in colours.items()}
 
     assert visit.page.evaluate("() => embedkit.points.marked()") == [40, 41, 42]
     visit.page.get_by_label("Drop the selection").click()
-    visit.page.wait_for_timeout(300)
-    assert drawn() == {"blue": True, "green": False, "red": True}
+    assert visit.map_where(lambda pixels: drawn(pixels) == {"blue": True, "green": False, "red": True})
     visit.page.get_by_role("button", name="show all", exact=True).click()
-    visit.page.wait_for_timeout(300)
-    assert drawn() == {"blue": True, "green": True, "red": True}
+    assert visit.map_where(lambda pixels: drawn(pixels) == {"blue": True, "green": True, "red": True})
     for layer in ("pictures", "names", "shading"):
         visit.page.click(f"#layer-{layer}")
     visit.page.click("#morph-first")

@@ -35,11 +35,14 @@ embedkit.handsOn = ({ points, overlay }) => {
     else if ($("tip").hidden || $("tip").dataset.row !== String(i)) show(i);
     canvas.style.cursor = i < 0 ? "" : "pointer";
   };
+  // A slow frame hears of the last of its moves alone, and a lasso's last is where it began.
+  window.addEventListener("pointermove", (event) => { if (down) dragged ||= event.getCoalescedEvents().some(moved); });
   // After the library's own listener on the window, so that what it found is there.
   window.addEventListener("mousemove", look);
   box.addEventListener("mouseleave", unhover);
   box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; dragged = false; unhover(); }, true);
-  window.addEventListener("mouseup", () => setTimeout(() => { down = null; }, 0));
+  // After the click that follows; a timer that is late must not end the next gesture.
+  window.addEventListener("mouseup", () => { const ended = down; setTimeout(() => { if (down === ended) down = null; }, 0); });
   // A click pins; the library would select instead, so it doesn't hear of it.
   box.addEventListener("click", (event) => {
     if (event.target !== canvas) return;
