@@ -141,7 +141,7 @@ def _probe(
         used = np.union1d(used, around)
     features, with_views = read_features(file, used, preparation)
     with checked_rows():
-        prepared = prepare(file, preparation, rows=split.train)
+        prepared = prepare(file, preparation, rows=around if options.probe.semi_supervised else split.train)
         x = prepared.transform(features, view_mean=with_views)
     if options.probe.semi_supervised:
         pool = Pool(x[np.searchsorted(used, around)])

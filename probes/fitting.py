@@ -89,8 +89,10 @@ def fit_splits(
     fitted = []
     start = time.perf_counter()
     with checked_rows(), progress(f"{options.kind} probe", len(splits), unit="split") as advance:
-        # Nothing of validation and test rows may enter what the probe is fitted on.
-        prepared = [prepare(file, preparation, rows=split.train) for split in splits]
+        # Nothing of validation and test rows may enter what the probe is fitted on; a semi-supervised one
+        # learns from the features of all but the test rows anyway.
+        learnt = around or [split.train for split in splits]
+        prepared = [prepare(file, preparation, rows=rows) for rows in learnt]
         for number, (split, fitted_on_train) in enumerate(zip(splits, prepared, strict=True)):
             x = fitted_on_train.transform(features, view_mean=with_views)
             parts = {
