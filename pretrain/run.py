@@ -153,12 +153,13 @@ def pretrain(
             return Pretrained(folder, sheet=folder / "views.png")
         if options.seeds == 1:
             return _train(images, frames, loaded, options, folder, started)
-        runs = []
+        runs: list[Pretrained] = []
         for one in options.of_seeds():
             place = folder / f"seed-{one.seed}"
             if not ranks.rank():
                 console.note(f"\n{place}:")
-            loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
+            if runs:  # a training changes what it is given
+                loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
             runs.append(_train(images, frames, loaded, one, place, started))
             started = budget.clock()
         made = Pretrained(folder, runs=tuple(runs))

@@ -135,16 +135,13 @@ def _probe(
 ) -> Iterator[tuple[Result, list[Drawn]]]:
     """Yield the result and the draws of each budget as it is done."""
     preparation = preparation_for(file, options.prep)
-    used, pool = np.union1d(split.train, split.test), None
-    if options.probe.semi_supervised:
-        around = learnable(file, labelled, split)
-        used = np.union1d(used, around)
+    learnt = learnable(file, labelled, split, options)
+    used = np.union1d(learnt, split.test)
     features, with_views = read_features(file, used, preparation)
     with checked_rows():
-        prepared = prepare(file, preparation, rows=around if options.probe.semi_supervised else split.train)
+        prepared = prepare(file, preparation, rows=learnt)
         x = prepared.transform(features, view_mean=with_views)
-    if options.probe.semi_supervised:
-        pool = Pool(x[np.searchsorted(used, around)])
+    pool = Pool(x[np.searchsorted(used, learnt)]) if options.probe.semi_supervised else None
     score = score_regression if options.probe.regression else score_classes
     # Targets have no classes to draw alike from.
     labels = np.zeros_like(labelled.labels) if options.probe.regression else labelled.labels
@@ -167,7 +164,7 @@ def _probe(
                 few = replace(split, train=rows)
                 parts = {part: x[np.searchsorted(used, getattr(few, part))] for part in ("train", "test")}
                 start = time.perf_counter()
-                places = None if pool is None else Around(pool, np.searchsorted(around, rows))
+                places = None if pool is None else Around(pool, np.searchsorted(learnt, rows))
                 model, output = _fit(labelled, few, parts, options, places, seed=options.seed + draw)
                 seconds = time.perf_counter() - start
                 scored = score(file.rows, labelled.y, [few], [Fitted(model, prepared, {"test": output}, {})])

@@ -164,11 +164,16 @@ def _check_classes(
             )
 
 
-def learnable(file: FeatureFile, labelled: Labelled, split: Split) -> NDArray[np.int64]:
-    """Return the rows whose features a semi-supervised probe learns from, rising; never a test row.
+def learnable(
+    file: FeatureFile, labelled: Labelled, split: Split, options: ProbeOptions
+) -> NDArray[np.int64]:
+    """Return the rows whose features are learnt from; never a test row.
 
-    They are those to train and to choose by, and all that have no label.
+    They are the training rows; of a semi-supervised probe also those to choose by and all without a label,
+    rising.
     """
+    if not options.probe.semi_supervised:
+        return split.train
     unlabelled = np.flatnonzero(file.ok & (labelled.labels < 0))
     return np.unique(np.concatenate([split.train, split.validation, unlabelled]))
 

@@ -82,8 +82,8 @@ def fit_splits(
         NaN or infinite features.
     """
     y = labelled.y
-    around = [learnable(file, labelled, split) for split in splits] if options.probe.semi_supervised else []
-    used = np.unique(np.concatenate([*(getattr(split, part) for split in splits for part in PARTS), *around]))
+    learnt = [learnable(file, labelled, split, options) for split in splits]
+    used = np.unique(np.concatenate([*(getattr(split, part) for split in splits for part in PARTS), *learnt]))
     preparation = preparation_for(file, options.prep)
     features, with_views = read_features(file, used, preparation)
     fitted = []
@@ -91,17 +91,15 @@ def fit_splits(
     with checked_rows(), progress(f"{options.kind} probe", len(splits), unit="split") as advance:
         # Nothing of validation and test rows may enter what the probe is fitted on; a semi-supervised one
         # learns from the features of all but the test rows anyway.
-        learnt = around or [split.train for split in splits]
         prepared = [prepare(file, preparation, rows=rows) for rows in learnt]
-        for number, (split, fitted_on_train) in enumerate(zip(splits, prepared, strict=True)):
+        for split, rows, fitted_on_train in zip(splits, learnt, prepared, strict=True):
             x = fitted_on_train.transform(features, view_mean=with_views)
             parts = {
                 part: (x[np.searchsorted(used, getattr(split, part))], y[getattr(split, part)])
                 for part in PARTS
             }
             places = None
-            if around:
-                rows = around[number]
+            if options.probe.semi_supervised:
                 places = Around(
                     Pool(x[np.searchsorted(used, rows)]),
                     np.searchsorted(rows, split.train),
