@@ -1,4 +1,4 @@
-"""What a clustering leaves on the disk: assignments, model, and the result that names them."""
+"""What a clustering leaves on the disk: assignments, tree, model, and the result that names them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from clustering.density.condensed import CondensedTree, condensed_tree
+from clustering.density.hdbscan import HDBSCAN
 from clustering.methods import Assigned, Clusters
 from clustering.model_file import SavedModel
 from clustering.model_file import save_model as write_model
 from clustering.options import ClusterOptions
 from clustering.report import ClusterRun
+from embedkit.files.group_tables import TREE
 from embedkit.files.identity import identity
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, append_result
@@ -58,13 +61,17 @@ def write_run(
         return replace(run, model_path=target)
     output = Path(output)
     path = output / f"{stem}.csv"
-    write_assignments(path, file.rows.ids[run.index], clusters, memberships=run.memberships)
+    estimator = clusters.model.estimator
+    tree = condensed_tree(estimator) if isinstance(estimator, HDBSCAN) else None
+    ids = file.rows.ids[run.index]
+    write_assignments(path, ids, clusters, memberships=run.memberships, tree=tree)
+    beside = {"assignments": path.name}
+    if tree is not None:
+        beside["tree"] = write_tree(output / f"{stem}-tree.csv", tree).name
     write_model(target, saved)
     # A model elsewhere is named by its whole path, one beside the assignments as they are.
     model = target.name if target.parent == output else str(resolved(target))
-    result = replace(
-        run.result, provenance={**run.result.provenance, "assignments": path.name, "model": model}
-    )
+    result = replace(run.result, provenance={**run.result.provenance, **beside, "model": model})
     result = append_result(output / RESULTS_FILE, result)
     return replace(run, result=result, assignments_path=path, model_path=target)
 
@@ -76,6 +83,7 @@ def write_assignments(
     classes: Mapping[int, str] | None = None,
     *,
     memberships: NDArray[np.float64] | None = None,
+    tree: CondensedTree | None = None,
 ) -> None:
     """Write the table of `ASSIGNMENTS`, whole or not at all; with `classes` what each cluster stands for."""
     columns: dict[str, Any] = {"id": ids, "cluster": clusters.labels, "distance": clusters.distance}
@@ -83,6 +91,16 @@ def write_assignments(
         columns["probability"] = clusters.probability
     if classes:
         columns["class"] = [classes.get(int(cluster), "") for cluster in clusters.labels]
+    if tree is not None:
+        columns |= {"node": tree.node, "density": tree.density}
     if memberships is not None:
         columns |= {f"membership:{cluster}": column for cluster, column in enumerate(memberships.T)}
     write_table(path, ASSIGNMENTS, columns)
+
+
+def write_tree(path: Path, tree: CondensedTree) -> Path:
+    """Write the table of `TREE`, whole or not at all."""
+    names = ("parent", "birth", "death", "stability", "cluster")
+    columns = {name: getattr(tree, name) for name in names}
+    columns |= {"node": np.arange(len(tree.parent)), "rows": tree.size}
+    return write_table(path, TREE, columns)

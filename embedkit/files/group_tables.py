@@ -1,4 +1,4 @@
-"""The tables of groups that people name: what is to be named, and what the names make of all images."""
+"""The tables of groups: those that people name, what the names make of all images, and groups of density."""
 
 from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
 
@@ -57,4 +57,22 @@ NAMED = TableKind(
         Column("group", INTEGER, "number of its group; -1 is none"),
     ),
     key=("id",),
+)
+TREE = TableKind(
+    "groups of a density tree",
+    "embedkit cluster --method hdbscan",
+    (
+        Column("node", INTEGER, "number of the group, from 0, which is all rows"),
+        Column("parent", INTEGER, "the group that it parted from, a smaller number; -1 of group 0"),
+        Column("birth", NUMBER, "density, one over a distance, at which it parted; 0 of group 0"),
+        Column("death", NUMBER, "density at which it divides in two, or its last row leaves"),
+        Column("rows", INTEGER, "how many are in it as it parts"),
+        Column(
+            "stability",
+            NUMBER,
+            "its excess of mass: summed over its rows, the density at which each leaves it, less `birth`",
+        ),
+        Column("cluster", INTEGER, "number of the cluster that it was selected as; -1 where it was not"),
+    ),
+    key=("node",),
 )

@@ -162,7 +162,10 @@ def _metric(name: str, metric: Any) -> Metric:
 # Files and digests that others are found by.
 # In the provenance of a feature file: the file that it holds rows of.
 ROWS_OF = "rows_of"
-_NAMED = ("predictions", "assignments", "features_file", "features_sha256", "time", "model", "model_sha256")
+_NAMED = (
+    *("predictions", "assignments", "tree", "features_file", "features_sha256", "time", "model"),
+    "model_sha256",
+)
 
 
 def _check(record: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
 from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
-from embedkit.files.group_tables import GROUPS, NAMED
+from embedkit.files.group_tables import GROUPS, NAMED, TREE
 from embedkit.files.regular import read_bytes
 
 MOST_BYTES = 2**32
@@ -106,6 +106,8 @@ ASSIGNMENTS = TableKind(
             optional=True,
             empty=True,
         ),
+        Column("node", INTEGER, "of HDBSCAN: the last group of the density tree that held it", optional=True),
+        Column("density", NUMBER, "of HDBSCAN: at which the row left that group", optional=True),
     ),
     key=("id",),
 )
@@ -239,6 +241,7 @@ TABLES = (
     COPIES,
     GROUPS,
     NAMED,
+    TREE,
 )
 
 

@@ -199,7 +199,7 @@ class Running:
 def _names(results: Sequence[Result]) -> list[str]:
     """Names of the tables of results, in their order."""
     found = [result.provenance for result in results]
-    return [str(p[key]) for p in found for key in ("predictions", "assignments") if key in p]
+    return [str(p[key]) for p in found for key in ("predictions", "assignments", "tree") if key in p]
 
 
 def _read_beside(step: Step) -> list[str]:

@@ -25,6 +25,7 @@ from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category
+from reports.map.trees import DensityTree, read_tree
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
 UNASSIGNED = -2
@@ -46,6 +47,8 @@ class Clustering:
         To the cluster's centre; that the row belongs to its cluster.
     of
         The name of its feature set, where a page shows several.
+    tree
+        Into which groups HDBSCAN parts the rows.
     """
 
     result: Result
@@ -54,6 +57,7 @@ class Clustering:
     distance: NDArray[np.float32] | None
     probability: NDArray[np.float32] | None
     of: str = ""
+    tree: DensityTree | None = None
 
     def name(self, number: int) -> str:
         """Name a cluster, with the class that it was matched to, if any."""
@@ -186,8 +190,9 @@ def find_evidence(
     for result, title in zip(newest, titles, strict=True):
         if (name := result.provenance.get("assignments")) is not None:
             try:
-                found = read_clustering(folders[id(result)] / str(name), ids, result, title)
+                found, lost = read_clustering(folders[id(result)] / str(name), ids, result, title)
                 clusterings.append(replace(found, of=called))
+                notes += [f"{title}: {lost}"] if lost else []
             except (EmbedkitError, OSError) as error:
                 notes.append(f"{title}: its clusters are not shown. {error}")
         if (name := result.provenance.get("predictions")) is not None:
@@ -229,8 +234,10 @@ def _unique_titles(results: Sequence[Result]) -> list[str]:
     return titles
 
 
-def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: str) -> Clustering:
-    """Read the table of assignments that a result names, in the order of `ids`.
+def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: str) -> tuple[Clustering, str]:
+    """Read the table of assignments that a result names, in the order of `ids`, and the tree beside it.
+
+    Where there should be a tree and it can't be read, the text says why.
 
     Raises
     ------
@@ -248,7 +255,14 @@ def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: st
         if name in table and np.isfinite(table[name][inside]).any():
             numbers[name] = np.full(len(ids), np.nan, np.float32)
             numbers[name][rows] = table[name][inside]
-    return Clustering(result, title, cluster, numbers.get("distance"), numbers.get("probability"))
+    tree, lost = None, ""
+    if (beside := result.provenance.get("tree")) is not None:
+        try:
+            tree = read_tree(path.parent / str(beside), table, rows, inside, len(ids))
+        except (EmbedkitError, OSError) as error:
+            lost = f"its tree is not shown. {error}"
+    own = numbers.get("distance"), numbers.get("probability")
+    return Clustering(result, title, cluster, *own, tree=tree), lost
 
 
 def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedkit import pages
 from embedkit.pages.template import fill, script_json
@@ -20,18 +19,22 @@ from reports.map.content import Page
 from reports.map.hues import PALETTE, RAMP, hues
 from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
+from reports.map.packing import pack, pack_rows
 from reports.map.section import Section
-from reports.map.sections import clusters, confusions, moved, provenance, results
+from reports.map.sections import alluvial, clusters, confusions, moved, provenance, results, tree
 from reports.map.sheets import COLUMNS, Sheets
 
 TEMPLATE = Path(__file__).parent / "page.html"
 # One concept a file, in the order in which they need one another.
 SCRIPTS = (
     *("format", "pack", "state", "columns", "sieve", "pictures", "points", "overlay", "legend", "images"),
-    *("find", "ranks", "naming", "saving", "hands", "page"),
+    *("many", "find", "ranks", "naming", "saving", "hands", "page"),
 )
 # Below the map, in this order. Each has a module and a script in `sections`.
-SECTIONS = (moved.section, results.section, clusters.section, confusions.section, provenance.section)
+SECTIONS = (
+    *(moved.section, results.section, clusters.section, tree.section, alluvial.section),
+    *(confusions.section, provenance.section),
+)
 
 
 def render(page: Page) -> str:
@@ -162,18 +165,3 @@ def _column(column: Column, colours: dict[str, tuple[int, ...]]) -> dict[str, An
             "hues": colours[column.key],
         }
     return shared | {"kind": "number", "values": pack(column.values)}
-
-
-def pack(values: NDArray[Any]) -> dict[str, str]:
-    """Write numbers for the page: little-endian, in base64."""
-    kind = f"{values.dtype.kind}{values.dtype.itemsize}"
-    data = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
-    return {"type": kind, "data": base64.b64encode(data).decode()}
-
-
-def pack_rows(rows: NDArray[np.int64], n: int) -> dict[str, str]:
-    """Write numbers below n in two bytes each, or in three."""
-    if n <= 2**16:
-        return pack(rows.astype(np.uint16))
-    three = np.ascontiguousarray(rows, dtype="<u4").view(np.uint8).reshape(-1, 4)[:, :3]
-    return {"type": "u3", "data": base64.b64encode(three.tobytes()).decode()}

@@ -54,7 +54,7 @@ class Visit:
     """One open report, with everything that went wrong in it."""
 
     def __init__(self, browser, path: Path, *, address: str = "", width: int = 1400, height: int = 900):
-        self.ids = page_data(path)["ids"]
+        self.path, self.ids = path, page_data(path)["ids"]
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, offline=True, reduced_motion="reduce"
         )

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import WEBGL, Visit, launched
-from report_world import NASTY
+from report_world import NASTY, unpack
 
 from embedkit import report
 from embedkit.datasets.label_file import read_labels_by_id
 from embedkit.files.store import FeatureFile, write_features
 
 pytestmark = pytest.mark.browser
+LABELS = "tiles => tiles.map((tile) => tile.getAttribute('aria-label'))"
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +211,57 @@ def test_gallery_click_pins(visit):
     assert visit.page.locator("#pins .card").count() == 1
     visit.page.locator("#pins .card").get_by_label("Unpin").click()
     visit.page.evaluate("window.scrollTo(0, 0)")
+
+
+def test_all_images_of_a_cluster_on_request_by_keys_and_as_the_selection(visit):
+    card = visit.page.locator("#clusters .cluster").first
+    gallery = visit.page.evaluate("() => embedkit.data.sections.find((s) => s.name === 'clusters').data[0]")
+    rows = unpack(gallery["rows"])[: gallery["clusters"][0]["size"]].tolist()
+    ids = [visit.ids[row] for row in rows]
+    button = card.locator(".all")
+    assert button.inner_text() == f"show all {len(rows)} images"
+    button.focus()
+    visit.page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    tiles = card.locator(".many-grid .tile")
+    names = [name.removeprefix("Pin ").split(":")[0] for name in tiles.evaluate_all(LABELS)]
+    assert names == ids
+    assert f"All {len(rows)} shown, nearest to its centre first." in card.inner_text()
+    colour = visit.picture("#clusters .many-grid")
+    assert ids[0].split("/")[0] == ("red", "green", "blue")[colour.argmax()]
+    card.get_by_text("take these as the selection").click()
+    assert sorted(visit.page.evaluate("() => [...embedkit.state.set]")) == sorted(rows)
+    assert visit.page.evaluate("() => embedkit.state.how").startswith("kmeans: cluster")
+    button.click()
+    assert card.locator(".many").count() == 0
+    assert card.locator(".strip").first.is_visible()
+    visit.page.evaluate("embedkit.state.select([], ''); window.scrollTo(0, 0)")
+    visit.page.click("#tab-pins")
+
+
+def test_many_images_are_drawn_as_one_scrolls_and_a_button_goes_on(visit):
+    visit.page.evaluate(
+        """() => {
+          const rows = Array.from({ length: 300 }, (_, i) => i % 60);
+          const box = embedkit.many(rows, { how: "test" });
+          box.id = "many-test";
+          document.querySelector("main").append(box);
+          box.scrollIntoView();
+        }"""
+    )
+    tiles = visit.page.locator("#many-test .tile")
+    visit.page.wait_for_timeout(300)
+    assert 96 <= tiles.count() < 300
+    visit.page.evaluate("document.querySelector('#many-test .many-grid').scrollTop = 1e6")
+    visit.page.wait_for_function("document.querySelectorAll('#many-test .tile').length > 192")
+    while (more := visit.page.locator("#many-test .many-grid > button")).is_visible():
+        before = tiles.count()
+        more.focus()
+        visit.page.keyboard.press("Enter")
+        assert visit.page.evaluate("document.activeElement.className") in ("tile", "small")
+        assert tiles.count() > before
+    assert tiles.count() == 300
+    visit.page.evaluate("document.getElementById('many-test').remove(); window.scrollTo(0, 0)")
 
 
 def test_lists_lead_to_images(visit):

@@ -107,17 +107,27 @@ def test_neighbours_in_the_page_are_those_of_the_feature_file(world, data):
     np.testing.assert_allclose(shown, np.sqrt(2 * distance), atol=near["farthest"] / 255)
 
 
-def test_gallery_holds_the_images_nearest_to_each_centre(world, data):
+def members(gallery):
+    """Return the rows of each cluster of a gallery, as the page cuts them."""
+    ends = np.cumsum([cluster["size"] for cluster in gallery["clusters"]])
+    return np.split(unpack(gallery["rows"]), ends[:-1])
+
+
+def test_gallery_holds_the_images_of_each_cluster_the_nearest_to_its_centre_first(world, data):
     (gallery,) = section(data, "clusters")
     assert [cluster["name"] for cluster in gallery["clusters"]][-1] == "noise"
     assert sum(cluster["size"] for cluster in gallery["clusters"]) == world.n
     distance = unpack(column(data, "distance:kmeans")["values"])
     codes = unpack(column(data, "cluster:kmeans")["values"])
-    for cluster in gallery["clusters"][:3]:
+    for cluster, rows in zip(gallery["clusters"][:3], members(gallery), strict=False):
         code = int(cluster["name"].split()[1])
         assert cluster["classes"] == [[column(data, "label")["names"][code], 1.0]]
-        expected = np.sort(distance[codes == code])[:12]
-        np.testing.assert_array_equal(distance[cluster["members"]], expected)
+        # All of them: by their distance, and those of one distance in the order of the file.
+        inside = np.flatnonzero(codes == code)
+        expected = sorted(inside.tolist(), key=lambda row: (distance[row], row))
+        assert rows.tolist() == expected
+    noise = members(gallery)[-1]
+    assert sorted(noise.tolist()) == np.flatnonzero(codes == -1).tolist()
 
 
 def test_the_share_of_a_class_in_a_cluster_is_of_the_labelled_images():
@@ -300,7 +310,8 @@ def test_pictures_are_capped_with_the_galleries_first(world, tmp_path):
     data = page_data(written.path)
     kept = {i for i, place in enumerate(unpack(data["pictures"]["place"])) if place >= 0}
     assert len(kept) == written.n_thumbnails == 45
-    assert {i for c in section(data, "clusters")[0]["clusters"] for i in c["members"]} <= kept
+    gallery = section(data, "clusters")[0]
+    assert {i for rows in members(gallery) for i in rows[: gallery["shown"]].tolist()} <= kept
     assert any("Pictures of 45 of 60 images are kept" in note for note in data["notes"])
 
 

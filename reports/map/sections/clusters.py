@@ -1,4 +1,4 @@
-"""Each clustering's clusters, with the images that are nearest to their centres."""
+"""Each clustering's clusters: the images that are nearest to their centres, and on request all of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedkit.files.results import Result
 from embedkit.scoring.class_scores import wilson
 from reports.map.columns import Category
 from reports.map.content import Page
-from reports.map.evidence import Clustering
+from reports.map.evidence import UNASSIGNED, Clustering
+from reports.map.packing import pack_rows
 from reports.map.section import Section
 from reports.map.sections.traits import Border, borders, traits
 
@@ -24,8 +26,8 @@ def section(page: Page) -> Section | None:
     return Section("clusters", "Clusters", "Clusters", galleries) if galleries else None
 
 
-def central_rows(clustering: Clustering) -> dict[int, list[int]]:
-    """Return the rows of each cluster that are nearest to its centre, nearest first, 12 at most.
+def all_rows(clustering: Clustering) -> dict[int, NDArray[np.int64]]:
+    """Return the rows of each cluster, those nearest to its centre first; noise is cluster -1.
 
     Without distances the most probable come first, else the first in the file's order.
     """
@@ -34,11 +36,15 @@ def central_rows(clustering: Clustering) -> dict[int, list[int]]:
         key = np.nan_to_num(clustering.distance, nan=np.inf)
     elif clustering.probability is not None:
         key = np.nan_to_num(-clustering.probability, nan=np.inf)
-    found = {}
-    for number in np.unique(clustering.cluster[clustering.cluster >= -1]):
-        rows = np.flatnonzero(clustering.cluster == number)
-        found[int(number)] = [int(row) for row in rows[np.argsort(key[rows], kind="stable")][:GALLERY_SIZE]]
-    return found
+    order = np.lexsort((np.arange(len(key)), key, clustering.cluster))
+    order = order[clustering.cluster[order] > UNASSIGNED]
+    numbers, starts = np.unique(clustering.cluster[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(order) else {}
+
+
+def central_rows(clustering: Clustering) -> dict[int, list[int]]:
+    """Return the first 12 at most of `all_rows`."""
+    return {number: rows[:GALLERY_SIZE].tolist() for number, rows in all_rows(clustering).items()}
 
 
 def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
@@ -47,8 +53,9 @@ def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
     # Beside in the features that were clustered, which may be those of another file.
     near = next((one.neighbours for one in page.linked if one.name == clustering.of), page.neighbours)
     ends = borders(clustering.cluster, near.index, GALLERY_SIZE)
-    clusters = []
-    for number, members in central_rows(clustering).items():
+    clusters: list[dict[str, Any]] = []
+    everything = all_rows(clustering)
+    for number in everything:
         inside = clustering.cluster == number
         classes: list[tuple[str, float]] = []
         labelled = 0
@@ -65,25 +72,35 @@ def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
                 "size": int(inside.sum()),
                 "labelled": labelled,
                 "classes": classes,
-                "members": members,
+                "rows": everything[number],
                 "stability": _stability(clustering.result, number),
                 "apart": [one.words for one in apart.get(number, ())],
                 "beside": [(_plain(other), share) for other, share in end.beside],
                 "border": end.rows,
             }
         )
-    clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -int(str(cluster["size"]))))
-    order = "The largest first; in each, the images nearest to its centre."
+    clusters.sort(key=lambda cluster: (cluster["name"] == "noise", -cluster["size"]))
+    by, first = "nearest to its centre first", "the images nearest to its centre"
     if clustering.distance is None:
-        order = "The largest first; in each, the images that most surely belong to it."
+        by, first = "the surest first", "the images that most surely belong to it"
         if clustering.probability is None:
-            order = "The largest first; in each, the first images of the file."
+            by, first = "in the order of the file", "the first images of the file"
+    order = f"The largest first; in each, {first}."
     if any(apart.values()):
         order += (
             " What sets one apart is held against all other images; chance alone would name anything on one "
             "of a hundred such pages."
         )
-    return {"title": clustering.title, "clusters": clusters, "order": order}
+    rows = np.concatenate([cluster.pop("rows") for cluster in clusters])
+    return {
+        "title": clustering.title,
+        "clusters": clusters,
+        "order": order,
+        # Of one cluster after the other, each as long as its size says.
+        "rows": pack_rows(rows, len(clustering.cluster)),
+        "shown": GALLERY_SIZE,
+        "by": by,
+    }
 
 
 def _title(clustering: Clustering, number: int, classes: Sequence[tuple[str, float]], labelled: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.group_tables import GROUPS, NAMED
+from embedkit.files.group_tables import GROUPS, NAMED, TREE
 from embedkit.files.predictions import Predictions, write_predictions
 from embedkit.files.rows import Rows
 from embedkit.files.tables import (
@@ -73,6 +73,8 @@ CLASSES = {
         "distance": np.r_[np.nan, np.arange(1, len(NASTY)) / 3],
         "probability": np.full(len(NASTY), 0.25),
         "class": ["", *NASTY[1:]],
+        "node": np.arange(len(NASTY)),
+        "density": np.full(len(NASTY), 0.125),
     },
     CLASS_PREDICTIONS: {
         "id": NASTY,
@@ -137,6 +139,15 @@ CLASSES = {
         "mixed": ["yes", ""],
         "central:1": ["=a", "b"],
         "central:2": ["c", ""],
+    },
+    TREE: {
+        "node": [0, 1],
+        "parent": [-1, 0],
+        "birth": [0.0, 0.5],
+        "death": [0.5, 1.25],
+        "rows": [40, 12],
+        "stability": [20.0, 3.5],
+        "cluster": [-1, 0],
     },
     NAMED: {"id": ["a", "=b"], "label": ["-c", ""], "confidence": [0.5, np.nan], "group": [2, -1]},
 }

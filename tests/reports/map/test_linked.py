@@ -19,7 +19,7 @@ from embedkit.workflows.measures import measure_of
 from reports.map.linked.matching import labelled, match, names_of, rows_by_id
 from reports.map.linked.sets import aligned, overlap_words, shared_neighbours
 from reports.map.linked.verdicts import verdict_words
-from reports.map.page import pack_rows
+from reports.map.packing import pack_rows
 
 PCA = {"projection": "pca", "thumbnails": False}
 NAMES = ("a", "b", "c")
