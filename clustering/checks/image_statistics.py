@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import DataError
+from embedkit.images.light import light_of
 
 F64 = NDArray[np.float64]
-# Light counts from so many standard deviations of the border above the background: with less, the noise of
-# the whole frame adds up and every object is as large as the frame.
-THRESHOLD = 3.0
-BORDER = 0.05
-GAUSSIAN_MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -90,31 +86,6 @@ def _measure(pixels: NDArray[np.uint8]) -> tuple[float, float, float, float, flo
     if pixels.ndim != 3 or pixels.shape[2] != 3 or min(pixels.shape[:2]) < 3:
         raise DataError(f"pixels of shape {pixels.shape}, expected (h, w, 3) of at least 3 by 3.")
     grey = pixels.mean(axis=2, dtype=np.float64) / 255
-    height, width = grey.shape
-    side = min(height, width)
-    y, x = np.mgrid[:height, :width]
-    y, x = y - (height - 1) / 2, x - (width - 1) / 2
-    ring = max(1, round(BORDER * side))
-    border = np.concatenate(
-        [grey[:ring].ravel(), grey[-ring:].ravel(), grey[:, :ring].ravel(), grey[:, -ring:].ravel()]
-    )
-    background = float(np.median(border))
-    noise = GAUSSIAN_MAD * float(np.median(np.abs(border - background)))
-    light = np.where(grey > background + max(THRESHOLD * noise, 1 / 255), grey - background, 0.0)
-    light[np.hypot(x, y) > side / 2] = 0
-    total = float(light.sum())
-    brightness = float(grey.mean())
-    if total <= 0:
-        return brightness, background, np.nan, np.nan, np.nan
-    x, y = x - (light * x).sum() / total, y - (light * y).sum() / total
-    xx, yy, xy = ((light * product).sum() / total for product in (x * x, y * y, x * y))
-    trace = float(xx + yy)
-    if trace <= 0:
-        return brightness, background, 0.0, 0.0, 0.0
-    return (
-        brightness,
-        background,
-        float(np.sqrt(trace)) / side,
-        float((xx - yy) / trace),
-        float(2 * xy / trace),
-    )
+    found = light_of(grey[None])
+    c, s = found.orientation[0]
+    return float(grey.mean()), float(found.background[0]), float(found.size[0]), float(c), float(s)

@@ -64,12 +64,15 @@ class Number:
         As in `Category`.
     values : (n,) float32
         The numbers.
+    period
+        After so much a number is the same again, as an angle; 0 where none is.
     """
 
     key: str
     title: str
     section: str
     values: NDArray[np.float32]
+    period: float = 0.0
 
 
 Column = Category | Number

@@ -12,7 +12,7 @@ from embedkit.errors import UsageError
 from embedkit.files.aside import write_bytes
 from reports.figure_options import FigureOptions
 from reports.map.columns import Category, Column, Number
-from reports.map.hues import MISSING, RAMP, colour, hues
+from reports.map.hues import CYCLE, MISSING, RAMP, colour, hues
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -133,7 +133,7 @@ class Drawn:
             self._points(drawn, np.flatnonzero(~known), "no number", {"color": MISSING})
         marker = {
             "color": column.values[known],
-            "colorscale": [list(step) for step in RAMP],
+            "colorscale": [list(step) for step in (CYCLE if column.period else RAMP)],
             "colorbar": {"title": {"text": column.title}},
         }
         self._points(drawn, np.flatnonzero(known), column.title, marker)

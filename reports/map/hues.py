@@ -29,6 +29,8 @@ RAMP = (
     (0.875, "#aadc32"),
     (1.0, "#fde725"),
 )
+# Of what goes round, as an angle: blue, green, orange, purple, and blue again.
+CYCLE = ((0.0, "#0072B2"), (0.25, "#009E73"), (0.5, "#E69F00"), (0.75, "#CC79A7"), (1.0, "#0072B2"))
 
 
 def hues(columns: Iterable[Category]) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from embedkit.pages.template import fill, script_json
 from reports.map import vendor
 from reports.map.columns import Category, Column
 from reports.map.content import Page
-from reports.map.hues import PALETTE, RAMP, hues
+from reports.map.hues import CYCLE, PALETTE, RAMP, hues
 from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.packing import pack, pack_rows
@@ -101,6 +101,7 @@ def _data(page: Page, sections: Sequence[Section]) -> dict[str, Any]:
         "new": page.n_new,
         "palette": PALETTE,
         "ramp": RAMP,
+        "cycle": CYCLE,
         "neighbours": _neighbours(page.neighbours, page.near),
         "ranks": [vars(rank) for rank in page.ranks],
         "pictures": None if page.sheets is None else _pictures(page.sheets),
@@ -164,4 +165,4 @@ def _column(column: Column, colours: dict[str, tuple[int, ...]]) -> dict[str, An
             "missing": column.missing,
             "hues": colours[column.key],
         }
-    return shared | {"kind": "number", "values": pack(column.values)}
+    return shared | {"kind": "number", "values": pack(column.values), "period": column.period}

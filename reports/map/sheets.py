@@ -14,6 +14,7 @@ from PIL import Image
 
 from embedkit.datasets.dataset import Dataset
 from embedkit.images.decode import shrunk
+from embedkit.images.light import light_of
 from reports.map.thumbnails import Reading
 
 # 16 x 16 pictures of 64 pixels are 1,024 x 1,024: decoded in some milliseconds, 4 MB in memory.
@@ -22,6 +23,8 @@ COLUMNS = 16
 # half as large, but takes 20 times as long to write, nearly as long as decoding the images.
 BLOCK = 16
 MEDIA_TYPE = "image/jpeg"
+# Fewer pixels have no shape; of what is rounder than that, no direction is told.
+LEAST, ROUND = 8, 0.9
 _BACKGROUND = 8  # nearly black, as the page's tiles
 
 
@@ -41,6 +44,9 @@ class Sheets:
         Of each picture.
     brightness : (n,) float32
         Mean of each image's pixels, 0 to 255; NaN where there is none.
+    axis_ratio, angle : (n,) float32
+        Of the light above the background, as `embedkit.images.light` measures it in the pictures; NaN where
+        there is none, and the angle of those that are round.
     notes
         What is missing, and why.
     """
@@ -51,6 +57,8 @@ class Sheets:
     width: NDArray[np.uint16]
     height: NDArray[np.uint16]
     brightness: NDArray[np.float32]
+    axis_ratio: NDArray[np.float32]
+    angle: NDArray[np.float32]
     notes: tuple[str, ...] = ()
     media_type: str = field(default=MEDIA_TYPE)
 
@@ -58,7 +66,8 @@ class Sheets:
     def none(cls, n: int, size: int) -> Self:
         """Return the sheets of n rows without pictures."""
         sides = np.zeros(n, np.uint16)
-        return cls(size, (), np.full(n, -1, np.int32), sides, sides, np.full(n, np.nan, np.float32))
+        unknown = np.full(n, np.nan, np.float32)
+        return cls(size, (), np.full(n, -1, np.int32), sides, sides, unknown, unknown, unknown)
 
     @property
     def pitch(self) -> int:
@@ -83,6 +92,8 @@ def together(first: Sheets, second: Sheets) -> Sheets:
         np.concatenate([first.width, second.width]),
         np.concatenate([first.height, second.height]),
         np.concatenate([first.brightness, second.brightness]),
+        np.concatenate([first.axis_ratio, second.axis_ratio]),
+        np.concatenate([first.angle, second.angle]),
         (*first.notes, *second.notes),
     )
 
@@ -124,9 +135,11 @@ def read_sheets(
     n, pitch = len(ids), pitch_of(size)
     place = np.full(n, -1, np.int32)
     width, height = np.zeros((2, n), np.uint16)
-    brightness = np.full(n, np.nan, np.float32)
+    brightness, axis_ratio, angle = np.full((3, n), np.nan, np.float32)
+    rows_of: list[NDArray[np.int64]] = []
     reading = Reading(dataset, ids, rows, center_crop)
-    done: list[Future[bytes]] = []
+    done: list[Future[tuple[bytes, NDArray[np.float32]]]] = []
+    slots = np.full(COLUMNS**2, -1)  # whose pictures lie on the sheet
 
     def shrink(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         # Of whole numbers, so that it is the mean to the last bit.
@@ -139,16 +152,45 @@ def read_sheets(
         for slot, (row, (picture, mean)) in enumerate(reading.each(shrink)):
             at = slot % COLUMNS**2
             if slot and at == 0:
-                done.append(pool.submit(_encoded, sheet))
-                sheet = _blank(pitch)
+                done.append(pool.submit(_finished, sheet, height[slots], width[slots]))
+                rows_of.append(slots)
+                sheet, slots = _blank(pitch), np.full(COLUMNS**2, -1)
             height[row], width[row] = picture.shape[:2]
             top, left = at // COLUMNS * pitch, at % COLUMNS * pitch
             sheet[top : top + height[row], left : left + width[row]] = picture
-            place[row], brightness[row] = slot, mean
+            place[row], brightness[row], slots[at] = slot, mean, row
         if (place >= 0).any():
-            done.append(pool.submit(_encoded, sheet))
-    sheets = tuple(one.result() for one in done)
-    return Sheets(size, sheets, place, width, height, brightness, tuple(reading.notes))
+            done.append(pool.submit(_finished, sheet, height[slots], width[slots]))
+            rows_of.append(slots)
+    for slots, (_, measured) in zip(rows_of, (one.result() for one in done), strict=True):
+        there = slots >= 0
+        axis_ratio[slots[there]], angle[slots[there]] = measured[:, there]
+    sheets = tuple(one.result()[0] for one in done)
+    light = brightness, axis_ratio, angle
+    return Sheets(size, sheets, place, width, height, *light, tuple(reading.notes))
+
+
+def _finished(
+    sheet: NDArray[np.uint8], height: NDArray[np.uint16], width: NDArray[np.uint16]
+) -> tuple[bytes, NDArray[np.float32]]:
+    """Encode a sheet, and measure axis ratio and angle (2, pictures) of the light in each of its pictures."""
+    return _encoded(sheet), _light(sheet, height, width)
+
+
+def _light(
+    sheet: NDArray[np.uint8], height: NDArray[np.uint16], width: NDArray[np.uint16]
+) -> NDArray[np.float32]:
+    pitch = len(sheet) // COLUMNS
+    red, green, blue = np.moveaxis(sheet, 2, 0)  # added one by one: a sum over three takes 14 times as long
+    grey = (red.astype(np.uint16) + green + blue).astype(np.float32) / np.float32(3 * 255)
+    cells = grey.reshape(COLUMNS, pitch, COLUMNS, pitch).swapaxes(1, 2).reshape(-1, pitch, pitch)
+    found = np.full((2, len(cells)), np.nan, np.float32)
+    for h, w in {(int(h), int(w)) for h, w in zip(height, width, strict=True) if min(h, w) >= LEAST}:
+        same = np.flatnonzero((height == h) & (width == w))
+        light = light_of((cells if len(same) == len(cells) else cells[same])[:, :h, :w])
+        found[0, same] = light.axis_ratio
+        found[1, same] = np.where(light.axis_ratio < ROUND, light.angle, np.nan)
+    return found
 
 
 def _encoded(sheet: NDArray[np.uint8]) -> bytes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embedkit.errors import UsageError
 from reports.figure_options import MM, FigureOptions
 from reports.map.columns import Category, Column, Number
-from reports.map.hues import MISSING, RAMP, colour
+from reports.map.hues import CYCLE, MISSING, RAMP, colour
 from reports.map.paper import names
 from reports.map.paper.fonts import families, short
 from reports.map.paper.legend import Entry, legend
@@ -212,11 +212,11 @@ class _Sheet:
         from matplotlib.colors import to_hex
 
         known = np.isfinite(column.values)
-        low, high = limits(column.values)
+        low, high = limits(column.values, column.period)
         share = np.clip((np.where(known, column.values, low) - low) / ((high - low) or 1), 0, 1)
         if high == low:
             share[:] = 0.5
-        found = np.array([to_hex(one) for one in _ramp()(share)])
+        found = np.array([to_hex(one) for one in _ramp(column)(share)])
         found[~known] = MISSING
         return found, ~known
 
@@ -319,7 +319,7 @@ class _Sheet:
         n = len(column.values) - len(known)
         if not len(known):
             return box
-        low, high = limits(column.values)
+        low, high = limits(column.values, column.period)
         norm = Normalize(low, high) if high > low else Normalize(low - 0.5, low + 0.5)
         ends = (known.min() < low, known.max() > high)
         extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(ends, "neither")
@@ -327,7 +327,7 @@ class _Sheet:
             box.left + box.wide - SCALE + 8, box.low + AXIS + 12 * bool(n), 7, box.high - AXIS - 12 * bool(n)
         )
         drawn = self.figure.colorbar(
-            ScalarMappable(norm, _ramp()), cax=self._axes(bar), extend=extend, extendfrac=0.03
+            ScalarMappable(norm, _ramp(column)), cax=self._axes(bar), extend=extend, extendfrac=0.03
         )
         drawn.outline.set_linewidth(0.4)
         drawn.solids.set_rasterized(True)  # type: ignore[union-attr]
@@ -341,8 +341,10 @@ class _Sheet:
         return names.Box(box.left, box.low, box.wide - SCALE, box.high)
 
 
-def limits(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the ends of a scale: the 1st and the 99th percentile, as the page has them."""
+def limits(values: NDArray[np.float32], period: float = 0.0) -> tuple[float, float]:
+    """Return the ends of a scale: the 1st and the 99th percentile, or once round, as the page has them."""
+    if period:
+        return 0.0, period
     known = np.sort(values[np.isfinite(values)]).astype(np.float64)
     if not len(known):
         return 0.0, 1.0
@@ -350,7 +352,7 @@ def limits(values: NDArray[np.float32]) -> tuple[float, float]:
     return (low, high) if high > low else (float(known[0]), float(known[-1]))
 
 
-def _ramp() -> Any:
+def _ramp(column: Number) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("ramp", list(RAMP))
+    return LinearSegmentedColormap.from_list("ramp", list(CYCLE if column.period else RAMP))

@@ -25,10 +25,11 @@ embedkit.columns = (() => {
   const look = (column, code) => (code < 0 ? grey() : hue(column.hues[code]));
 
   const BINS = 64;
-  const rampAt = (t) => {
-    const at = data.ramp.findIndex(([stop]) => stop >= t);
-    if (at <= 0) return data.ramp[0][1];
-    const [[low, from], [high, to]] = [data.ramp[at - 1], data.ramp[at]];
+  // What goes round, as an angle, has colours that go round.
+  const rampAt = (column, t) => {
+    const ramp = column.period ? data.cycle : data.ramp, at = ramp.findIndex(([stop]) => stop >= t);
+    if (at <= 0) return ramp[0][1];
+    const [[low, from], [high, to]] = [ramp[at - 1], ramp[at]];
     return mixed(from, to, (t - low) / (high - low));
   };
   // From the 1st to the 99th percentile, so that one wild value doesn't flatten the rest.
@@ -40,7 +41,7 @@ embedkit.columns = (() => {
     if (sorted.length) {
       const at = (q) => sorted[Math.round(q * (sorted.length - 1))];
       const first = sorted[0], last = sorted[sorted.length - 1];
-      const [low, high] = at(0.99) > at(0.01) ? [at(0.01), at(0.99)] : [first, last];
+      const [low, high] = column.period ? [0, column.period] : at(0.99) > at(0.01) ? [at(0.01), at(0.99)] : [first, last];
       found = { low, high, first, last, below: first < low, above: last > high, missing: n - sorted.length };
     }
     ranges.set(column.key, found);
@@ -60,7 +61,7 @@ embedkit.columns = (() => {
         const value = column.values[i];
         bins[i] = !known || Number.isNaN(value) ? 0 : 1 + Math.min(BINS - 1, Math.floor(shareOf(column, value) * BINS));
       }
-      return { bins, colors: [grey(), ...Array.from({ length: BINS }, (_, k) => rampAt((k + 0.5) / BINS))], order: null };
+      return { bins, colors: [grey(), ...Array.from({ length: BINS }, (_, k) => rampAt(column, (k + 0.5) / BINS))], order: null };
     }
     const counts = new Uint32Array(column.names.length + 1);
     for (let i = 0; i < n; i++) { bins[i] = column.values[i] + 1; counts[bins[i]]++; }
@@ -76,7 +77,7 @@ embedkit.columns = (() => {
   const colorOf = (column, i) => {
     const value = column.values[i];
     if (column.kind === "category") return look(column, value);
-    return Number.isNaN(value) ? grey() : rampAt(shareOf(column, value));
+    return Number.isNaN(value) ? grey() : rampAt(column, shareOf(column, value));
   };
   const main = (active) => {
     const first = list.filter((c) => c.key === "label" || c.key.startsWith("cluster:")).slice(0, 4);

@@ -58,7 +58,7 @@ embedkit.legend = (() => {
     const bars = new Uint32Array(BARS);
     for (const value of column.values) if (!Number.isNaN(value)) bars[Math.min(BARS - 1, Math.floor((value - low) / width))]++;
     const most = Math.max(...bars);
-    const tone = (value) => columns.rampAt(range.high > range.low ? Math.min(1, Math.max(0, (value - range.low) / (range.high - range.low))) : 0.5);
+    const tone = (value) => columns.rampAt(column, range.high > range.low ? Math.min(1, Math.max(0, (value - range.low) / (range.high - range.low))) : 0.5);
     const chart = make("div", { class: "histogram", "aria-hidden": "true" }, ...Array.from(bars, (count, k) => {
       const bar = make("span", { title: `${columns.short(low + k * width)} to ${columns.short(low + (k + 1) * width)}: ${format.whole(count)}` });
       bar.style.height = `${count ? Math.max(4, 100 * Math.sqrt(count / most)) : 0}%`;

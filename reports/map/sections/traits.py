@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.stats import chi2, norm, rankdata
 
 from reports.map.columns import Category, Column, Number
 
@@ -27,7 +27,8 @@ class Trait:
     ----------
     difference
         How far from chance, in [-1, 1]: of a number twice its probability to be larger here than elsewhere,
-        less one; of a class its share here less that elsewhere.
+        less one; of a class its share here less that elsewhere; of an angle half the distance between the
+        mean unit vectors.
     words
         What differs, and by how much.
     """
@@ -40,7 +41,8 @@ def traits(cluster: NDArray[np.int64], columns: Sequence[Column]) -> dict[int, l
     """Return what sets each cluster apart, the most different first.
 
     A number by the probability that a random image of the cluster has a larger one than a random other image
-    (Mann and Whitney's U over the pairs [1]_), a class by its shares. What chance alone would show on one of
+    (Mann and Whitney's U over the pairs [1]_), a class by its shares, and an angle, which goes round, by the
+    mean of its unit vectors [2]_, whose spread is that of all images. What chance alone would show on one of
     a hundred such pages is left out (Bonferroni), and so is a difference below 0.1.
 
     Parameters
@@ -53,6 +55,7 @@ def traits(cluster: NDArray[np.int64], columns: Sequence[Column]) -> dict[int, l
     References
     ----------
     .. [1] Mann & Whitney 1947, Annals of Mathematical Statistics 18, 50.
+    .. [2] Mardia & Jupp 1999, Directional Statistics, chapter 2.
     """
     columns = [one for one in columns if one.section in SECTIONS]
     numbers = np.unique(cluster[cluster >= 0])
@@ -60,7 +63,9 @@ def traits(cluster: NDArray[np.int64], columns: Sequence[Column]) -> dict[int, l
     beyond = float(norm.isf(LEVEL / (2 * max(1, tests))))
     found: dict[int, list[Trait]] = {int(number): [] for number in numbers}
     for column in columns:
-        ranked = None if isinstance(column, Category) else _Ranked.of(column)
+        ranked: _Ranked | _Round | None = None
+        if not isinstance(column, Category):
+            ranked = _Round.of(column) if column.period else _Ranked.of(column)
         for number, some in found.items():
             inside = cluster == number
             if isinstance(column, Category):
@@ -106,6 +111,42 @@ class _Ranked:
         middles = [f"{np.median(self.values[some]):.3g}" for some in (here, ~here)]
         words = f"{self.title} {word} than elsewhere in {_percent(share)} of pairs"
         return [Trait(float(difference), f"{words} (median {middles[0]}, elsewhere {middles[1]})")]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A column of numbers that go round: which are known, and their unit vectors (n, 2)."""
+
+    title: str
+    period: float
+    known: NDArray[np.bool_]
+    vectors: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, column: Number) -> Self:
+        known = np.isfinite(column.values)
+        turned = 2 * np.pi * column.values[known].astype(np.float64) / column.period
+        return cls(column.title, column.period, known, np.column_stack([np.cos(turned), np.sin(turned)]))
+
+    def trait(self, inside: NDArray[np.bool_], beyond: float) -> list[Trait]:
+        here = inside[self.known]
+        n, m = int(here.sum()), int((~here).sum())
+        if not n or not m:
+            return []
+        own, others = self.vectors[here].mean(axis=0), self.vectors[~here].mean(axis=0)
+        apart = own - others
+        # Of random n of all, the squared distance in units of its spread is chi-squared of two degrees.
+        spread = np.cov(self.vectors.T) * (n + m) / (n * m)
+        squared = float(apart @ np.linalg.pinv(spread) @ apart)
+        difference = float(np.hypot(*apart)) / 2
+        if chi2.sf(squared, 2) >= 2 * norm.sf(beyond) or difference < LEAST:
+            return []
+        words = f"{self.title} {self._mean(own)}, elsewhere {self._mean(others)}"
+        return [Trait(difference, f"{words}")]
+
+    def _mean(self, vector: NDArray[np.float64]) -> str:
+        angle = np.arctan2(vector[1], vector[0]) / (2 * np.pi) * self.period % self.period
+        return f"about {angle:.0f} (concentration {np.hypot(*vector):.2f})"
 
 
 def _of_classes(column: Category, inside: NDArray[np.bool_], beyond: float) -> list[Trait]:

@@ -56,3 +56,31 @@ def test_pictures_of_many_sheets_stand_where_their_place_says(tmp_path):
 @pytest.mark.parametrize(("size", "pitch"), [(16, 16), (17, 32), (64, 64), (96, 96), (100, 112)])
 def test_pictures_fill_whole_blocks(size, pitch):
     assert pitch_of(size) == pitch
+
+
+def test_axis_ratio_and_angle_are_those_of_the_drawn_ellipses(tmp_path):
+    """Also of pictures of several sizes on one sheet, and of none that is round or even."""
+    drawn = [
+        (30, 15, 20, (128, 128)),
+        (40, 10, 155, (160, 128)),
+        (20, 12, 90, (100, 120)),
+        (20, 20, 0, (128, 128)),
+    ]
+    for i, (long, short, degrees, (wide, high)) in enumerate(drawn):
+        y, x = np.mgrid[:high, :wide]
+        x, y, a = x - (wide - 1) / 2, (high - 1) / 2 - y, np.deg2rad(degrees)
+        u, v = x * np.cos(a) + y * np.sin(a), -x * np.sin(a) + y * np.cos(a)
+        grey = 20 + 200 * np.exp(-0.5 * ((u / long) ** 2 + (v / short) ** 2) * 4)
+        Image.fromarray(np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, 2)).save(
+            tmp_path / f"{i}.png"
+        )
+    Image.new("RGB", (128, 128), (90, 90, 90)).save(tmp_path / "4.png")
+    dataset = load_dataset(str(tmp_path))
+    found = read_sheets(dataset, dataset.rows.ids.tolist(), [3, 1, 0, 4], size=64)
+    for i in (0, 1):
+        long, short, degrees, _ = drawn[i]
+        assert found.axis_ratio[i] == pytest.approx(short / long, abs=0.03)
+        assert found.angle[i] == pytest.approx(degrees, abs=1.5)
+    assert found.axis_ratio[3] == pytest.approx(1, abs=0.02)
+    assert np.isnan(found.angle[[2, 3, 4]]).all()
+    assert np.isnan(found.axis_ratio[[2, 4]]).all()

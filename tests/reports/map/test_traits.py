@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import directional_stats, mannwhitneyu, norm
 
 from embedkit.files.results import Result
 from reports.map.columns import Category, Number
 from reports.map.evidence import Clustering
 from reports.map.sections import clusters
-from reports.map.sections.traits import borders, traits
+from reports.map.sections.traits import _Round, borders, traits
 
 
 def number(values, title="size", section="Targets"):
@@ -46,8 +46,50 @@ def test_chance_names_next_to_nothing():
         columns = [number(rng.normal(size=300), f"t{i}") for i in range(5)]
         codes = rng.integers(0, 4, 300)
         columns.append(Category("label", "label", "Annotations", codes, tuple("abcd"), "none"))
+        columns.append(angles(rng.uniform(0, 180, 300)))
         pages += any(traits(cluster, columns).values())
     assert pages <= 4  # the binomial's 99.7 % at one in a hundred
+
+
+def angles(values, period=180.0):
+    return Number("angle", "angle", "Images", np.asarray(values, np.float32), period=period)
+
+
+def test_an_angle_is_told_by_its_unit_vectors_wherever_it_goes_round():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat([0, 1, -1], 60)
+    # Around 0 degrees, which is 180: by numbers alone nothing would be seen.
+    values = np.where(cluster == 0, rng.normal(0, 20, 180) % 180, rng.uniform(0, 180, 180))
+    values[3] = np.nan
+    (one,) = traits(cluster, [angles(values)])[0]
+    known = np.isfinite(values)
+    unit = np.column_stack([np.cos(np.deg2rad(2 * values)), np.sin(np.deg2rad(2 * values))])
+    here = directional_stats(unit[known & (cluster == 0)])
+    others = directional_stats(unit[known & (cluster != 0)])
+    apart = here.mean_direction * here.mean_resultant_length
+    apart -= others.mean_direction * others.mean_resultant_length
+    assert one.difference == pytest.approx(np.hypot(*apart) / 2)
+    assert f"(concentration {here.mean_resultant_length:.2f}), elsewhere about" in one.words
+    told = float(one.words.split("about ")[1].split(" ")[0])
+    assert min(told, 180 - told) < 8
+    assert traits(cluster, [angles((values + 77) % 180)])[0][0].difference == pytest.approx(one.difference)
+
+
+def test_the_chance_of_an_angle_is_that_of_permutations():
+    rng = np.random.default_rng(1)
+    values, inside = rng.uniform(0, 180, 150), np.arange(150) < 40
+    values[:40] = (values[:40] * 0.8) % 180
+    unit = np.exp(2j * np.deg2rad(values))
+
+    def far(some):
+        return abs(unit[some].mean() - unit[~some].mean())
+
+    chance = np.mean([far(rng.permutation(inside)) >= far(inside) for _ in range(4000)])
+    column = _Round.of(angles(values))
+    # Named where the chance is above what is asked, else not.
+    for level, told in ((1.3 * chance, True), (chance / 1.3, False)):
+        assert bool(column.trait(inside, norm.isf(level / 2))) == told
+    assert 0.01 < chance < 0.3
 
 
 def test_ties_and_constants_are_no_difference():
