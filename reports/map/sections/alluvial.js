@@ -13,41 +13,41 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
 
   // ---- the order of the groups of every column in which the fewest pairs of images cross --------------------
   const codesOf = (column) => [...new Set(column.values.slice(0, n))].sort((a, b) => (a < 0) - (b < 0) || a - b);
-  const tableOf = (a, b) => {
-    const found = new Map();
-    for (let i = 0; i < n; i++) {
-      const key = `${a.values[i]} ${b.values[i]}`;
-      if (!found.has(key)) found.set(key, []);
-      found.get(key).push(i);
-    }
-    return found;
+  // Groups by their place among the codes of their column: how many images two of them share.
+  const tableOf = (a, b, rows, width) => {
+    const counts = new Float64Array(rows * width);
+    for (let i = 0; i < n; i++) counts[a[i] * width + b[i]]++;
+    return { counts, rows, width };
   };
-  // Pairs that cross if u stands above v, less those if it stands below, by what both share with another column.
-  const gain = (u, v, order, count) => {
-    let crossed = 0, straight = 0, of_u = 0, of_v = 0;
-    for (const code of order) {
-      const a = count(u, code), b = count(v, code);
-      crossed += a * of_v;
-      straight += b * of_u;
-      of_u += a;
-      of_v += b;
-    }
-    return crossed - straight;
-  };
-  const crossings = (orders, counts) => {
+  const crossings = (orders, tables) => {
     let total = 0;
-    for (let at = 0; at + 1 < orders.length; at++) {
-      const above = new Float64Array(orders[at + 1].length);
+    tables.forEach(({ counts, width }, at) => {
+      const above = new Float64Array(width);
       for (const a of orders[at]) {
-        const own = orders[at + 1].map((b) => counts[at](a, b));
         // What stands above and ends below crosses.
-        for (let j = own.length - 1, below = 0; j >= 0; below += above[j--]) total += own[j] * below;
-        own.forEach((count, j) => { above[j] += count; });
+        let below = 0;
+        for (let j = width - 1; j >= 0; j--) { const b = orders[at + 1][j]; total += counts[a * width + b] * below; below += above[b]; }
+        for (let b = 0; b < width; b++) above[b] += counts[a * width + b];
       }
-    }
+    });
     return total;
   };
-  const sorted = (order, cost) => {
+  // Pairs that cross if u stands above v, less those if it stands below, by what both share with another column.
+  const weigh = (costs, k, other, count) => {
+    for (let u = 0; u < k; u++) for (let v = 0; v < u; v++) {
+      let found = 0, of_u = 0, of_v = 0;
+      for (const code of other) {
+        const a = count(u, code), b = count(v, code);
+        found += a * of_v - b * of_u;
+        of_u += a;
+        of_v += b;
+      }
+      costs[u * k + v] += found;
+      costs[v * k + u] -= found;
+    }
+  };
+  const sorted = (order, costs) => {
+    const k = order.length;
     // Each group in turn goes to where it is best, until none moves.
     for (let moved = true, times = 0; moved && times < 30; times++) {
       moved = false;
@@ -55,32 +55,34 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
         const at = order.indexOf(code), rest = order.filter((other) => other !== code);
         // From the top down: what it costs to pass each of the others.
         let sum = 0, best = 0, place = 0, here = 0;
-        for (let k = 0; k <= rest.length; k++) {
-          if (k === at) here = sum;
-          if (sum < best - 1e-9) { best = sum; place = k; }
-          if (k < rest.length) sum += cost(rest[k], code);
+        for (let to = 0; to < k; to++) {
+          if (to === at) here = sum;
+          if (sum < best) { best = sum; place = to; }
+          if (to + 1 < k) sum += costs[rest[to] * k + code];
         }
-        if (best < here - 1e-9) { rest.splice(place, 0, code); order = rest; moved = true; }
+        if (best < here) { rest.splice(place, 0, code); order = rest; moved = true; }
       }
     }
     return order;
   };
-  const settle = (tables) => {
-    const counts = tables.map((table) => (a, b) => table.get(`${a} ${b}`)?.length || 0);
-    const codes = chosen.map((at) => codesOf(all[at]));
+  const settle = (sizes, tables) => {
     let best = null, least = Infinity;
-    for (let start = 0; start < codes.length; start++) {
+    for (let start = 0; start < sizes.length; start++) {
       // One column stays as it is at first, and the others follow it.
-      let orders = codes.map((order) => order.slice());
-      for (let times = 0; times < 8; times++) {
-        const ways = [...orders.keys()].sort((a, b) => Math.abs(a - start) - Math.abs(b - start) || a - b);
+      const orders = sizes.map((size) => Array.from({ length: size }, (_, at) => at));
+      const ways = [...orders.keys()].sort((a, b) => Math.abs(a - start) - Math.abs(b - start) || a - b);
+      for (let times = 0, before = Infinity; times < 12; times++) {
         for (const at of ways) {
           if (!times && at === start) continue;
-          const before = at > 0 && (times || at > start), after = at + 1 < orders.length && (times || at < start);
-          orders[at] = sorted(orders[at], (u, v) => (before ? gain(u, v, orders[at - 1], (a, b) => counts[at - 1](b, a)) : 0) + (after ? gain(u, v, orders[at + 1], counts[at]) : 0));
+          const costs = new Float64Array(sizes[at] ** 2), left = tables[at - 1], right = tables[at];
+          if (left && (times || at > start)) weigh(costs, sizes[at], orders[at - 1], (own, other) => left.counts[other * left.width + own]);
+          if (right && (times || at < start)) weigh(costs, sizes[at], orders[at + 1], (own, other) => right.counts[own * right.width + other]);
+          orders[at] = sorted(orders[at], costs);
         }
-        const now = crossings(orders, counts);
+        const now = crossings(orders, tables);
         if (now < least) { least = now; best = orders.map((order) => order.slice()); }
+        if (now >= before) break;
+        before = now;
       }
     }
     return best;
@@ -93,6 +95,7 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
   const chips = make("div", { class: "chips", role: "group", "aria-label": "Columns, in the order in which they are taken" });
   const agree = make("ul", { class: "agree" }), about = make("div");
   const nameOf = (column, code) => (code < 0 ? column.missing : column.names[code]);
+  const rowsWhere = (holds) => Array.from({ length: n }, (_, i) => i).filter(holds);
   let layers = [], settled = null;
   const take = (rows, how) => {
     state.select(rows, how);
@@ -111,11 +114,14 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
   };
   const fitted = (text, width) => (text.length * 6.4 <= width ? text : `${text.slice(0, Math.max(3, Math.floor(width / 6.4) - 1))}…`);
   const compute = () => {
-    const tables = chosen.slice(1).map((at, k) => tableOf(all[chosen[k]], all[at]));
-    settled = { tables, orders: settle(tables) };
+    const codes = chosen.map((at) => codesOf(all[at]));
+    const places = chosen.map((at, k) => { const where = new Map(codes[k].map((code, place) => [code, place])); return Int32Array.from(all[at].values.slice(0, n), (code) => where.get(code)); });
+    const tables = codes.slice(1).map((_, k) => tableOf(places[k], places[k + 1], codes[k].length, codes[k + 1].length));
+    const orders = settle(codes.map((some) => some.length), tables).map((order, k) => order.map((place) => codes[k][place]));
+    settled = { orders, shared: (k, a, b) => tables[k].counts[codes[k].indexOf(a) * tables[k].width + codes[k + 1].indexOf(b)] };
   };
   const draw = () => {
-    const { tables, orders } = settled, m = chosen.length;
+    const { orders, shared } = settled, m = chosen.length;
     const last = all[chosen[m - 1]], longest = Math.max(titles[chosen[m - 1]].length, ...orders[m - 1].map((code) => nameOf(last, code).length));
     const side = Math.min(230, Math.max(90, longest * 6.4 + 24)), width = Math.max(box.clientWidth, 150 * (m - 1) + side), most = Math.max(...orders.map((order) => order.length));
     const gap = most > 24 ? 3 : 8, height = TOP + Math.min(900, Math.max(300, most * 26)) + 8, room = height - TOP - 8;
@@ -139,23 +145,23 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
         const words = `${name}, ${nameOf(column, code)}: ${whole(place.count)} images`;
         const bar = svgOf("rect", { x: x(at), y: place.y, width: BAR, height: Math.max(1, place.size), rx: 2, class: "bar", "data-column": at, "data-code": code });
         bar.style.fill = columns.look(column, code);
-        bars.push(item(bar, words, () => Array.from({ length: n }, (_, i) => i).filter((i) => column.values[i] === code), `${name}: ${nameOf(column, code)}`, place.y + place.size / 2, 2 * at));
+        bars.push(item(bar, words, () => rowsWhere((i) => column.values[i] === code), `${name}: ${nameOf(column, code)}`, place.y + place.size / 2, 2 * at));
         if (place.size + gap >= 12) texts.push(said("text", { x: x(at) + BAR + 5, y: place.y + place.size / 2 + 4, class: "name" }, fitted(nameOf(column, code), at + 1 < m ? step - BAR - 16 : side - 12)));
       }
     });
-    tables.forEach((table, at) => {
+    chosen.slice(1).forEach((_, at) => {
       const one = all[chosen[at]], other = all[chosen[at + 1]], half = (step - BAR) / 2;
       for (const a of orders[at]) for (const b of orders[at + 1]) {
-        const rows = table.get(`${a} ${b}`);
-        if (!rows) continue;
-        const from = places[at].get(a), to = places[at + 1].get(b), size = rows.length * unit;
+        const count = shared(at, a, b);
+        if (!count) continue;
+        const from = places[at].get(a), to = places[at + 1].get(b), size = count * unit;
         const x0 = x(at) + BAR, x1 = x(at + 1), y0 = from.out, y1 = to.in;
         from.out += size;
         to.in += size;
         const path = svgOf("path", { d: `M${x0} ${y0}C${x0 + half} ${y0} ${x1 - half} ${y1} ${x1} ${y1}v${size}C${x1 - half} ${y1 + size} ${x0 + half} ${y0 + size} ${x0} ${y0 + size}Z`, class: "band", "data-gap": at, "data-from": a, "data-to": b });
         path.style.fill = columns.look(one, a);
         const pair = `${titles[chosen[at]]}: ${nameOf(one, a)} and ${titles[chosen[at + 1]]}: ${nameOf(other, b)}`;
-        bands.push([rows.length, item(path, `${pair}: ${whole(rows.length)} images, ${percent(rows.length / from.count)} of the former and ${percent(rows.length / to.count)} of the latter`, () => rows, pair, y0 + size / 2, 2 * at + 1)]);
+        bands.push([count, item(path, `${pair}: ${whole(count)} images, ${percent(count / from.count)} of the former and ${percent(count / to.count)} of the latter`, () => rowsWhere((i) => one.values[i] === a && other.values[i] === b), pair, y0 + size / 2, 2 * at + 1)]);
       }
     });
     // Thin bands lie above broad ones.
