@@ -55,7 +55,9 @@ def check_nuisance(sample: Sample, labels: I64, clusters: I64, statistics: Image
     evidence["component_r2"] = in_components
     evidence["first_component"] = {name: r2[0] for name, r2 in in_components.items()}
     evidence["follows"] = follows
-    worst = max(follows, key=lambda name: follows[name]["beyond_classes"])
+    # Of two that are all explained, the one that clusters explain more of over all images.
+    ranked = {name: (round(one["beyond_classes"], 6), one["eta2_clusters"]) for name, one in follows.items()}
+    worst = max(ranked, key=lambda name: ranked[name])
     strongest = {name: int(np.argmax(r2)) for name, r2 in in_components.items()}
     i = strongest[worst]
     share = float(values[i] / sample.values.sum()) if sample.values.sum() > 0 else 0.0

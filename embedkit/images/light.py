@@ -67,7 +67,8 @@ def light_of(grey: Floats) -> Light:
     background = np.median(border, axis=1)
     noise = GAUSSIAN_MAD * np.median(np.abs(border - background[:, None]), axis=1)
     light = grey - background[:, None, None]
-    least = np.maximum(THRESHOLD * noise, 1 / 255).astype(kind)
+    # A grey level above the background is none yet, however the difference of two is rounded.
+    least = 1.001 * np.maximum(THRESHOLD * noise, 1 / 255).astype(kind)
     light *= (light > least[:, None, None]) & (np.hypot(x, y[:, None]) <= side / 2)
     across, down = light.sum(axis=1), light.sum(axis=2)  # (b, w), (b, h)
     total = across.sum(axis=1)

@@ -345,12 +345,7 @@ def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence
         columns.append(Number(one.column, title, "Features", one.shared.astype(np.float32)))
     if sheets is not None:
         columns.append(Number("brightness", "mean brightness (0-255)", "Images", sheets.brightness))
-        if np.isfinite(sheets.axis_ratio).any():
-            title = "axis ratio of the light (1 is round)"
-            columns.append(Number("axis-ratio", title, "Images", sheets.axis_ratio))
-        if np.isfinite(sheets.angle).any():
-            title = "angle of the longer axis (°)"
-            columns.append(Number("angle", title, "Images", sheets.angle, period=180))
+        columns += sheets.light_columns()
     columns += [column for column in annotations if column.section == "Targets"]
     if not columns:
         # A file with nothing but features still has a map; its order is what is left to see.

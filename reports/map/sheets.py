@@ -15,6 +15,7 @@ from PIL import Image
 from embedkit.datasets.dataset import Dataset
 from embedkit.images.decode import shrunk
 from embedkit.images.light import light_of
+from reports.map.columns import Column, Number
 from reports.map.thumbnails import Reading
 
 # 16 x 16 pictures of 64 pixels are 1,024 x 1,024: decoded in some milliseconds, 4 MB in memory.
@@ -44,7 +45,7 @@ class Sheets:
         Of each picture.
     brightness : (n,) float32
         Mean of each image's pixels, 0 to 255; NaN where there is none.
-    axis_ratio, angle : (n,) float32
+    extent, axis_ratio, angle : (n,) float32
         Of the light above the background, as `embedkit.images.light` measures it in the pictures; NaN where
         there is none, and the angle of those that are round.
     notes
@@ -57,6 +58,7 @@ class Sheets:
     width: NDArray[np.uint16]
     height: NDArray[np.uint16]
     brightness: NDArray[np.float32]
+    extent: NDArray[np.float32]
     axis_ratio: NDArray[np.float32]
     angle: NDArray[np.float32]
     notes: tuple[str, ...] = ()
@@ -67,12 +69,22 @@ class Sheets:
         """Return the sheets of n rows without pictures."""
         sides = np.zeros(n, np.uint16)
         unknown = np.full(n, np.nan, np.float32)
-        return cls(size, (), np.full(n, -1, np.int32), sides, sides, unknown, unknown, unknown)
+        return cls(size, (), np.full(n, -1, np.int32), sides, sides, unknown, unknown, unknown, unknown)
 
     @property
     def pitch(self) -> int:
         """Pixels from one picture to the next."""
         return pitch_of(self.size)
+
+    def light_columns(self) -> list[Column]:
+        """Return what is known of the light of any picture, as columns to colour by."""
+        # Targets may well be called size or angle.
+        every = (
+            Number("light-size", "size of the light (share of the side)", "Images", self.extent),
+            Number("light-axis-ratio", "axis ratio of the light (1 is round)", "Images", self.axis_ratio),
+            Number("light-angle", "angle of the light's longer axis (°)", "Images", self.angle, period=180),
+        )
+        return [one for one in every if np.isfinite(one.values).any()]
 
     @property
     def n_pictures(self) -> int:
@@ -92,6 +104,7 @@ def together(first: Sheets, second: Sheets) -> Sheets:
         np.concatenate([first.width, second.width]),
         np.concatenate([first.height, second.height]),
         np.concatenate([first.brightness, second.brightness]),
+        np.concatenate([first.extent, second.extent]),
         np.concatenate([first.axis_ratio, second.axis_ratio]),
         np.concatenate([first.angle, second.angle]),
         (*first.notes, *second.notes),
@@ -135,7 +148,8 @@ def read_sheets(
     n, pitch = len(ids), pitch_of(size)
     place = np.full(n, -1, np.int32)
     width, height = np.zeros((2, n), np.uint16)
-    brightness, axis_ratio, angle = np.full((3, n), np.nan, np.float32)
+    brightness = np.full(n, np.nan, np.float32)
+    light = np.full((3, n), np.nan, np.float32)
     rows_of: list[NDArray[np.int64]] = []
     reading = Reading(dataset, ids, rows, center_crop)
     done: list[Future[tuple[bytes, NDArray[np.float32]]]] = []
@@ -164,16 +178,18 @@ def read_sheets(
             rows_of.append(slots)
     for slots, (_, measured) in zip(rows_of, (one.result() for one in done), strict=True):
         there = slots >= 0
-        axis_ratio[slots[there]], angle[slots[there]] = measured[:, there]
+        light[:, slots[there]] = measured[:, there]
     sheets = tuple(one.result()[0] for one in done)
-    light = brightness, axis_ratio, angle
-    return Sheets(size, sheets, place, width, height, *light, tuple(reading.notes))
+    extent, axis_ratio, angle = light
+    return Sheets(
+        size, sheets, place, width, height, brightness, extent, axis_ratio, angle, tuple(reading.notes)
+    )
 
 
 def _finished(
     sheet: NDArray[np.uint8], height: NDArray[np.uint16], width: NDArray[np.uint16]
 ) -> tuple[bytes, NDArray[np.float32]]:
-    """Encode a sheet, and measure axis ratio and angle (2, pictures) of the light in each of its pictures."""
+    """Encode a sheet, and measure size, axis ratio and angle of the light (3, pictures) in its pictures."""
     return _encoded(sheet), _light(sheet, height, width)
 
 
@@ -184,12 +200,11 @@ def _light(
     red, green, blue = np.moveaxis(sheet, 2, 0)  # added one by one: a sum over three takes 14 times as long
     grey = (red.astype(np.uint16) + green + blue).astype(np.float32) / np.float32(3 * 255)
     cells = grey.reshape(COLUMNS, pitch, COLUMNS, pitch).swapaxes(1, 2).reshape(-1, pitch, pitch)
-    found = np.full((2, len(cells)), np.nan, np.float32)
+    found = np.full((3, len(cells)), np.nan, np.float32)
     for h, w in {(int(h), int(w)) for h, w in zip(height, width, strict=True) if min(h, w) >= LEAST}:
         same = np.flatnonzero((height == h) & (width == w))
-        light = light_of((cells if len(same) == len(cells) else cells[same])[:, :h, :w])
-        found[0, same] = light.axis_ratio
-        found[1, same] = np.where(light.axis_ratio < ROUND, light.angle, np.nan)
+        seen = light_of((cells if len(same) == len(cells) else cells[same])[:, :h, :w])
+        found[:, same] = seen.size, seen.axis_ratio, np.where(seen.axis_ratio < ROUND, seen.angle, np.nan)
     return found
 
 

@@ -43,7 +43,7 @@ def test_it_is_what_eigenvalues_of_the_moments_say():
         pictures.append(0.05 + 0.8 * np.exp(-0.5 * ((u / a) ** 2 + (v / b) ** 2)))
     found = light_of(np.array(pictures))
     for at, grey in enumerate(pictures):
-        light = np.where(grey > found.background[at] + 1 / 255, grey - found.background[at], 0)
+        light = np.where(grey - found.background[at] > 1.001 / 255, grey - found.background[at], 0)
         light[np.hypot(x, y) > 24] = 0
         spread = np.cov(np.array([x.ravel(), y.ravel()]), aweights=light.ravel(), ddof=0)
         values, vectors = np.linalg.eigh(spread)
@@ -51,6 +51,16 @@ def test_it_is_what_eigenvalues_of_the_moments_say():
         angle = np.rad2deg(np.arctan2(-vectors[1, 1], vectors[0, 1])) % 180
         assert found.angle[at] == pytest.approx(angle, abs=1e-4)
         assert found.size[at] == pytest.approx(np.sqrt(values.sum()) / 48)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_grey_level_is_no_light_on_any_background(dtype):
+    for level in range(0, 250, 3):
+        grey = np.full((1, 24, 24), level, dtype)
+        grey[0, 4:20, 10:14] += 1
+        assert np.isnan(light_of(grey / dtype(255)).size[0]), level
+        grey[0, 10:14, 4:20] += 1
+        assert light_of(grey / dtype(255)).size[0] > 0
 
 
 def test_round_dark_and_tiny_pictures():

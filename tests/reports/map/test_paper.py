@@ -225,7 +225,7 @@ def picture_sheets(n):
     Image.fromarray(sheet).save(stream, "PNG")
     side = np.full(n, 96, np.uint16)
     place = np.arange(n, dtype=np.int32)[::-1].copy()
-    return Sheets(96, (stream.getvalue(),), place, side, side, *np.zeros((3, n), np.float32))
+    return Sheets(96, (stream.getvalue(),), place, side, side, *np.zeros((4, n), np.float32))
 
 
 def test_pictures_are_cut_from_their_sheet():

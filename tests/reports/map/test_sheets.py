@@ -81,6 +81,9 @@ def test_axis_ratio_and_angle_are_those_of_the_drawn_ellipses(tmp_path):
         long, short, degrees, _ = drawn[i]
         assert found.axis_ratio[i] == pytest.approx(short / long, abs=0.03)
         assert found.angle[i] == pytest.approx(degrees, abs=1.5)
+        # Light falls off as a Gaussian of half the drawn axes.
+        side = min(drawn[i][3])
+        assert found.extent[i] == pytest.approx(np.hypot(long, short) / 2 / side, rel=0.08)
     assert found.axis_ratio[3] == pytest.approx(1, abs=0.02)
     assert np.isnan(found.angle[[2, 3, 4]]).all()
     assert np.isnan(found.axis_ratio[[2, 4]]).all()
