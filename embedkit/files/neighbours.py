@@ -13,8 +13,8 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.usable_rows import read_usable
 from embedkit.options import nearest
 
-# Similarities that are held at a time.
-CELLS = 1 << 23
+# Similarities are held for so many queries and rows of the bank at a time.
+QUERIES, BANK = 512, 8192
 # Equal up to the order in which a product sums; so copies stand in the file's order.
 ROUNDED = 2.0**40
 
@@ -125,19 +125,38 @@ def nearest_rows(
     place, similarity = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
     if not k:
         return place, similarity
-    right = _unit(bank)
-    step = max(1, CELLS // n)
-    for start in range(0, len(queries), step):
-        some = slice(start, min(start + step, len(queries)))
-        near = np.round(_unit(queries[some]) @ right.T * ROUNDED) / ROUNDED
-        if own is not None:
-            near[np.arange(len(near)), own[some]] = -np.inf
-        least = np.partition(near, n - k, axis=1)[:, n - k]
-        for i, row in enumerate(near):
-            found = np.flatnonzero(row >= least[i])
-            place[start + i] = found[np.argsort(-row[found], kind="stable")[:k]]
-        similarity[some] = np.take_along_axis(near, place[some], axis=1)
+    for start in range(0, len(queries), QUERIES):
+        some = slice(start, start + QUERIES)
+        left = _unit(queries[some])
+        # What was found in earlier blocks of the bank stands first, so that a stable order keeps the bank's.
+        found = np.empty((len(left), 0), np.int64)
+        value = np.empty((len(left), 0))
+        for at in range(0, n, BANK):
+            near = np.round(left @ _unit(bank[at : at + BANK]).T * ROUNDED)
+            if own is not None:
+                here = np.flatnonzero((own[some] >= at) & (own[some] < at + BANK))
+                near[here, own[some][here] - at] = -np.inf
+            among, similar = _largest(near, k)
+            found, value = np.hstack([found, among + at]), np.hstack([value, similar])
+            order = np.argsort(-value, axis=1, kind="stable")[:, :k]
+            found, value = np.take_along_axis(found, order, axis=1), np.take_along_axis(value, order, axis=1)
+        place[some], similarity[some] = found, value / ROUNDED
     return place, similarity
+
+
+def _largest(near: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the columns of the k largest of each row and these, in order; of equal ones the first."""
+    m = near.shape[1]
+    if k < m:
+        # A whole number below 2^41 and a column in one number, so that no two are equal.
+        key = np.where(np.isinf(near), -ROUNDED * 2, near).astype(np.int64) * BANK - np.arange(m)
+        column = np.argpartition(key, m - k, axis=1)[:, m - k :]
+        column.sort(axis=1)
+        near = np.take_along_axis(near, column, axis=1)
+    else:
+        column = np.broadcast_to(np.arange(m), near.shape)
+    order = np.argsort(-near, axis=1, kind="stable")
+    return np.take_along_axis(column, order, axis=1), np.take_along_axis(near, order, axis=1)
 
 
 def _unit(x: NDArray[Any]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from embedkit.console import progress, waiting
 from embedkit.errors import DataError, UsageError
 from embedkit.files.schema import unusable, usable
 from embedkit.preparing.fitted import unit_rows
+from reports.map.neighbours import LARGE, nearest_neighbours
 from reports.report_options import PROJECTIONS, UMAP_METRICS
 
 KEPT_VARIANCE = 0.95
@@ -32,9 +33,9 @@ ROWS_OF = {
 PERPLEXITY = 30.0
 # Below this UMAP has no neighbourhoods to keep: PCA places so few points as well.
 MIN_ROWS = 5
-# Fewer rows UMAP compares itself, all with all. For more it asks pynndescent, which compiles for most of a
-# minute in each process and finds most neighbours; all pairs are 2 s for 20,000 rows and 15 for 50,000.
-SMALL, LARGE = 4096, 50_000
+# Fewer rows UMAP compares itself, all with all. For more it would ask pynndescent, which compiles for most of
+# a minute in each process.
+SMALL = 4096
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ class Map:
         made = f"seed {s['seed']}. {means}"
         if self.method == "tsne":
             return f"{self._rows()}t-SNE with perplexity {s['perplexity']:g}, {made}"
+        found = "neighbours" if len(self.xy) <= LARGE else "neighbours found approximately"
         return (
-            f"{self._rows()}UMAP with {s['n_neighbors']} neighbours, minimum distance {s['min_dist']:g}, "
+            f"{self._rows()}UMAP with {s['n_neighbors']} {found}, minimum distance {s['min_dist']:g}, "
             f"{s['metric']} metric, {made}"
         )
 
@@ -145,10 +147,11 @@ def lay_out(
 
     Rows are made such that Euclidean distances between them say what the metric says (see `comparable`),
     and, unless they are prepared already, reduced by PCA to the fewest directions that hold 95 % of the
-    variance, 50 at most. UMAP takes Euclidean distances there, of exact neighbours; Manhattan ones are not
-    those of rotated rows, and taken before the PCA. UMAP and t-SNE start from the first two principal
-    components instead of their own starts: that keeps the coarse arrangement [2]_ and cannot fail on a graph
-    of several pieces. The same seed on the same machine gives the same coordinates.
+    variance, 50 at most. UMAP takes Euclidean distances there, of exact neighbours up to 50,000 rows and of
+    nearly all of these beyond; Manhattan ones are not those of rotated rows, and taken before the PCA. UMAP
+    and t-SNE start from the first two principal components instead of their own starts: that keeps the coarse
+    arrangement [2]_ and cannot fail on a graph of several pieces. The same seed on the same machine gives the
+    same coordinates.
 
     Parameters
     ----------
@@ -281,7 +284,7 @@ def _umap(
             from umap import UMAP
 
         known = {}
-        if euclidean and SMALL <= len(reduced) <= LARGE:
+        if euclidean and len(reduced) >= SMALL:
             known = {"precomputed_knn": _neighbours(reduced, settings["n_neighbors"])}
         model = UMAP(
             n_components=2,
@@ -302,15 +305,11 @@ def _umap(
 
 def _neighbours(x: NDArray[np.float32], k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return each row (n, d) with its k - 1 nearest others, and their Euclidean distances."""
-    from sklearn.neighbors import NearestNeighbors
-
-    # Asked without rows it leaves each row out of its own neighbours, duplicates of it aside.
-    model = NearestNeighbors(n_neighbors=k - 1, algorithm="brute").fit(x.astype(np.float64))
-    distances, index = model.kneighbors()
+    found = nearest_neighbours(x, k - 1, metric="euclidean")
     own = np.arange(len(x))[:, np.newaxis]
     return (
-        np.hstack([own, index]).astype(np.int32),
-        np.hstack([np.zeros(own.shape), distances]).astype(np.float32),
+        np.hstack([own, found.index]).astype(np.int32),
+        np.hstack([np.zeros(own.shape), found.distance]).astype(np.float32),
     )
 
 

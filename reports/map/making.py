@@ -231,7 +231,9 @@ def lay_rows_out(
     x = shown.x if searched == shown.prep else np.asarray(file.read(points))
     caption = " ".join(part for part in (shown.words, layout.describe(), faith and faith.describe()) if part)
     found = nearest_neighbours(x, metric=near)
-    return Laid(layout, caption, faith, found, describe(near, searched), near, points, shown, plan)
+    return Laid(
+        layout, caption, faith, found, describe(near, searched, found.recall), near, points, shown, plan
+    )
 
 
 def _as_they_are(file: FeatureFile, points: NDArray[np.int64]) -> NDArray[np.float32]:

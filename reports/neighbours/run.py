@@ -22,6 +22,7 @@ from embedkit.options import RUNS
 from embedkit.preparing.preparation import prepare
 from embedkit.preparing.steps import Preparation
 from embedkit.scoring.selected import selected
+from reports.neighbours.farthest import farthest
 from reports.neighbours.found import Found
 from reports.neighbours.options import (
     PAGE,
@@ -118,19 +119,17 @@ def outliers(
         rows, x, _ = _prepared(file, options.prep)
         if len(rows) < 2:
             raise EmbedkitError(f"{file.path}: one image is like no other. Give more.")
-        place, similarity = nearest_rows(x, x, options.kth, own=np.arange(len(rows)))
-        k = place.shape[1]
+        k = min(options.kth, len(rows) - 1)
         notes = list(file.remarks)
         if k < options.kth:
             notes.append(f"Only {k} other images: the distance to the farthest of them counts.")
-        distance = np.maximum(1 - similarity[:, -1], 0)
-        first = np.argsort(-distance, kind="stable")[: options.n]
-        at = rows[first]
+        far = farthest(x, k, options.n)
+        at = rows[far.index]
         table: dict[str, NDArray[Any]] = {
             "id": file.rows.ids[at],
             "place": np.arange(1, len(at) + 1),
-            "distance": distance[first],
-            "nearest": file.rows.ids[rows[place[first, 0]]],
+            "distance": far.distance,
+            "nearest": file.rows.ids[rows[far.nearest]],
             **_labels(file, at),
             **_strengths(file, at, places, notes),
         }

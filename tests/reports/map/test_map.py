@@ -59,6 +59,20 @@ def test_many_rows_are_laid_out_by_their_exact_neighbours(monkeypatch):
     assert silhouette_score(first.xy, label) > 0.5
 
 
+def test_neighbours_of_more_rows_than_can_be_compared_say_how_many_are_true(monkeypatch):
+    x, _ = blobs(n=400)
+    exact = nearest_neighbours(x, 10)
+    monkeypatch.setattr("reports.map.neighbours.LARGE", 1000)
+    found = nearest_neighbours(x, 10)
+    assert exact.recall is None
+    assert found.recall.share >= 0.98
+    true = [len(set(a) & set(b)) / 10 for a, b in zip(exact.index, found.index, strict=True)]
+    assert found.recall.share == pytest.approx(np.mean(true), abs=0.01)
+    words = describe("cosine", "none", found.recall)
+    assert words.startswith("cosine of the features as extracted (")
+    assert words.endswith(f"{found.recall.share:.1%} of the true 10 nearest, by 600 images asked exactly)")
+
+
 def test_pca_keeps_95_percent_with_the_fewest_directions():
     x, _ = blobs()
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
