@@ -313,7 +313,9 @@ def _outcomes(task: _Task, clusters: Clusters, scores: LabelledScores | None) ->
         "cluster_sizes": clusters.sizes.tolist(),
     }
     if scores is None:
-        task.notes.append("No labels stored, so only scores that need none.")
+        task.notes.append(
+            "No labels stored, so only scores that need none. If you have some, give --labels FILE.csv."
+        )
         return outcomes
     if n_unlabelled:
         task.notes.append(

@@ -63,9 +63,12 @@ def sentences(found: Mapping[str, Any], folder: Path) -> list[str]:
             f"kNN accuracy of the held-out images: {100 * gain['mean']:+.1f} points over the start, "
             f"{100 * low:+.1f} to {100 * high:+.1f} (Student's t over the trainings): {sure}."
         )
-    first, last = (folder / f"seed-{one['seed']}" for one in (each[0], each[-1]))
+    names = [f"seed-{one['seed']}" for one in each]
+    made = folder / names[0] / "adapter"
+    after = f"--adapter {made}" if made.is_dir() else f"--weights {made.with_name('model.safetensors')}"
     lines.append(
-        f"Extract with each, {first} to {last}, and `embedkit compare` the frozen features with all of them: "
-        "the first file with the mean of the others."
+        f"Extract with each: `embedkit extract IMAGES {after} -o {names[0]}.h5` and so on to {names[-1]}. "
+        f"Then `embedkit compare frozen.h5 {' '.join(f'{name}.h5' for name in names)}` holds the frozen "
+        "features against the mean of all."
     )
     return lines

@@ -47,7 +47,13 @@ class WithoutLabels(Task):
         if len(pixels) - options.held_out < options.at_a_time:
             raise UsageError(
                 f"{len(pixels)} images are too few for --held-out {options.held_out} and --batch-size "
-                f"{options.at_a_time}. Lower one of them."
+                f"{options.at_a_time}: as many are kept for watching, and the others must fill a batch. "
+                f"Give --held-out {len(pixels) // 4}"
+                + (
+                    f" --batch-size {len(pixels) // 4}."
+                    if len(pixels) - len(pixels) // 4 < options.at_a_time
+                    else "."
+                )
             )
         _check_processes(options)
         self.options = options

@@ -34,7 +34,8 @@ def _run(args: argparse.Namespace) -> None:
     else:
         _print(found)
     if found.path is not None and found.labels is None:
-        note(f"The groups are in {found.path}. Fill its column name, and give it as --names.")
+        model = f", with --clustering {places.save_model}" if places.save_model else ""
+        note(f"The groups are in {found.path}. Fill its column name, and give it as --names{model}.")
     elif found.path is not None:
         note(f"Labels of all images in {found.path}, for --labels.")
 

@@ -133,8 +133,8 @@ def _name(saved: SavedModel, file: FeatureFile, options: NameOptions) -> tuple[N
     if metrics:
         n_labels = int((groups.central >= 0).sum())
         notes.append(
-            f"A linear probe with as many labels, {n_labels}: embedkit probe {file.path} --budget "
-            f"{max(1, round(n_labels / len(np.unique(labels[labels >= 0]))))}"
+            f"A linear probe with as many labels, {n_labels}: `embedkit probe {file.path} --budget "
+            f"{max(1, round(n_labels / len(np.unique(labels[labels >= 0]))))}`"
         )
     title = f"{saved.method} of {file.features_name} on {file.dataset_name}: {len(index):,} rows, "
     title += f"{len(groups.numbers)} groups"

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +33,8 @@ def note(message: str) -> None:
     Where stderr is full or gone, the work goes on without a word.
     """
     with contextlib.suppress(OSError):
-        console = stderr()
+        # A bar on the screen makes room for what its own console prints, and for nothing else.
+        console = _live[-1] if _live else stderr()
         text = wrapped(message, console.width) if console.is_terminal else message
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -47,8 +49,7 @@ def print_heading(text: str) -> None:
     """Print the heading of a table on lines of its own, so that a narrow table does not fold it."""
     from rich.text import Text
 
-    console = _stdout()
-    console.print(Text(text, style="bold"))
+    _stdout().print(Text(text, style="bold"))
 
 
 def stderr() -> Console:
@@ -58,7 +59,14 @@ def stderr() -> Console:
 
 
 def print_table(table: Table) -> None:
-    """Print a rich table on stdout, wide enough for its content when stdout is no terminal."""
+    """Print a rich table on stdout, wide enough for its content when stdout is no terminal.
+
+    A title at the left is printed as `print_heading` does.
+    """
+    if table.title and table.title_justify == "left":
+        print_heading(str(table.title))
+        table = copy(table)
+        table.title = None
     _stdout().print(_uncut(table))
 
 
@@ -146,6 +154,8 @@ def print_json(value: Any) -> None:
 
 # The bar that is on the screen. Only one can draw itself; what begins inside it is a line of it.
 _drawn: list[Progress] = []
+# The consoles of what moves on the screen, the newest last.
+_live: list[Console] = []
 
 
 @contextmanager
@@ -169,9 +179,11 @@ def progress(what: str, total: int, *, unit: str) -> Iterator[Advance]:
     with _bars(console) as bar:
         task = bar.add_task(visible(what), total=total, unit=unit)
         _drawn.append(bar)
+        _live.append(console)
         try:
             yield lambda n=1: bar.advance(task, n)
         finally:
+            _live.remove(console)
             _drawn.remove(bar)
 
 
@@ -217,4 +229,8 @@ def waiting(what: str) -> Iterator[Callable[[], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as sign:
         sign.add_task(visible(what), total=None)
-        yield sign.stop
+        _live.append(console)
+        try:
+            yield sign.stop
+        finally:
+            _live.remove(console)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from embedkit.console import note, print_json, print_table
+from embedkit.console import fitting, note, print_json, print_table
 from embedkit.datasets.options import DatasetOptions, add_dataset_flags
 from embedkit.errors import UsageError
 from embedkit.options import add_json_flag, asked, declared, from_flags
@@ -84,7 +84,13 @@ def _list(*, as_json: bool) -> None:
             source.citation.replace("; ", "\n"),
             source.licence,
         )
-    print_table(table)
+    # On a narrow terminal one column beside the names, which six would break words of.
+    narrow = Table("name", "what, and where from", show_lines=True)
+    for name, source in DATASETS.items():
+        about = [f"{source.summary}; {source.images}", f"labels: {source.labels}", f"from: {source.origin}"]
+        about += [f"cite: {source.citation}", f"licence: {source.licence}"]
+        narrow.add_row(name, "\n".join(about))
+    print_table(fitting(table, narrow))
     note(
         "Your own images: embedkit datasets FOLDER, a .csv, .npy, .npz or .h5 file, or .tar or .parquet "
         "shards."

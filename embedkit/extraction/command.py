@@ -64,6 +64,7 @@ def _print_done(done: Extraction) -> None:
     rate += f" behind {done.beginning:.0f} s to begin" if long else ""
     failed = f", {done.n_failed} images skipped (reasons in the file)" if done.n_failed else ""
     if done.done != "waiting":
-        print(
+        line = (
             f"{done.path}: {done.n} x {done.d} features {done.done} in {done.precision}{rate}{failed}{bound}."
         )
+        print(console.sentences(line))

@@ -39,11 +39,13 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
         forward(job, blank, precision)
         return (time.perf_counter() - started) / n
 
-    n, seconds = 1, seconds_each(1)
-    # The first image pays for what is set up once, and several at a time are faster than one by one.
-    while seconds * passes >= LONG_SECONDS and n * seconds < ENOUGH_SECONDS and n < MOST_AT_ONCE:
+    n, seconds, enough = 1, seconds_each(1), False
+    # The first image pays for what is set up once, and several at a time are faster than one by one: on a
+    # busy machine a pass of sixteen takes hardly longer than one of a single image.
+    while seconds * passes >= LONG_SECONDS and not enough and n < MOST_AT_ONCE:
         n *= 4
-        seconds = seconds_each(n)
+        before, seconds = seconds, min(seconds, seconds_each(n))
+        enough = n * seconds >= ENOUGH_SECONDS and seconds > before / 2
     if seconds * passes >= LONG_SECONDS:
         note(
             f"About {in_words(seconds * passes)} for {passes:,} images of {size} x {size} pixels: one takes "

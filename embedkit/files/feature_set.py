@@ -238,7 +238,7 @@ def _difference(first: FeatureFile, part: FeatureFile) -> str:
     if part.d != first.d:
         return f"has {part.d} dimensions instead of {first.d}"
     if part.n_views != first.n_views:
-        return f"averages {part.n_views} view(s) instead of {first.n_views}"
+        return f"averages {part.n_views} view{'s' * (part.n_views != 1)} instead of {first.n_views}"
     a, b = first._file(), part._file()
     for name in _COLUMNS:
         if (name in a) != (name in b):

@@ -109,8 +109,8 @@ def check_alike(fitted_on: Mapping[str, Any], file: FeatureFile, *, model: str, 
         )
     if here["n_views"] != there["n_views"]:
         remarks.append(
-            f"The model was fitted on features of {there['n_views']} view(s) an image, these are of "
-            f"{here['n_views']}."
+            f"The {model} was made of features of {_views(there['n_views'])} an image, these are of "
+            f"{_views(here['n_views'])}: they differ by that, too. Extract them with the same --views."
         )
     return remarks
 
@@ -120,6 +120,10 @@ def _differ(name: str, fitted: Any, new: Any) -> list[str]:
         keys = sorted({*fitted, *new})
         return [one for key in keys for one in _differ(f"{name}.{key}", fitted.get(key), new.get(key))]
     return [] if fitted == new else [f"{name} is {_short(new)}, of the fitted file {_short(fitted)}"]
+
+
+def _views(n: int) -> str:
+    return "one view" if n == 1 else f"{n} views"
 
 
 def _short(value: Any) -> str:

@@ -89,7 +89,9 @@ def paired_difference(
     Difference
         p is McNemar's where all scores are 0 or 1 and there is no other `error`. Else it is that of a normal
         variable with the standard deviation of the resampled differences, which, unlike a count of resamples,
-        can fall below one in `n_resamples`: corrections for many pairs need that.
+        can fall below one in `n_resamples`: corrections for many pairs need that. Where the interval reaches
+        farther towards 0 than such a variable's, it has the deviation of that side: so p is never below 0.05
+        where the interval holds 0.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -107,6 +109,7 @@ def paired_difference(
         p = mcnemar(int((difference < 0).sum()), int((difference > 0).sum()))
         return Difference(value, low, high, p, MCNEMAR, len(a))
     spread = float(np.hypot(draws.std(ddof=1), error or 0.0))
+    spread = max(spread, (value - low if value > 0 else high - value) / Z95)
     if spread <= 1e-12:  # the same difference on every image
         p = 1.0 if abs(value) <= 1e-12 else 0.0
     else:

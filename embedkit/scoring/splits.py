@@ -32,7 +32,7 @@ class TooFewRowsError(DataError):
     def __init__(self, fact: str, needed: int, n_others: int) -> None:
         self.fact = fact
         fix = (
-            f"Leave such classes out (probe: --min-per-class {needed}), or merge them with others."
+            f"Leave such classes out (--min-per-class {needed}), or merge them with others."
             if n_others > 1
             else "Label more rows of them, or merge them: without them no two classes are left to tell apart."
         )

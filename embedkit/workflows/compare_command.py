@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     _print(found)
     print()
     for sentence in found.sentences:
-        print(sentence)
-    print(f"\n{found.verdict}")
+        print(console.sentences(sentence))
+    print(f"\n{console.sentences(found.verdict)}")
 
 
 def _print(found: ComparedFiles) -> None:
@@ -53,10 +54,23 @@ def _print(found: ComparedFiles) -> None:
 
     from embedkit.workflows.verdict import table_rows
 
-    table = Table(title=Text(found.title, style="bold"), title_justify="left", show_edge=False)
     rows = table_rows(found.measures)
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name in ("accuracy", "test") else "right")
-    for row in rows:
-        table.add_row(*row.values())
-    console.print_table(table)
+
+    def of(names: Sequence[str]) -> Table:
+        table = Table(title=Text(found.title, style="bold"), title_justify="left", show_edge=False)
+        for name in names:
+            table.add_column(name, justify="left" if name in ("accuracy", "test") else "right")
+        for row in rows:
+            table.add_row(*(row[name] for name in names))
+        return table
+
+    wide = of(tuple(rows[0]))
+    if console.fits(wide):
+        console.print_table(wide)
+        return
+    # Words in a narrow column would be broken: what gave p stands below.
+    console.print_table(of([name for name in rows[0] if name != "test"]))
+    tests = dict.fromkeys(row["test"] for row in rows)
+    for test in tests:
+        which = [row["accuracy"] for row in rows if row["test"] == test]
+        print(console.sentences(f"p by {test}" + (f": {', '.join(which)}" if len(tests) > 1 else "") + "."))

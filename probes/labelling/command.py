@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +50,8 @@ def _run(args: argparse.Namespace) -> None:
         _print(found)
     if places.save_model is not None:
         note(f"Probe of all labels kept in {places.save_model}, for `embedkit probe --apply`.")
-    note(f"All images, with what to label next, in {found.path}. Fill its column label, and give it again.")
+    again = shlex.join(("embedkit", "label", str(args.features), str(found.path)))
+    note(f"All images, with what to label next, in {found.path}. Fill its column label, then: `{again}`.")
 
 
 def _document(found: Labelled) -> dict[str, Any]:

@@ -33,4 +33,4 @@ def _run(args: argparse.Namespace) -> None:
     print(written.path)
     note(written.facts)
     for command in written.commands:
-        note(f"Open it: {command}")
+        note(f"Open it: `{command}`")

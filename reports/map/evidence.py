@@ -219,14 +219,15 @@ def joined(every: Sequence[Evidence]) -> Evidence:
 
 
 def _unique_titles(results: Sequence[Result]) -> list[str]:
-    """Name each result by its method and by the settings that set it apart from its like."""
+    """Name each result by its method, and by the task, settings and split that set it apart from its like."""
     titles: list[str] = []
     for result in results:
         alike = [other for other in results if (other.task, other.method) == (result.task, result.method)]
-        every = [settings(other) | {"seed": f"seed={other.seed}"} for other in alike]
-        own = settings(result) | {"seed": f"seed={result.seed}"}
+        every = [settings(other) | {"split": other.split, "seed": f"seed={other.seed}"} for other in alike]
+        own = settings(result) | {"split": result.split, "seed": f"seed={result.seed}"}
         apart = [text for name, text in own.items() if any(other.get(name) != text for other in every)]
-        base = title = " ".join([result.method, *apart])
+        tasks = {other.task for other in results if other.method == result.method}
+        base = title = " ".join([result.method, *([f"({result.task})"] if len(tasks) > 1 else []), *apart])
         number = 2
         while title in titles:
             title, number = f"{base} #{number}", number + 1

@@ -345,7 +345,7 @@ def test_the_command_says_what_it_wrote_and_what_opens_it(world, tmp_path, capsy
     assert main(["export", str(world.features), "-o", str(path), "--projection", "pca"]) == 0
     said = capsys.readouterr()
     assert said.out.strip() == str(path)
-    assert f"Open it: embedding-atlas '{path}' --x x --y y" in said.err
+    assert f"Open it: `embedding-atlas '{path}' --x x --y y" in said.err
     assert main(["export", str(world.features), "-o", str(path), "--projection", "pca", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["path"] == str(path)

@@ -18,7 +18,7 @@ from embedkit.files.results import Result, locate_results
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 from reports.map.columns import Category
-from reports.map.evidence import Clustering
+from reports.map.evidence import Clustering, _unique_titles
 from reports.map.sections import clusters
 from reports.report_options import ReportOptions
 
@@ -580,3 +580,17 @@ def test_tsne_without_its_package_names_it(world, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(UsageError, match=r"--projection tsne needs openTSNE: pip install"):
         report(world.features, output=tmp_path / "o.html", thumbnails=False, projection="tsne")
+
+
+def test_probes_of_one_method_are_told_apart_by_task_and_split():
+    told = (("probe", "kfold:5"), ("probe", "group 70/15/15"), ("probe 10 per class", "stratified"))
+    results = [
+        Result(task, "d", "f", "linear", {}, {}, split, 0, {}, 5, 0.0, "numpy") for task, split in told
+    ]
+    results.append(Result("probe", "d", "f", "knn", {}, {}, "kfold:5", 0, {}, 5, 0.0, "numpy"))
+    assert _unique_titles(results) == [
+        "linear (probe) kfold:5",
+        "linear (probe) group 70/15/15",
+        "linear (probe 10 per class)",
+        "knn",
+    ]

@@ -112,6 +112,28 @@ def test_a_bar_within_a_bar_is_a_line_of_it_and_no_escape_sequence_is_seen(monke
     assert not console._drawn
 
 
+def test_a_note_during_a_bar_stands_above_it_on_lines_of_its_own(monkeypatch):
+    screen = on_a_terminal(monkeypatch, columns="60")
+    with console.progress("choosing k", 2, unit="k") as advance:
+        console.note("About 90 seconds for it: that is a sentence for two lines.")
+        advance(2)
+    with console.waiting("compiling"):
+        console.note("a word")
+    # What a terminal does with it: each piece begins where the last erased line was.
+    begun = re.sub(r"\x1b\[\?25[lh]", "", re.split("About 90", screen.getvalue())[0])
+    assert begun.endswith("\r\x1b[2K")
+    begun = re.sub(r"\x1b\[\?25[lh]", "", screen.getvalue().partition("a word")[0])
+    assert begun.endswith("\r\x1b[2K")
+
+
+def test_a_title_wider_than_its_table_is_not_folded(capsys):
+    table = Table("k", title="Evidence for each k, higher is better", title_justify="left", show_edge=False)
+    table.add_row("2")
+    console.print_table(table)
+    console.print_table(table)  # which is left as it was
+    assert capsys.readouterr().out.splitlines().count("Evidence for each k, higher is better") == 2
+
+
 def test_what_nobody_knows_the_end_of_shows_that_it_goes_on(monkeypatch, capsys):
     with console.waiting("compiling") as stop:  # no terminal
         stop()

@@ -1,5 +1,7 @@
 """What is said before an extraction begins."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,25 @@ def test_a_long_extraction_says_so_beforehand_and_computes_the_same(tmp_path, mo
     extract(str(tmp_path / "a.npy"), tmp_path / "told.h5", backbone=tiny)
     assert "40 images of 32 x 32 pixels: one takes" in capsys.readouterr().err
     assert (tmp_path / "quiet.h5").read_bytes() == (tmp_path / "told.h5").read_bytes()
+
+
+def test_what_the_first_pass_pays_once_is_not_foretold_of_all(monkeypatch, capsys):
+    took = iter([2.5, 4 * 0.2, 16 * 0.1])
+    now = [0.0]
+
+    def forward(job, batch, precision):
+        now[0] += next(took)
+
+    monkeypatch.setattr(hints, "forward", forward)
+    monkeypatch.setattr(hints.time, "perf_counter", lambda: now[0])
+    own = SimpleNamespace(image_size=32, channels=3)
+    job = SimpleNamespace(
+        views=SimpleNamespace(n=4),
+        device=SimpleNamespace(type="cpu"),
+        backbone=SimpleNamespace(preprocessing=own),
+    )
+    hints.say_time(job, 300, "bf16")
+    assert "About 2 minutes for 1,200 images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

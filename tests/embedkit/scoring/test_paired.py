@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from embedkit.errors import DataError
-from embedkit.scoring.paired import holm, mcnemar, paired_difference, rank_ranges
+from embedkit.scoring.paired import holm, mcnemar, paired_difference, rank_ranges, resampled_means
 
 
 @pytest.mark.parametrize("pair", [(0, 0), (0, 1), (3, 9), (10, 10), (40, 61), (900, 1100)])
@@ -80,3 +80,14 @@ def test_rank_ranges():
     better[0, 2] = better[0, 3] = better[1, 3] = better[2, 3] = True
     assert rank_ranges(better).tolist() == [[1, 2], [1, 3], [2, 3], [4, 4]]
     assert rank_ranges(np.zeros((3, 3), bool)).tolist() == [[1, 3]] * 3
+
+
+def test_an_interval_that_holds_0_never_has_a_p_below_5_per_cent():
+    # Of 18 images: the resampled differences lean towards 0, a normal variable of their deviation doesn't.
+    rng = np.random.default_rng(190)
+    a = (rng.random((18, 5)) < 0.8).mean(axis=1)
+    b = (rng.random((18, 1)) < 0.55).repeat(5, axis=1).mean(axis=1)
+    found = paired_difference(a, b)
+    assert found.low < 0 < found.high
+    normal = 2 * stats.norm.sf(abs(found.value) / resampled_means(b - a).std(ddof=1))
+    assert normal < 0.05 < found.p
