@@ -125,8 +125,8 @@ def _critical(result: Result) -> list[tuple[str, str, str, str]]:
 def _said_of(log: Log, result: Result) -> str:
     kept = ", ".join("+".join(map(str, one)) for one in result.outcomes["kept"])
     return (
-        f"Against images seen, {log[-1]['images']:,.0f} in all, of the first network. The epochs that were "
-        f"kept, phase by phase: {kept}."
+        f"Against images seen, {log[-1]['images']:,.0f} in all, of the first network. The epochs that each "
+        f"network kept, its phases joined by +: {kept}."
     )
 
 
