@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite, nan
 
-from embedkit.pages.svg import BLUE, Frame, dot, line, picture, shifted, text
+from embedkit.pages.svg import BLUE, Frame, dot, figure, line, picture, shifted, text
 
 WIDTH, HEIGHT, COLUMNS = 300, 170, 3
 BOX = (62.0, 30.0, 288.0, 142.0)
@@ -20,6 +20,22 @@ def draw_curves(log: Sequence[dict[str, float]], *, kept: int | None = None) -> 
         A self-contained SVG document. A point tells its epoch and value to the mouse; what
         is not finite has none.
     """
+    panels = [
+        shifted(panel, WIDTH * (i % COLUMNS), HEIGHT * (i // COLUMNS))
+        for i, panel in enumerate(_panels(log, kept).values())
+    ]
+    return picture(WIDTH * COLUMNS, HEIGHT * -(-len(panels) // COLUMNS), panels, font_size=11)
+
+
+def figures(log: Sequence[dict[str, float]], *, kept: int) -> dict[str, str]:
+    """Draw each column of the log as a figure of its own, for a page; by its name, the loss first."""
+    return {
+        name: figure(WIDTH, HEIGHT, panel, words=f"{name.replace('_', ' ')} against epochs", font_size=11)
+        for name, panel in _panels(log, kept).items()
+    }
+
+
+def _panels(log: Sequence[dict[str, float]], kept: int | None) -> dict[str, list[str]]:
     names = [n for n in dict.fromkeys(k for row in log for k in row) if n not in ("epoch", "seconds")]
     names.sort(key=lambda name: name != "loss")
     epochs = max(1.0, *(row["epoch"] for row in log))
@@ -27,15 +43,7 @@ def draw_curves(log: Sequence[dict[str, float]], *, kept: int | None = None) -> 
         name: [(row["epoch"], row[name]) for row in log if isfinite(row.get(name, nan))] for name in names
     }
     shown = [(name, points) for name, points in found.items() if points]
-    panels = [
-        shifted(
-            _panel(name, points, epochs, kept),
-            WIDTH * (i % COLUMNS),
-            HEIGHT * (i // COLUMNS),
-        )
-        for i, (name, points) in enumerate(shown)
-    ]
-    return picture(WIDTH * COLUMNS, HEIGHT * -(-len(shown) // COLUMNS), panels, font_size=11)
+    return {name: _panel(name, points, epochs, kept) for name, points in shown}
 
 
 def _panel(name: str, points: Sequence[tuple[float, float]], epochs: float, kept: int | None) -> list[str]:

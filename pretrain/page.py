@@ -5,21 +5,72 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from embedkit.pages import sections
+from embedkit.pages.sections import Part
 from pretrain.choice import sentence
-from pretrain.curves import draw_curves
+from pretrain.curves import figures
 
 WIDTH = 900
-STYLE = "body{font:15px/1.5 sans-serif;max-width:920px;margin:2em auto;padding:0 1em;color:#222}"
-STYLE += "img,svg{max-width:100%;height:auto}pre{background:#f4f4f4;padding:1em;overflow:auto}"
-JUDGE = """embedkit extract DATASET --backbone {name} -o before.h5
-embedkit extract DATASET --backbone {name} {after} -o after.h5
-embedkit compare before.h5 after.h5"""
+# What each column of the log says; without "teacher" of the features of held-out images.
+WORDS = {
+    "loss": "What the training lowers. It compares runs of one objective and batch only.",
+    "feature_std": "How much the features of different images differ: near 0 all are alike (a collapse).",
+    "rankme": "How many dimensions the features use (RankMe). Half of it lost is a warning.",
+    "view_invariance": "How much more alike two views of one image are than two images. Higher is better.",
+    "knn_agreement": "Share of images whose nearest among other views is a view of themselves.",
+    "criterion": "RankMe times view invariance. The epoch with the highest is kept.",
+    "knn_accuracy": "Share of held-out images whose 20 nearest have their class. It decides nothing.",
+    "teacher_entropy": "Of the teacher's answers, 1 at most: at 1 they say nothing, at 0 they are sure.",
+    "kl_to_uniform": "How unevenly the teacher uses its prototypes: at 1 all images get the same.",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of the call that the run is part of, as far as other verbs take them too.
+
+    Parameters
+    ----------
+    source
+        The dataset with its options.
+    backbone
+        It with its weights, and what its input is.
+    start
+        Options of the weights that the training began with.
+    training
+        All other options of ``embedkit pretrain``.
+    """
+
+    source: tuple[str, ...]
+    backbone: tuple[str, ...]
+    start: tuple[str, ...]
+    training: tuple[str, ...]
+
+    def command(self, folder: Path) -> str:
+        """Return the command that makes the run again."""
+        words = (*self.source, *self.backbone, *self.start, *self.training, "-o", str(folder))
+        return shlex.join(["embedkit", "pretrain", *words])
+
+    def judging(self, folder: Path, after: Sequence[str], *, adapter: bool) -> list[str]:
+        """Return the commands that hold the trained weights, which `after` gives, against the first ones."""
+        before, trained = folder / "before.h5", folder / "after.h5"
+        extract = ["embedkit", "extract", *self.source, *self.backbone]
+        # An adapter lies over the weights that it was trained on; a checkpoint stands in their place.
+        started = self.start if adapter else ()
+        return [
+            shlex.join([*extract, *self.start, "-o", str(before)]),
+            shlex.join([*extract, *started, *after, "-o", str(trained)]),
+            shlex.join(["embedkit", "compare", str(before), str(trained)]),
+        ]
 
 
 def draw_page(
@@ -27,9 +78,9 @@ def draw_page(
     chosen: dict[str, Any],
     *,
     sheet: Image.Image,
-    asked: dict[str, Any],
-    base: dict[str, Any],
-    after: str,
+    record: dict[str, Any],
+    command: str,
+    judging: Sequence[str],
 ) -> str:
     """Return a self-contained HTML page.
 
@@ -37,27 +88,60 @@ def draw_page(
     ----------
     chosen
         From `pretrain.choice.verdict`.
-    asked
-        The options of the run.
-    base
-        What the backbone says of itself.
-    after
-        The option that gives the trained weights to `embedkit extract`.
+    sheet
+        Images and their views.
+    record
+        What the backbone says of itself, under ``backbone``, and the options of the run.
+    command
+        That makes the run.
+    judging
+        Those that tell whether it helped.
     """
+    base = record["backbone"]
+    seed = f"Seed {record['seed']}, {max(row['epoch'] for row in log):g} epochs"
+    made = (
+        f'<details class="made"><summary>{escape(seed)}.</summary><p>Made by <code>{escape(command)}</code>.'
+        "</p></details>"
+    )
+    where = "From the folder in which the training was started, and with labels:"
+    parts = [
+        Part(
+            "curves",
+            "Loss and monitors",
+            "Curves",
+            "Against epochs; the monitors look at images that were not trained on. The dashed line is the "
+            "epoch that was kept.",
+            made + _charts(log, chosen["epoch"]),
+        ),
+        Part(
+            "views", "Views", "Views", "A row an image: the image itself, then five views.", _picture(sheet)
+        ),
+        Part("judge", "Did it help?", "Did it help?", where, _code("\n".join(judging))),
+        Part("run", "The run", "The run", "Made again by:", _code(command) + _options(record)),
+    ]
+    facts = f"{base['weights']}, {seed.lower()}" if base.get("weights") else seed
+    return sections.fill(f"{base['name']}, {record['method']}", facts, parts, [sentence(chosen)]) + "\n"
+
+
+def _charts(log: Sequence[dict[str, float]], kept: int) -> str:
+    cards = [
+        f'<div class="panel"><p class="hint">{escape(WORDS.get(name, ""))}</p>{drawn}</div>'
+        for name, drawn in figures(log, kept=kept).items()
+    ]
+    return f'<div class="grid charts">{"".join(cards)}</div>'
+
+
+def _picture(sheet: Image.Image) -> str:
     stream = io.BytesIO()
     shown = sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width))) if sheet.width > WIDTH else sheet
     shown.save(stream, "JPEG", quality=90)
-    picture = base64.b64encode(stream.getvalue()).decode()
-    title = f"{base['name']}, {asked['method']}"
-    record = json.dumps({"backbone": base, **asked}, indent=2)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{escape(title)}</h1><p>{escape(sentence(chosen))}</p>"
-        f"<h2>Loss and monitors</h2>{draw_curves(log, kept=chosen['epoch'])}"
-        "<p>The dashed line is the epoch that was kept.</p>"
-        "<h2>Views</h2><p>A row an image: the image itself, then five views.</p>"
-        f'<img alt="views" src="data:image/jpeg;base64,{picture}">'
-        "<h2>Did it help?</h2><p>On labelled images, with the options that the run had for its input:</p>"
-        f"<pre>{escape(JUDGE.format(name=base['name'], after=after))}</pre>"
-        f"<h2>The run</h2><pre>{escape(record)}</pre></html>\n"
-    )
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<img style="max-width:100%;height:auto" alt="views" src="data:image/jpeg;base64,{data}">'
+
+
+def _code(text: str) -> str:
+    return f'<pre class="scroll">{escape(text)}</pre>'
+
+
+def _options(record: dict[str, Any]) -> str:
+    return sections.folded("every option, and the backbone", _code(json.dumps(record, indent=2)))

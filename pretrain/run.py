@@ -15,7 +15,7 @@ from PIL import Image
 from embedkit import console
 from embedkit.backbones.checkpoints.digest import sizeless_sha256
 from embedkit.backbones.load import Backbone, load_backbone
-from embedkit.backbones.options import BackboneSpec
+from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
@@ -26,6 +26,7 @@ from embedkit.files.lock import folder_locked
 from embedkit.files.regular import check_folder, resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
 from embedkit.images.options import Overrides
+from embedkit.options import as_words
 from pretrain import budget, over_seeds, ranks
 from pretrain.artefact import merge, save_adapter, save_checkpoint
 from pretrain.budget import HELPED_STEPS, scheduled, sentences
@@ -35,7 +36,7 @@ from pretrain.contact_sheet import as_png, contact_sheet
 from pretrain.curves import draw_curves
 from pretrain.journal import CHECKPOINT, describe
 from pretrain.options import OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
-from pretrain.page import draw_page
+from pretrain.page import Asked, draw_page
 from pretrain.trainer import Run, Trained
 from pretrain.views import preset_of
 from pretrain.without_labels import WithoutLabels
@@ -92,6 +93,36 @@ class Pretrained:
 FEW_STEPS = 100
 
 
+@dataclass(frozen=True)
+class _Began:
+    """How the call began: what was named, and when."""
+
+    source: str
+    data: DatasetOptions
+    spec: BackboneSpec
+    clock: float
+
+    def words(self, options: PretrainCall) -> Asked:
+        """Return what was asked, as words of a command."""
+        start = ("weights", "random_init", "adapter")
+        begun = {name: getattr(self.spec, name) for name in start}
+        return Asked(
+            source=(self.source, *as_words(self.data)),
+            backbone=("--backbone", self.spec.backbone, *as_words(self.spec.preprocessing)),
+            start=tuple(as_words(BackboneSpec(backbone=DEFAULT_BACKBONE, **begun))),
+            training=tuple(as_words(options)),
+        )
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Where the page goes, and what it shows beside the log."""
+
+    folder: Path
+    asked: Asked
+    sheet: Image.Image
+
+
 @guarded(PretrainPlaces)
 def pretrain(
     dataset: str | os.PathLike[str] | Dataset,
@@ -141,7 +172,10 @@ def pretrain(
         images = open_dataset(dataset, data)
         if not options.show_views and options.minutes is None and not ranks.rank():
             say_steps(len(images), options)
-        loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
+        spec = replace(backbone, preprocessing=preprocessing)
+        source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
+        began = _Began(source, data, spec, started)
+        loaded = load_backbone(spec)
         if loaded.preprocessing.channels != 3:
             raise UsageError(
                 f"{loaded.name} takes images of {loaded.preprocessing.channels} channels; pretraining is for "
@@ -152,16 +186,16 @@ def pretrain(
             write_bytes(folder / "views.png", as_png(_sheet(frames, loaded, options)))
             return Pretrained(folder, sheet=folder / "views.png")
         if options.seeds == 1:
-            return _train(images, frames, loaded, options, folder, started)
+            return _train(images, frames, loaded, options, folder, began)
         runs: list[Pretrained] = []
         for one in options.of_seeds():
             place = folder / f"seed-{one.seed}"
             if not ranks.rank():
                 console.note(f"\n{place}:")
             if runs:  # a training changes what it is given
-                loaded = load_backbone(replace(backbone, preprocessing=preprocessing))
-            runs.append(_train(images, frames, loaded, one, place, started))
-            started = budget.clock()
+                loaded = load_backbone(spec)
+            runs.append(_train(images, frames, loaded, one, place, began))
+            began = replace(began, clock=budget.clock())
         made = Pretrained(folder, runs=tuple(runs))
         return made if ranks.rank() else _kept_together(made, options)
 
@@ -172,13 +206,14 @@ def _train(
     loaded: Backbone,
     options: PretrainCall,
     folder: Path,
-    started: float,
+    began: _Began,
 ) -> Pretrained:
     """Train once, in a folder of its own."""
 
     def begin(how: PretrainOptions) -> WithoutLabels:
         return WithoutLabels(loaded, frames, how, labels=images.rows.labels)
 
+    words = began.words(options)
     with locked(folder):
         if options.minutes is not None:
             asked = {
@@ -187,7 +222,7 @@ def _train(
                 "preprocessing": loaded.preprocessing.record(),
             }
             n_rows = len(images) - options.held_out
-            found = scheduled(begin, n_rows, options, folder, asked=asked, started=started)
+            found = scheduled(begin, n_rows, options, folder, asked=asked, started=began.clock)
             if not ranks.rank():
                 for line in sentences(found, n_rows, options):
                     console.note(line)
@@ -195,7 +230,7 @@ def _train(
         trained = Run(begin(options), folder).train()
         if ranks.rank():
             return Pretrained(folder)
-        return _keep(trained, loaded, options, folder, _sheet(frames, loaded, options))
+        return _keep(trained, loaded, options, _Page(folder, words, _sheet(frames, loaded, options)))
 
 
 def _sheet(frames: torch.Tensor, loaded: Backbone, options: PretrainOptions) -> Image.Image:
@@ -241,11 +276,9 @@ def _base(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _keep(
-    trained: Trained, backbone: Backbone, options: PretrainCall, folder: Path, sheet: Image.Image
-) -> Pretrained:
+def _keep(trained: Trained, backbone: Backbone, options: PretrainCall, page: _Page) -> Pretrained:
     """Write the weights, why they were kept, and the page."""
-    base = _base(backbone)
+    folder, base = page.folder, _base(backbone)
     plain = not options.low_rank or options.merge
     for which, ending in (("last", "-last"), ("chosen", "")):
         network = trained.load(which)
@@ -265,7 +298,14 @@ def _keep(
         model=folder / "model.safetensors" if plain else None,
         page=folder / "report.html",
     )
-    after = f"--weights {made.model}" if made.adapter is None else f"--adapter {made.adapter}"
-    page = draw_page(trained.log, record, sheet=sheet, asked=describe(options), base=base, after=after)
-    write_text(folder / "report.html", page)
+    after = ("--weights", str(made.model)) if made.adapter is None else ("--adapter", str(made.adapter))
+    text = draw_page(
+        trained.log,
+        record,
+        sheet=page.sheet,
+        record={"backbone": base, **describe(options)},
+        command=page.asked.command(folder),
+        judging=page.asked.judging(folder, after, adapter=made.adapter is not None),
+    )
+    write_text(folder / "report.html", text)
     return made

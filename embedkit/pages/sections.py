@@ -12,6 +12,7 @@ from embedkit.pages import template
 from embedkit.versions import versions
 
 TEMPLATE = template.SHARED / "sections.html"
+_START = 'embedkit.charts(); embedkit.onTheme(() => {}); document.documentElement.dataset.ready = "";'
 # A number, a dash for none, and what may follow: an interval, or a unit.
 _NUMBER = re.compile(r"[-–]?[\d.,]*(e[-+]\d+)?( \(.*\)| [kMG]?B)?")
 
@@ -86,9 +87,12 @@ def fill(title: str, facts: str, parts: Sequence[Part], notes: Sequence[str]) ->
     notes
         What a reader must know first.
     """
+    script = "\n".join((template.shared("dom.js"), template.shared("charts.js"), _START))
     return template.fill(
         TEMPLATE,
         {
+            "script": script,
+            "hash": template.script_hash(script),
             "title": escape(title),
             "version": escape(versions().get("embedkit", "")),
             "facts": escape(facts),

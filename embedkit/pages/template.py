@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -34,6 +36,16 @@ def fill(template: Path, parts: Mapping[str, str]) -> str:
 def _part(folder: Path, name: str) -> str:
     beside = folder / name
     return (beside if beside.exists() else SHARED / name).read_text(encoding="utf-8")
+
+
+def shared(name: str) -> str:
+    """Return a file that all pages share."""
+    return (SHARED / name).read_text(encoding="utf-8")
+
+
+def script_hash(script: str) -> str:
+    """Name a script to the content security policy: only what has its hash there runs."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def script_json(value: Any) -> str:

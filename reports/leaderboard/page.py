@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedkit.pages.template import fill, script_json
+from embedkit.pages.template import fill, script_hash, script_json, shared
 from embedkit.scoring.metrics import LOWER, measure, ranking_metric
 from embedkit.scoring.paired import ALPHA
 from embedkit.versions import versions
@@ -26,7 +26,10 @@ def page(board: Board) -> str:
     """
     groups = [_group(board, key, entries) for key, entries in board.groups()]
     data = {"title": board.title, "n": len(board.entries), "groups": groups}
-    return fill(TEMPLATE, {"version": versions().get("embedkit", ""), "data": script_json(data)})
+    own = TEMPLATE.with_name("leaderboard.js").read_text(encoding="utf-8")
+    script = f"{shared('dom.js')}\n{own}"
+    parts = {"version": versions().get("embedkit", ""), "data": script_json(data), "script": script}
+    return fill(TEMPLATE, {**parts, "hash": script_hash(script)})
 
 
 def _group(board: Board, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:

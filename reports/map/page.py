@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from embedkit import pages
-from embedkit.pages.template import fill, script_json
+from embedkit.pages.template import fill, script_hash, script_json, shared
 from reports.map import vendor
 from reports.map.columns import Category, Column
 from reports.map.content import Page
@@ -45,7 +44,7 @@ def render(page: Page) -> str:
     parts = {
         "title": html.escape(page.title),
         "version": html.escape(page.version),
-        "hashes": " ".join(_hash(text) for text in (library, scripts)),
+        "hashes": " ".join(script_hash(text) for text in (library, scripts)),
         "library": library,
         "scripts": scripts,
         "sheets": "\n".join(_sheet_elements(page.sheets)),
@@ -66,15 +65,17 @@ def _linked(name: str) -> str:
 def _scripts(sections: Sequence[Section], *, linked: bool) -> str:
     folder = TEMPLATE.parent / "scripts"
     own = {name: (folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS}
-    dom = (Path(pages.__file__).parent / "dom.js").read_text(encoding="utf-8")
     # The sections stand before what puts everything in its place.
     before = [own[name] for name in SCRIPTS[:-1]] + ([_linked("linked.js")] if linked else [])
-    return "\n".join([dom, *before, *(section.script for section in sections), own[SCRIPTS[-1]]])
-
-
-def _hash(script: str) -> str:
-    """Name a script to the content security policy: only what has its hash there runs."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    return "\n".join(
+        [
+            shared("dom.js"),
+            shared("charts.js"),
+            *before,
+            *(section.script for section in sections),
+            own[SCRIPTS[-1]],
+        ]
+    )
 
 
 def _sheet_elements(sheets: Sheets | None) -> list[str]:

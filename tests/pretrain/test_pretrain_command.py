@@ -1,12 +1,15 @@
 """The command, on a miniature ViT and a few images."""
 
+import html
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from embedkit.backbones.load import load_backbone
 from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
+from embedkit.files.store import FeatureFile
 from embedkit.images.options import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
@@ -124,12 +128,37 @@ def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_pa
     chosen = json.loads((out / "chosen.json").read_text())
     page = (out / "report.html").read_text()
     assert f"Kept epoch {chosen['epoch']} of 2" in page
-    assert f"embedkit extract DATASET --backbone test_vit --adapter {out / 'adapter'} -o after.h5" in page
-    assert page.count("<svg") == page.count("data:image/jpeg") == 1
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert (
+        page.count('<svg class="figure"') == len((out / "log.csv").read_text().split("\n")[0].split(",")) - 2
+    )
+    assert page.count("data:image/jpeg") == 1
+    assert "http" not in page.replace("http-equiv", "")
     last = (out / "adapter-last" / "adapter_model.safetensors").read_bytes()
     same = last == (out / "adapter" / "adapter_model.safetensors").read_bytes()
     assert same == (chosen["epoch"] == chosen["last_epoch"])
+
+
+@pytest.mark.parametrize("trained", ["--adapter", "--weights"])
+def test_the_commands_of_the_page_do_what_they_say(trained, images, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    method = ["--method", "dino"] if trained == "--weights" else []
+    out = Path("a run")  # to be quoted
+    assert main(command(images, weights, out, "--epochs", "1", *method)) == 0
+    page = (out / "report.html").read_text()
+    judging, again = (
+        html.unescape(page.split(f'id="{name}"')[1].split("<pre")[1].split(">", 1)[1].split("<")[0])
+        for name in ("judge", "run")
+    )
+    before, after, compare = judging.split("\n")
+    for line in (before, after):
+        assert main(shlex.split(line)[1:]) == 0
+    frozen = extract(images, weights, tmp_path / "frozen.h5")
+    with FeatureFile(out / "before.h5") as one, FeatureFile(out / "after.h5") as other:
+        lengths = np.linalg.norm(one.read(), axis=1) * np.linalg.norm(frozen, axis=1)
+        assert ((one.read() * frozen).sum(axis=1) > 0.999 * lengths).all()  # in bf16, where that agrees
+        assert np.abs(one.read() - other.read()).max() > 0
+    assert shlex.split(compare)[:2] == ["embedkit", "compare"]
+    assert main(shlex.split(again)[1:]) == 0  # it is done already, by the same options
 
 
 def test_an_adapter_is_for_the_weights_it_was_trained_on(images, weights, tmp_path):

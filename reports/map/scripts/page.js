@@ -73,6 +73,8 @@
   ranks.draw();
   for (const section of data.sections) embedkit.sections[section.name](section.data, $(section.name), { make, state, tile: images.tile, whole: format.whole, percent: format.percent });
 
+  embedkit.charts();
+
   state.on("color", () => { legend.redraw(); points.resieve(); onMaps((map) => map.points.recolor()); refresh(); images.drawPins(); });
   state.on("filter", () => { points.resieve(); legend.draw(); onMaps((map) => map.points.filter()); refresh(); });
   state.on("pins", () => { images.drawPins(); if (state.pins.length) open("pins"); draw(); });
