@@ -77,6 +77,8 @@ def read_tree(
     found = assignments["node"][inside]
     if (found < 0).any() or (found >= m).any():
         raise EmbedkitError(f"{path}: {m} groups, and assignments to others. {AGAIN}")
+    if any((column < 0).any() for column in (table["birth"], table["death"], assignments["density"][inside])):
+        raise EmbedkitError(f"{path}: a density below 0, there or in its assignments. {AGAIN}")
     node, density = np.full(n, -1, np.int64), np.full(n, np.nan)
     node[rows], density[rows] = found, assignments["density"][inside]
     return DensityTree(

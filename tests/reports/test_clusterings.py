@@ -85,6 +85,7 @@ def test_the_page_has_the_tree_of_the_package(html, peer):
     [
         (lambda text: text.replace("\n1,0,", "\n1,5,"), "not numbered from 0, each after its parent"),
         (lambda text: "\n".join(text.splitlines()[:2]) + "\n", "1 groups, and assignments to others"),
+        (lambda text: text.replace("\n1,0,", "\n1,0,-"), "a density below 0"),
         (lambda text: "id,cluster\n", "has no column"),
     ],
 )
@@ -116,6 +117,9 @@ def selected(visit):
 
 @pytest.mark.browser
 def test_a_group_of_the_tree_is_selected_by_click_and_by_keys(visit, peer):
+    # It is drawn when one comes near it.
+    visit.page.locator("#tree").scroll_into_view_if_needed()
+    visit.page.wait_for_selector("#tree [role=treeitem]")
     nodes = visit.page.locator("#tree [role=treeitem]")
     first = visit.page.locator("#tree [aria-selected=true]")
     assert first.count() == 1
@@ -155,6 +159,8 @@ def crossing(orders, tables):
 
 @pytest.mark.browser
 def test_bands_are_the_shared_images_in_the_order_of_fewest_crossings(visit, peer):
+    visit.page.locator("#alluvial").scroll_into_view_if_needed()
+    visit.page.wait_for_selector("#alluvial .bar")
     data = page_data(visit.path)
     about = section(data, "alluvial")
     codes = [
@@ -203,6 +209,9 @@ def test_bands_are_the_shared_images_in_the_order_of_fewest_crossings(visit, pee
 @pytest.mark.parametrize("width", [390, 800, 1440])
 def test_nothing_is_wider_than_the_window(visit, width):
     visit.page.set_viewport_size({"width": width, "height": 900})
+    for name in ("tree", "alluvial"):
+        visit.page.locator(f"#{name}").scroll_into_view_if_needed()
+        visit.page.wait_for_selector(f"#{name} svg > *")
     visit.page.wait_for_timeout(300)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     assert visit.page.locator("#tree .density-tree").bounding_box()["width"] <= width

@@ -1,5 +1,5 @@
 embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, state, whole, percent }) => {
-  const { columns, data, many, onTheme } = embedkit;
+  const { columns, data, many, onTheme, whenSeen } = embedkit;
   const FIRST = 4, BAR = 13, TOP = 46;
   const svgOf = (tag, props = {}) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -211,6 +211,6 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
     chips, box, make("p", { class: "hint", text: "How alike neighbours are (1: the same; ARI 0: as by chance; NMI 0: one says nothing of the other). Noise counts as a group." }), agree, about);
   let width = 0;
   new ResizeObserver(() => { if (settled && box.clientWidth !== width) { width = box.clientWidth; draw(); } }).observe(box);
-  onTheme(() => draw());
-  show();
+  onTheme(() => { if (settled) draw(); });
+  whenSeen(box, show);
 };

@@ -1,5 +1,5 @@
 embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
-  const { columns, many, onTheme, unpack } = embedkit;
+  const { columns, many, onTheme, unpack, whenSeen } = embedkit;
   const STEPS = 65535, NARROW = 0.75;
   const svgOf = (tag, props = {}, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -191,5 +191,5 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
   let width = 0;
   new ResizeObserver(() => { if (open && box.clientWidth !== width) { width = box.clientWidth; draw(); } }).observe(box);
   onTheme(() => { if (open) draw(); });
-  show();
+  whenSeen(box, show);
 };
