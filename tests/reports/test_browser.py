@@ -242,7 +242,7 @@ def test_all_images_of_a_cluster_on_request_by_keys_and_as_the_selection(visit):
 def test_many_images_are_drawn_as_one_scrolls_and_a_button_goes_on(visit):
     visit.page.evaluate(
         """() => {
-          const rows = Array.from({ length: 300 }, (_, i) => i % 60);
+          const rows = Array.from({ length: 600 }, (_, i) => i % 60);
           const box = embedkit.many(rows, { how: "test" });
           box.id = "many-test";
           document.querySelector("main").append(box);
@@ -250,17 +250,21 @@ def test_many_images_are_drawn_as_one_scrolls_and_a_button_goes_on(visit):
         }"""
     )
     tiles = visit.page.locator("#many-test .tile")
-    visit.page.wait_for_timeout(300)
-    assert 96 <= tiles.count() < 300
+    # As many as fill the box and a little more.
+    end = "document.querySelector('#many-test .many-grid > button').getBoundingClientRect().top"
+    bottom = "document.querySelector('#many-test .many-grid').getBoundingClientRect().bottom"
+    visit.page.wait_for_function(f"{end} > {bottom} + 300")
+    first = tiles.count()
+    assert 96 <= first < 600
     visit.page.evaluate("document.querySelector('#many-test .many-grid').scrollTop = 1e6")
-    visit.page.wait_for_function("document.querySelectorAll('#many-test .tile').length > 192")
+    visit.page.wait_for_function(f"document.querySelectorAll('#many-test .tile').length > {first}")
     while (more := visit.page.locator("#many-test .many-grid > button")).is_visible():
         before = tiles.count()
         more.focus()
         visit.page.keyboard.press("Enter")
         assert visit.page.evaluate("document.activeElement.className") in ("tile", "small")
         assert tiles.count() > before
-    assert tiles.count() == 300
+    assert tiles.count() == 600
     visit.page.evaluate("document.getElementById('many-test').remove(); window.scrollTo(0, 0)")
 
 

@@ -17,7 +17,13 @@ embedkit.many = (() => {
       said.textContent = `${more.hidden ? `All ${format.whole(rows.length)}` : `${format.whole(drawn)} of ${format.whole(rows.length)}`} shown${words ? `, ${words}` : ""}.`;
       return grid.children[first];
     };
-    const end = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting) && !more.hidden) add(); }, { root: grid, rootMargin: "300px" });
+    const end = new IntersectionObserver((entries) => {
+      if (more.hidden || !entries.some((entry) => entry.isIntersecting)) return;
+      add();
+      // It tells of a change alone: where the end is still near, it has to be asked again.
+      end.unobserve(more);
+      end.observe(more);
+    }, { root: grid, rootMargin: "300px" });
     // Who presses it goes on from the first of those that came.
     more.addEventListener("click", () => { add().querySelector("button").focus(); });
     grid.append(more);
