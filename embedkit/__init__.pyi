@@ -1041,6 +1041,7 @@ def finetune(
     critical_batch: int | Sequence[int] | str | None = None,
     sky_cell: float | None = None,
     device: str = "auto",
+    fsdp: bool = False,
     seeds: int = 1,
     probe: bool = True,
     sweep: str | None = None,
@@ -1173,6 +1174,8 @@ def finetune(
         batches of images that are close on the sky, from cells of DEG degrees (default: from everywhere)
     device
         where it computes (default: auto)
+    fsdp
+        torchrun: spread the weights over the processes
     seeds
         repeat with N seeds, --seed the first of them (default: 1)
     probe

@@ -103,13 +103,45 @@ class Elastic:
         return sizes, ends
 
     def shrink(self, step: int) -> None:
-        """Let batches go in parts of half as many images, from this step on.
+        """Let batches go in parts of half as many images, from this step on; all processes do.
 
         Raises
         ------
         EmbedkitError
             A part is one image already.
         """
+        one = self._smaller(step)
+        self._add(one)
+        console.note(
+            f"Out of memory at step {step}: batches stay {one.size:,} images, in {one.parts} parts of "
+            f"{one.size // ranks.world() // one.parts:,} in each process."
+        )
+
+    def shrink_alone(self, step: int) -> EmbedkitError:
+        """Write down that batches go in smaller parts, where the others wait and can't be told.
+
+        Any process may; those that do write the same.
+
+        Returns
+        -------
+        EmbedkitError
+            With which this process ends: another start follows what is written.
+
+        Raises
+        ------
+        EmbedkitError
+            A part is one image already.
+        """
+        one = self._smaller(step)
+        self._add(one, by=ranks.rank())
+        return EmbedkitError(
+            f"out of memory at step {step}, in which processes wait for each other. The same command goes on "
+            f"from the last checkpoint, with batches of {one.size:,} images in {one.parts} parts of "
+            f"{one.size // ranks.world() // one.parts:,} in each process, as {self.path} says now; "
+            "on one machine, torchrun --max-restarts 9 starts it by itself."
+        )
+
+    def _smaller(self, step: int) -> Held:
         now = self.at(step)
         share = now.size // ranks.world()
         parts = next((n for n in range(2 * now.parts, share + 1) if share % n == 0), share)
@@ -118,11 +150,7 @@ class Elastic:
                 f"a step of {share // now.parts} image{'s' * (share > now.parts)} in one process does not "
                 "fit into memory. Give a smaller --image-size, or another --backbone."
             )
-        self._add(Held(step, now.size, parts, SHRUNK))
-        console.note(
-            f"Out of memory at step {step}: batches stay {now.size:,} images, in {parts} parts of "
-            f"{share // parts:,} in each process."
-        )
+        return Held(step, now.size, parts, SHRUNK)
 
     def grow(self, step: int, *, n_rows: int) -> None:
         """At the end of an epoch, let parts be twice as large where the peak leaves room in all processes.
@@ -142,7 +170,8 @@ class Elastic:
             size *= 2
         grows = not ranks.anywhere(not fits) and (size, parts) != (now.size, now.parts)
         found = Held(step, size, parts, GROWN) if grows else Held(step, now.size, now.parts, KEPT)
-        self._add(Held(step, found.size, found.parts, found.why, peak, limit))
+        # Of the first process: any may have to write the file one day, and all write the same.
+        self._add(Held(step, found.size, found.parts, found.why, *ranks.agreed((peak, limit))))
         if grows:
             console.note(
                 f"Memory has room ({peak / 1e9:.2f} of {limit / 1e9:.2f} GB): batches of {size:,} images "
@@ -161,9 +190,9 @@ class Elastic:
         failed = [a.size // ranks.world() // a.parts for a, b in before if b.why == SHRUNK]
         return min(failed, default=float("inf"))
 
-    def _add(self, one: Held) -> None:
+    def _add(self, one: Held, *, by: int = 0) -> None:
         self.held = [*self.held, one]
-        if ranks.rank() == 0:
+        if ranks.rank() == by:
             document = asdict(_File(self.asked, ranks.world(), self.held))
             write_text(self.path, json.dumps(document, indent=1) + "\n")
 

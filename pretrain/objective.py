@@ -38,11 +38,14 @@ class Objective(ABC):
     def modules(self) -> dict[str, nn.Module]:
         """Return all that a checkpoint holds, by name."""
 
+    def called(self) -> list[nn.Module]:
+        """Return the networks that are called, each by itself: these are spread."""
+        return list(self.modules().values())
+
     def shard(self) -> None:
         """Spread all networks over the processes."""
         self.plain = deepcopy(self.evaluated).cpu()
-        models = self.modules().values()
-        shard([model for model in models if any(True for _ in model.parameters())], self.device)
+        shard([one for one in self.called() if any(True for _ in one.parameters())], self.device)
 
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
         """Return targets that the parts of a batch share, one for each full view; none by default."""

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from embedkit.errors import EmbedkitError, UsageError, first_line
 
 T = TypeVar("T")
 
@@ -27,14 +30,43 @@ def joined() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store = _of_this_start()
+    if store is None:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=store, rank=int(os.environ["RANK"]), world_size=launched())
     # The first process speaks for all; an error is told by whoever meets it, after this.
     aside = contextlib.nullcontext() if rank() == 0 else contextlib.redirect_stderr(io.StringIO())
     try:
         with aside:
             yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
+            raise
+        raise EmbedkitError(
+            f"process {rank()} of {world()} lost another one, which has ended or can't be reached "
+            f"({first_line(error)}). What that one says is the reason; the same command goes on from the "
+            "last checkpoint."
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _of_this_start() -> Store | None:
+    """Return where processes that torchrun started again find each other; None for torch's own way.
+
+    torchrun's store outlives them, with addresses of those that are gone
+    (https://github.com/pytorch/pytorch/issues/135712). Only on one machine is the count of starts one.
+    """
+    told = os.environ
+    number = told.get("TORCHELASTIC_RESTART_COUNT", "0")
+    shared = told.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if number == "0" or not shared or told.get("LOCAL_WORLD_SIZE") != told["WORLD_SIZE"]:
+        return None
+    place = told["MASTER_ADDR"], int(told["MASTER_PORT"])
+    store = dist.TCPStore(*place, is_master=False)  # type: ignore[attr-defined]
+    return PrefixStore(f"start-{number}", store)
 
 
 def world() -> int:
@@ -45,6 +77,12 @@ def world() -> int:
 def rank() -> int:
     """Return which one this is."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def check_several(fsdp: bool) -> None:
+    """Refuse to spread weights over one process; raises `UsageError`."""
+    if fsdp and world() == 1:
+        raise UsageError("--fsdp spreads a model over processes. Start several with torchrun.")
 
 
 class _Gather(torch.autograd.Function):

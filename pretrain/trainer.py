@@ -16,6 +16,7 @@ from embedkit.computing.peak import is_out_of_memory
 from embedkit.errors import EmbedkitError
 from pretrain import ranks
 from pretrain.batch import Batch
+from pretrain.elastic import Elastic
 from pretrain.journal import CHECKPOINT, read_checkpoint, taken_up, write_checkpoint, write_log
 from pretrain.sharding import load, load_optimiser, whole
 from pretrain.task import Task
@@ -140,14 +141,15 @@ class Run:
         """Go backward in parts that fit into memory; every process takes as many."""
         elastic, network = self.task.elastic, self.objective.evaluated
         assert elastic is not None
+        if self.task.waits_within:
+            return self._fitted_together(batch, step, elastic)
         while True:
             before = {name: value.clone() for name, value in network.named_buffers()}
             total = None
             try:
                 total = self._backward(batch, step)
             except Exception as error:
-                # Processes that wait for each other within a step can't be told that this one failed.
-                if not is_out_of_memory(error) or self.task.waits_within:
+                if not is_out_of_memory(error):
                     raise
             if not ranks.anywhere(total is None):
                 assert total is not None
@@ -158,6 +160,15 @@ class Run:
                 value.copy_(before[name])
             elastic.memory.release()
             elastic.shrink(step)
+
+    def _fitted_together(self, batch: Batch, step: int, elastic: Elastic) -> torch.Tensor:
+        """Go backward where no process can be told that one failed, since they wait within the step."""
+        try:
+            return self._backward(batch, step)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise elastic.shrink_alone(step) from error
 
     def _backward(self, batch: Batch, step: int) -> torch.Tensor:
         """Sum up the gradients of all parts in this process, and return the mean loss."""

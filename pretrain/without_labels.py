@@ -133,8 +133,7 @@ class WithoutLabels(Task):
 
 def _check_processes(options: PretrainOptions) -> None:
     n = ranks.world()
-    if options.fsdp and n == 1:
-        raise UsageError("--fsdp spreads a model over processes. Start several with torchrun.")
+    ranks.check_several(options.fsdp)
     if options.at_a_time % (n * options.accumulate):
         raise UsageError(
             f"--batch-size {options.at_a_time} does not divide into equal parts for {n} processes and "

@@ -107,6 +107,9 @@ def measure(network: Network, lesson: Lesson, folder: Path) -> CriticalBatch:
 
 
 def _has_parts(size: int, options: FinetuneOptions) -> bool:
+    """Whether the noise scale can be measured by gradients of parts of a batch."""
+    if options.fsdp:
+        return False
     return ranks.world() * options.accumulate > 1 or (size % 2 == 0 and size >= 4)
 
 

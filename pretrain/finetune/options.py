@@ -75,7 +75,7 @@ class FinetuneOptions:
         Batch sizes of short branches, by which the critical batch size is measured.
     sky_cell
         Side in degrees of the cells of sky that a batch is drawn from; None draws from everywhere.
-    device
+    device, fsdp
         Where it is computed.
 
     Raises
@@ -154,6 +154,7 @@ class FinetuneOptions:
         unset="from everywhere",
     )
     device: str = device_option()
+    fsdp: bool = option(False, "torchrun: spread the weights over the processes")
 
     def __post_init__(self) -> None:
         check(self)
@@ -166,13 +167,19 @@ class FinetuneOptions:
                 f"--critical-batch {','.join(map(str, sizes))}: give two sizes or more, each once, such as "
                 "16,64,256."
             )
+        measures = "--noise-scale" if self.noise_scale else "--lr-by-noise"
+        if self.fsdp and (self.noise_scale or self.lr_by_noise is not None):
+            raise UsageError(
+                f"{measures} with --fsdp: the noise scale is measured by the gradients of each process, and "
+                "of spread weights there are only means. Leave out one of them."
+            )
         if self.fractions is not None and self.split.endswith(".json"):
             raise UsageError("--fractions says nothing about a saved split. Leave it out.")
 
     def of_numbers(self) -> dict[str, Any]:
         """Return what fixes the numbers of a run, without what the recipe says."""
         named = {one.name: getattr(self, one.name) for one in fields(FinetuneOptions)}
-        aside = ("recipe", "device", "batch_plan", "critical_batch")
+        aside = ("recipe", "device", "fsdp", "batch_plan", "critical_batch")
         return {name: value for name, value in named.items() if name not in aside}
 
 

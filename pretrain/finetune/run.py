@@ -147,6 +147,7 @@ def _check_ahead(
     images: Dataset, backbone: Backbone, recipe: Recipe, truth: Truth, options: FinetuneCall
 ) -> None:
     """Refuse what would else end a run after its probe, or after the first of its phases; say the split."""
+    ranks.check_several(options.fsdp)
     check_buildable(backbone.name)
     if backbone.preprocessing.resize > MOST_SIDE:
         raise UsageError(

@@ -37,6 +37,10 @@ class Supervised(Objective):
         """Return all that a checkpoint holds, by name."""
         return {"network": self.evaluated}
 
+    def called(self) -> list[nn.Module]:
+        """Return the networks that are called, each by itself."""
+        return [self.student, self.head]
+
     def begin(self, batch: Batch, step: int) -> list[torch.Tensor]:  # noqa: ARG002
         """Return the truth of the batch."""
         return [self.truth[batch.rows].to(self.device)]

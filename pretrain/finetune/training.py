@@ -157,8 +157,10 @@ class PhaseTask(Task):
         name = lesson.backbone
         begin(network, self.phase, name=name, seed=self.seed, lora=recipe.lora)
         network.backbone = synchronised(network.backbone, lesson.device, name)
+        network.head = synchronised(network.head, lesson.device, f"the head of {name}")
         network.to(lesson.device).to(memory_format=torch.channels_last)
-        self.waits_within = any(isinstance(one, nn.SyncBatchNorm) for one in network.modules())
+        self.fsdp = options.fsdp
+        self.waits_within = self.fsdp or any(isinstance(one, nn.SyncBatchNorm) for one in network.modules())
         self.batches: LabelledBatches = LabelledBatches(
             lesson.frames,
             self._order(torch.from_numpy(rows), sizes),
@@ -173,6 +175,8 @@ class PhaseTask(Task):
         self.objective: Supervised = Supervised(
             network, lesson.truth.tensor(counted=lesson.counted), lesson.criterion(), lesson.device
         )
+        if self.fsdp:
+            self.objective.shard()
         groups = parameter_groups(network, self.phase, name=name, layer_decay=recipe.layer_decay)
         self.optimiser = _optimiser(recipe, groups)
         self.parameters = [p for p in network.parameters() if p.requires_grad]

@@ -18,7 +18,12 @@ from pretrain.trainer import Run
 
 
 def killed_at(step: int) -> None:
-    """Kill this process, as kill -9 does, before the step of that number, counted over all phases."""
+    """Kill this process, as kill -9 does, before the step of that number, counted over all phases.
+
+    What torchrun starts again lives.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        return
     update, done = Run.update, []
 
     def until(self, batch):
@@ -43,10 +48,17 @@ def killed_after_checkpoint(number: int) -> None:
     pretrain.trainer.write_checkpoint = until
 
 
-def fits(images: list[int]) -> None:
-    """Inject a memory that holds so many images of a part, in the process of each number."""
-    most = images[int(os.environ.get("RANK", "0"))]
-    inject(pretrain.finetune.training, Supervised, most=lambda: most)
+def fits(images: list[int], *, after: int) -> None:
+    """Inject a memory that holds so many images of a part after some steps, in the process of each number."""
+    most, update, done = images[int(os.environ.get("RANK", "0"))], Run.update, []
+
+    def counted(self, batch):
+        loss = update(self, batch)
+        done.append(None)
+        return loss
+
+    Run.update = counted
+    inject(pretrain.finetune.training, Supervised, most=lambda: most if len(done) >= after else 64)
 
 
 if __name__ == "__main__":
@@ -58,5 +70,5 @@ if __name__ == "__main__":
     if "checkpoint" in asked:
         killed_after_checkpoint(asked.pop("checkpoint"))
     if "fits" in asked:
-        fits(asked.pop("fits"))
+        fits(asked.pop("fits"), after=asked.pop("after", 0))
     embedkit.finetune(asked.pop("dataset"), Path(asked.pop("output")), device="cpu", probe=False, **asked)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from injected_memory import IMAGE, inject
-from PIL import Image
 from test_joint_and_killed import log, run, weights
 
 import pretrain.finetune.training as training
@@ -170,21 +169,6 @@ def test_the_peak_is_that_since_it_was_begun():
     del kept
     memory.begin()
     assert memory.peak() - memory.base < 30 * 2**20
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("colours")
-    random, lines = np.random.default_rng(0), []
-    for channel, name in enumerate(("red", "green")):
-        (folder / name).mkdir()
-        for i in range(30):
-            pixels = random.integers(0, 200, (40, 40, 3), dtype=np.uint8)
-            pixels[..., channel] += 30
-            Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
-            lines.append(f"{name}/{i:02}.png,{name},{random.random() * 360},{random.random() * 90}")
-    (folder / "all.csv").write_text("\n".join(["file,label,ra,dec", *lines]) + "\n")
-    return folder / "all.csv"
 
 
 def test_rates_are_in_proportion_to_the_batch_and_follow_the_images(images, tmp_path, monkeypatch, capsys):

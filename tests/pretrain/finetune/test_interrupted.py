@@ -37,8 +37,10 @@ lr = 1e-3
 COMMAND = """
 import signal, sys
 from embedkit import cli
+from embedkit.computing import interrupts
 from pretrain.trainer import Run
 
+interrupts.GRACE_S = 120  # on a busy machine five seconds may be too few to leave the folder in order
 update, done, last = Run.update, [], int(sys.argv.pop(1))
 
 def until(self, batch):
@@ -50,6 +52,16 @@ def until(self, batch):
 Run.update = until
 sys.exit(cli.main())
 """
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Here and in what is started: sums depend on the number of threads, and so would the weights."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -70,6 +82,7 @@ def weights(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_ctrl_c_in_the_second_of_three_seeds_and_the_same_command_again(words, tmp_path):
     words += ["--seeds", "3"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"

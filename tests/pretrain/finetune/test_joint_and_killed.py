@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("labelled_run.py")
@@ -72,26 +70,12 @@ rows = "<0.7"
 """
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("colours")
-    random, lines = np.random.default_rng(0), []
-    for channel, name in enumerate(("red", "green")):
-        (folder / name).mkdir()
-        for i in range(30):
-            pixels = random.integers(0, 200, (40, 40, 3), dtype=np.uint8)
-            pixels[..., channel] += 30
-            Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
-            lines.append(f"{name}/{i:02}.png,{name},{random.random() * 360},{random.random() * 90}")
-    (folder / "all.csv").write_text("\n".join(["file,label,ra,dec", *lines]) + "\n")
-    return folder / "all.csv"
-
-
-def run(images, folder, *, processes=1, optimiser="adamw", dropout=0.0, text=RECIPE, **asked):
+def run(images, folder, *, processes=1, restarts=0, optimiser="adamw", dropout=0.0, text=RECIPE, **asked):
     recipe = folder / "recipe.toml"
     folder.mkdir(exist_ok=True)
     recipe.write_text(text.replace("OPTIMISER", optimiser).replace("DROPOUT", str(dropout)))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    torchrun += ["--max-restarts", str(restarts)]
     words = {"dataset": str(images), "output": str(folder / "run"), "recipe": str(recipe)}
     return subprocess.run(
         [
