@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
-from embedkit.options import Writes, asked
+from embedkit.options import Writes, as_words, asked
 from embedkit.workflows.bench_file import Plan, plan_of, read_plan
+from embedkit.workflows.bench_index import INDEX, write_index
 from embedkit.workflows.bench_options import DEFAULT, BenchOptions, BenchPlaces
 from embedkit.workflows.bench_run import Running
 from embedkit.workflows.step import Step
@@ -69,6 +71,8 @@ class BenchRun:
         All results in the folder.
     board
         The ranked leaderboard; None where there is nothing to rank.
+    index
+        The page that leads to all others.
     """
 
     output: Path
@@ -78,6 +82,7 @@ class BenchRun:
     n_before: int = 0
     results: tuple[Result, ...] = ()
     board: Any = None
+    index: Path | None = None
 
     def to_pandas(self) -> Any:
         """Return the leaderboard as a data frame; None where there is nothing to rank."""
@@ -137,6 +142,7 @@ def bench(
     steps += [step for _, step in pages] + ranking
     _say_left_out(plan, found)
     _check_outputs(plan, found, steps, images)
+    check_outputs("-o", {output / INDEX: Writes(("an HTML page",))}, plan.dataset, images)
     commands = tuple(step.command for step in steps)
     if places.dry_run:
         for source in found:
@@ -153,6 +159,10 @@ def bench(
             else:
                 running.skip(1)
         board = running.rank(ranking)
+        index = None
+        if board is not None:
+            made_by = _command(dataset, options, images, places)
+            index = write_index(output, [entry.result for entry in board.entries], command=made_by)
     running.say_end()
     return BenchRun(
         output,
@@ -162,7 +172,18 @@ def bench(
         running.n_before,
         tuple(result for _, result in running.results),
         board,
+        index,
     )
+
+
+def _command(dataset: Any, options: BenchOptions, images: DatasetOptions, places: BenchPlaces) -> str:
+    named = dataset.get("source") if isinstance(dataset, Mapping) else dataset
+    source = [] if named is None else [str(named)]
+    if isinstance(options, BenchOptions) and any(
+        isinstance(one, Mapping) for one in (*options.backbones, *options.probes, *options.clusterings)
+    ):  # tables have no words
+        return shlex.join(["embedkit", "bench", *source, *as_words(places)])
+    return shlex.join(["embedkit", "bench", *source, *as_words(options, images, places)])
 
 
 def _check_extract(step: Step) -> None:

@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.json:
         names = {"output": str(found.output), "done": found.done, "failed": found.failed}
-        console.print_json(names | {"n_finished_before": found.n_before})
+        console.print_json(names | {"n_finished_before": found.n_before, "index": found.index})
     elif found.board is not None:
-        print(found.board)
+        print(found.board, flush=True)
+    if found.index is not None:
+        console.note(f"{found.index}: the page that leads to all others; open it in a browser.")
     return EXIT_FAILED if found.failed else 0

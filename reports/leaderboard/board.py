@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 from embedkit.files.results import Result
@@ -28,12 +29,15 @@ class Board:
         Of each group that was tested, what can be told apart.
     title
         Of its page.
+    folders
+        Where the results are from; maps of their feature files that lie there are linked.
     """
 
     entries: tuple[Entry, ...]
     sort: str | None = None
     tested: Mapping[tuple[str, str], Significance] = field(default_factory=dict)
     title: str = "Leaderboard"
+    folders: tuple[Path, ...] = ()
 
     @property
     def n_older(self) -> int:

@@ -66,7 +66,7 @@ def leaderboard(
     board = rank(_kept(located, options), task=options.task, sort=options.sort, classes=TrueClasses(files))
     if not board.entries:
         raise EmbedkitError(f"{where}: no results yet. Run `embedkit cluster` or `embedkit probe` first.")
-    board = replace(board, title=title)
+    board = replace(board, title=title, folders=tuple(dict.fromkeys(folder for folder, _ in located)))
     if places.html is not None:
         board.write(places.html, "html")
     if places.output is not None:

@@ -57,7 +57,8 @@
       if (group.header[j] !== "features") return breakable(cell);
       // In a narrow window this stands in place of the columns of the same words.
       const method = ["method", "settings"].map((name) => row.cells[group.header.indexOf(name)] ?? "").join(" ").trim();
-      return [...breakable(cell), make("span", { class: "narrow", text: method })];
+      const maps = row.maps.map(([text, href]) => make("a", { class: "map-link", href, text }));
+      return [...breakable(cell), ...maps, make("span", { class: "narrow", text: method })];
     };
     const beside = (cells, drawn) => (drawn ? [...cells.slice(0, first), drawn, ...cells.slice(first)] : cells);
     const body = make("tbody");

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from embedkit.files.page_of import PageOf, link_to, pages_in
+from embedkit.files.results import Result, computed_on
 from embedkit.pages.template import fill, script_hash, script_json, shared
 from embedkit.scoring.metrics import LOWER, measure, ranking_metric
 from embedkit.scoring.paired import ALPHA
@@ -16,15 +20,19 @@ from reports.leaderboard.entry import Entry
 TEMPLATE = Path(__file__).parent / "leaderboard.html"
 
 
-def page(board: Board) -> str:
+def page(board: Board, *, where: Path | None = None) -> str:
     """Return the page as one HTML text that holds all it shows and asks the network for nothing.
 
     Parameters
     ----------
     board
         With ranks, where they shall be shown.
+    where
+        The file that it is written to: rows link to the maps of their feature files in its folder, and in
+        those that the results are from.
     """
-    groups = [_group(board, key, entries) for key, entries in board.groups()]
+    maps = [] if where is None else pages_in([where.parent, *board.folders])
+    groups = [_group(board, key, entries, _Maps(maps, where)) for key, entries in board.groups()]
     data = {"title": board.title, "n": len(board.entries), "groups": groups}
     own = TEMPLATE.with_name("leaderboard.js").read_text(encoding="utf-8")
     script = f"{shared('dom.js')}\n{own}"
@@ -32,7 +40,25 @@ def page(board: Board) -> str:
     return fill(TEMPLATE, {**parts, "hash": script_hash(script)})
 
 
-def _group(board: Board, key: tuple[str, str], entries: tuple[Entry, ...]) -> dict[str, object]:
+@dataclass(frozen=True)
+class _Maps:
+    """Pages of feature files, and the page that links to them."""
+
+    pages: Sequence[PageOf]
+    where: Path | None
+
+    def of(self, result: Result) -> list[list[str]]:
+        """Return name and address of the map of a result's feature file, and of one that shows others too."""
+        mine = set(computed_on(result))
+        found = [one for one in self.pages if not mine.isdisjoint(one.digests)]
+        alone = [("map", one) for one in found if len(one.digests) == 1][:1]
+        linked = [("linked maps", one) for one in found if len(one.digests) > 1][:1]
+        if self.where is None:
+            return []
+        return [[name, link_to(one.path, beside=self.where)] for name, one in (*alone, *linked)]
+
+
+def _group(board: Board, key: tuple[str, str], entries: tuple[Entry, ...], maps: _Maps) -> dict[str, object]:
     header, lines = cells(entries, board.sort)
     results = [entry.result for entry in entries]
     metric = ranking_metric(results, board.sort)
@@ -51,6 +77,7 @@ def _group(board: Board, key: tuple[str, str], entries: tuple[Entry, ...]) -> di
                 "point": None if value is None else [value.value, value.low, value.high],
                 "control": control(result),
                 "apart": others,
+                "maps": maps.of(result),
             }
         )
     return {

@@ -33,7 +33,7 @@ class Leaderboard(Board):
             One of `reports.leaderboard.options.FORMATS`.
         """
         places = LeaderboardPlaces(output=Path(path), format=style)
-        text = written(self, places.style)
+        text = written(self, places.style, where=Path(path))
         write_text(path, text + "\n")
 
     def to_pandas(self) -> Any:

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedkit.console import fits, fitting, sentences, table_text
@@ -25,22 +27,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def written(board: Board, style: str, *, wide: bool = False) -> str:
+def written(board: Board, style: str, *, wide: bool = False, where: Path | None = None) -> str:
     """Return the leaderboard in one of `reports.leaderboard.options.FORMATS`; no newline ends it.
 
-    A table is as wide as the terminal, or as its columns if it is to be `wide`.
+    A table is as wide as the terminal, or as its columns if it is to be `wide`. A page that is written to
+    `where` links to the maps from there.
     """
     from reports.leaderboard.page import page
 
     if wide and style == "table":
         return terminal_text(board, wide=True).removesuffix("\n")
 
-    writers = {
+    writers: Mapping[str, Callable[[Board], str]] = {
         "table": terminal_text,
         "markdown": markdown,
         "csv": csv_text,
         "json": as_json,
-        "html": page,
+        "html": partial(page, where=where),
     }
     return writers[style](board).removesuffix("\n")
 

@@ -78,6 +78,8 @@ class Page:
         Note to ids (m,): the images of a set that are not in all of them.
     n_new
         How many of the n points, the last ones, were placed on the map of the others.
+    digests
+        SHA-256 of the feature files.
     """
 
     title: str
@@ -106,3 +108,4 @@ class Page:
     linked: Sequence[LinkedSet] = ()
     left_out: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     n_new: int = 0
+    digests: Sequence[str] = ()

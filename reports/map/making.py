@@ -109,6 +109,7 @@ def make_page(
         linked=linked,
         left_out=left_out,
         n_new=len(rows) - len(points),
+        digests=[one.sha256 for one in files],
     )
 
 

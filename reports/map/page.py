@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embedkit.files import page_of
 from embedkit.pages.template import fill, script_hash, script_json, shared
 from reports.map import vendor
 from reports.map.columns import Category, Column
@@ -44,6 +45,7 @@ def render(page: Page) -> str:
     parts = {
         "title": html.escape(page.title),
         "version": html.escape(page.version),
+        "features": page_of.element(page.digests),
         "hashes": " ".join(script_hash(text) for text in (library, scripts)),
         "library": library,
         "scripts": scripts,
