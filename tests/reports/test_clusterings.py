@@ -1,6 +1,7 @@
 """Density tree and clusterings side by side, from what runs wrote to what a browser selects."""
 
 from itertools import pairwise, permutations, product
+from xml.etree import ElementTree
 
 import hdbscan
 import numpy as np
@@ -146,6 +147,10 @@ def test_a_group_of_the_tree_is_selected_by_click_and_by_keys(visit, peer):
         "all => all.map((one) => Number(one.dataset.node))"
     )
     assert sorted(marked) == sorted(clusters)
+    with visit.page.expect_download() as told:
+        visit.page.locator("#tree .saves button", has_text="SVG").click()
+    saved = ElementTree.parse(told.value.path()).getroot()
+    assert len(saved.findall("{http://www.w3.org/2000/svg}path")) == count
 
 
 def crossing(orders, tables):

@@ -1,5 +1,5 @@
 embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, state, whole, percent }) => {
-  const { columns, data, many, onTheme, whenSeen } = embedkit;
+  const { charts, columns, data, many, onTheme, whenSeen } = embedkit;
   const FIRST = 4, BAR = 13, TOP = 46;
   const svgOf = (tag, props = {}) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -89,7 +89,9 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
   };
 
   // ---- the drawing -------------------------------------------------------------------------------------------
-  const svg = svgOf("svg", { class: "alluvial", role: "group", "aria-label": "Clusterings side by side. Arrow keys go from group to band to group, Enter selects the images." });
+  const svg = svgOf("svg", { class: "figure alluvial", role: "group" });
+  // Inks of paper, for the saved chart; the page's styles have their own.
+  const PAPER = { head: { fill: "#222222", "font-size": 12, "font-weight": 600 }, between: { fill: "#808080", "font-size": 11 }, name: { fill: "#222222", "font-size": 11, stroke: "white", "stroke-width": 3, "stroke-opacity": 0.8, "paint-order": "stroke" } };
   const box = make("div", { class: "scroll" });
   box.append(svg);
   const chips = make("div", { class: "chips", role: "group", "aria-label": "Columns, in the order in which they are taken" });
@@ -138,15 +140,15 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
     });
     chosen.forEach((which, at) => {
       const column = all[which], name = titles[which];
-      const head = said("text", { x: x(at), y: 15, class: "head" }, fitted(name, at + 1 < m ? step - 12 : side));
+      const head = said("text", { x: x(at), y: 15, class: "head", ...PAPER.head }, fitted(name, at + 1 < m ? step - 12 : side));
       texts.push(head);
-      if (at + 1 < m) texts.push(said("text", { x: x(at) + BAR + (step - BAR) / 2, y: TOP - 12, "text-anchor": "middle", class: "between" }, `ARI ${pairs[which][chosen[at + 1]][0].toFixed(2)}`));
+      if (at + 1 < m) texts.push(said("text", { x: x(at) + BAR + (step - BAR) / 2, y: TOP - 12, "text-anchor": "middle", class: "between", ...PAPER.between }, `ARI ${pairs[which][chosen[at + 1]][0].toFixed(2)}`));
       for (const [code, place] of places[at]) {
         const words = `${name}, ${nameOf(column, code)}: ${whole(place.count)} images`;
         const bar = svgOf("rect", { x: x(at), y: place.y, width: BAR, height: Math.max(1, place.size), rx: 2, class: "bar", "data-column": at, "data-code": code });
         bar.style.fill = columns.look(column, code);
         bars.push(item(bar, words, () => rowsWhere((i) => column.values[i] === code), `${name}: ${nameOf(column, code)}`, place.y + place.size / 2, 2 * at));
-        if (place.size + gap >= 12) texts.push(said("text", { x: x(at) + BAR + 5, y: place.y + place.size / 2 + 4, class: "name" }, fitted(nameOf(column, code), at + 1 < m ? step - BAR - 16 : side - 12)));
+        if (place.size + gap >= 12) texts.push(said("text", { x: x(at) + BAR + 5, y: place.y + place.size / 2 + 4, class: "name", ...PAPER.name }, fitted(nameOf(column, code), at + 1 < m ? step - BAR - 16 : side - 12)));
       }
     });
     chosen.slice(1).forEach((_, at) => {
@@ -158,7 +160,7 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
         const x0 = x(at) + BAR, x1 = x(at + 1), y0 = from.out, y1 = to.in;
         from.out += size;
         to.in += size;
-        const path = svgOf("path", { d: `M${x0} ${y0}C${x0 + half} ${y0} ${x1 - half} ${y1} ${x1} ${y1}v${size}C${x1 - half} ${y1 + size} ${x0 + half} ${y0 + size} ${x0} ${y0 + size}Z`, class: "band", "data-gap": at, "data-from": a, "data-to": b });
+        const path = svgOf("path", { d: `M${x0} ${y0}C${x0 + half} ${y0} ${x1 - half} ${y1} ${x1} ${y1}v${size}C${x1 - half} ${y1 + size} ${x0 + half} ${y0 + size} ${x0} ${y0 + size}Z`, class: "band", "fill-opacity": 0.4, "data-gap": at, "data-from": a, "data-to": b });
         path.style.fill = columns.look(one, a);
         const pair = `${titles[chosen[at]]}: ${nameOf(one, a)} and ${titles[chosen[at + 1]]}: ${nameOf(other, b)}`;
         bands.push([count, item(path, `${pair}: ${whole(count)} images, ${percent(count / from.count)} of the former and ${percent(count / to.count)} of the latter`, () => rowsWhere((i) => one.values[i] === a && other.values[i] === b), pair, y0 + size / 2, 2 * at + 1)]);
@@ -168,6 +170,7 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
     bands.sort((a, b) => b[0] - a[0]);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("width", width);
+    svg.setAttribute("aria-label", `Side by side: ${chosen.map((at) => titles[at]).join(", ")}: ${data.title}`);
     svg.setAttribute("height", height);
     svg.replaceChildren(...bands.map(([, node]) => node), ...bars, ...texts);
     for (const layer of layers) layer.sort((a, b) => a.y - b.y);
@@ -207,10 +210,10 @@ embedkit.sections.alluvial = ({ keys, titles, pairs, left }, section, { make, st
     draw();
     tell();
   };
-  section.append(make("p", { class: "hint", text: `Each column is a division of the same images, each band the images that two groups share. Groups stand where the fewest bands cross. A click on a band or a group selects its images. A column that is taken away and added again comes last.${left ? ` Of ${whole(left)} more clusterings nothing is shown here.` : ""}` }),
+  section.append(make("p", { class: "hint", text: `Each column is a division of the same images, each band the images that two groups share. Groups stand where the fewest bands cross. A click on a band or a group, or the arrow keys and Enter, select its images. A column that is taken away and added again comes last.${left ? ` Of ${whole(left)} more clusterings nothing is shown here.` : ""}` }),
     chips, box, make("p", { class: "hint", text: "How alike neighbours are (1: the same; ARI 0: as by chance; NMI 0: one says nothing of the other). Noise counts as a group." }), agree, about);
   let width = 0;
   new ResizeObserver(() => { if (settled && box.clientWidth !== width) { width = box.clientWidth; draw(); } }).observe(box);
   onTheme(() => { if (settled) draw(); });
-  whenSeen(box, show);
+  whenSeen(box, () => { show(); charts(); });
 };

@@ -1,5 +1,5 @@
 embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
-  const { columns, many, onTheme, unpack, whenSeen } = embedkit;
+  const { charts, columns, data, many, onTheme, unpack, whenSeen } = embedkit;
   const STEPS = 65535, NARROW = 0.75;
   const svgOf = (tag, props = {}, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -9,7 +9,9 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
   };
   const select = make("select", { "aria-label": "Clustering" }, ...trees.map((tree, i) => make("option", { value: i, text: tree.title })));
   const words = make("p", { class: "hint" });
-  const svg = svgOf("svg", { class: "density-tree", role: "tree", "aria-label": "Density tree. Arrow keys go from group to group, Enter takes one." });
+  const svg = svgOf("svg", { class: "figure density-tree", role: "tree" });
+  // Inks of paper, for the saved chart; the page's styles have their own.
+  const PAPER = { fill: "#222222", stroke: "white", "stroke-width": 3, "stroke-linejoin": "round", "paint-order": "stroke", "font-weight": 600, "font-size": 11 };
   const box = make("div", { class: "tree-box" }, svg), about = make("div", { class: "tree-about" });
   let open = null, group = 0, root = 0;
 
@@ -28,7 +30,7 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
     const column = columns.list.find((one) => one.section === "Clusterings" && one.kind === "category" && one.title === tree.title);
     const within = tree.name.slice();
     for (let k = 1; k < m; k++) within[k] ||= within[tree.parent[k]];
-    const color = (k) => { const code = column && within[k] ? column.names.indexOf(within[k]) : -1; return code < 0 ? (within[k] ? "var(--quiet)" : "") : columns.look(column, code); };
+    const color = (k) => { const code = column && within[k] ? column.names.indexOf(within[k]) : -1; return code < 0 ? (within[k] ? "grey" : "") : columns.look(column, code); };
     const found = { ...tree, m, children, rows, node, density, leaving, within, color };
     ready.set(tree, found);
     return found;
@@ -89,22 +91,23 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
       if (tree.size[k] * unit < NARROW) { narrow++; continue; }
       const color = tree.color(k), chosen = !!tree.name[k];
       const title = `${nameOf(tree, k)}: ${whole(tree.size[k])} images${k ? `, apart from a distance of ${length(tree.birth[k])}` : ""}${chosen ? ", taken as a cluster" : ""}`;
-      const path = svgOf("path", { d: shape(tree, k, place[k], unit, y, low, high), class: `${chosen ? "chosen" : color ? "part" : "whole"}`, role: "treeitem", "data-node": k, tabindex: "-1",
+      const path = svgOf("path", { d: shape(tree, k, place[k], unit, y, low, high), class: `${chosen ? "chosen" : color ? "part" : "whole"}`, role: "treeitem", "data-node": k, tabindex: "-1", fill: color ? "#808080" : "#dddddd", "fill-opacity": chosen || !color ? 1 : 0.45, stroke: "white",
         "aria-label": title, "aria-level": depth(tree, k), "aria-selected": String(k === group) }, svgOf("title", {}));
       path.firstChild.textContent = title;
-      if (color) path.style.fill = color;
+      if (color.startsWith("#")) path.style.fill = color;
       nodes.push(path);
       if (chosen) names.push([k, tree.name[k]]);
     }
     const axis = svgOf("g", { class: "axis", "aria-hidden": "true" });
     for (let t = 0; t < 5; t++) {
       const density = low + ((high - low) * (t + 0.5)) / 5;
-      const text = svgOf("text", { x: side - 10, y: y(density) + 4, "text-anchor": "end" });
+      const text = svgOf("text", { x: side - 10, y: y(density) + 4, "text-anchor": "end", fill: "#808080", "font-size": 11 });
       text.textContent = length(density);
-      axis.append(svgOf("line", { x1: side - 6, x2: width, y1: y(density), y2: y(density) }), text);
+      axis.append(svgOf("line", { x1: side - 6, x2: width, y1: y(density), y2: y(density), stroke: "#dddddd" }), text);
     }
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
+    svg.setAttribute("aria-label", `Density tree of ${tree.title}: ${data.title}`);
     svg.replaceChildren(axis, ...nodes, ...labels(tree, names, place, unit, y, low, width));
     const current = svg.querySelector(`[data-node="${group}"]`) || nodes[0];
     if (current) current.setAttribute("tabindex", "0");
@@ -120,7 +123,7 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
       const middle = Math.min(Math.max(place[k], half), width - half);
       if (taken.some(([x, w, h]) => Math.abs(x - middle) < w + half && Math.abs(h - top) < 15)) continue;
       taken.push([middle, half, top]);
-      const text = svgOf("text", { x: middle, y: top, "text-anchor": "middle", class: "name", "aria-hidden": "true" });
+      const text = svgOf("text", { x: middle, y: top, "text-anchor": "middle", class: "name", "aria-hidden": "true", ...PAPER });
       text.textContent = short;
       found.push(text);
     }
@@ -130,7 +133,7 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
   // ---- words, and what is known of one group ---------------------------------------------------------------------
   const say = (tree, narrow, beyond) => {
     const clusters = tree.name.filter(Boolean).length;
-    words.textContent = `From the top down, images part into ever denser groups: the width is the number of images, and on the left stands the distance that neighbours in a group keep. ${whole(clusters)} of ${whole(tree.m)} groups, with colours and names, were taken as clusters${narrow ? `; ${whole(narrow)} too narrow to draw are found from their parent` : ""}. A group that is wide for long is stable.${beyond ? ` The ${whole(beyond)} densest images lie below the picture.` : ""} Click one to see and select its images.`;
+    words.textContent = `From the top down, images part into ever denser groups: the width is the number of images, and on the left stands the distance that neighbours in a group keep. ${whole(clusters)} of ${whole(tree.m)} groups, with colours and names, were taken as clusters${narrow ? `; ${whole(narrow)} too narrow to draw are found from their parent` : ""}. A group that is wide for long is stable.${beyond ? ` The ${whole(beyond)} densest images lie below the picture.` : ""} Click one to see and select its images, or go there by the arrow keys and Enter.`;
   };
   const button = (text, act, more = {}) => make("button", { type: "button", class: "small", text, onclick: act, ...more });
   const tell = () => {
@@ -191,5 +194,5 @@ embedkit.sections.tree = (trees, section, { make, state, whole, percent }) => {
   let width = 0;
   new ResizeObserver(() => { if (open && box.clientWidth !== width) { width = box.clientWidth; draw(); } }).observe(box);
   onTheme(() => { if (open) draw(); });
-  whenSeen(box, show);
+  whenSeen(box, () => { show(); charts(); });
 };
