@@ -25,21 +25,26 @@ class Section:
         What the navigation calls it.
     data
         What the script draws.
+    body
+        HTML that stands there without a script, in which all text is escaped.
     """
 
     name: str
     title: str
     link: str
     data: Any
+    body: str = ""
 
     @property
     def element(self) -> str:
         """Its place in the page, with the heading alone."""
-        return f'<section id="{self.name}"><h2>{html.escape(self.title)}</h2></section>'
+        return f'<section id="{self.name}"><h2>{html.escape(self.title)}</h2>{self.body}</section>'
 
     @property
     def script(self) -> str:
-        """What draws it."""
+        """What draws it; nothing where its body is all."""
+        if self.data is None:
+            return ""
         return (SCRIPTS / f"{self.name}.js").read_text(encoding="utf-8")
 
     @property

@@ -71,7 +71,7 @@
   $("color").value = state.color;
   buttons();
   ranks.draw();
-  for (const section of data.sections) embedkit.sections[section.name](section.data, $(section.name), { make, state, tile: images.tile, whole: format.whole, percent: format.percent });
+  for (const section of data.sections) embedkit.sections[section.name]?.(section.data, $(section.name), { make, state, tile: images.tile, whole: format.whole, percent: format.percent });
 
   embedkit.charts();
 
