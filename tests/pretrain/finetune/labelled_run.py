@@ -48,8 +48,12 @@ def killed_after_checkpoint(number: int) -> None:
     pretrain.trainer.write_checkpoint = until
 
 
-def fits(images: list[int], *, after: int) -> None:
-    """Inject a memory that holds so many images of a part after some steps, in the process of each number."""
+def fits(images: list[int], *, after: list[int]) -> None:
+    """Inject a memory that holds so many images of a part in the process of each number.
+
+    From the step on that `after` says, for each time that torchrun starts the processes.
+    """
+    begins = after[int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))]
     most, update, done = images[int(os.environ.get("RANK", "0"))], Run.update, []
 
     def counted(self, batch):
@@ -58,7 +62,7 @@ def fits(images: list[int], *, after: int) -> None:
         return loss
 
     Run.update = counted
-    inject(pretrain.finetune.training, Supervised, most=lambda: most if len(done) >= after else 64)
+    inject(pretrain.finetune.training, Supervised, most=lambda: most if len(done) >= begins else 64)
 
 
 if __name__ == "__main__":
@@ -70,5 +74,5 @@ if __name__ == "__main__":
     if "checkpoint" in asked:
         killed_after_checkpoint(asked.pop("checkpoint"))
     if "fits" in asked:
-        fits(asked.pop("fits"), after=asked.pop("after", 0))
+        fits(asked.pop("fits"), after=asked.pop("after", [0]))
     embedkit.finetune(asked.pop("dataset"), Path(asked.pop("output")), device="cpu", probe=False, **asked)

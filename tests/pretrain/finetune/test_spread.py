@@ -96,10 +96,10 @@ def test_spread_weights_are_those_of_one_process(images, tmp_path):
 def test_a_step_without_memory_begins_again_in_parts(images, tmp_path):
     """The second process has no memory for more than four images after six steps; batches have grown before.
 
-    Weights are those of two processes whose weights are whole, which take such a step again at once. Dropout
-    draws anew for each part, so that other parts would give other weights.
+    Begun again after five, it has none for more from the same step on, so that it must have kept to parts of
+    four. Weights are those of two processes that hold them whole, which take such a step again at once.
     """
-    asked = {"elastic_batch": 16, "fits": [64, 4], "after": 6, "batch_plan": "8", "dropout": 0.3}
+    asked = {"elastic_batch": 16, "fits": [64, 4], "after": [6, 1], "batch_plan": "8", "dropout": 0.3}
     asked |= {"processes": 2, "optimiser": "sgd"}
     spread = run(images, tmp_path / "spread", restarts=1, fsdp=True, **asked)
     whole = run(images, tmp_path / "whole", **asked)
