@@ -74,24 +74,34 @@ def check(argv: Sequence[str]) -> argparse.Namespace:
 def _run(name: str, argv: Sequence[str]) -> int | None:
     handler, args = _parse(name, argv)
     _check_places(name, args)
-    _check_features(name, args)
+    _check_inputs(name, args)
     with starting(f"embedkit {name}: starting ...", plain(sys.stderr)):
         return handler(args)
 
 
-def _check_features(name: str, args: argparse.Namespace) -> None:
-    """Refuse a feature file that is not there before the verb's own imports, which take seconds."""
+def _check_inputs(name: str, args: argparse.Namespace) -> None:
+    """Refuse a feature file or images that are not there before the imports, which take seconds."""
     given = getattr(args, "features", None)
-    named = given if isinstance(given, list) else [given]
-    absent = [one for one in named if isinstance(one, (str, Path)) and not Path(one).exists()]
-    if absent:
-        from embedkit.options import from_flags
+    absent = _absent(given if isinstance(given, list) else [given])
+    images = [one for one in _absent([getattr(args, "dataset", None)]) if one.suffix.lower() != ".toml"]
+    if not (absent or images):
+        return
+    from embedkit.options import from_flags
 
-        for one in VERBS[name].options:  # a wrong call is said first, as everywhere
-            from_flags(target(one), args)
+    for one in VERBS[name].options:  # a wrong call is said first, as everywhere
+        from_flags(target(one), args)
+    if absent:
         from embedkit.files.store import FeatureFile
 
         FeatureFile(absent[0])  # which says so
+    if images:
+        from embedkit.datasets.load import check_there
+
+        check_there(args.dataset)
+
+
+def _absent(named: Sequence[Any]) -> list[Path]:
+    return [Path(one) for one in named if isinstance(one, (str, Path)) and not Path(one).exists()]
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from embedkit.console import note
 from embedkit.datasets.annotations import decoded
 from embedkit.datasets.arrays import ArrayImages, Stored, array_dataset
 from embedkit.datasets.dataset import Dataset
+from embedkit.datasets.hdf5_attributes import names_in_attributes
 from embedkit.datasets.hdf5_group import images_group, load_group
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.hdf5 import contents, reading
@@ -63,6 +64,8 @@ def load_h5(source: str, *, images_key: str | None = None, labels_key: str | Non
             if name in (images_key, labels_key):
                 raise UsageError(f"{path}: {name}: {why}.")
             note(f"{path}: not used: {why.removeprefix(f'{path}: ').rstrip('.')}.")
+        for name, values in names_in_attributes(found, str(path)).items():
+            stored[name] = _in_memory(values)
         group = images_group(found, images_key)
         if group is not None or any(item.dtype.kind == "O" for item in found.datasets.values()):
             check_heaps(file, path)
@@ -172,6 +175,13 @@ def hdf5_images(path: Path, images: h5py.Dataset) -> ArrayImages:
 def is_encoded(dtype: np.dtype[Any]) -> bool:
     """Whether an entry may be the bytes of an image file: of any length, or opaque."""
     return h5py.check_vlen_dtype(dtype) in (np.uint8, np.int8) or (dtype.kind == "V" and dtype.names is None)
+
+
+def _in_memory(values: NDArray[Any]) -> Stored:
+    def no_images() -> ArrayImages:
+        raise TypeError("names are no images")
+
+    return Stored(values.shape, values.dtype, lambda: values, no_images)
 
 
 def _stored(path: Path, name: str, item: h5py.Dataset) -> Stored:

@@ -21,6 +21,7 @@ from embedkit.datasets.named_columns import (
     Annotations,
     annotations_in,
     as_labels,
+    as_numbers,
     as_text,
     known_as,
 )
@@ -92,7 +93,7 @@ def read_labels_by_id(path: Path, ids: NDArray[np.str_], where: str) -> LabelsBy
     columns = _columns(path)
     column, theirs = _id_column(path, columns, ids)
     named = [name for name in columns if name != column]
-    of_labels = _label_column(path, named)
+    of_labels = _one_hot(columns, named) or _label_column(path, named)
     if column is None:  # the names of none are known, so its first are shown
         others = [name for name in named if name != of_labels]
         if not others:
@@ -158,7 +159,10 @@ def read_label_file(
     columns = _columns(path)
     column, theirs = _id_column(path, columns, ids)
     named = [name for name in columns if name != column]
-    labels = known_as(named, LABELS) if target_columns else _label_column(path, named, targets=True)
+    if target_columns:
+        labels = known_as(named, LABELS)
+    else:
+        labels = _one_hot(columns, named) or _label_column(path, named, targets=True)
     found = annotations_in(
         {name: columns[name] for name in named}, str(path), labels=labels, target_columns=target_columns
     )
@@ -214,6 +218,32 @@ def _label_column(path: Path, named: Sequence[str], *, targets: bool = False) ->
         there = f"none of its columns {listed(ours, 8)} is called label"
         raise UsageError(f"{path}: {there}. Rename the one that is{other}.")
     return found
+
+
+def _one_hot(columns: dict[str, NDArray[Any]], named: list[str]) -> str | None:
+    """Make one column of labels of those that have a class each: 0 and 1 alone, one 1 a row; None without.
+
+    Both arguments are changed: it takes their place.
+    """
+    ours = [name for name in named if name.casefold() not in _OF_CLASSES and columns[name].ndim == 1]
+    if known_as(ours, LABELS) is not None:
+        return None
+    read = {name: as_numbers(as_text(columns[name])) for name in ours if columns[name].dtype.kind in "Uiuf"}
+    flags = {name: values for name, values in read.items() if values is not None and _are_flags(values)}
+    lengths = {len(values) for values in flags.values()}
+    if len(flags) < 2 or len(lengths) > 1 or 0 in lengths:
+        return None
+    table = np.stack(list(flags.values()), axis=1)
+    if not (table.sum(axis=1) == 1).all():
+        return None
+    label = f"{', '.join(list(flags)[:4])}{', ...' * (len(flags) > 4)} (a class each)"
+    columns[label] = np.array(list(flags), dtype=np.str_)[table.argmax(axis=1)]
+    named[:] = [*(name for name in named if name not in flags), label]
+    return label
+
+
+def _are_flags(values: NDArray[np.float64]) -> bool:
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def read_entries(path: Path, n: int, option: str) -> NDArray[Any]:

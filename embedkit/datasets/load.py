@@ -195,6 +195,18 @@ def _open(source: str, given: Mapping[str, Any]) -> Dataset:
     return load(**words) if place is None else load(place, **words)
 
 
+def check_there(source: str) -> None:
+    """Refuse what is neither a path, nor a name, nor an address; nothing is read.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name.
+    """
+    if source not in DATASETS and address_of(source) is None:
+        _loader(source)
+
+
 @by_keywords(DatasetOptions)
 def load_dataset(source: str | os.PathLike[str] | Dataset, options: DatasetOptions) -> Dataset:
     """Open a dataset; images are read later, one at a time.

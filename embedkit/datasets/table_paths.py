@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from embedkit.console import note
 from embedkit.files.endings import IMAGE_ENDINGS
 
+_URL = re.compile(r"file:(?://(?:localhost)?(?=/))?(?=/)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])|\\\\[^\\]+")
 
 
@@ -43,9 +44,10 @@ def found_names(table: Path, folder: Path, names: Sequence[str]) -> list[str]:
 
 def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
     """Say why a file is probably not found, and what to do."""
-    path = _slashes(name)
+    local = _URL.match(name)
+    path = _slashes(name) if local is None else unquote(name[local.end() :])
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if name != path and len(parts) > 1 and not _DRIVE.match(name):
+    if local is None and name != path and len(parts) > 1 and not _DRIVE.match(name):
         return (
             "The names are written with backslashes, and with forward slashes they aren't there either. Give "
             "the folder that they are relative to with --root."
@@ -101,6 +103,11 @@ class _Folders:
 
     def others(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield other spellings that exist, each with what is different in it, the closest first."""
+        if (local := _URL.match(name)) is not None:
+            path = unquote(name[local.end() :])
+            if self.exists(path):
+                yield "addresses of files", path
+            return
         path = _slashes(name)
         if path != name and not path.startswith("/") and self.exists(path):
             yield "written with backslashes", path

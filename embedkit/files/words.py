@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-SPLITS = ("train", "validation", "test")
+from embedkit.options.selection import PARTS, SPLIT_NAMES
 
-# What people call the three splits, in small letters.
-SPLIT_NAMES = (
-    dict.fromkeys(("train", "training"), "train")
-    | dict.fromkeys(("val", "valid", "validate", "validation", "dev", "devel", "development"), "validation")
-    | dict.fromkeys(("test", "testing"), "test")
-)
+SPLITS = PARTS
 
 # What programs write for nothing. In small letters; pandas reads most of them so too.
 NOTHING = frozenset(

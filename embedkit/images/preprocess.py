@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
 from typing import Any
 
@@ -65,6 +65,7 @@ class Preprocessing:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
     crop_mode: str = "center"
+    crop_ratio: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
@@ -92,7 +93,12 @@ class Preprocessing:
             if name in changes and self.channels != 3:
                 changes[name] = self._for_all_channels(name, changes[name])
         if by.image_size is not None and by.resize is None:
-            changes["resize"] = max(1, round(self.resize * by.image_size / self.image_size))
+            # Rounded down, as timm does, from the ratio as it is declared: 248 / 224 is no 1 / 0.9.
+            changes["resize"] = (
+                max(1, round(self.resize * by.image_size / self.image_size))
+                if self.crop_ratio is None
+                else int(by.image_size / self.crop_ratio)
+            )
         changed = replace(self, **changes)
         if by.resize is not None and by.resize < changed.image_size:
             raise UsageError(
@@ -179,6 +185,7 @@ class Preprocessing:
     def record(self) -> dict[str, Any]:
         """Return what the provenance keeps; what is younger than a feature file had its default then."""
         kept = asdict(self)
+        del kept["crop_ratio"]  # what came of it is there
         return {
             name: value for name, value in kept.items() if name not in _YOUNGER or value != _YOUNGER[name]
         }
@@ -247,6 +254,7 @@ def from_timm(
         std=_per_channel(config["std"], channels),
         channels=channels,
         crop_mode=str(config.get("crop_mode") or "center"),
+        crop_ratio=ratio,
     )
 
 

@@ -11,10 +11,19 @@ from embedkit.options.shared import labels_option
 
 PARTS = ("train", "validation", "test")
 
+# What people call the three splits, in small letters.
+SPLIT_NAMES = (
+    dict.fromkeys(("train", "training"), "train")
+    | dict.fromkeys(("val", "valid", "validate", "validation", "dev", "devel", "development"), "validation")
+    | dict.fromkeys(("test", "testing"), "test")
+)
+
 
 def _which(text: str) -> str:
     key, equals, value = text.partition("=")
-    known = (key == "split" and value in PARTS) or (key == "group" and value)
+    if key == "split" and (part := SPLIT_NAMES.get(value.strip().lower())) is not None:
+        return f"split={part}"
+    known = key == "group" and value
     if not (equals and known) and Path(text).suffix.lower() != ".txt":
         raise ValueError(
             f"give {', '.join(f'split={part}' for part in PARTS)}, group=NAME, or a FILE.txt, an id a line"

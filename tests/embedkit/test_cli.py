@@ -252,6 +252,7 @@ MISTAKES = {
     "datasets cut.h5": (1, "cut.h5"),
     "extract": (2, "the following arguments are required: DATASET"),
     f"extract nowhere {PIXELS}": (2, "nowhere: no such file or folder"),
+    f"extract nowhere {PIXELS} --views galaxi:4": (2, "--views"),
     f"extract empty {PIXELS}": (1, "empty"),
     f"extract text.h5 {PIXELS}": (1, "text.h5"),
     "extract images.h5 --backbone pixels:x": (2, "give pixels:N"),

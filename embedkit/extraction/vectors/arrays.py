@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.datasets.arrays import NO_OBJECTS
+from embedkit.datasets.hdf5_attributes import names_in_attributes
 from embedkit.datasets.npz import stored_array, stored_arrays
-from embedkit.errors import EmbedkitError, first_line
+from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.extraction.vectors.source import Vectors, check_shape, choose
 from embedkit.files.hdf5 import contents, open_hdf5
 from embedkit.files.hdf5_gaps import gaps
@@ -77,9 +79,22 @@ def _small(item: h5py.Dataset) -> NDArray[Any]:
     return np.asarray(item[()])
 
 
+def _check_not_one_each(path: Path, numeric: Sequence[tuple[str, tuple[int, ...]]]) -> None:
+    """Refuse arrays that are a row each, or a column each: nothing says which."""
+    if len(numeric) > 2 and len({shape for _, shape in numeric}) == 1 and len(numeric[0][1]) == 1:
+        raise UsageError(
+            f"{path}: {len(numeric):,} arrays of shape {numeric[0][1]}, such as {numeric[0][0]}, and none of "
+            "vectors. If each is the vector of one image, store numpy.stack of them as `features`, and their "
+            "names as `ids`; if each is one dimension, numpy.stack(..., axis=1)."
+        )
+
+
 def _of_hdf5(path: Path, file: h5py.File, key: str | None) -> Vectors:
-    datasets = contents(file).datasets
+    found = contents(file)
+    datasets = found.datasets
     shapes = {name: (item.shape, item.dtype) for name, item in datasets.items() if item.shape is not None}
+    if key is None:
+        _check_not_one_each(path, [(name, shape) for name, (shape, t) in shapes.items() if t.kind in "fiu"])
     key = choose(path, shapes, key)
     check_shape(f"{path}: {key}", *shapes[key], path)
     (n, d), dtype = shapes[key]
@@ -91,7 +106,7 @@ def _of_hdf5(path: Path, file: h5py.File, key: str | None) -> Vectors:
         )
     folder = key.rpartition("/")[0]
     per_row: dict[str, NDArray[Any]] = {}
-    names = {}
+    names = dict[str, NDArray[Any]](names_in_attributes(found, str(path)))
     unread = [f"{name} {shape}" for name, (shape, _) in shapes.items() if name != key]
     for name, (shape, _) in sorted(shapes.items(), key=lambda one: one[0].rpartition("/")[0] == folder):
         above, _, last = name.rpartition("/")

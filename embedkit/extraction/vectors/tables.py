@@ -206,7 +206,8 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     index = _index(table)
     lists = [name for name, kind in kinds.items() if _is_list(kind)]
     lists = [name for name in lists if name == key or name.casefold() not in LABELS]
-    if key is not None and key in kinds and key not in lists and not _is_number(kinds[key]):
+    readable = [*lists, *(name for name, kind in kinds.items() if _is_number(kind) or _is_text(kind))]
+    if key is not None and key in kinds and key not in readable:
         raise UsageError(f"{path}: column {key!r} holds {kinds[key]}, not vectors.")
     if key in lists or (key is None and len(lists) == 1):
         name = key if key is not None else lists[0]
@@ -216,6 +217,14 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
         return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
     if key is None and lists:
         raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
+    texts = _per_row(table, [one for one, kind in kinds.items() if _is_text(kind) and key in (None, one)])
+    in_text = columns_of_lists(texts)
+    if in_text:
+        name = _one_list(path, in_text, key)
+        x = read_lists(path, name, texts[name], range(len(texts[name])), "row")
+        rest = _per_row(table, [other for other in kinds if other not in in_text])
+        made = in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
+        return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
     numeric = [name for name, kind in kinds.items() if _is_number(kind)]
     if key is None:
         numeric = [name for name in numeric if not (_whole(kinds[name]) and name.casefold().endswith("id"))]
@@ -254,6 +263,12 @@ def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _whole(kind: Any) -> bool:

@@ -47,7 +47,9 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def read_lists(path: Path, name: str, cells: NDArray[np.str_], lines: Sequence[int]) -> NDArray[np.float64]:
+def read_lists(
+    path: Path, name: str, cells: NDArray[np.str_], lines: Sequence[int], unit: str = "line"
+) -> NDArray[np.float64]:
     """Return the (n, d) vectors of a column of lists in text; a missing one is NaN.
 
     Parameters
@@ -58,6 +60,8 @@ def read_lists(path: Path, name: str, cells: NDArray[np.str_], lines: Sequence[i
         Of the column.
     lines
         Line of the file of each row.
+    unit
+        What these number: lines of text, or rows.
 
     Raises
     ------
@@ -69,26 +73,26 @@ def read_lists(path: Path, name: str, cells: NDArray[np.str_], lines: Sequence[i
         words = _words(cell) if cell else []
         if words is None:
             raise EmbedkitError(
-                f"{path}, line {line}: {cell[:30]!r}... in column {name!r} is no list of numbers, as others "
-                "are. Correct it, or leave it empty."
+                f"{path}, {unit} {line}: {cell[:30]!r}... in column {name!r} is no list of numbers, as "
+                "others are. Correct it, or leave it empty."
             )
         if _SHORTENED in words:
             raise EmbedkitError(
-                f"{path}, line {line}: the vector of column {name!r} was shortened by NumPy (...), so most "
+                f"{path}, {unit} {line}: the vector of column {name!r} was shortened by NumPy (...), so most "
                 "of its numbers are not in the file. Save the array itself, with numpy.save."
             )
         try:
             rows.append([number(word) for word in words])
         except ValueError as error:
             raise EmbedkitError(
-                f"{path}, line {line}: the vector of column {name!r} holds what is no number ({error}). "
+                f"{path}, {unit} {line}: the vector of column {name!r} holds what is no number ({error}). "
                 "Correct it."
             ) from error
     d = Counter(map(len, filter(None, rows))).most_common(1)[0][0] if any(rows) else 0
     odd = next((row for row, values in enumerate(rows) if len(values) not in (0, d)), None)
     if odd is not None or not d:
         raise EmbedkitError(
-            f"{path}, line {lines[odd or 0]}: the vectors of column {name!r} are of different lengths: "
+            f"{path}, {unit} {lines[odd or 0]}: the vectors of column {name!r} are of different lengths: "
             f"{len(rows[odd or 0])} here, {d} elsewhere. Leave out those that are of another model."
         )
     return np.array([values or [np.nan] * d for values in rows], dtype=np.float64)

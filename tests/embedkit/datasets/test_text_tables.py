@@ -156,6 +156,20 @@ def test_a_name_of_another_system_finds_its_file(tmp_path: Path, written: str, w
     assert (f"1 file names are {why}" in said) if why else said == ""
 
 
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE:"])
+def test_an_address_of_a_file_is_its_path(tmp_path: Path, start: str, capsys) -> None:
+    Image.new("RGB", (4, 4), (7, 0, 0)).save(tmp_path / "a 1.png")
+    name = f"{start}{tmp_path}/a%201.png"
+    (tmp_path / "t.csv").write_text(f"file,label\n{name},a\n")
+    dataset = load_dataset(str(tmp_path / "t.csv"))
+    assert dataset.rows.ids.tolist() == [name]
+    assert dataset.read(0) == (tmp_path / "a 1.png").read_bytes()
+    assert "1 file names are addresses of files" in capsys.readouterr().err
+    (tmp_path / "t.csv").write_text("file,label\nfile:///gone/a%201.png,a\n")
+    with pytest.raises(EmbedkitError, match=r"'a 1\.png' lies in .*: cut what is before it"):
+        load_dataset(str(tmp_path / "t.csv"))
+
+
 def test_a_name_that_could_mean_two_files_is_not_guessed(tmp_path: Path) -> None:
     for name in ("a.png", "A.PNG"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)

@@ -1,14 +1,17 @@
 """Vectors in tables as people have them: lists in text, ids that look like numbers, cells that are none."""
 
 import csv
+import json
 from decimal import Decimal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from embedkit.datasets.class_labels import class_labels
-from embedkit.errors import EmbedkitError
+from embedkit.datasets.label_file import read_labels_by_id
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.words import label_words
 from tests.embedkit.extraction.test_import import IDS, D, N, X, imported
 
@@ -188,3 +191,67 @@ def test_classes_that_look_the_same_are_said(capsys):
     assert "can't be seen, or in how accents are stored: 'cafe\\u0301', 'caf\\xe9'" in said
     assert "'spiral', 'spi\\u200bral'" in said
     assert "edge on" not in said
+
+
+def test_lists_in_text_are_the_vectors_of_parquet_too_and_a_shortened_one_is_named_by_its_row():
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    cells = [str(row.tolist()) for row in X]
+    pq.write_table(pa.table({"id": IDS.tolist(), "votes": [7.0] * N, "embedding": cells}), "t.parquet")
+    _, x, rows, _ = imported("t.parquet")
+    np.testing.assert_allclose(x, X, rtol=1e-6)
+    assert rows.ids.tolist() == IDS.tolist()
+    pq.write_table(pa.table({"id": IDS.tolist(), "embedding": ["[1, ..., 2]", *cells[1:]]}), "s.parquet")
+    with pytest.raises(EmbedkitError, match=r"s\.parquet, row 0: the vector .* was shortened by NumPy"):
+        imported("s.parquet")
+
+
+@pytest.mark.parametrize("write", [list, json.dumps, np.bytes_], ids=["text", "JSON", "bytes"])
+@pytest.mark.parametrize("at", ["labels", "/"])
+def test_names_of_classes_in_an_attribute_of_hdf5_are_those_of_the_labels(write, at):
+    with h5py.File("v.h5", "w") as file:
+        file["features"], file["labels"] = X, np.arange(N) % 3
+        file[at].attrs["class_names"] = write(["spiral", "disc", "merger"])
+    rows = imported("v.h5")[2]
+    assert rows.class_names == ("spiral", "disc", "merger")
+    assert rows.labels.tolist() == [row % 3 for row in range(N)]
+
+
+def test_what_is_no_list_of_names_and_arrays_that_are_a_row_each_are_refused_with_the_fix():
+    with h5py.File("v.h5", "w") as file:
+        file["features"], file["labels"] = X, np.arange(N) % 3
+        file["labels"].attrs["class_names"] = "spiral, disc"
+    with pytest.raises(EmbedkitError, match="class_names is no list of names. Store them as an array"):
+        imported("v.h5")
+    with h5py.File("each.h5", "w") as file:
+        for name, row in zip(IDS, X, strict=True):
+            file[f"emb/{name}"] = row
+    with pytest.raises(UsageError, match=r"30 arrays of shape \(5,\).*emb/g00\.jpg.*numpy\.stack"):
+        imported("each.h5")
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_columns_of_a_class_each_are_labels_where_each_row_has_one_of_them(ending):
+    flags = np.eye(3, dtype=np.int64)[np.arange(N) % 3]
+
+    def write(flags):
+        columns = {"id": IDS, **{name: flags[:, c] for c, name in enumerate(("spiral", "disc", "merger"))}}
+        if ending == "npz":
+            np.savez("t.npz", **columns)
+        else:
+            lines = zip(*(values.tolist() for values in columns.values()), strict=True)
+            Path("t.csv").write_text(
+                "\n".join([",".join(columns), *(",".join(map(str, line)) for line in lines)])
+            )
+
+    np.savez("v.npz", features=X, ids=IDS)
+    write(flags)
+    found = read_labels_by_id(Path(f"t.{ending}"), IDS, "v")
+    expected = [("spiral", "disc", "merger")[row % 3] for row in range(N)]
+    assert [found.class_names[label] for label in found.labels] == expected
+    rows = imported("v.npz", labels=f"t.{ending}")[2]
+    assert [rows.class_names[label] for label in rows.labels] == expected
+    flags[4] = 1
+    write(flags)
+    with pytest.raises(UsageError, match="none of its columns spiral, disc, merger is called label"):
+        read_labels_by_id(Path(f"t.{ending}"), IDS, "v")

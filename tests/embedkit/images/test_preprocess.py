@@ -227,6 +227,16 @@ def test_every_crop_mode_is_timms_on_every_shape(crop_mode, crop_pct, shape):
         np.testing.assert_array_equal(from_timm(config)(pixels), expected)
 
 
+@pytest.mark.parametrize("crop_pct", [0.875, 0.9, 0.95, 0.965])
+def test_another_size_is_resized_as_timm_does_from_the_declared_ratio(crop_pct):
+    config = {"input_size": (3, 224, 224), "crop_pct": crop_pct, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    for size in range(96, 520, 9):
+        own = from_timm(config).changed(Overrides(image_size=size))
+        oracle = create_transform((3, size, size), is_training=False, crop_pct=crop_pct)
+        assert (own.image_size, own.resize) == (size, oracle.transforms[0].size)
+        assert from_timm(config).record().keys() == OWN.record().keys()
+
+
 @pytest.mark.parametrize("crop_mode", CROP_MODES)
 def test_a_center_crop_is_a_square_whatever_the_mode(crop_mode):
     pixels = image(60, 90)
