@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from embedkit.options.selection import PARTS, SPLIT_NAMES
+from embedkit.options import selection
 
-SPLITS = PARTS
+# As options take them, and every table and array.
+SPLITS, SPLIT_NAMES = selection.PARTS, selection.SPLIT_NAMES
 
 # What programs write for nothing. In small letters; pandas reads most of them so too.
 NOTHING = frozenset(
