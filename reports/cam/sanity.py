@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.console import Advance, progress
 from embedkit.scoring.paired import Difference, paired_difference
 
 F32 = NDArray[np.float32]
@@ -104,9 +105,11 @@ def examine(
     centre = np.broadcast_to(-(middle[:, None] + middle[None, :]), (n, s, s))
     random = np.random.default_rng(seed)
     orders = {**maps, CENTRE: centre, RANDOM: moved(maps[OWN], random), SCATTERED: random.random((n, s, s))}
-    curves = {
-        name: deletion(tell, pixels, classes, hottest_first(heat, random)) for name, heat in orders.items()
-    }
+    with progress("remove pixels", len(orders) * (STEPS + 1), unit="steps") as advance:
+        curves = {
+            name: deletion(tell, pixels, classes, hottest_first(heat, random), advance)
+            for name, heat in orders.items()
+        }
     return Sanity(
         curves,
         {name: rank_correlations(maps[name], back[name]) for name in maps},
@@ -149,7 +152,7 @@ def cell_of(s: int) -> I64:
     return place[:, None] * k + place[None, :]
 
 
-def deletion(tell: Telling, pixels: U8, classes: I64, order: I64) -> F64:
+def deletion(tell: Telling, pixels: U8, classes: I64, order: I64, advance: Advance) -> F64:
     """Return the probability (n, STEPS + 1) of the classes while cells are removed in an order.
 
     What is removed is filled with the image's own median of each channel.
@@ -164,6 +167,7 @@ def deletion(tell: Telling, pixels: U8, classes: I64, order: I64) -> F64:
         removed = ranks < round(step / STEPS * order.shape[1])
         p = tell(np.where(removed[..., None], fill, pixels))
         curve[:, step] = p[np.arange(n), classes]
+        advance()
     return curve
 
 

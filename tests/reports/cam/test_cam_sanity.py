@@ -77,10 +77,10 @@ def test_deletion_fills_with_the_median_and_follows_the_order():
     pixels = np.full((1, 32, 32, 3), 9, np.uint8)
     pixels[0, :8] = 255  # 4 of 16 rows of cells
     order = np.arange(256)[None]
-    curve = deletion(bright, pixels, np.array([0]), order)[0]
+    curve = deletion(bright, pixels, np.array([0]), order, lambda n=1: None)[0]
     removed = np.round(np.arange(STEPS + 1) / STEPS * 256)
     np.testing.assert_allclose(curve, np.maximum(0, 64 - removed) / 256, atol=1e-12)
-    backwards = deletion(bright, pixels, np.array([1]), order[:, ::-1])[0]
+    backwards = deletion(bright, pixels, np.array([1]), order[:, ::-1], lambda n=1: None)[0]
     np.testing.assert_allclose(backwards, 1 - np.minimum(64, 256 - removed) / 256, atol=1e-12)
 
 
