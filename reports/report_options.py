@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedkit.errors import UsageError
 from embedkit.options import (
     PREP,
     READS,
@@ -25,6 +26,8 @@ NONE = "none"
 # Of a galaxy a picture takes about 1.5 kB, or 0.7 kB.
 LARGE_PICTURE, SMALL_PICTURE, MANY_PICTURES = 96, 64, 6_000
 PAGE = Writes(("an HTML page",))
+# Names that promise something else than a page.
+PICTURES, TABLES = (".pdf", ".png", ".svg"), (".csv", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,13 @@ class ReportPlaces:
 
     def __post_init__(self) -> None:
         check(self)
+        ending = "" if self.output is None else self.output.suffix.lower()
+        if ending in PICTURES + TABLES:
+            figure = ending in PICTURES
+            other = "--figure FILE draws the map" if figure else "`embedkit export` writes a table"
+            raise UsageError(
+                f"-o {self.output}: a report is an HTML page. Give a name that ends in .html; {other}."
+            )
 
     @property
     def folder(self) -> Path:

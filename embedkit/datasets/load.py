@@ -255,7 +255,7 @@ def load_again(
     strange = [name for name in words if name != "source" and name not in declared(DatasetOptions)]
     if not isinstance(source, str) or strange:
         raise EmbedkitError(
-            f"its dataset is recorded in another way ({strange[0] if strange else 'source'!r})"
+            f"its dataset is recorded in another way ({strange[0] if strange else 'source'!r})."
         )
     asked_for = None if named is None else address_of(named)
     far = next((str(value) for value in words.values() if _is_address(value)), None)
@@ -275,7 +275,8 @@ def load_again(
     if ids and source not in DATASETS and Path(source).is_dir() and find_shards(source) is None:
         some = ids[:: -(-len(ids) // 100)]
         if not any((Path(source) / name).is_file() for name in some):
-            raise EmbedkitError(f"{source}: the images are not there any more, such as {some[0]}")
+            fix = "" if named is None else " Name the folder in which ids such as this one are paths."
+            raise EmbedkitError(f"{source}: none of the images is there, such as {some[0]}.{fix}")
     return load_dataset(**words)
 
 

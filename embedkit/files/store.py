@@ -121,7 +121,10 @@ class FeatureFile(Searched, Tabled):
                 f"{self.path}: no such file. Make it with `embedkit extract DATASET -o {self.path}`."
             )
         if self.path.is_dir():
-            raise FeatureFileError(f"{self.path}: a folder without part-000000.h5. Name a feature file.")
+            raise FeatureFileError(
+                f"{self.path}: a folder without part-000000.h5. Name a feature file; of a folder of images, "
+                f"`embedkit extract {self.path} -o {self.path.name}.h5` makes one."
+            )
         if self.path.suffix.lower() in VECTORS:
             target = self.path.with_suffix(".features.h5")
             raise FeatureFileError(

@@ -246,7 +246,7 @@ def _map(
 ) -> tuple[Map, Fidelity | None, Plan]:
     from reports.map.coordinates import keep, kept, place_of
     from reports.map.fidelity import fidelity
-    from reports.map.layout import Plan, comparable, lay_out
+    from reports.map.layout import MIN_ROWS, Plan, comparable, lay_out
 
     metric = options.metric(rows.prep)
     plan = Plan(
@@ -259,7 +259,7 @@ def _map(
     )
     place = place_of(rows.x, plan)
     known = kept(place, len(rows.x))
-    if known is None and plan.projection == "umap":
+    if known is None and plan.projection == "umap" and len(rows.x) >= MIN_ROWS:
         note(f"Laying out {len(rows.x):,} images; UMAP compiles itself first, which takes some seconds.")
     try:
         layout = lay_out(rows.x, plan, known=known, show_progress=True)
@@ -270,7 +270,8 @@ def _map(
     if n := len(layout.unplaced):
         named = ", ".join(str(name) for name in ids[layout.unplaced[:3]]) + ", ..." * (n > 3)
         say(
-            f"UMAP found nothing near {n} {'image' if n == 1 else 'images'} ({named}) and so no place: "
+            f"{file.path.name}: UMAP found nothing near {n} {'image' if n == 1 else 'images'} ({named}) and "
+            "so no place: "
             f"{'it lies' if n == 1 else 'they lie in a line'} below the map."
         )
     elif known is None and layout.method != "pca":

@@ -124,4 +124,6 @@ def _compared(x: NDArray[np.floating[Any]], metric: str) -> NDArray[np.float64]:
         # On rows of length 1 all of these give the same order, and the Euclidean one is the faster code.
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(length > 0, length, 1)
+        # A row of zeros has similarity 0 to all: a direction of its own puts it at sqrt(2), not 1, from them.
+        rows = np.hstack([rows, length == 0])
     return rows

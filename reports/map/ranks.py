@@ -13,6 +13,7 @@ from reports.map.evidence import Clustering
 from reports.map.neighbours import Neighbours
 
 LONGEST = 120
+_ENDING = {2: "nd", 3: "rd"}  # of the few neighbours that there may be
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def outliers(near: Neighbours) -> Rank:
     order = np.argsort(-away, kind="stable")[:LONGEST]
     typical = float(np.median(away)) or 1.0
     values = [f"{away[i] / typical:.2g} times the median" for i in order]
-    words = f"Farthest from their own neighbours: the distance to the {near.k}th nearest, over its median."
+    kth = "nearest" if near.k == 1 else f"{near.k}{_ENDING.get(near.k, 'th')} nearest"
+    words = f"Farthest from their own neighbours: the distance to the {kth}, over its median."
     return Rank("Outliers", words, order.tolist(), values)
 
 

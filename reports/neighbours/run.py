@@ -76,6 +76,8 @@ def similar(
             query = x[own]
         place, similarity = nearest_rows(query, x, options.n, own=own)
         at = rows[place[0]]
+        if not len(at):
+            raise EmbedkitError(f"{file.path}: there is no other image to be like {name}. Give more.")
         table: dict[str, NDArray[Any]] = {
             "id": file.rows.ids[at],
             "place": np.arange(1, len(at) + 1),
@@ -83,7 +85,8 @@ def similar(
             "query": np.full(len(at), name),
             **_labels(file, at),
         }
-        title = f"{len(at):,} images most like {name}, by cosine similarity{_of(options.prep)}"
+        images = "image" if len(at) == 1 else "images"
+        title = f"{len(at):,} {images} most like {name}, by cosine similarity{_of(options.prep)}"
         found = Found(title, SIMILAR, table, tuple(file.remarks))
         return _written(file, found, places, query=options.image or name)
 
@@ -122,7 +125,8 @@ def outliers(
         k = min(options.kth, len(rows) - 1)
         notes = list(file.remarks)
         if k < options.kth:
-            notes.append(f"Only {k} other images: the distance to the farthest of them counts.")
+            only = "Only 1 other image" if k == 1 else f"Only {k} other images"
+            notes.append(f"{only}: the distance to the farthest counts.")
         far = farthest(x, k, options.n)
         at = rows[far.index]
         table: dict[str, NDArray[Any]] = {

@@ -106,6 +106,17 @@ def test_more_than_there_are(made):
     assert len(embedkit.similar(path, id="im 0", n=500).ids) == 59
 
 
+def test_two_images_and_one(tmp_path):
+    two = write_features(tmp_path / "two.h5", np.eye(2, dtype=np.float32), Rows(ids=np.array(["a", "b"])))
+    assert embedkit.similar(two, id="a").title.startswith("1 image most like a")
+    assert embedkit.outliers(two).notes == ("Only 1 other image: the distance to the farthest counts.",)
+    one = write_features(tmp_path / "one.h5", np.eye(1, dtype=np.float32), Rows(ids=np.array(["a"])))
+    with pytest.raises(EmbedkitError, match="no other image to be like a"):
+        embedkit.similar(one, id="a")
+    with pytest.raises(EmbedkitError, match="one image is like no other"):
+        embedkit.outliers(one)
+
+
 def test_which_image_is_said_once(made):
     path, _ = made
     for wrong in ({}, {"id": "im 3", "image": "x.jpg"}):
@@ -127,7 +138,7 @@ def test_a_new_image_is_put_through_the_files_own_backbone(tmp_path):
     assert found.table["similarity"][0] == pytest.approx(1, abs=1e-6)
     text = page.read_text()
     assert text.count("<figure>") == 4
-    assert text.count("data:image/") == 4
+    assert text.count('src="data:image/') == 4
     assert "<new>" not in text
     assert "http" not in text.replace("http-equiv", "")
     listed = embedkit.outliers(tmp_path / "f.h5", n=4, output=tmp_path / "o.html")

@@ -343,6 +343,25 @@ def test_images_named_in_vain_are_an_error(world, tmp_path):
         report(world.features, output=tmp_path / "o.html", path=str(tmp_path / "no"))
 
 
+def test_a_folder_of_other_images_is_an_error_that_ends_in_a_sentence(world, tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(
+        EmbedkitError, match=r"other: none of the images is there, such as .*\. Name the folder"
+    ):
+        report(world.features, output=tmp_path / "o.html", path=str(tmp_path / "other"), projection="pca")
+
+
+def test_a_few_images_are_not_said_to_wait_for_umap(plain_file, tmp_path, capsys):
+    report(plain_file(n=3), output=tmp_path / "o.html", thumbnails=False)
+    assert "UMAP compiles" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "advice"), [("m.PDF", "--figure FILE"), ("m.parquet", "embedkit export")])
+def test_a_page_is_not_written_under_the_name_of_a_picture_or_table(world, tmp_path, name, advice):
+    with pytest.raises(UsageError, match=rf"-o .*{name}: a report is an HTML page.*{advice}"):
+        report(world.features, output=tmp_path / name)
+
+
 def test_results_already_read_and_an_open_file_give_the_same_page(world, written, tmp_path):
     located = locate_results(world.runs)
     with FeatureFile(world.features) as file:

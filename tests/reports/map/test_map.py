@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from embedkit.console.visible import Visible
 from embedkit.errors import DataError, UsageError
 from reports.map import layout as layout_of
 from reports.map.layout import Plan, lay_out
-from reports.map.neighbours import describe, nearest_neighbours
+from reports.map.neighbours import describe, nearest_neighbours, neighbours_among
 
 
 def umap_map(x, show_progress=False, **plan):
@@ -182,6 +183,19 @@ def test_neighbours_are_scikit_learns_in_features_of_one_dominant_direction(metr
     assert recall == 1.0
     if metric == "cosine":
         assert (label[found] == label[:, None]).mean() == 1.0
+
+
+def test_rows_of_zeros_are_as_far_from_all_as_scikit_learn_has_them():
+    x = np.random.default_rng(0).normal(size=(60, 40))
+    x[[0, 7, 30]] = 0
+    peer = NearestNeighbors(n_neighbors=15, metric="cosine").fit(x)
+    truth, _ = peer.kneighbors()
+    away = 1 - normalize(x) @ normalize(x).T
+    found = nearest_neighbours(x, 15, metric="cosine")
+    np.testing.assert_allclose(np.take_along_axis(away, found.index, axis=1), truth, atol=1e-12)
+    some = neighbours_among(x, x[:9], 15, metric="cosine")
+    truth, _ = peer.kneighbors(x[:9])
+    np.testing.assert_allclose(np.take_along_axis(away[:9], some.index, axis=1), truth, atol=1e-12)
 
 
 def test_the_map_of_one_dominant_direction_keeps_what_cosine_keeps():

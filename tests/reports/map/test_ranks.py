@@ -1,6 +1,7 @@
 """Lists of outliers, pairs and doubtful labels, against naive loops."""
 
 import numpy as np
+import pytest
 
 from reports.map.columns import Category
 from reports.map.neighbours import nearest_neighbours
@@ -16,6 +17,13 @@ def test_outliers_by_the_distance_to_the_kth():
     x, near = near_of()
     away = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), axis=1)[:, 6]
     assert outliers(near).rows == np.argsort(-away).tolist()
+
+
+@pytest.mark.parametrize(
+    ("n", "words"), [(2, "the nearest,"), (3, "the 2nd nearest,"), (4, "the 3rd nearest,")]
+)
+def test_which_neighbour_of_few_is_said(n, words):
+    assert words in outliers(near_of(n)[1]).words
 
 
 def test_duplicates_are_pairs_each_once_nearest_first():
