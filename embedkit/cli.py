@@ -27,6 +27,15 @@ Configure = Callable[[argparse.ArgumentParser], Handler]
 EXIT_FAILED, EXIT_USAGE = 1, 2
 # Of a verb that looks at no labels, and so has no such option.
 LABELS_ELSEWHERE = "Labels go to what uses them, as in `embedkit probe features.h5 --labels labels.csv`."
+# What is named by these may be no file that is here: then something light says so, or that all is well.
+ABSENT = {
+    "features": "embedkit.files.store:FeatureFile",
+    "dataset": "embedkit.datasets.load:check_there",
+    "labels": "embedkit.datasets.label_file:check_table",
+    "weights": "embedkit.backbones.options:check_weights",
+    "adapter": "embedkit.backbones.options:check_adapter",
+    "recipe": "pretrain.finetune.recipe:recipe_file",
+}
 LESS_MEMORY = (
     "Other programs may hold some of it. Less is needed with a smaller --batch-size, of `finetune` "
     "--batch-plan, with --accumulate where there is one, a smaller --image-size, or fewer rows."
@@ -80,28 +89,23 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
 
 
 def _check_inputs(name: str, args: argparse.Namespace) -> None:
-    """Refuse a feature file or images that are not there before the imports, which take seconds."""
-    given = getattr(args, "features", None)
-    absent = _absent(given if isinstance(given, list) else [given])
-    images = [one for one in _absent([getattr(args, "dataset", None)]) if one.suffix.lower() != ".toml"]
-    if not (absent or images):
-        return
-    from embedkit.options import from_flags
-
-    for one in VERBS[name].options:  # a wrong call is said first, as everywhere
-        from_flags(target(one), args)
+    """Refuse what is not there before the verb's own imports, which take seconds."""
+    absent = []
+    for option, refuse in ABSENT.items():
+        given = getattr(args, option, None)
+        named = given if isinstance(given, list) else [given]
+        kinds = Path if option == "labels" else (str, Path)  # which of `import` may be a column
+        paths = [one for one in named if isinstance(one, kinds)]
+        if option == "dataset":  # a bench's plan, which says for itself that it is not there
+            paths = [one for one in paths if Path(one).suffix.lower() != ".toml"]
+        absent += [(one, refuse) for one in paths if not Path(one).exists()]
     if absent:
-        from embedkit.files.store import FeatureFile
+        from embedkit.options import from_flags
 
-        FeatureFile(absent[0])  # which says so
-    if images:
-        from embedkit.datasets.load import check_there
-
-        check_there(args.dataset)
-
-
-def _absent(named: Sequence[Any]) -> list[Path]:
-    return [Path(one) for one in named if isinstance(one, (str, Path)) and not Path(one).exists()]
+        for of_verb in VERBS[name].options:  # a wrong call is said first, as everywhere
+            from_flags(target(of_verb), args)
+        for one, refuse in absent:
+            target(refuse)(one)
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:

@@ -16,13 +16,13 @@ from embedkit.backbones.checkpoints.digest import sizeless_sha256
 from embedkit.backbones.checkpoints.leftovers import leftover
 from embedkit.backbones.checkpoints.reading import read_tensors
 from embedkit.backbones.naming import check_name, plain_name
-from embedkit.backbones.options import DEFAULT_BACKBONE, BackboneSpec
+from embedkit.backbones.options import ADAPTER_CONFIG, DEFAULT_BACKBONE, BackboneSpec
+from embedkit.backbones.options import ADAPTER_FIX as FIX
 from embedkit.console import note
 from embedkit.errors import EmbedkitError, UsageError, first_line
 from embedkit.files.regular import read_bytes
 from embedkit.strict_json import UndeclaredError, declared, of_shape
 
-FIX = "--adapter wants a folder as PEFT's save_pretrained writes it."
 KINDS = ("LORA", "IA3")
 PREFIX = "base_model.model."
 MOST_CONFIG_BYTES = 5_000_000
@@ -157,7 +157,7 @@ def read_adapter(folder: Path) -> Adapter:
     EmbedkitError
         Files are missing or no regular ones; a kind, field or value that embedkit doesn't know.
     """
-    place = folder / "adapter_config.json"
+    place = folder / ADAPTER_CONFIG
     weights = next(
         (
             folder / name

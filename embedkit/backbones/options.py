@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.images.options import Overrides
 from embedkit.options import MOST_SEED, READS, check, option
 
@@ -21,6 +21,8 @@ POOLS = {
     "model": "the model's own pooling before its classifier",
 }
 GROUP = "backbone"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FIX = "--adapter wants a folder as PEFT's save_pretrained writes it."
 
 
 def weights_option(*, group: str = "") -> Any:
@@ -33,6 +35,18 @@ def adapter_option(*, group: str = "") -> Any:
     """Declare ``--adapter``."""
     what = "folder with a PEFT adapter, instead of the recorded one"
     return option(None, what, metavar="DIR", group=group, place=READS)
+
+
+def check_weights(path: Path) -> None:
+    """Refuse a file of weights that is not there."""
+    if not path.exists():
+        raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
+
+
+def check_adapter(folder: Path) -> None:
+    """Refuse the folder of an adapter that has no configuration."""
+    if not (folder / ADAPTER_CONFIG).exists():
+        raise EmbedkitError(f"{folder}: no {ADAPTER_CONFIG} there. {ADAPTER_FIX}")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
 import torch
 
-from embedkit.backbones.load import Backbone
-from embedkit.backbones.options import POOLS, parse_layers
+from embedkit.backbones.load import Backbone, load_backbone, resolved
+from embedkit.backbones.naming import HUB
+from embedkit.backbones.options import PIXELS, POOLS, BackboneSpec, parse_layers
 from embedkit.backbones.shipped import SHIPPED
 from embedkit.errors import UsageError
 
@@ -116,6 +117,20 @@ class Pooling:
             return prefix[:, 0].float()
         mean = patches.float().mean(dim=1)
         return mean if self.pool in ("patch", "avg") else torch.cat([prefix[:, 0].float(), mean], dim=1)
+
+
+def check_pooling(spec: BackboneSpec, *, pool: str, layers: str | None) -> None:
+    """Refuse a pooling, layers or an input size that a network doesn't have, where one was asked for.
+
+    The network is built and no weights of it are read; one of a hub that is not timm's has to be asked for,
+    and is left.
+    """
+    asked = pool != "auto" or layers is not None or spec.preprocessing.image_size is not None
+    if not asked or spec.backbone.startswith(HUB):
+        return
+    if not spec.backbone.startswith(PIXELS):
+        spec = replace(resolved(spec), weights=None, adapter=None, random_init=0)
+    Pooling.choose(load_backbone(spec), pool=pool, layers=layers)
 
 
 def _gives_tokens(backbone: Backbone) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,18 @@ def class_labels(
             "and 1 a class."
         )
     return _of_numbers(array, class_names, where)
+
+
+def of_flags(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.str_] | None:
+    """Return the name of the column that is 1 in each row (n,); None where it isn't one, and 0 the others."""
+    if len(columns) < 2 or len({len(values) for values in columns.values()}) > 1:
+        return None
+    table = np.stack(list(columns.values()), axis=1)  # (n, c)
+    if not len(table) or not np.isin(table, (0, 1)).all() or not (table.sum(axis=1) == 1).all():
+        return None
+    names: NDArray[np.str_] = np.array(list(columns), dtype=np.str_)
+    of_rows: NDArray[np.str_] = names[table.argmax(axis=1)]
+    return of_rows
 
 
 def said_label_words(names: Sequence[str], where: str) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedkit.console import note
 from embedkit.datasets.annotations import check_ids, check_targets, groups, looks_like_labels
-from embedkit.datasets.class_labels import class_labels
+from embedkit.datasets.class_labels import class_labels, of_flags
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.table_paths import found_names, missing_hint
@@ -28,6 +28,8 @@ from embedkit.files.vote_tree import tree_of
 from embedkit.files.words import label_words
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
+_NO_CLASSES = ("split", "group", "ra", "dec")
+_FLAGS = {"0", "1", "0.0", "1.0"}
 
 
 def load_csv(
@@ -68,8 +70,9 @@ def load_csv(
     check_names(table, names)
     sizes = file_sizes(table, folder, names)
     note_unnamed(table, folder, names)
-    labels, class_names = _labels(table, label_column)
     target_names, targets = _targets(table, target_columns)
+    taken = (of_files, split_column, group_column, id_column, *target_names)
+    labels, class_names, marks = _labels(table, label_column, taken)
     tree = tree_of(target_names)
     rows = Rows(
         ids=np.array(written, dtype=np.str_)
@@ -86,8 +89,7 @@ def load_csv(
         asked=None if targets is None or tree is None else asked_of(table, tree, targets),
     )
     check_targets(rows, str(path))
-    used = (of_files, label_column, split_column, group_column, id_column, *target_names)
-    used = (*used, *(() if tree is None else count_columns(table, tree)))
+    used = (*taken, label_column, *marks, *(() if tree is None else count_columns(table, tree)))
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)
     files = ImageFiles(folder, names)
     given = {
@@ -191,14 +193,26 @@ def note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _labels(table: Table, column: str | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+def _labels(
+    table: Table, column: str | None, taken: Sequence[str | None]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the labels, the classes' names, and where each class has a column of its own, these."""
     column = column or table.called("label") or table.called("labels")
-    if column is None:
-        return None, ()
-    cells = table.column(column, "--label-column")
+    marks: tuple[str, ...] = ()
+    if column is not None:
+        cells = table.column(column, "--label-column")
+    else:
+        known = {table.called(name) for name in _NO_CLASSES} | set(taken)
+        free = {name: words for name, words in table.columns.items() if name and name not in known}
+        flags = {name: np.array(words, np.float64) for name, words in free.items() if set(words) <= _FLAGS}
+        classes = of_flags(flags)
+        if classes is None:
+            return None, (), ()
+        cells, marks = classes.tolist(), tuple(flags)
+        note(f"{table.path}: labels from the columns {listed(list(marks), 8)}, a class each.")
     names = sorted(set(label_words(cells)) - {""}, key=_natural)
     labels, _ = class_labels(cells, tuple(names), str(table.path))
-    return (labels, tuple(names)) if names else (None, ())
+    return (labels, tuple(names), marks) if names else (None, (), ())
 
 
 def _targets(table: Table, columns: str | Sequence[str] | None) -> tuple[list[str], NDArray[Any] | None]:
@@ -217,7 +231,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 def _note_unused(table: Table, used: set[str], *, labelled: bool) -> None:
     """Say which columns were left aside, and which of them may hold the labels."""
-    known = ("label", "labels", "split", "group", "ra", "dec")
+    known = ("label", "labels", *_NO_CLASSES)
     used = used | {column for name in known if (column := table.called(name)) is not None}
     unused = [name for name in table.columns if name and name not in used]
     if not unused:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.datasets.annotations import check_size, decoded
 from embedkit.datasets.arrays import NO_OBJECTS
-from embedkit.datasets.class_labels import class_labels
+from embedkit.datasets.class_labels import class_labels, of_flags
 from embedkit.datasets.named_columns import (
     IDS,
     LABELS,
@@ -64,6 +64,17 @@ class LabelsById:
     remarks: tuple[str, ...]
 
 
+def check_table(path: Path) -> None:
+    """Refuse what is no table of labels by id, or is not there."""
+    if path.suffix.lower() not in TABLES:
+        raise UsageError(
+            f"--labels {path}: not a table by its ending. {_FIX_BY_ID} Labels without ids, in the order of "
+            "the rows, go into a feature file with `embedkit import`."
+        )
+    if not path.exists():
+        raise UsageError(f"--labels {path}: no such file. {_FIX_BY_ID}")
+
+
 def read_labels_by_id(path: Path, ids: NDArray[np.str_], where: str) -> LabelsById:
     """Read the labels that a table has for rows of known ids.
 
@@ -83,13 +94,7 @@ def read_labels_by_id(path: Path, ids: NDArray[np.str_], where: str) -> LabelsBy
     EmbedkitError
         No such file, an id of two labels, none of the ids, or no label at all.
     """
-    if path.suffix.lower() not in TABLES:
-        raise UsageError(
-            f"--labels {path}: not a table by its ending. {_FIX_BY_ID} Labels without ids, in the order of "
-            "the rows, go into a feature file with `embedkit import`."
-        )
-    if not path.exists():
-        raise UsageError(f"--labels {path}: no such file. {_FIX_BY_ID}")
+    check_table(path)
     columns = _columns(path)
     column, theirs = _id_column(path, columns, ids)
     named = [name for name in columns if name != column]
@@ -230,14 +235,11 @@ def _one_hot(columns: dict[str, NDArray[Any]], named: list[str]) -> str | None:
         return None
     read = {name: as_numbers(as_text(columns[name])) for name in ours if columns[name].dtype.kind in "Uiuf"}
     flags = {name: values for name, values in read.items() if values is not None and _are_flags(values)}
-    lengths = {len(values) for values in flags.values()}
-    if len(flags) < 2 or len(lengths) > 1 or 0 in lengths:
-        return None
-    table = np.stack(list(flags.values()), axis=1)
-    if not (table.sum(axis=1) == 1).all():
+    classes = of_flags(flags)
+    if classes is None:
         return None
     label = f"{', '.join(list(flags)[:4])}{', ...' * (len(flags) > 4)} (a class each)"
-    columns[label] = np.array(list(flags), dtype=np.str_)[table.argmax(axis=1)]
+    columns[label] = classes
     named[:] = [*(name for name in named if name not in flags), label]
     return label
 

@@ -108,6 +108,8 @@ def address_of(place: str | os.PathLike[str]) -> str | None:
     found = _ADDRESS.fullmatch(text)
     if found is None:
         scheme = _SCHEME.match(text)
+        if scheme is not None and scheme[1].lower() == "file":
+            raise UsageError(f"{text}: what lies on this machine is named by its path: {text[7:]}.")
         if scheme is not None:
             raise UsageError(
                 f"{scheme[0]}...: addresses begin with {', '.join(f'{name}://' for name in PACKAGES)}. Copy "

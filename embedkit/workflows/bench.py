@@ -14,10 +14,12 @@ from embedkit import console
 from embedkit.backbones.options import BackboneSpec
 from embedkit.datasets.options import DatasetOptions
 from embedkit.errors import EmbedkitError, UsageError
+from embedkit.extraction.options import ExtractOptions
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.lock import folder_locked
 from embedkit.files.results import Result
 from embedkit.files.store import FeatureFile
+from embedkit.images.options import Overrides
 from embedkit.options import Writes, as_words, asked
 from embedkit.workflows.bench_file import Plan, plan_of, read_plan
 from embedkit.workflows.bench_index import INDEX, write_index
@@ -187,22 +189,26 @@ def _command(dataset: Any, options: BenchOptions, images: DatasetOptions, places
 
 
 def _check_extract(step: Step) -> None:
-    """Refuse what ``embedkit extract`` would refuse before it loads a model.
+    """Refuse what ``embedkit extract`` would refuse, but for weights that don't fit.
 
     Raises
     ------
     UsageError
-        An unknown dataset or backbone, or a file of weights or an adapter that is not there; the message
-        names the command.
+        An unknown dataset or backbone, a file of weights or an adapter that is not there, or a pooling,
+        layers or a size that the network doesn't have; the message names the command.
     """
     from embedkit.backbones.load import check_backbone
+    from embedkit.backbones.pooling import check_pooling
     from embedkit.datasets.load import open_dataset
 
     spec = next(one for one in step.options if isinstance(one, BackboneSpec))
     images = next(one for one in step.options if isinstance(one, DatasetOptions))
+    overrides = next(one for one in step.options if isinstance(one, Overrides))
+    options = next(one for one in step.options if isinstance(one, ExtractOptions))
     try:
         open_dataset(step.inputs[0], images)
         check_backbone(spec)
+        check_pooling(replace(spec, preprocessing=overrides), pool=options.pool, layers=options.layers)
     except EmbedkitError as error:
         raise UsageError(f"{error} So `{step}` would fail.") from error
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Located = tuple[Path, Result]
 
+NO_OVERWRITE = "A bench has no --overwrite: run this step with it, or give the bench another -o."
+
 
 class Running:
     """A bench under way.
@@ -118,6 +120,8 @@ class Running:
             # What says how a dataset is opened has done so.
             opened = replace(step, options=(type(step.options[0])(), *step.options[1:]))
             if self.run(step, lambda: opened.call(dataset)) is None:
+                if features.exists():
+                    console.note(NO_OVERWRITE)
                 return False
             digest = file_sha256(features)
             self._journal.add(step.command, inputs, [digest])

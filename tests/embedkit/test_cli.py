@@ -59,6 +59,31 @@ def test_help_of_every_verb_imports_nothing_heavy(verb):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "extract nowhere",
+        "extract . --weights nowhere.pth",
+        "extract . --adapter nowhere",
+        "pretrain nowhere -o x",
+        "bench nowhere --backbones pixels:4",
+        "attention nowhere",
+        "finetune . --recipe nowhere",
+        "probe nowhere.h5",
+        "probe . --labels nowhere.csv",
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_heavy_is_imported(words):
+    code = (
+        "import sys; from embedkit.cli import main; code = main(sys.argv[1:]);"
+        f"print([m for m in {HEAVY[:-1]} if m in sys.modules]); sys.exit(code)"
+    )
+    done = fresh_python(code, *words.split())
+    assert done.returncode in (1, 2)
+    assert "nowhere" in done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.slow
 def test_help_costs_under_a_third_of_a_second_more_than_python_itself():
     def seconds(*command):

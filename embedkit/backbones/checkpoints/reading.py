@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from embedkit.backbones.options import check_weights
 from embedkit.errors import EmbedkitError, first_line
 from embedkit.files.regular import check_input, read_bytes
 from embedkit.strict_json import UndeclaredError, declared
@@ -86,8 +87,7 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
+    check_weights(path)
     check_input(path, FIX)
     if path.suffix in (".npz", ".npy", ".onnx", ".h5", ".msgpack"):
         raise EmbedkitError(f"{path}: {path.suffix} files hold no torch weights. {FIX}")
@@ -189,8 +189,7 @@ def _read_shards(path: Path) -> dict[str, torch.Tensor]:
 
 def _index(path: Path) -> dict[str, str]:
     """Read which shard beside an index holds which tensor."""
-    if not path.exists():
-        raise EmbedkitError(f"{path}: no such weights file. Check --weights.")
+    check_weights(path)
     try:
         places = declared(read_bytes(path, FIX, at_most=MOST_INDEX_BYTES), Index).weight_map
     except UndeclaredError as error:

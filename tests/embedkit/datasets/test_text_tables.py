@@ -243,3 +243,26 @@ def test_classes_that_differ_in_capitals_only_are_said(tmp_path, capsys):
     path.write_text("file,label\na.png,Smooth\nb.png,smooth\nc.png,disc\n")
     assert load_dataset(str(path)).rows.class_names == ("Smooth", "disc", "smooth")
     assert "differ in capitals only: Smooth, smooth" in " ".join(capsys.readouterr().err.split())
+
+
+ONE_HOT = "file,cat,dog,split\n0.png,1,0,train\n1.png,0,1,test\n2.png,1.0,0.0,train\n3.png,0,1,train\n"
+
+
+def test_a_column_a_class_is_the_labels_of_images(folder: Path, capsys) -> None:
+    (folder / "t.csv").write_text(ONE_HOT)
+    rows = load_dataset(folder / "t.csv").rows
+    assert (rows.labels.tolist(), rows.class_names) == ([0, 1, 0, 1], ("cat", "dog"))
+    assert rows.split.tolist() == ["train", "test", "train", "train"]
+    assert "labels from the columns cat, dog, a class each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cells", ["1,1", "0,0", "2,0", "1,"], ids=["both", "none", "a count", "a gap"])
+def test_columns_that_may_be_something_else_are_no_labels(folder: Path, cells: str, capsys) -> None:
+    (folder / "t.csv").write_text(ONE_HOT.replace("1,0,train", f"{cells},train"))
+    assert load_dataset(folder / "t.csv").rows.labels is None
+    assert "columns not used: cat, dog" in capsys.readouterr().err
+
+
+def test_an_address_of_this_machine_is_answered_with_its_path(folder: Path) -> None:
+    with pytest.raises(EmbedkitError, match=f"what lies on this machine is named by its path: {folder}"):
+        load_dataset(folder.as_uri())

@@ -291,6 +291,24 @@ def test_a_dry_run_refuses_what_extract_would(words, message, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("layers = '99'", "--layers 99: test_vit has"),
+        ("pool = 'cls'\nname = 'test_efficientnet'", "--pool cls: test_efficientnet has no CLS token"),
+        ("image_size = 5", "test_vit"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_network_does_not_have(option, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = "" if "name" in option else "name = 'test_vit'\n"
+    Path("b.toml").write_text(f"dataset = 'simulated'\n[[backbones]]\n{name}random_init = 0\n{option}\n")
+    assert main(["bench", "b.toml", "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "So `embedkit extract simulated" in said
+
+
+@pytest.mark.parametrize(
     ("document", "message"),
     [
         ({"feature_files": ["a.h5"], "probs": []}, "the bench knows no 'probs'. Known: dataset, .*backbones"),
@@ -455,3 +473,13 @@ def test_a_bench_killed_between_a_line_and_its_journal_adds_no_second_line(featu
     assert (out / "results.jsonl").read_bytes() == lines
     assert (out / "leaderboard.json").read_bytes() == board
     assert json.loads((out / "bench.json").read_text())["begun"] == []
+
+
+def test_features_of_other_options_are_named_with_what_a_bench_can_do(tmp_path, capsys):
+    words = "simulated --n 6 --backbones pixels:4 --no-controls --probes none --clusterings none --no-reports"
+    bench = ["bench", *words.split(), "-o", str(tmp_path)]
+    assert main(bench) == 0
+    assert main([*bench, "--limit", "3"]) == 1
+    said = capsys.readouterr().err
+    assert "dataset n: 6 there, 3 asked for" in said
+    assert "A bench has no --overwrite: run this step with it, or give the bench another -o." in said
