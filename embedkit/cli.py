@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import redirect_stderr, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
@@ -77,21 +77,24 @@ def _command(argv: Sequence[str]) -> int | None:
 
 def check(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command and return its options, run nothing; a word unknown to its verb is a ``SystemExit``."""
-    return _parse(argv[0], argv[1:])[1]
+    return _parser(argv[0])[0].parse_args(argv[1:])
 
 
 def _run(name: str, argv: Sequence[str]) -> int | None:
-    handler, args = _parse(name, argv)
+    parser, handler = _parser(name)
+    args = parser.parse_args(argv)
     _check_places(name, args)
-    _check_inputs(name, args)
+    _check_inputs(name, args, {action.dest for action in parser._actions if action.option_strings})
     with starting(f"embedkit {name}: starting ...", plain(sys.stderr)):
         return handler(args)
 
 
-def _check_inputs(name: str, args: argparse.Namespace) -> None:
+def _check_inputs(name: str, args: argparse.Namespace, flags: Set[str]) -> None:
     """Refuse what is not there before the verb's own imports, which take seconds."""
     absent = []
     for option, refuse in ABSENT.items():
+        if option == "dataset" and option in flags:  # which gives rows a name, or asks for results by it
+            continue
         given = getattr(args, option, None)
         named = given if isinstance(given, list) else [given]
         kinds = Path if option == "labels" else (str, Path)  # which of `import` may be a column
@@ -118,7 +121,7 @@ def _check_places(name: str, args: argparse.Namespace) -> None:
         check_places(of_command(vars(args), classes))
 
 
-def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]:
+def _parser(name: str) -> tuple[_Parser, Handler]:
     configure: Configure = target(VERBS[name].command)
     parser = _Parser(
         prog=f"embedkit {name}",
@@ -126,8 +129,7 @@ def _parse(name: str, argv: Sequence[str]) -> tuple[Handler, argparse.Namespace]
         formatter_class=_Help,
         allow_abbrev=False,  # `--labels` must not be taken for `--labels-key`
     )
-    handler = configure(parser)
-    return handler, parser.parse_args(argv)
+    return parser, configure(parser)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -468,3 +468,10 @@ def test_a_wrong_call_is_told_in_a_line_or_two_with_what_was_meant(call, hint, c
     said = capsys.readouterr().err
     assert hint in said
     assert said.count("\n") == 1
+
+
+def test_a_flag_that_names_a_dataset_is_no_place(tmp_path, capsys):
+    """`--dataset` of `import` and `leaderboard` is a name, which need not be there."""
+    np.save(tmp_path / "v.npy", np.eye(3))
+    made = ["import", str(tmp_path / "v.npy"), "--dataset", "mine", "-o", str(tmp_path / "v.h5")]
+    assert main(made) == 0, capsys.readouterr().err

@@ -53,12 +53,12 @@ def test_a_verb_shows_its_options_as_keywords(function, verb):
         "extract x --weights w --random-init 0",
         "extract x --backbone pixels:none",
         "extract x --resize 9 --center-crop 9",
-        "datasets x --size 8",
+        "datasets . --size 8",
         "verify x.h5 --n-rows -1",
         "pretrain x --lora-alpha 1",
-        "pretrain x --random-init 0",
+        "pretrain . --random-init 0",
         "pretrain x --batch-size 9 --accumulate 2",
-        "attention x --before w",
+        "attention . --before w",
     ],
 )
 def test_a_wrong_call_is_refused_before_anything_heavy_is_imported(words):

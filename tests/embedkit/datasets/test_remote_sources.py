@@ -265,6 +265,8 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(EmbedkitError, match="read with gcsfs, which is missing: pip install gcsfs"):
         load_dataset("gs://bucket/x.tar")
-    for source in ("https://example.org/x.tar", "file:///x.tar", "ftp://x/y"):
+    for source in ("https://example.org/x.tar", "ftp://x/y"):
         with pytest.raises(UsageError, match="addresses begin with s3://"):
             load_dataset(source)
+    with pytest.raises(UsageError, match=r"named by its path: /x\.tar"):
+        load_dataset("file:///x.tar")
