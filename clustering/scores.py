@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
+from sklearn.metrics import silhouette_samples
 from sklearn.metrics.cluster import expected_mutual_information
 
+from clustering.compactness import compactness
 from clustering.counts import Tables
 from clustering.matching import I64, Matching, match_clusters
 from clustering.resamples import bootstrap_tables, permuted_tables
@@ -193,8 +194,8 @@ def internal_scores(x: NDArray[np.floating], clusters: I64, *, seed: int = 0) ->
         scores["silhouette"] = Metric(None, note=f"the sample of {m} rows holds {k_sample} clusters")
     if len(inside) < len(x):  # else no copy of all rows
         x, clusters = x[inside], clusters[inside]
-    scores["calinski_harabasz"] = Metric(float(calinski_harabasz_score(x, clusters)))
-    scores["davies_bouldin_loss"] = Metric(float(davies_bouldin_score(x, clusters)))
+    calinski, davies = compactness(x, clusters)
+    scores["calinski_harabasz"], scores["davies_bouldin_loss"] = Metric(calinski), Metric(davies)
     return scores
 
 
