@@ -143,10 +143,7 @@ def _index(x: F32, random: np.random.Generator) -> Any:
 def _look(x: F32, index: Any, rows: NDArray[np.int64], k: int) -> tuple[NDArray[np.int64], F32]:
     """Return k neighbours of some rows and their distances, in order; among all where lists hold fewer."""
     _, found = index.search(x[rows], CANDIDATES * k + 1)
-    square = _squares(x, rows, found)
-    square[(found < 0) | (found == rows[:, np.newaxis])] = np.inf
-    order = np.argsort(square, axis=1, kind="stable")[:, :k]
-    near, square = np.take_along_axis(found, order, axis=1), np.take_along_axis(square, order, axis=1)
+    near, square = _in_order(x, rows, found, k)
     short = np.isinf(square).any(axis=1)
     if short.any():
         near[short], square[short] = _among_all(x, rows[short], k)
@@ -158,15 +155,18 @@ def _among_all(x: F32, rows: NDArray[np.int64], k: int) -> tuple[NDArray[np.int6
     import faiss
 
     _, found = faiss.knn(x[rows], x, min(CANDIDATES * k + 1, len(x)))
-    square = _squares(x, rows, found)
-    square[found == rows[:, np.newaxis]] = np.inf
+    return _in_order(x, rows, found, k)
+
+
+def _in_order(
+    x: F32, rows: NDArray[np.int64], found: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int64], F32]:
+    """Return the k nearest of what was found for some rows, and squared distances; own rows and gaps last."""
+    difference = x[found] - x[rows, np.newaxis]
+    square = np.einsum("nkd,nkd->nk", difference, difference)
+    square[(found < 0) | (found == rows[:, np.newaxis])] = np.inf
     order = np.argsort(square, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(found, order, axis=1), np.take_along_axis(square, order, axis=1)
-
-
-def _squares(x: F32, rows: NDArray[np.int64], found: NDArray[np.int64]) -> F32:
-    difference = x[found] - x[rows, np.newaxis]
-    return np.asarray(np.einsum("nkd,nkd->nk", difference, difference))
 
 
 def _farthest(x: F32, rows: NDArray[np.int64], k: int) -> F32:
