@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from embedkit.computing import interrupts, streams
 from embedkit.console.starting import starting
@@ -27,14 +27,36 @@ Configure = Callable[[argparse.ArgumentParser], Handler]
 EXIT_FAILED, EXIT_USAGE = 1, 2
 # Of a verb that looks at no labels, and so has no such option.
 LABELS_ELSEWHERE = "Labels go to what uses them, as in `embedkit probe features.h5 --labels labels.csv`."
-# What is named by these may be no file that is here: then something light says so, or that all is well.
-ABSENT = {
-    "features": "embedkit.files.store:FeatureFile",
-    "dataset": "embedkit.datasets.load:check_there",
-    "labels": "embedkit.datasets.label_file:check_table",
-    "weights": "embedkit.backbones.options:check_weights",
-    "adapter": "embedkit.backbones.options:check_adapter",
-    "recipe": "pretrain.finetune.recipe:recipe_file",
+
+
+class Input(NamedTuple):
+    """An argument that may name a file which isn't there.
+
+    Parameters
+    ----------
+    refuse
+        ``package.module:function``, light to import: raises where nothing else goes by that name either.
+    flag
+        Whether it is an input as a flag too, and not only before the options.
+    types
+        Of the values that are paths; others, such as a column's name, aren't looked for.
+    but
+        Ending of files that their verb asks after itself.
+    """
+
+    refuse: str
+    flag: bool = True
+    types: tuple[type[str] | type[Path], ...] = (str, Path)
+    but: str = ""
+
+
+INPUTS = {
+    "features": Input("embedkit.files.store:FeatureFile"),
+    "dataset": Input("embedkit.datasets.load:check_there", flag=False, but=".toml"),  # a bench's plan
+    "labels": Input("embedkit.datasets.label_file:check_table", types=(Path,)),
+    "weights": Input("embedkit.backbones.options:check_weights"),
+    "adapter": Input("embedkit.backbones.options:check_adapter"),
+    "recipe": Input("pretrain.finetune.recipe:recipe_file"),
 }
 LESS_MEMORY = (
     "Other programs may hold some of it. Less is needed with a smaller --batch-size, of `finetune` "
@@ -92,23 +114,20 @@ def _run(name: str, argv: Sequence[str]) -> int | None:
 def _check_inputs(name: str, args: argparse.Namespace, flags: Set[str]) -> None:
     """Refuse what is not there before the verb's own imports, which take seconds."""
     absent = []
-    for option, refuse in ABSENT.items():
-        if option == "dataset" and option in flags:  # which gives rows a name, or asks for results by it
-            continue
-        given = getattr(args, option, None)
-        named = given if isinstance(given, list) else [given]
-        kinds = Path if option == "labels" else (str, Path)  # which of `import` may be a column
-        paths = [one for one in named if isinstance(one, kinds)]
-        if option == "dataset":  # a bench's plan, which says for itself that it is not there
-            paths = [one for one in paths if Path(one).suffix.lower() != ".toml"]
-        absent += [(one, refuse) for one in paths if not Path(one).exists()]
+    for option, one in INPUTS.items():
+        given = getattr(args, option, None) if one.flag or option not in flags else None
+        for named in given if isinstance(given, list) else [given]:
+            if not isinstance(named, one.types) or (one.but and str(named).lower().endswith(one.but)):
+                continue
+            if not Path(named).exists():
+                absent.append((named, one.refuse))
     if absent:
         from embedkit.options import from_flags
 
         for of_verb in VERBS[name].options:  # a wrong call is said first, as everywhere
             from_flags(target(of_verb), args)
-        for one, refuse in absent:
-            target(refuse)(one)
+        for named, refuse in absent:
+            target(refuse)(named)
 
 
 def _check_places(name: str, args: argparse.Namespace) -> None:
