@@ -1,6 +1,7 @@
-"""Heads that are not in embedkit, beside k-means: TURTLE, EVoC and PLSCAN on the same prepared features.
+"""Newer heads beside k-means on the same prepared features: TEMI, ICCE, TURTLE, EVoC and PLSCAN.
 
     python benchmarks/newer_heads.py features.h5 [more.h5 ...] [--prep auto] [--seeds 3] [--with OTHER.h5 ...]
+        [--heads icce temi]
 
 k is the number of classes, and no label is read otherwise. Accuracy is matched one to one, and a row in no
 cluster counts as wrong. EVoC is asked for about k clusters, and of PLSCAN's layers that with the number
@@ -10,6 +11,11 @@ With ``--with``, a second feature file of the same rows for each of the first, T
 TURTLE (Gadetsky, Jiang, Brbic 2024, arXiv 2405.14236): a linear labelling of the rows that linear classifiers
 learn best, 10 steps of theirs for each of its own, with the entropy of the classes' shares times 10 to keep
 them even; 6,000 steps of Adam at 1e-3 on rows of length 1. Of `STARTS` starts that of the least loss is kept.
+
+ICCE (Baydar & Akbas 2025, arXiv 2511.16213), read from its abstract: TEMI's heads on as many of each row's
+nearest as lie near enough; a consensus of the heads; a linear classifier trained on the consensus. Near
+enough is a cosine of at least the median over all rows and neighbours, and no row keeps fewer than `FEWEST`.
+The consensus is Fern & Brodley's (2004) bipartite graph of rows and clusters.
 """
 
 from __future__ import annotations
@@ -23,12 +29,16 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import normalized_mutual_info_score
 
+from clustering.kmeans.kmeans import KMeans
+from clustering.temi import TEMI
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.preparation import prepare
 
 STEPS, INNER, RATE, ENTROPY, STARTS = 6000, 10, 1e-3, 10.0, 2
+FEWEST = 5
 
 
 class Adam:
@@ -81,9 +91,46 @@ def by_turtle(spaces: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
 
 
 def by_kmeans(spaces: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
-    from clustering.kmeans.kmeans import KMeans
-
     return np.asarray(KMeans(k, random_state=seed).fit(spaces[0]).labels_)
+
+
+class AdaptiveTEMI(TEMI):
+    """TEMI whose rows are paired only with those of their nearest that are near enough."""
+
+    def _train(self, x: torch.Tensor, neighbours: torch.Tensor, *rest: Any) -> Any:
+        return super()._train(x, near_enough(x, neighbours), *rest)
+
+    def _evaluate(self, teacher: Any, x: torch.Tensor, neighbours: torch.Tensor) -> None:
+        super()._evaluate(teacher, x, near_enough(x, neighbours))
+
+
+def near_enough(x: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+    """Put one that is near enough, each equally often, in the place of a neighbour (n, m) that isn't."""
+    unit = torch.nn.functional.normalize(x, dim=1)
+    cosines = torch.stack([(unit * unit[column]).sum(1) for column in neighbours.T], dim=1)
+    kept = (cosines >= cosines.median()).sum(1).clamp_min(min(FEWEST, neighbours.shape[1]))
+    place = torch.arange(neighbours.shape[1]) % kept[:, None]
+    return neighbours.gather(1, place)
+
+
+def consensus(labels: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Return the k parts of the graph that joins rows to their clusters, `labels` (heads, n)."""
+    graph = np.concatenate([np.eye(k)[one] for one in labels], axis=1)
+    graph = graph[:, graph.any(axis=0)] / np.sqrt(len(labels))  # each row has as many clusters as heads
+    left = np.linalg.svd(graph / np.sqrt(graph.sum(axis=0)), full_matrices=False)[0][:, :k]
+    left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
+    return np.asarray(KMeans(k, random_state=seed).fit(left.astype(np.float32)).labels_)
+
+
+def by_temi(spaces: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
+    return np.asarray(TEMI(k, random_state=seed).fit(spaces[0]).labels_)
+
+
+def by_icce(spaces: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
+    heads = AdaptiveTEMI(k, random_state=seed).fit(spaces[0])
+    together = consensus(heads.head_labels_, k, seed)
+    scaled = spaces[0] / spaces[0].std()
+    return np.asarray(LogisticRegression(max_iter=2000).fit(scaled, together).predict(scaled))
 
 
 def by_evoc(spaces: Sequence[np.ndarray], k: int, seed: int) -> np.ndarray:
@@ -123,21 +170,31 @@ def main() -> None:
     parser.add_argument("--with", nargs="+", type=Path, default=[], dest="others", metavar="OTHER.h5")
     parser.add_argument("--prep", default="auto")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--heads", nargs="+", metavar="HEAD", help="only these (default: all)")
     args = parser.parse_args()
-    heads: dict[str, Callable[..., Any]] = {"kmeans": by_kmeans, "turtle": by_turtle}
+    heads: dict[str, Callable[..., Any]] = {
+        "kmeans": by_kmeans,
+        "temi": by_temi,
+        "icce": by_icce,
+        "turtle": by_turtle,
+    }
     for name, head in (("evoc", by_evoc), ("fast_plscan", by_plscan)):
         if importlib.util.find_spec(name) is None:
             print(f"{name} is not installed: left out.")
         else:
             heads[name] = head
+    if args.others:
+        heads["turtle, both files"] = by_turtle
+    unknown = sorted(set(args.heads or ()) - set(heads))
+    if unknown:
+        parser.error(f"--heads {unknown[0]}: there are {', '.join(heads)}.")
     print("| head | " + " | ".join(path.stem for path in args.files) + " | mean |")
     print("|---|" + "---:|" * (len(args.files) + 1), flush=True)
     data = [read(path, args.prep) for path in args.files]
     other = [read(path, args.prep)[0] for path in args.others]
     spaces = [[x] for x, _ in data]
-    if other:
-        heads["turtle, both files"] = by_turtle
-    for name, head in heads.items():
+    for name in args.heads or heads:
+        head = heads[name]
         cells, means = [], []
         for i, (_, y) in enumerate(data):
             taken = [*spaces[i], other[i]] if name.endswith("both files") else spaces[i]
