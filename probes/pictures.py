@@ -92,5 +92,7 @@ def _title(result: Result) -> str:
 
 
 def _value(metric: Metric) -> str:
-    interval = "" if metric.low is None or metric.high is None else f" ({metric.low:.3f}-{metric.high:.3f})"
+    interval = (
+        "" if metric.low is None or metric.high is None else f" ({metric.low:.3f} to {metric.high:.3f})"
+    )
     return f"{metric.value:.3f}{interval}"

@@ -169,4 +169,4 @@ def cells(metric: Metric) -> tuple[str, str]:
         return "-", ""
     if metric.low is None or metric.high is None:
         return f"{metric.value:.3f}", ""
-    return f"{metric.value:.3f}", f"{metric.low:.3f}-{metric.high:.3f}"
+    return f"{metric.value:.3f}", f"{metric.low:.3f} to {metric.high:.3f}"

@@ -150,9 +150,8 @@ def read_sheets(
     width, height = np.zeros((2, n), np.uint16)
     brightness = np.full(n, np.nan, np.float32)
     light = np.full((3, n), np.nan, np.float32)
-    rows_of: list[NDArray[np.int64]] = []
     reading = Reading(dataset, ids, rows, center_crop)
-    done: list[Future[tuple[bytes, NDArray[np.float32]]]] = []
+    done: list[tuple[NDArray[np.int64], Future[tuple[bytes, NDArray[np.float32]]]]] = []  # rows of a sheet
     slots = np.full(COLUMNS**2, -1)  # whose pictures lie on the sheet
 
     def shrink(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
@@ -166,23 +165,23 @@ def read_sheets(
         for slot, (row, (picture, mean)) in enumerate(reading.each(shrink)):
             at = slot % COLUMNS**2
             if slot and at == 0:
-                done.append(pool.submit(_finished, sheet, height[slots], width[slots]))
-                rows_of.append(slots)
+                done.append((slots, pool.submit(_finished, sheet, height[slots], width[slots])))
                 sheet, slots = _blank(pitch), np.full(COLUMNS**2, -1)
             height[row], width[row] = picture.shape[:2]
             top, left = at // COLUMNS * pitch, at % COLUMNS * pitch
             sheet[top : top + height[row], left : left + width[row]] = picture
             place[row], brightness[row], slots[at] = slot, mean, row
         if (place >= 0).any():
-            done.append(pool.submit(_finished, sheet, height[slots], width[slots]))
-            rows_of.append(slots)
-    for slots, (_, measured) in zip(rows_of, (one.result() for one in done), strict=True):
+            done.append((slots, pool.submit(_finished, sheet, height[slots], width[slots])))
+    sheets = []
+    for slots, finished in done:
+        encoded, measured = finished.result()
+        sheets.append(encoded)
         there = slots >= 0
         light[:, slots[there]] = measured[:, there]
-    sheets = tuple(one.result()[0] for one in done)
     extent, axis_ratio, angle = light
     return Sheets(
-        size, sheets, place, width, height, brightness, extent, axis_ratio, angle, tuple(reading.notes)
+        size, tuple(sheets), place, width, height, brightness, extent, axis_ratio, angle, tuple(reading.notes)
     )
 
 
