@@ -101,6 +101,7 @@ def attention(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -169,7 +170,9 @@ def attention(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -251,6 +254,7 @@ def bench(
     labels_key: str | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -340,7 +344,9 @@ def bench(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -384,6 +390,7 @@ def cam(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -450,7 +457,9 @@ def cam(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -805,6 +814,7 @@ def extract(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -901,7 +911,9 @@ def extract(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -1005,6 +1017,7 @@ def finetune(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -1101,7 +1114,9 @@ def finetune(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -1435,6 +1450,7 @@ def load_dataset(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -1488,7 +1504,9 @@ def load_dataset(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -1649,6 +1667,7 @@ def predict(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -1713,7 +1732,9 @@ def predict(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -1761,6 +1782,7 @@ def pretrain(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -1866,7 +1888,9 @@ def pretrain(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -2372,6 +2396,7 @@ def symmetries(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -2446,7 +2471,9 @@ def symmetries(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels
@@ -2555,6 +2582,7 @@ def votes(
     labels: _Place | None = None,
     subset: Literal["training", "test", "volunteers-5", "volunteers-1-and-2", "predicted"] | None = None,
     threshold: float | None = None,
+    vote_fractions: Literal["weighted", "plain", "debiased"] | None = None,
     follow_links: bool | None = None,
     channels: int | Sequence[int] | str | None = None,
     white: float | None = None,
@@ -2618,7 +2646,9 @@ def votes(
     subset
         galaxy-zoo-2: which images; galaxy-zoo-decals: whose votes (default: training, or volunteers-5)
     threshold
-        galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes
+        galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes
+    vote_fractions
+        galaxy-zoo-2-hart16: which of the table's fractions are the targets (default: weighted)
     follow_links
         folder: follow links to folders, and out of it; each folder is read once
     channels

@@ -154,7 +154,9 @@ def _find(root: Path, name: str) -> Path:
     for place in (root / name / name, root / Path(name).stem / name, root / name):
         if place.exists():
             return place
+    release = (root / "gz2_hart16.csv").exists()
+    hint = " This is the release with the table of Hart et al. 2016: galaxy-zoo-2-hart16 reads it."
     raise EmbedkitError(
         f"{root}: no {name} there. Unpack the files of the Kaggle challenge into this folder, or name theirs "
-        "with --path."
+        f"with --path.{hint if release else ''}"
     )

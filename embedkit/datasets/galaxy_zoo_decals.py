@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from embedkit.datasets.csv_file import file_sizes
 from embedkit.datasets.dataset import Dataset, fingerprint
 from embedkit.datasets.folder import ImageFiles
 from embedkit.datasets.galaxy_zoo_2 import check_threshold, smooth_or_featured
+from embedkit.datasets.large_table import kept, read_columns
 from embedkit.datasets.text_table import Table
 from embedkit.datasets.vote_counts import asked_of
 from embedkit.errors import EmbedkitError, UsageError
-from embedkit.files.regular import check_input, resolved
+from embedkit.files.regular import resolved
 from embedkit.files.rows import Rows
 from embedkit.files.vote_tree import (
     GALAXY_ZOO_DECALS_1_AND_2,
@@ -113,40 +113,7 @@ def _read(path: Path, tree: VoteTree) -> Table:
     """Read the columns that are used; the largest table has over a gigabyte of others."""
     fractions = [f"{name}_fraction" for name in tree.target_names]
     counts = [*tree.target_names, *(f"{question.name}_total-votes" for question in tree.questions)]
-    if not path.is_file():
-        check_input(path, f"Put the release's {path.name} there.")
-        raise EmbedkitError(f"{path}: no such file. Put the release's {path.name} there, or name its folder.")
-    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-        reader = csv.reader(stream)
-        header = next(reader, [])
-        lacking = [name for name in ("iauname", "ra", "dec", *fractions) if name not in header]
-        if lacking:
-            raise EmbedkitError(
-                f"{path}: not the release's table: {len(lacking)} of its columns are missing, such as "
-                f"{lacking[0]!r}. Download it again."
-            )
-        used = {
-            name: i for i, name in enumerate(header) if name in {"iauname", "ra", "dec", *fractions, *counts}
-        }
-        columns: dict[str, list[str]] = {name: [] for name in used}
-        lines: list[int] = []
-        try:
-            for row in reader:
-                if len(row) != len(header):
-                    raise EmbedkitError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells, but the header has "
-                        f"{len(header)}. Download the table again."
-                    )
-                lines.append(reader.line_num)
-                for name, i in used.items():
-                    columns[name].append(row[i].strip())
-        except csv.Error as error:
-            raise EmbedkitError(
-                f"{path}, line {reader.line_num}: {error}. Download the table again."
-            ) from error
-    if not lines:
-        raise EmbedkitError(f"{path}: no rows below the header. Download it again.")
-    return Table(path, columns, lines)
+    return read_columns(path, ("iauname", "ra", "dec", *fractions), counts)
 
 
 def _with_images(root: Path, table: Table) -> tuple[list[str], Table]:
@@ -176,12 +143,7 @@ def _with_images(root: Path, table: Table) -> tuple[list[str], Table]:
             f"{table.path}: {n:,} of {len(has):,} galaxies have no image in {', '.join(parts)}, such as "
             f"{example}: left out. The release has {PARTS} parts."
         )
-    kept = {
-        name: [cell for cell, one in zip(cells, has, strict=True) if one]
-        for name, cells in table.columns.items()
-    }
-    lines = [line for line, one in zip(table.lines, has, strict=True) if one]
-    return [name for name in names if name], Table(table.path, kept, lines)
+    return [name for name in names if name], kept(table, has)
 
 
 def _pictures(root: Path, part: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from embedkit.datasets.folder import load_folder
 from embedkit.datasets.galaxies import load_galaxies
 from embedkit.datasets.galaxy10 import DECALS, SDSS, load_galaxy10_decals, load_galaxy10_sdss
 from embedkit.datasets.galaxy_zoo_2 import load_galaxy_zoo_2
+from embedkit.datasets.galaxy_zoo_2_hart16 import load_galaxy_zoo_2_hart16
 from embedkit.datasets.galaxy_zoo_decals import load_galaxy_zoo_decals
 from embedkit.datasets.hdf5 import load_h5
 from embedkit.datasets.label_file import read_labels_by_id
@@ -118,6 +119,15 @@ DATASETS = {
         origin="unpacked files of the Kaggle challenge: --path",
         citation=_GALAXY_ZOO,
         licence="the challenge's rules",
+    ),
+    "galaxy-zoo-2-hart16": Source(
+        summary="SDSS galaxies with the votes of Galaxy Zoo 2, as their authors publish them",
+        images="about 239,500, 424 x 424, colour",
+        labels="37 vote fractions as targets, with counts; smooth, featured with --threshold; positions",
+        load=load_galaxy_zoo_2_hart16,
+        origin="gz2_hart16.csv, and images of https://doi.org/10.5281/zenodo.3565489: --path",
+        citation=f"Hart et al. 2016, MNRAS 461, 3663; {_GALAXY_ZOO}",
+        licence="see the release; images are public SDSS data",
     ),
     "galaxy-zoo-decals": Source(
         summary="galaxies of the Dark Energy Camera Legacy Survey with vote fractions",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GROUP = "dataset"
 CSV, TABLES = "CSV: ", "CSV, Parquet: "
+VOTE_FRACTIONS = ("weighted", "plain", "debiased")
 SUBSETS = ("training", "test", "volunteers-5", "volunteers-1-and-2", "predicted")
 
 
@@ -40,7 +41,9 @@ class DatasetOptions:
         A table whose labels take the place of the source's own, found by id.
     subset, threshold
         Of galaxy-zoo-2 and galaxy-zoo-decals, see `embedkit.datasets.galaxy_zoo_2.load_galaxy_zoo_2` and
-        `embedkit.datasets.galaxy_zoo_decals.load_galaxy_zoo_decals`.
+        `embedkit.datasets.galaxy_zoo_decals.load_galaxy_zoo_decals`; the second of galaxy-zoo-2-hart16 too.
+    vote_fractions
+        Of galaxy-zoo-2-hart16, see `embedkit.datasets.galaxy_zoo_2_hart16.load_galaxy_zoo_2_hart16`.
     follow_links
         Of a folder: whether links to folders, and out of it, are followed.
     channels, white, hdu, stretch, percentiles
@@ -103,8 +106,15 @@ class DatasetOptions:
     )
     threshold: float | None = option(
         None,
-        "galaxy-zoo-2, galaxy-zoo-decals: keep images with at least this share of votes, as classes",
+        "galaxy-zoo-2, -2-hart16, -decals: keep images with at least this share of votes, as classes",
         metavar="SHARE",
+        group=GROUP,
+    )
+    vote_fractions: str | None = option(
+        None,
+        "galaxy-zoo-2-hart16: which of the table's fractions are the targets",
+        choices=VOTE_FRACTIONS,
+        unset="weighted",
         group=GROUP,
     )
     follow_links: bool | None = option(
