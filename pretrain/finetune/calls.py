@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit import console
@@ -31,7 +31,7 @@ from pretrain.finetune.options import MODEL, PLACE, FinetuneCall, FinetuneOption
 from pretrain.finetune.page import draw_page
 from pretrain.finetune.planned import check_batches, phase_of
 from pretrain.finetune.recipe import Recipe, read_recipe, recipe_text
-from pretrain.finetune.report import Finetuned
+from pretrain.finetune.report import Finetuned, FinetuneReport
 from pretrain.finetune.run import Material, train
 from pretrain.finetune.sweep_plan import Sweep
 from pretrain.finetune.truth import confidence
@@ -104,18 +104,19 @@ def finetune(
         if options.probe:
             features = _frozen(images, spec, options, folder)
             frozen = () if ranks.rank() else _probe(material, features, options, folder)
-        if not variants:
-            return _over_seeds(material, options, Finetuned(folder, (), frozen), folder)
-        runs = []
         for variant in variants:
             check_alone(folder / variant.folder, options.seeds, OF_ONE_SEED)
-        for variant in variants:
-            console.note(variant.note)
-            one = replace(material, recipe=variant.recipe, name=f"{name}-{variant.folder}")
-            start = Finetuned(folder / variant.folder, (), frozen)
-            how = replace(options, phase_epochs=None) if options.beside_normal else options
-            runs.append(_over_seeds(one, how, start, folder, note=variant.note))
-    if not runs[0].reports:
+        # Of a curriculum and of normal training, the phases have their epochs already.
+        how = replace(options, phase_epochs=None) if options.beside_normal else options
+        taught = [
+            Taught(replace(material, recipe=v.recipe, name=f"{name}-{v.folder}"), folder / v.folder, v.note)
+            for v in variants
+        ] or [Taught(material, folder)]
+        runs = [
+            _told(one, how, Finetuned(one.path, tuple(reports), frozen), folder)
+            for one, reports in zip(taught, _over_seeds(taught, how), strict=True)
+        ]
+    if not variants or not runs[0].reports:
         return runs[0]
     made = Variants.of(folder, options.key, variants, runs)
     return replace(made, more=sentences(made.curves())) if options.beside_normal else made
@@ -183,36 +184,57 @@ def swept(material: Material, sweep: Sweep, options: FinetuneCall) -> list[Varia
     return found
 
 
-def _over_seeds(
-    material: Material, options: FinetuneCall, made: Finetuned, folder: Path, *, note: str = ""
-) -> Finetuned:
-    """Train with each seed, say what that bought, and draw the page.
+@dataclass(frozen=True)
+class Taught:
+    """What is trained with each seed.
 
     Parameters
     ----------
-    made
-        Where to, and the frozen probe, whose predictions lie in `folder`.
+    material
+        Images, recipe and network.
+    path
+        The folder.
     note
         How the recipe differs from what was read.
     """
-    reports = []
-    text = (f"# {note}\n" if note else "") + recipe_text(options.recipe)
+
+    material: Material
+    path: Path
+    note: str = ""
+
+    def place(self, options: FinetuneCall, seed: int) -> Path:
+        """Return the folder of one seed."""
+        return self.path if options.seeds == 1 else self.path / f"seed-{seed}"
+
+
+def _over_seeds(taught: Sequence[Taught], options: FinetuneCall) -> list[list[FinetuneReport]]:
+    """Train each with each seed: all of them with one before the next, as their times are compared."""
+    reports: list[list[FinetuneReport]] = [[] for _ in taught]
     for one in options.each():
-        place = made.path if options.seeds == 1 else made.path / f"seed-{one.seed}"
-        report = train(material, one, place)
-        if report is not None:
-            reports.append(report)
-            write_text(made.path / "recipe.toml", text)
-    made = replace(made, reports=tuple(reports))
-    if not reports:
+        for variant, done in zip(taught, reports, strict=True):
+            seed = f"Seed {one.seed}. " if options.seeds > 1 else ""
+            if seed or variant.note:
+                console.note(f"{seed}{variant.note}".strip())
+            place = variant.place(options, one.seed)
+            report = train(variant.material, one, place)
+            if report is not None:
+                done.append(report)
+    return reports
+
+
+def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path) -> Finetuned:
+    """Say what training bought over the frozen probe, which lies in a folder, and draw the page."""
+    if not made.reports:
         return made
+    text = (f"# {taught.note}\n" if taught.note else "") + recipe_text(options.recipe)
+    write_text(made.path / "recipe.toml", text)
     made = compared(made, folder) if made.frozen else made
     page = draw_page(
-        reports,
+        made.reports,
         sentence=made.sentence,
-        sheet=material.sheet(options.seed),
+        sheet=taught.material.sheet(options.seed),
         recipe=text,
-        commands=after(made.model, material.backbone),
+        commands=after(made.model, taught.material.backbone),
     )
     write_text(made.page, page)
     return made

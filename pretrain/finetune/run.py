@@ -39,12 +39,13 @@ from pretrain.finetune.branches import check_branches, measure
 from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.options import MODEL, FinetuneCall, FinetuneOptions
+from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import begin, merge, parameter_groups
 from pretrain.finetune.planned import check_batches, first_size, phase_of
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
 from pretrain.finetune.sky_order import check_positions, spread_sentence
-from pretrain.finetune.training import Lesson, PhaseTask, record_of
+from pretrain.finetune.training import Lesson, PhaseTask, record_of, rows_of
 from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run
@@ -263,7 +264,9 @@ def _train_one(
         if options.critical_batch is not None and number == len(recipe.phases) - 1:
             critical = measure(network, lesson, folder)
         if len(recipe.phases) > 1:
-            console.note(f"Phase {number + 1} of {len(recipe.phases)}, {phase.name}: {phase.train}.")
+            console.note(
+                f"Phase {number + 1} of {len(recipe.phases)}, {phase.name}: {_said_of(phase, lesson)}."
+            )
         place = folder / f"phase-{number + 1}"
         task = PhaseTask(network, lesson, number, place)
         trained = Run(task, place).train()
@@ -282,6 +285,15 @@ def _train_one(
         return None
     merge(network)
     return _keep(material, options, split, folder, _Trained(network, tuple(logs), tuple(kept), critical))
+
+
+def _said_of(phase: Phase, lesson: Lesson) -> str:
+    """Say what trains in a phase, and on which images where it is not all of them."""
+    said = f"trains {phase.train}"
+    if phase.rows == "all":
+        return said
+    n, n_all = len(rows_of(phase, lesson)), len(lesson.split.train)
+    return f"{said}, on the {n:,} of {n_all:,} images with a label confidence of {phase.rows}"
 
 
 @dataclass(frozen=True)
