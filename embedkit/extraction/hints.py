@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ LONG_SECONDS = 30.0
 MANY_PASSES = 32
 # Images are taken together until they take so long, or are so many: enough for two digits.
 ENOUGH_SECONDS = 0.5
-MOST_AT_ONCE = 16
+AT_ONCE = (4, 16)
+# Of all images, so many are taken for an estimate.
+TRIED_SHARE = 0.05
 
 
 def say_time(job: Job, n_images: int, precision: str) -> None:
@@ -39,18 +42,39 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
         forward(job, blank, precision)
         return (time.perf_counter() - started) / n
 
-    n, seconds, enough = 1, seconds_each(1), False
-    # The first image pays for what is set up once, and several at a time are faster than one by one: on a
-    # busy machine a pass of sixteen takes hardly longer than one of a single image.
-    while seconds * passes >= LONG_SECONDS and not enough and n < MOST_AT_ONCE:
-        n *= 4
-        before, seconds = seconds, min(seconds, seconds_each(n))
-        enough = n * seconds >= ENOUGH_SECONDS and seconds > before / 2
+    seconds = seconds_of_one(seconds_each, passes)
     if seconds * passes >= LONG_SECONDS:
         note(
             f"About {in_words(seconds * passes)} for {passes:,} images of {size} x {size} pixels: one takes "
             f"{seconds:.2g} s on this processor. --limit takes fewer of them, --image-size smaller ones."
         )
+
+
+def seconds_of_one(seconds_each: Callable[[int], float], passes: int) -> float:
+    """Return what one of so many images takes, at least as long as it makes a long run.
+
+    Several at a time are faster than one by one: on a busy machine a pass of sixteen takes hardly longer than
+    one of a single image. The first pass of each size pays for what is set up once, on a busy machine a
+    thousand times over, so it only says whether there is anything to say.
+
+    Parameters
+    ----------
+    seconds_each
+        Times a pass of n images.
+    """
+    fastest = seconds_each(1)
+    if fastest * passes < LONG_SECONDS:
+        return fastest
+    fastest, seen = seconds_each(1), 2
+    for n in AT_ONCE:
+        seen += 2 * n
+        if fastest * passes < LONG_SECONDS or seen > TRIED_SHARE * passes:
+            break
+        seconds_each(n)
+        before, fastest = fastest, min(fastest, seconds_each(n))
+        if n * fastest >= ENOUGH_SECONDS and fastest > before / 2:
+            break
+    return fastest
 
 
 def say_crop(job: Job) -> None:

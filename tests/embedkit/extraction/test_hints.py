@@ -1,7 +1,5 @@
 """What is said before an extraction begins."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -29,23 +27,25 @@ def test_a_long_extraction_says_so_beforehand_and_computes_the_same(tmp_path, mo
     assert (tmp_path / "quiet.h5").read_bytes() == (tmp_path / "told.h5").read_bytes()
 
 
-def test_what_the_first_pass_pays_once_is_not_foretold_of_all(monkeypatch, capsys):
-    took = iter([2.5, 4 * 0.2, 16 * 0.1])
-    now = [0.0]
+@pytest.mark.parametrize(
+    ("passes", "took", "foretold"),
+    [
+        # Cold, warm; then the first pass of each size is cold too.
+        (1200, {1: [2.5, 0.5], 4: [9, 4 * 0.2], 16: [20, 16 * 0.1]}, 120),
+        (1200, {1: [99, 15], 4: [70, 4 * 0.5], 16: [16, 16 * 0.1]}, 120),
+        (1200, {1: [0.11, 0.1], 4: [0.4, 4 * 0.09], 16: [2, 16 * 0.08]}, 96),
+        (1200, {1: [9, 1], 4: [4, 4 * 0.95]}, 1140),  # as fast one by one: known
+        (1200, {1: [15, 0.01]}, 12),  # short after all: nothing more is tried
+        (1200, {1: [0.01]}, 12),
+        (100, {1: [9, 1]}, 100),  # of few images, few are tried
+    ],
+)
+def test_what_a_first_pass_pays_is_not_foretold_of_all(passes, took, foretold):
+    def seconds_each(n):
+        return took[n].pop(0) / n
 
-    def forward(job, batch, precision):
-        now[0] += next(took)
-
-    monkeypatch.setattr(hints, "forward", forward)
-    monkeypatch.setattr(hints.time, "perf_counter", lambda: now[0])
-    own = SimpleNamespace(image_size=32, channels=3)
-    job = SimpleNamespace(
-        views=SimpleNamespace(n=4),
-        device=SimpleNamespace(type="cpu"),
-        backbone=SimpleNamespace(preprocessing=own),
-    )
-    hints.say_time(job, 300, "bf16")
-    assert "About 2 minutes for 1,200 images" in capsys.readouterr().err
+    assert hints.seconds_of_one(seconds_each, passes) * passes == pytest.approx(foretold)
+    assert not any(took.values())
 
 
 @pytest.mark.parametrize(
