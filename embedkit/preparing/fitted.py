@@ -31,14 +31,17 @@ class FittedStep:
     mean: NDArray[np.float64] | None = None
     matrix: NDArray[np.float64] | None = None
 
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Transform rows (b, d) to (b, m)."""
+    def apply(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Transform rows (b, d) to (b, m), in float64.
+
+        A direction that holds 10,000 times as much as the others would round them in float32 to three digits.
+        """
         if self.mean is None:
-            return unit_rows(x)
-        x = x - self.mean.astype(np.float32)
+            return unit_rows(x, dtype=np.float64)
+        rows = x - self.mean
         if self.settings["step"] == "clip":
-            return within_radius(x, self.settings["radius"])
-        return x if self.matrix is None else x @ self.matrix.astype(np.float32)
+            return within_radius(rows, self.settings["radius"])
+        return rows if self.matrix is None else rows @ self.matrix
 
     def sentence(self) -> str:
         """Say what the step does."""
@@ -73,18 +76,17 @@ class FittedStep:
         return "Centred." if s["step"] == "center" else "Rows scaled to length 1."
 
 
-def unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(x: NDArray[np.floating[Any]], *, dtype: Any = np.float32) -> NDArray[Any]:
     """Scale every row to length 1; a row of zeros stays one."""
     # In float64: the squares of float32 features overflow above 1e19 and vanish below 1e-19.
     length = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
-    return (x / np.where(length > 0, length, 1)).astype(np.float32)
+    return (x / np.where(length > 0, length, 1)).astype(dtype, copy=False)
 
 
-def within_radius(x: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+def within_radius(x: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
     """Scale rows (n, d) that are longer than `radius` down to it."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
-    shrink = np.minimum(1, np.float32(radius) / np.where(length > 0, length, 1))
-    return np.asarray(x * shrink, dtype=np.float32)
+    return np.asarray(x * np.minimum(1, radius / np.where(length > 0, length, 1)))
 
 
 def _short(value: float) -> str:

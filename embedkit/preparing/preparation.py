@@ -141,9 +141,9 @@ class Prepared:
             out[where] = self._apply(block, view_mean=view_mean)
         return out
 
-    def _apply(self, x: NDArray[np.float32], *, view_mean: bool) -> NDArray[np.float32]:
+    def _apply(self, x: NDArray[np.floating[Any]], *, view_mean: bool) -> NDArray[np.floating[Any]]:
         if self.preparation.uses_views and not view_mean:
-            x = unit_rows(x)
+            x = unit_rows(x, dtype=np.float64)
         for step in self.steps:
             x = step.apply(x)
         return x
@@ -328,7 +328,8 @@ def view_whiten_hint(file: FeatureFile, preparation: Preparation) -> str | None:
 
 
 def _blocks_after(source: _FileRows | _ArrayRows, steps: tuple[FittedStep, ...], name: str) -> Blocks:
-    def blocks() -> Iterator[NDArray[np.float32]]:
+    def blocks() -> Iterator[NDArray[np.floating[Any]]]:
+        block: NDArray[np.floating[Any]]
         for _, block in source.blocks(f"fitting {name}"):
             for step in steps:
                 block = step.apply(block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from embedkit.preparing.steps import Clip, NeighborWhiten, ViewWhiten
 # Rows whose neighbours are looked at: the pairs of 20,000 say all about a covariance of tens of dimensions.
 MAX_NEIGHBOR_ROWS = 20_000
 
-Blocks = Callable[[], Iterator[NDArray[np.float32]]]
+Blocks = Callable[[], Iterator[NDArray[np.floating[Any]]]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _directions(
 
 def fit_clip(step: Clip, blocks: Blocks, n: int) -> FittedStep:
     """Fit on the n rows in the blocks that `blocks` yields, in one pass; see `Clip`."""
-    rows = _spread_rows(blocks, n).astype(np.float64)
+    rows = _spread_rows(blocks, n)
     middle = np.median(rows, axis=0)
     distance = np.linalg.norm(rows - middle, axis=1)
     radius = float(np.quantile(distance, step.share))
@@ -129,7 +130,7 @@ def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | 
             f"neighbour whitening to {directions} directions of {d}. Ask for at most "
             f"{min(d, moments.n - 1)}, or keep more before it."
         )
-    rows = _spread_rows(blocks, moments.n) - mean.astype(np.float32)
+    rows = _spread_rows(blocks, moments.n) - mean
     within = _neighbor_covariance(rows, step.neighbors)
     if float(np.trace(within)) <= 0:
         raise DataError(
@@ -151,17 +152,18 @@ def fit_neighbor_whiten(step: NeighborWhiten, blocks: Blocks, n_clusters: int | 
     return FittedStep(settings, mean, _scaled(values, vectors, step.power))
 
 
-def _spread_rows(blocks: Blocks, n: int) -> NDArray[np.float32]:
+def _spread_rows(blocks: Blocks, n: int) -> NDArray[np.float64]:
     """At most `MAX_NEIGHBOR_ROWS` rows, evenly spaced, so that nothing is random."""
     step = -(-n // MAX_NEIGHBOR_ROWS)
     kept, start = [], 0
     for block in blocks():
-        kept.append(block[-start % step :: step])
+        # A copy: a view of these rows would keep their whole block in memory.
+        kept.append(block[-start % step :: step].astype(np.float64))
         start += len(block)
     return np.concatenate(kept)
 
 
-def _neighbor_covariance(x: NDArray[np.float32], neighbors: int) -> NDArray[np.float64]:
+def _neighbor_covariance(x: NDArray[np.float64], neighbors: int) -> NDArray[np.float64]:
     """Half the mean outer product of the difference of a row and each of its nearest by cosine; (d, d)."""
     import faiss
 
@@ -172,7 +174,7 @@ def _neighbor_covariance(x: NDArray[np.float32], neighbors: int) -> NDArray[np.f
     near = np.where(found[:, :-1] == np.arange(len(x))[:, None], found[:, -1:], found[:, :-1])
     total = np.zeros((x.shape[1],) * 2)
     for column in near.T:
-        difference = (x - x[column]).astype(np.float64)
+        difference = x - x[column]
         total += difference.T @ difference
     return total / (2 * near.size)
 

@@ -1,3 +1,5 @@
+import weakref
+
 import h5py
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from embedkit.files.store import FeatureFile, Views, write_features
 from embedkit.preparing.preparation import Prepared, prepare, view_whiten_hint
 from embedkit.preparing.steps import (
     Center,
+    Clip,
     NeighborWhiten,
     Normalise,
     Preparation,
     Principal,
     ViewWhiten,
 )
+from embedkit.preparing.whitening import fit_clip, fit_neighbor_whiten
 
 D, V = 12, 4
 
@@ -230,6 +234,27 @@ def test_neighbor_whitening_is_the_generalised_eigenproblem_of_its_definition():
     assert power == prepared.steps[0].settings["power"]
 
 
+@pytest.mark.parametrize("words", ["neighbor-whiten:6", "l2+pca10+neighbor-whiten:6", "whiten10+clip50"])
+def test_a_direction_that_dominates_does_not_round_the_others(words):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 30))[rng.integers(5, size=500)] * 2 + rng.normal(size=(500, 30))
+    x[:, 0] *= 1e4
+    x = (x @ np.linalg.qr(rng.normal(size=(30, 30)))[0] + 100).astype(np.float32)
+    prepared = prepare(x, words)
+    rows = x.astype(np.float64)
+    for step in prepared.steps:
+        if step.mean is None:
+            rows = normalize(rows)
+            continue
+        rows = rows - step.mean
+        if step.matrix is not None:
+            rows = rows @ step.matrix
+        else:
+            rows *= np.minimum(1, step.settings["radius"] / np.linalg.norm(rows, axis=1))[:, None]
+    off = np.abs(prepared.transform(x) - rows).max(axis=0)
+    assert (off < 1e-6 * rows.std(axis=0)).all()
+
+
 def test_neighbor_whitening_takes_its_directions_from_the_number_of_clusters():
     x = np.random.default_rng(0).normal(size=(100, 8))
     assert prepare(x, "neighbor-whiten", n_clusters=4).n_out == 5
@@ -241,6 +266,23 @@ def test_neighbor_whitening_takes_its_directions_from_the_number_of_clusters():
         prepare(x[:10], "neighbor-whiten:2")
     with pytest.raises(DataError, match="are copies of few images"):
         prepare(np.repeat(x[:3], 30, axis=0), "neighbor-whiten:2")
+
+
+def test_rows_that_are_kept_let_go_of_their_blocks(monkeypatch):
+    monkeypatch.setattr("embedkit.preparing.whitening.MAX_NEIGHBOR_ROWS", 60)
+    rng, blocks_there, most = np.random.default_rng(0), [], 0
+
+    def blocks():
+        nonlocal most
+        for _ in range(20):
+            block = rng.normal(size=(50, 6)).astype(np.float32)
+            blocks_there.append(weakref.ref(block))
+            most = max(most, sum(there() is not None for there in blocks_there))
+            yield block
+
+    fit_neighbor_whiten(NeighborWhiten(3), blocks, None)
+    fit_clip(Clip(0.5), blocks, 1000)
+    assert most <= 3  # one that is made, one that is read, and the last of the pass before
 
 
 def test_neighbor_whitening_finds_classes_that_a_strong_common_trend_hides():
