@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from embedkit.errors import EmbedkitError, UsageError, first_line
+from embedkit.computing.processes import others_needed
+from embedkit.errors import UsageError
 
 T = TypeVar("T")
 
@@ -39,16 +40,8 @@ def joined() -> Iterator[None]:
     # The first process speaks for all; an error is told by whoever meets it, after this.
     aside = contextlib.nullcontext() if rank() == 0 else contextlib.redirect_stderr(io.StringIO())
     try:
-        with aside:
+        with others_needed(rank(), world(), "goes on from the last checkpoint"), aside:
             yield
-    except RuntimeError as error:
-        if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
-            raise
-        raise EmbedkitError(
-            f"process {rank()} of {world()} lost another one, which has ended or can't be reached "
-            f"({first_line(error)}). What that one says is the reason; the same command goes on from the "
-            "last checkpoint."
-        ) from error
     finally:
         dist.destroy_process_group()
 

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from clustering.kmeans.lloyd import FEW, Problem, inertia, search
+from clustering.kmeans.lloyd import FEW, Problem, inertia, put_on_grid, search
 from clustering.kmeans.memberships import memberships
 from clustering.kmeans.restarts import EFFORTS, THOROUGH_ROWS, best_descent
 from clustering.kmeans.sharing import sharing
@@ -142,6 +142,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _fit_work(self, work: F32, k: int, on_restart: Callable[[], Any] | None) -> None:
         n = len(work)
         _check_distinct(work, k)
+        put_on_grid(work)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         problem = Problem(work, k, self.spherical, self.max_iter, self.backend_, sharing())
         self.search_ = self.search or ("thorough" if n <= THOROUGH_ROWS and k <= FEW else "quick")

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+# Shares begin at multiples of so many rows: products are of the same blocks of rows as in one process.
+ALIGNED = 4096
 Array = TypeVar("Array", bound=NDArray[Any])
 
 
@@ -34,7 +36,7 @@ class Alone:
 
 
 class Together(Alone):
-    """The processes of a group, each with every n-th run of rows; every one is told the same sums.
+    """The processes of a group, each with a run of the rows; every one is told the same sums.
 
     Parameters
     ----------
@@ -48,8 +50,10 @@ class Together(Alone):
         self.rank, self.world = rank, world
 
     def rows(self, n: int) -> slice:
-        """Return which of n rows this process searches for."""
-        return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
+        """Return which of n rows this process searches for: none, where they are few."""
+        blocks = -(-n // ALIGNED)
+        first, last = (ALIGNED * (blocks * rank // self.world) for rank in (self.rank, self.rank + 1))
+        return slice(min(first, n), min(last, n))
 
     def added(self, array: Array) -> Array:
         """Return the sum of an array over all processes."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError, first_line
 
 
 class Ranks:
@@ -42,6 +42,20 @@ def under_torchrun() -> bool:
 
 
 @contextlib.contextmanager
+def others_needed(rank: int, world: int, then: str) -> Iterator[None]:
+    """Say which process lost another one inside, and what the same command does `then`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)):
+            raise
+        raise EmbedkitError(
+            f"process {rank} of {world} lost another one, which has ended or can't be reached "
+            f"({first_line(error)}). What that one says is the reason; the same command {then}."
+        ) from error
+
+
+@contextlib.contextmanager
 def share_work(shard: tuple[int, int] | None) -> Iterator[Ranks]:
     """Join the process group that torchrun started, if it did; else take the given shard, else all."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -58,6 +72,7 @@ def share_work(shard: tuple[int, int] | None) -> Iterator[Ranks]:
     # gloo, because the ranks only agree on who does what; a slow rank may take days over its share.
     torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
-        yield Ranks(rank, world, distributed=True, leads=rank == 0)
+        with others_needed(rank, world, "does what is left"):
+            yield Ranks(rank, world, distributed=True, leads=rank == 0)
     finally:
         torch.distributed.destroy_process_group()
