@@ -234,6 +234,9 @@ def bench(
     views: str | None = None,
     center_crop: int | None = None,
     limit: int | None = None,
+    engine: Literal["local", "torchrun", "ray"] | None = None,
+    address: str | None = None,
+    processes: int | None = None,
     controls: bool = True,
     probes: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = ...,
     clusterings: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = ...,
@@ -305,6 +308,12 @@ def bench(
         keep the central PX source pixels
     limit
         take this many images, spread evenly over the dataset (default: all)
+    engine
+        who computes: this process, several of this machine, or a Ray cluster's
+    address
+        ray: the cluster's head, or auto for the one that this machine belongs to (default: RAY_ADDRESS, else a cluster on this machine for this one job)
+    processes
+        torchrun, ray: how many processes (default: one a card; without cards one a core)
     controls
         False: without raw pixels, and without the first backbone with random weights as controls
     probes

@@ -28,6 +28,8 @@ from embedkit.options import (
 PROBES, CLUSTERINGS = ("linear", "knn"), ("kmeans",)
 # Among the preparations: every method's own.
 DEFAULT = "default"
+# What is said once for all extractions.
+OF_EXTRACTIONS = ("views", "center_crop", "limit", "engine", "address", "processes")
 # Lists that may be empty; `none` among the preparations is one of them.
 MAY_BE_NONE = ("probes", "clusterings")
 
@@ -55,7 +57,7 @@ class BenchOptions(Selection):
         Whether to add raw pixels, and the first backbone with random weights.
     reports
         Whether to make a map of every feature file but the controls.
-    views, center_crop, limit
+    views, center_crop, limit, engine, address, processes
         As for ``embedkit extract``, of every backbone.
     """
 
@@ -70,6 +72,9 @@ class BenchOptions(Selection):
     views: str | None = as_in(ExtractOptions, "views", None)
     center_crop: int | None = as_in(Overrides, "center_crop", None)
     limit: int | None = as_in(ExtractOptions, "limit", None)
+    engine: str | None = as_in(ExtractOptions, "engine", None)
+    address: str | None = as_in(ExtractOptions, "address", None)
+    processes: int | None = as_in(ExtractOptions, "processes", None)
     controls: bool = option(
         True, "without raw pixels, and without the first backbone with random weights as controls"
     )
@@ -113,7 +118,7 @@ class BenchOptions(Selection):
     @property
     def of_images(self) -> dict[str, Any]:
         """The options of every extraction that were given."""
-        found = {name: getattr(self, name) for name in ("views", "center_crop", "limit")}
+        found = {name: getattr(self, name) for name in OF_EXTRACTIONS}
         return {name: value for name, value in found.items() if value is not None}
 
 

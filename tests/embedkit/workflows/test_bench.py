@@ -73,6 +73,36 @@ def ran(monkeypatch):
     return verbs, stop_at
 
 
+def test_engines_of_all_extractions_are_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    bench = ["bench", "simulated", "--backbones", "pixels:8", "--no-controls", "--dry-run"]
+    assert main([*bench, "--engine", "torchrun", "--processes", "2"]) == 0
+    assert "--backbone pixels:8 --engine torchrun --processes 2" in capsys.readouterr().out
+    assert main([*bench, "--processes", "2"]) == 2
+    assert "--processes needs --engine torchrun or ray" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_several_processes_compute_the_features_of_a_bench(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("embedkit.extraction.parts.PART_ROWS", 20)
+    bench = [
+        "bench",
+        "simulated",
+        "--backbones",
+        "pixels:8",
+        "--no-controls",
+        "--limit",
+        "60",
+        "--no-reports",
+    ]
+    bench += ["--probes", "knn", "--split", "kfold:2", "--clusterings", "none"]
+    assert main([*bench, "-o", "two", "--engine", "torchrun", "--processes", "2"]) == 0
+    assert main([*bench, "-o", "one"]) == 0
+    (two,), (one,) = ([*Path(name).glob("features/*.h5")] for name in ("two", "one"))
+    assert two.read_bytes() == one.read_bytes()
+
+
 def test_from_images_to_a_leaderboard_with_controls(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_file(timm.create_model("test_vit").state_dict(), "trained.safetensors")
