@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.pages.sections import number
 from embedkit.pages.svg import BLUE, GREY, INK, ORANGE, Frame, Point, Tick, bar, dot, figure, line, text
+from embedkit.scoring.calibration import Bin
+from embedkit.scoring.class_scores import wilson
 
 F64 = NDArray[np.float64]
 PANEL, PANEL_HEIGHT = 200, 110
 CLOUD = 200
 N_CELLS = 25
 LEVELS = 6
+N_CONFIDENCES = 20
+SURE = "probability of the predicted class"
 CHART, CHART_HEIGHT = 460, 280
 
 
@@ -156,10 +161,21 @@ def dots(
     levels: Sequence[tuple[str, float]],
     x: str,
     words: str,
+    ranks: Sequence[str] = (),
+    faded: Collection[int] = (),
 ) -> str:
-    """Draw a row for each name, value, low and high; `levels` are dashed lines from top to bottom."""
-    left = 16 + round(6.6 * min(max(len(name) for name, *_ in rows), 26))
-    height = 44 + 26 * len(rows) + 22
+    """Draw a row for each name, value, low and high; `levels` are dashed lines from top to bottom.
+
+    Parameters
+    ----------
+    ranks
+        What stands before each name; both then stand above their row, so that long names have room.
+    faded
+        Which rows are grey.
+    """
+    most, each, top = (64, 40, 62) if ranks else (26, 26, 44)
+    left = 12 if ranks else 16 + round(6.6 * min(max(len(name) for name, *_ in rows), most))
+    height = top + each * len(rows) + 22
     values = [value for row in rows for value in row[1:]] + [value for _, value in levels]
     low, high = min(values), max(values)
     pad = (high - low or abs(high) or 1) * 0.08
@@ -173,14 +189,86 @@ def dots(
     for i, (name, value) in enumerate(levels):
         at = frame.x(value)
         anchor = "end" if at > CHART * 0.7 else "start"
-        parts += [frame.upright(value), text(at, 12 + 12 * (i % 2), name, anchor=anchor, colour=GREY)]
+        # Beside the rows alone, where names stand between them.
+        marks = (
+            [(top + each * j - 8, top + each * j + 8) for j in range(len(rows))]
+            if ranks
+            else [frame.box[1::2]]
+        )
+        parts += [line([(at, start), (at, end)], GREY, dashed=not ranks) for start, end in marks]
+        parts.append(text(at, 12 + 12 * (i % 2), name, anchor=anchor, colour=GREY))
     for i, (name, value, below, above) in enumerate(rows):
-        y = 44 + 26 * i
-        label = name if len(name) <= 26 else f"{name[:25]}…"
-        parts.append(text(left - 8, y + 4, label, anchor="end", colour=INK))
-        parts.append(line([(frame.x(below), y), (frame.x(above), y)], BLUE, width=2))
-        parts.append(dot((frame.x(value), y), BLUE, f"{name}: {short(value)}", radius=4))
+        y = top + each * i
+        colour = GREY if i in faded else BLUE
+        label = name if len(name) <= most else f"{name[: most - 1]}…"
+        if ranks:
+            parts.append(text(left + 8, y - 11, f"{ranks[i]}  {label}".strip(), colour=INK))
+        else:
+            parts.append(text(left - 8, y + 4, label, anchor="end", colour=INK))
+        parts.append(line([(frame.x(below), y), (frame.x(above), y)], colour, width=2))
+        parts.append(dot((frame.x(value), y), colour, f"{name}: {short(value)}", radius=4))
     return figure(CHART, height, parts, words=words, font_size=12)
+
+
+def histograms(right: F64, wrong: F64) -> str:
+    """Draw how sure right and wrong predictions are, each side by its own number, with its median."""
+    frame = Frame((54, 30, CHART - 14, CHART_HEIGHT - 42), (0, 1), (0, 1))
+    edges = np.linspace(0, 1, N_CONFIDENCES + 1)
+    sides = [(right, BLUE, "right"), (wrong, ORANGE, "wrong")]
+    shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values, *_ in sides]
+    top = max(float(np.max(shares)), 1e-9)
+    place = Frame(frame.box, (0, 1), (0, top))
+    ticks = [(value, f"{100 * value + 0.0:.3g} %") for value, _ in steps(0, top, 4)]
+    parts = place.axes(steps(0, 1), ticks)
+    bottom = frame.box[3]
+    for share, (values, colour, name) in zip(shares, sides, strict=True):
+        if not len(values):
+            continue
+        for j in np.flatnonzero(share).tolist():
+            words = f"{name}, {edges[j]:.2f} to {edges[j + 1]:.2f}: {100 * share[j]:.1f} %"
+            box = (place.x(edges[j]) + 0.5, place.y(share[j]), place.x(edges[j + 1]) - 0.5, bottom)
+            parts.append(bar(box, colour, words, opacity=0.5))
+    for i, (values, colour, name) in enumerate(sides):
+        if len(values):
+            median = float(np.median(values))
+            x = place.x(median)
+            parts.append(line([(x, frame.box[1]), (x, bottom)], colour, dashed=True))
+            anchor = "end" if median > 0.5 else "start"
+            words = f"median of {name} ones {number(median, 2)}"
+            parts.append(text(x + (-5 if median > 0.5 else 5), 12 + 13 * i, words, anchor=anchor))
+    parts.append(text(CHART - 14, CHART_HEIGHT - 6, SURE, anchor="end"))
+    return figure(
+        CHART, CHART_HEIGHT, parts, words="Confidence of right and of wrong predictions", font_size=12
+    )
+
+
+def reliability_dots(curves: Sequence[tuple[str, str, Sequence[Bin]]], *, words: str, n: int) -> str:
+    """Draw how often predictions are right against how sure they are; dashed where the two agree.
+
+    Parameters
+    ----------
+    curves
+        Name, colour and bins; the last with 95 % intervals (Wilson) of how often it is right.
+    n
+        Rows: the area of a dot is its share of them.
+    """
+    frame = Frame((54, 24, CHART - 14, CHART_HEIGHT - 42), (0, 1), (0, 1))
+    parts = frame.axes(steps(0, 1), steps(0, 1))
+    parts += [text(8, 13, "share that is right"), text(CHART - 14, CHART_HEIGHT - 6, SURE, anchor="end")]
+    parts.append(line(frame.points([(0, 0), (1, 1)]), GREY, dashed=True))
+    for row, (name, colour, bins) in enumerate(curves):
+        known = [(one.confidence, one.accuracy, one.n) for one in bins if one.n]
+        places = [frame.points([(p or 0, right or 0)])[0] for p, right, _ in known]
+        for (p, right, m), place in zip(known, places, strict=True):
+            whole = wilson(right or 0, m)
+            if row == len(curves) - 1 and whole.low is not None and whole.high is not None:
+                parts.append(
+                    line([(place[0], frame.y(whole.low)), (place[0], frame.y(whole.high))], colour, width=1)
+                )
+            said = f"{name}, {m:,} predictions: sure {p:.3f}, right {right:.3f}"
+            parts.append(dot(place, colour, said, radius=2 + 10 * (m / n) ** 0.5))
+        parts.append(text(frame.box[0] + 10, 40 + 15 * row, name, colour=colour))
+    return figure(CHART, CHART_HEIGHT, parts, words=words, font_size=12)
 
 
 def key(names: Sequence[tuple[str, str]]) -> str:

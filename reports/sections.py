@@ -110,9 +110,6 @@ def render(
 
 def _part(section: Section, command: str, table: str | None) -> pages.Part:
     numbers = f' Numbers: <a href="{escape(quote(table))}">{escape(table)}</a>.' if table is not None else ""
-    made = (
-        f'<details class="made"><summary>{escape(section.made)}.</summary><p>Made by '
-        f"<code>{escape(command)}</code>.</p></details>"
-    )
+    made = pages.made(section.made, command)
     says = f"{escape(section.sentence)}{numbers}"
     return pages.Part(section.name, section.title, section.link, says, made + section.body)

@@ -111,6 +111,11 @@ class Provenance:
         return dict(self._at("dataset.origin", dict[str, Any]) or {})
 
     @property
+    def fingerprint(self) -> str | None:
+        """Of the dataset: what its names, sizes and labels were."""
+        return self._at("dataset.fingerprint", str) or None
+
+    @property
     def imported(self) -> bool:
         """Whether the vectors are somebody's own, and no backbone's."""
         return "backbone" not in self.record and isinstance(self.record.get("imported"), Mapping)

@@ -21,7 +21,8 @@ embedkit.charts = () => {
   const dressed = (svg, number) => {
     const section = svg.closest("section");
     const name = `${section?.id || "chart"}-${number}`;
-    const words = [svg.getAttribute("aria-label"), section?.querySelector(".made")?.textContent].filter(Boolean).join(". ");
+    const made = svg.closest(".panel")?.querySelector(".made") ?? section?.querySelector(".made");
+    const words = [svg.getAttribute("aria-label"), made?.textContent].filter(Boolean).join(". ");
     const asSvg = () => save(new Blob([alone(svg, words).text], { type: "image/svg+xml" }), `${name}.svg`);
     const asPng = async () => {
       const { text, width, height } = alone(svg, words), picture = new Image();

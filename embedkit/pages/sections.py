@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -52,10 +52,19 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of texts; columns after the first whose cells are numbers stand to the right."""
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, text: Collection[str] | None = None
+) -> str:
+    """Return a table of texts.
+
+    All columns but those named in `text` stand to the right; by default those after the first whose cells are
+    numbers do.
+    """
     lines = [list(row) for row in rows]
-    right = [i > 0 and all(_NUMBER.fullmatch(line[i]) for line in lines) for i in range(len(header))]
+    right = [
+        i > 0 and all(_NUMBER.fullmatch(line[i]) for line in lines) if text is None else name not in text
+        for i, name in enumerate(header)
+    ]
     cells = "".join(
         "<tr>"
         + "".join(_td("td", cell, is_right) for cell, is_right in zip(line, right, strict=True))
@@ -68,6 +77,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _td(tag: str, text: str, right: bool) -> str:
     return f"<{tag}{' class=number' if right else ''}>{escape(text)}</{tag}>"
+
+
+def made(words: str, command: str = "") -> str:
+    """Return what made a picture or a section: data and seed in words, and the command on a click."""
+    if not command:
+        return f'<p class="made">{escape(words)}.</p>'
+    return (
+        f'<details class="made"><summary>{escape(words)}.</summary><p>Made by <code>{escape(command)}</code>.'
+        "</p></details>"
+    )
+
+
+def prose(words: str) -> str:
+    """Return words as HTML; what stands between backticks is typed."""
+    parts = [escape(part) for part in words.split("`")]
+    return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
 
 def folded(summary: str, body: str) -> str:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import THUMBNAIL_TYPE, thumbnail
-from embedkit.pages.sections import number
-from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, bar, figure, line, text
+from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, figure, line, text
 from reports.attention import coloured, top_of
 from reports.cam.study import Shown, Study
 from reports.drawing import CHART, CHART_HEIGHT, steps
@@ -22,7 +21,6 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 SIDE = 160  # pixels
 HEAT = 0.55  # share of the map in a picture of both
-N_BINS = 20
 
 
 def picture(pixels: U8, words: str) -> str:
@@ -47,38 +45,6 @@ def overlay(pixels: U8, heat: F32) -> U8:
 def attended(pixels: U8, attention: F32) -> U8:
     """Lay the attention (rows, columns) of patches over the image."""
     return overlay(pixels, np.minimum(attention / np.float32(top_of(attention)), 1).astype(np.float32))
-
-
-def histograms(right: F64, wrong: F64) -> str:
-    """Draw how sure right and wrong predictions are, each side by its own number, with its median."""
-    frame = Frame((54, 30, CHART - 14, CHART_HEIGHT - 42), (0, 1), (0, 1))
-    edges = np.linspace(0, 1, N_BINS + 1)
-    sides = [(right, BLUE, "right"), (wrong, ORANGE, "wrong")]
-    shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values, *_ in sides]
-    top = max(float(np.max(shares)), 1e-9)
-    place = Frame(frame.box, (0, 1), (0, top))
-    ticks = [(value, f"{100 * value + 0.0:.3g} %") for value, _ in steps(0, top, 4)]
-    parts = place.axes(steps(0, 1), ticks)
-    bottom = frame.box[3]
-    for share, (values, colour, name) in zip(shares, sides, strict=True):
-        if not len(values):
-            continue
-        for j in np.flatnonzero(share).tolist():
-            words = f"{name}, {edges[j]:.2f} to {edges[j + 1]:.2f}: {100 * share[j]:.1f} %"
-            box = (place.x(edges[j]) + 0.5, place.y(share[j]), place.x(edges[j + 1]) - 0.5, bottom)
-            parts.append(bar(box, colour, words, opacity=0.5))
-    for i, (values, colour, name) in enumerate(sides):
-        if len(values):
-            median = float(np.median(values))
-            x = place.x(median)
-            parts.append(line([(x, frame.box[1]), (x, bottom)], colour, dashed=True))
-            anchor = "end" if median > 0.5 else "start"
-            words = f"median of {name} ones {number(median, 2)}"
-            parts.append(text(x + (-5 if median > 0.5 else 5), 12 + 13 * i, words, anchor=anchor))
-    parts.append(text(CHART - 14, CHART_HEIGHT - 6, "probability of the predicted class", anchor="end"))
-    return figure(
-        CHART, CHART_HEIGHT, parts, words="Confidence of right and of wrong predictions", font_size=12
-    )
 
 
 def curves(lines: Sequence[tuple[str, F64, str, bool]], *, what: str) -> str:
@@ -125,7 +91,6 @@ __all__ = [
     "attended",
     "card",
     "curves",
-    "histograms",
     "overlay",
     "picture",
     "shown",

@@ -14,7 +14,7 @@ from reports.cam.drawing import card
 from reports.cam.sanity import CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED
 from reports.cam.study import Study
 from reports.cam.verdict import verdict
-from reports.drawing import key
+from reports.drawing import histograms, key
 from reports.sections import Numbers, Section
 
 SOURCES = {
@@ -53,7 +53,7 @@ def confidence(study: Study, said: Said) -> Section:
         lines.append((name, f"{found.n:,}", number(found.median), quartiles))
         numbers.append((name, found.n, found.low, found.median, found.high))
     calibrated = "calibrated " if study.about.temperature is not None else ""
-    chart = f'<div class="scroll">{drawing.histograms(right, wrong)}</div>'
+    chart = f'<div class="scroll">{histograms(right, wrong)}</div>'
     names = key([("right predictions", drawing.BLUE), ("wrong predictions", drawing.ORANGE)])
     return Section(
         "confidence",

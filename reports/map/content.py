@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.files.rows import Rows
+from embedkit.options import RUNS
 from reports.leaderboard.table import Leaderboard
 from reports.map.columns import Column
 from reports.map.evidence import Clustering, Confusion
@@ -18,6 +20,7 @@ from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.ranks import Rank
 from reports.map.sheets import Sheets
+from reports.map.sureness import Sureness
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,12 @@ class Page:
         Of the n points, for the galleries.
     confusions
         Matrices.
+    sure
+        How sure probes and networks were of their test images.
     board
-        The results that belong to the file.
+        The results that belong to the file, ranked.
+    runs
+        The folder that they are from.
     version
         Of embedkit.
     name
@@ -101,7 +108,9 @@ class Page:
     ranks: Sequence[Rank] = ()
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()
+    sure: Sequence[Sureness] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
+    runs: Path = RUNS
     version: str = ""
     name: str = ""
     faith: str = ""

@@ -25,6 +25,7 @@ from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category
+from reports.map.sureness import Sureness, sureness
 from reports.map.trees import DensityTree, read_tree
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
@@ -125,6 +126,8 @@ class Evidence:
         Those whose assignments could be read.
     predictions
         What probes said of the rows they were not fitted on, as columns.
+    sure
+        How sure they were of them.
     confusions
         Of every result that keeps one.
     notes
@@ -134,6 +137,7 @@ class Evidence:
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     clusterings: tuple[Clustering, ...] = ()
     predictions: tuple[Column, ...] = ()
+    sure: tuple[Sureness, ...] = ()
     confusions: tuple[Confusion, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -148,6 +152,8 @@ def find_evidence(
     others: Collection[str] = (),
 ) -> Evidence:
     """Pick the results that were computed on this very feature file, and read what they name.
+
+    So are those of networks that were trained with labels on the images that the file is of.
 
     Parameters
     ----------
@@ -170,7 +176,7 @@ def find_evidence(
     n_stale = 0
     for folder, result in located:
         computed = computed_on(result)
-        if file.sha256 in computed:
+        if file.sha256 in computed or _of_its_images(result, file):
             mine.append(result)
             folders[id(result)] = folder
         elif set(others).isdisjoint(computed):
@@ -187,6 +193,7 @@ def find_evidence(
     titles = [f"{called}: {title}" if called else title for title in _unique_titles(newest)]
     clusterings, confusions = [], []
     predictions: list[Column] = []
+    sure: list[Sureness] = []
     for result, title in zip(newest, titles, strict=True):
         if (name := result.provenance.get("assignments")) is not None:
             try:
@@ -197,12 +204,28 @@ def find_evidence(
                 notes.append(f"{title}: its clusters are not shown. {error}")
         if (name := result.provenance.get("predictions")) is not None:
             try:
-                predictions += read_predictions(folders[id(result)] / str(name), ids, title)
+                table = _predictions_of(folders[id(result)] / str(name))
+                found_sure = sureness(table, result, title, str(name))
+                sure += [] if found_sure is None else [found_sure]
+                predictions += _prediction_columns(table, folders[id(result)] / str(name), ids, title)
             except (EmbedkitError, OSError) as error:
                 notes.append(f"{title}: its predictions are not shown. {error}")
         if (confusion := _confusion(result, title)) is not None:
             confusions.append(confusion)
-    return Evidence(board, tuple(clusterings), tuple(predictions), tuple(confusions), tuple(notes))
+    return Evidence(
+        board, tuple(clusterings), tuple(predictions), tuple(sure), tuple(confusions), tuple(notes)
+    )
+
+
+def _of_its_images(result: Result, file: FeatureFile) -> bool:
+    """Whether it is of a network that was trained with labels on the dataset that a feature file is of."""
+    told, mine = result.provenance.get("dataset"), file.made.fingerprint
+    return (
+        result.task == "finetune"
+        and mine is not None
+        and isinstance(told, Mapping)
+        and told.get("fingerprint") == mine
+    )
 
 
 def joined(every: Sequence[Evidence]) -> Evidence:
@@ -213,7 +236,7 @@ def joined(every: Sequence[Evidence]) -> Evidence:
         leaderboard([run for one in every for run in one.board.runs]),
         *(
             tuple(item for one in every for item in getattr(one, name))
-            for name in ("clusterings", "predictions", "confusions", "notes")
+            for name in ("clusterings", "predictions", "sure", "confusions", "notes")
         ),
     )
 
@@ -277,7 +300,14 @@ def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Colu
     EmbedkitError
         No such file, no table of predictions, or no id of the feature file in it.
     """
-    table = read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS, LABELLED)
+    return _prediction_columns(_predictions_of(path), path, ids, title)
+
+
+def _predictions_of(path: Path) -> Table:
+    return read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS, LABELLED)
+
+
+def _prediction_columns(table: Table, path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
     if table.kind is LABELLED:
         return _labelled_columns(table, ids, path, title)
     tested = table.take(table["split"] == "test")

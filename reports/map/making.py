@@ -22,6 +22,7 @@ from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions
 
 if TYPE_CHECKING:
+    from reports.leaderboard.table import Leaderboard
     from reports.map.columns import Column
     from reports.map.content import Page
     from reports.map.evidence import Clustering, Evidence
@@ -102,7 +103,9 @@ def make_page(
         ranks=ranks(laid.neighbours, label, evidence.clusterings),
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
-        board=evidence.board,
+        sure=evidence.sure,
+        board=_ranked(evidence.board, files, call),
+        runs=where,
         version=own_version(),
         name=names[0],
         faith="" if laid.faith is None else laid.faith.short(),
@@ -160,10 +163,27 @@ def _evidence(
     from reports.map.evidence import find_evidence
 
     every = {one.sha256 for one in files} if len(files) > 1 else set()
+    # A network was trained on the images, of which several files are: it stands on the page once.
+    features = [(folder, result) for folder, result in results if result.task != "finetune"]
     return [
-        find_evidence(results, one, ids, where=where, called=name, others=every)
-        for one, name in zip(files, names, strict=True)
+        find_evidence(features if number else results, one, ids, where=where, called=name, others=every)
+        for number, (one, name) in enumerate(zip(files, names, strict=True))
     ]
+
+
+def _ranked(board: Leaderboard, files: Sequence[FeatureFile], call: _Call) -> Leaderboard:
+    """Test which of the results can be told apart, as the leaderboard does."""
+    from embedkit.scoring.outcomes import Outcomes, TrueClasses, read_outcomes
+
+    classes = TrueClasses(files)
+
+    def read(result: Result) -> Outcomes:
+        try:
+            return read_outcomes(result, call.folders[id(result)], classes)
+        except OSError as error:
+            raise EmbedkitError(f"what it said of each image can't be read ({error.strerror})") from error
+
+    return board.with_ranks(read)
 
 
 # Name, file, and what is known of it.

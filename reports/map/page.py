@@ -21,7 +21,17 @@ from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.packing import pack, pack_rows
 from reports.map.section import Section
-from reports.map.sections import alluvial, clusters, confusions, few_labels, moved, provenance, results, tree
+from reports.map.sections import (
+    alluvial,
+    clusters,
+    confusions,
+    few_labels,
+    moved,
+    provenance,
+    reliability,
+    results,
+    tree,
+)
 from reports.map.sheets import COLUMNS, Sheets
 
 TEMPLATE = Path(__file__).parent / "page.html"
@@ -33,7 +43,7 @@ SCRIPTS = (
 # Below the map, in this order. Each has a module and a script in `sections`.
 SECTIONS = (
     *(moved.section, results.section, few_labels.section, clusters.section, tree.section, alluvial.section),
-    *(confusions.section, provenance.section),
+    *(reliability.section, confusions.section, provenance.section),
 )
 
 
