@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +12,11 @@ from typing import Any
 import torch
 
 from embedkit.errors import EmbedkitError, first_line
+from embedkit.files import training
 from embedkit.files.aside import aside, filling, write_text
 from embedkit.files.regular import check_input
+from embedkit.pages.curves import draw_curves
 from embedkit.strict_json import UndeclaredError, check_plain, of_shape
-from pretrain.curves import draw_curves
 from pretrain.options import PretrainOptions
 
 CHECKPOINT = "checkpoint.pt"
@@ -121,10 +120,5 @@ def as_today(asked: dict[str, Any]) -> dict[str, Any]:
 
 def write_log(folder: Path, log: Sequence[dict[str, float]], *, kept: int | None) -> None:
     """Write ``log.csv`` and ``curves.svg``, with a line at the epoch that is kept."""
-    first = ("epoch", "loss", "seconds")
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, list(dict.fromkeys([*first, *(k for row in log for k in row)])))
-    writer.writeheader()
-    writer.writerows(log)
-    write_text(folder / "log.csv", stream.getvalue())
+    training.write_log(folder / training.LOG, log)
     write_text(folder / "curves.svg", draw_curves(log, kept=kept))

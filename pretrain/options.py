@@ -34,6 +34,7 @@ MAKES = (
     "curves.svg",
     "views.png",
     "chosen.json",
+    "training.json",
     "report.html",
     *(f"model{which}.safetensors" for which in ("", "-last")),
     *(

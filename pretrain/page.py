@@ -15,23 +15,11 @@ from typing import Any
 from PIL import Image
 
 from embedkit.pages import sections
+from embedkit.pages.curves import cards
 from embedkit.pages.sections import Part
 from pretrain.choice import sentence
-from pretrain.curves import figures
 
 WIDTH = 900
-# What each column of the log says; without "teacher" of the features of held-out images.
-WORDS = {
-    "loss": "What the training lowers. It compares runs of one objective and batch only.",
-    "feature_std": "How much the features of different images differ: near 0 all are alike (a collapse).",
-    "rankme": "How many dimensions the features use (RankMe). Half of it lost is a warning.",
-    "view_invariance": "How much more alike two views of one image are than two images. Higher is better.",
-    "knn_agreement": "Share of images whose nearest among other views is a view of themselves.",
-    "criterion": "RankMe times view invariance. The epoch with the highest is kept.",
-    "knn_accuracy": "Share of held-out images whose 20 nearest have their class. It decides nothing.",
-    "teacher_entropy": "Of the teacher's answers, 1 at most: at 1 they say nothing, at 0 they are sure.",
-    "kl_to_uniform": "How unevenly the teacher uses its prototypes: at 1 all images get the same.",
-}
 
 
 @dataclass(frozen=True)
@@ -99,10 +87,7 @@ def draw_page(
     """
     base = record["backbone"]
     seed = f"Seed {record['seed']}, {max(row['epoch'] for row in log):g} epochs"
-    made = (
-        f'<details class="made"><summary>{escape(seed)}.</summary><p>Made by <code>{escape(command)}</code>.'
-        "</p></details>"
-    )
+    made = sections.made(seed, command)
     where = "From the folder in which the training was started, and with labels:"
     parts = [
         Part(
@@ -111,7 +96,7 @@ def draw_page(
             "Curves",
             "Against epochs; the monitors look at images that were not trained on. The dashed line is the "
             "epoch that was kept.",
-            made + _charts(log, chosen["epoch"]),
+            made + cards(log, kept=chosen["epoch"]),
         ),
         Part(
             "views", "Views", "Views", "A row an image: the image itself, then five views.", _picture(sheet)
@@ -121,14 +106,6 @@ def draw_page(
     ]
     facts = f"{base['weights']}, {seed.lower()}" if base.get("weights") else seed
     return sections.fill(f"{base['name']}, {record['method']}", facts, parts, [sentence(chosen)]) + "\n"
-
-
-def _charts(log: Sequence[dict[str, float]], kept: int) -> str:
-    cards = [
-        f'<div class="panel"><p class="hint">{escape(WORDS.get(name, ""))}</p>{drawn}</div>'
-        for name, drawn in figures(log, kept=kept).items()
-    ]
-    return f'<div class="grid charts">{"".join(cards)}</div>'
 
 
 def _picture(sheet: Image.Image) -> str:

@@ -25,15 +25,16 @@ from embedkit.files.guard import guarded
 from embedkit.files.lock import folder_locked
 from embedkit.files.regular import check_folder, resolved
 from embedkit.files.showing import data_frame, html_table, named_cells
+from embedkit.files.training import TrainingRecord, write_record
 from embedkit.images.options import Overrides
 from embedkit.options import as_words
+from embedkit.pages.curves import draw_curves
 from pretrain import budget, over_seeds, ranks
 from pretrain.artefact import merge, save_adapter, save_checkpoint
 from pretrain.budget import HELPED_STEPS, scheduled, sentences
 from pretrain.cache import read_frames
 from pretrain.choice import sentence, verdict
 from pretrain.contact_sheet import as_png, contact_sheet
-from pretrain.curves import draw_curves
 from pretrain.journal import CHECKPOINT, describe
 from pretrain.options import OUTPUT, PretrainCall, PretrainOptions, PretrainPlaces
 from pretrain.page import Asked, draw_page
@@ -121,6 +122,7 @@ class _Page:
     folder: Path
     asked: Asked
     sheet: Image.Image
+    images: Dataset
 
 
 @guarded(PretrainPlaces)
@@ -230,7 +232,7 @@ def _train(
         trained = Run(begin(options), folder).train()
         if ranks.rank():
             return Pretrained(folder)
-        return _keep(trained, loaded, options, _Page(folder, words, _sheet(frames, loaded, options)))
+        return _keep(trained, loaded, options, _Page(folder, words, _sheet(frames, loaded, options), images))
 
 
 def _sheet(frames: torch.Tensor, loaded: Backbone, options: PretrainOptions) -> Image.Image:
@@ -297,6 +299,20 @@ def _keep(trained: Trained, backbone: Backbone, options: PretrainCall, page: _Pa
         adapter=folder / "adapter" if options.low_rank else None,
         model=folder / "model.safetensors" if plain else None,
         page=folder / "report.html",
+    )
+    write_record(
+        folder,
+        TrainingRecord(
+            kind="pretraining",
+            method=options.method,
+            backbone=base["name"],
+            dataset=page.images.name,
+            fingerprint=page.images.fingerprint,
+            seed=options.seed,
+            command=page.asked.command(folder),
+            kept=record["epoch"],
+            says=sentence(record),
+        ),
     )
     after = ("--weights", str(made.model)) if made.adapter is None else ("--adapter", str(made.adapter))
     text = draw_page(

@@ -116,6 +116,12 @@ class Provenance:
         return self._at("dataset.fingerprint", str) or None
 
     @property
+    def backbone_origin(self) -> BackboneOrigin | None:
+        """Where the weights and the adapter lay; None where that is not recorded."""
+        found: BackboneOrigin | None = self._at("backbone.origin", BackboneOrigin)
+        return found
+
+    @property
     def imported(self) -> bool:
         """Whether the vectors are somebody's own, and no backbone's."""
         return "backbone" not in self.record and isinstance(self.record.get("imported"), Mapping)

@@ -265,6 +265,17 @@ def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     return (sum(values) / len(values),) * channels
 
 
+def preprocessing_of(record: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing that `Preprocessing.record` returned a record of.
+
+    Raises
+    ------
+    UndeclaredError, UsageError
+        It is of another shape, or holds what is no preprocessing.
+    """
+    return of_shape(dict(record), Preprocessing)
+
+
 def overrides_of(record: Mapping[str, Any]) -> Overrides:
     """Return what gives a backbone the preprocessing that `Preprocessing.record` returned of it.
 
@@ -273,7 +284,7 @@ def overrides_of(record: Mapping[str, Any]) -> Overrides:
     UndeclaredError, UsageError
         It is of another shape, or holds what is no preprocessing.
     """
-    made = of_shape(dict(record), Preprocessing)
+    made = preprocessing_of(record)
     changes: dict[str, Any] = {name: getattr(made, name) for name in _OVERRIDES}
     if changes["center_crop"] is not None:
         del changes["resize"]

@@ -21,7 +21,8 @@ embedkit.charts = () => {
   const dressed = (svg, number) => {
     const section = svg.closest("section");
     const name = `${section?.id || "chart"}-${number}`;
-    const made = svg.closest(".panel")?.querySelector(".made") ?? section?.querySelector(".made");
+    let made = null;
+    for (let box = svg.parentElement; box && box !== document.body && !made; box = box.parentElement) made = box.querySelector(".made");
     const words = [svg.getAttribute("aria-label"), made?.textContent].filter(Boolean).join(". ");
     const asSvg = () => save(new Blob([alone(svg, words).text], { type: "image/svg+xml" }), `${name}.svg`);
     const asPng = async () => {

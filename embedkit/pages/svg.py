@@ -109,6 +109,13 @@ def bar(
     return f"<rect {place} {paint}>{f'<title>{escape(words)}</title>' if words else ''}</rect>"
 
 
+def image(box: tuple[float, float, float, float], data: str) -> str:
+    """Draw a picture, from left, top, right and bottom; `data` is an address that holds it."""
+    left, top, right, bottom = box
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    return f'<image {place} href="{escape(data)}"/>'
+
+
 def shifted(parts: Iterable[str], x: float, y: float) -> str:
     """Move parts by x and y pixels, as one panel of several."""
     return f'<g transform="translate({x:g} {y:g})">{"".join(parts)}</g>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import check_folder
 from embedkit.files.results import Result
 from embedkit.images.options import Overrides
-from embedkit.options import RUNS
+from embedkit.options import RUNS, as_words
 from embedkit.scoring.metrics import title, value_of
 from embedkit.scoring.outcomes import compare_outcomes, read_outcomes
 from embedkit.scoring.paired import ALPHA, Difference
@@ -98,7 +99,10 @@ def finetune(
         loaded = load_backbone(spec)
         if not ranks.rank():
             _say_start(loaded, name)
-        material = Material.read(images, loaded, recipe, name, options)
+        source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
+        words = as_words(data, replace(backbone, preprocessing=Overrides()), preprocessing, options)
+        command = shlex.join(["embedkit", "finetune", source, *words, "-o", str(folder)])
+        material = replace(Material.read(images, loaded, recipe, name, options), command=command)
         variants = _variants(material, options)
         frozen: tuple[Result, ...] = ()
         if options.probe:

@@ -36,6 +36,7 @@ MAKES = (
     "report.html",
     "curves.svg",
     "log.csv",
+    "training.json",
     "variants.csv",
     "variant-pairs.csv",
 )

@@ -26,6 +26,7 @@ from embedkit.extraction.answering import ask
 from embedkit.files.lock import folder_locked
 from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result
+from embedkit.files.training import TrainingRecord, write_record
 from embedkit.scoring.asked_split import Asked, draw_splits
 from embedkit.scoring.calibration import fit_temperature
 from embedkit.scoring.scored import score_classes, score_regression
@@ -66,6 +67,8 @@ class Material:
         Every image at the size that views need.
     truth
         What is learnt of each.
+    command
+        That trains it.
     """
 
     images: Dataset
@@ -74,6 +77,7 @@ class Material:
     name: str
     frames: Frames
     truth: Truth
+    command: str = ""
 
     @classmethod
     def read(
@@ -399,6 +403,19 @@ def _report(
     path = output / f"predictions-{material.name}.csv"
     write_predictions(path, scored.predictions, rows)
     write_log(output, log, kept=None)
+    write_record(
+        output,
+        TrainingRecord(
+            kind="training with labels",
+            method=material.name,
+            backbone=material.backbone.title,
+            dataset=images.name,
+            fingerprint=images.fingerprint,
+            seed=options.seed,
+            command=material.command,
+            kept=networks[0].kept[0] if len(networks) == len(networks[0].kept) == 1 else None,
+        ),
+    )
     device = choose_device(options.device)
     result = Result(
         task="finetune",

@@ -21,6 +21,8 @@ from reports.map.neighbours import Neighbours
 from reports.map.ranks import Rank
 from reports.map.sheets import Sheets
 from reports.map.sureness import Sureness
+from reports.map.trainings import Training
+from reports.map.views import ViewSheet
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Page:
         Matrices.
     sure
         How sure probes and networks were of their test images.
+    trainings
+        That made the features, or lie among the results.
+    views
+        What the views of each feature file drew.
     board
         The results that belong to the file, ranked.
     runs
@@ -109,6 +115,8 @@ class Page:
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()
     sure: Sequence[Sureness] = ()
+    trainings: Sequence[Training] = ()
+    views: Sequence[ViewSheet] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     runs: Path = RUNS
     version: str = ""

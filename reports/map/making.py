@@ -22,6 +22,7 @@ from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions
 
 if TYPE_CHECKING:
+    from embedkit.datasets.dataset import Dataset
     from reports.leaderboard.table import Leaderboard
     from reports.map.columns import Column
     from reports.map.content import Page
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reports.map.laid import Laid, Shown
     from reports.map.layout import Map, Plan
     from reports.map.linked.sets import LinkedSet
+    from reports.map.views import ViewSheet
 
 
 def make_page(
@@ -63,6 +65,7 @@ def make_page(
     from reports.map.newcomers import SET, newcomers, placed_on
     from reports.map.pictures import all_pictures
     from reports.map.ranks import ranks
+    from reports.map.trainings import find_trainings
 
     call = _Call(options, {id(result): folder for folder, result in results}, where)
     file, several = files[0], len(files) > 1
@@ -104,6 +107,8 @@ def make_page(
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
         sure=evidence.sure,
+        trainings=find_trainings(files, where, call.say),
+        views=_view_sheets(files, call),
         board=_ranked(evidence.board, files, call),
         runs=where,
         version=own_version(),
@@ -169,6 +174,28 @@ def _evidence(
         find_evidence(features if number else results, one, ids, where=where, called=name, others=every)
         for number, (one, name) in enumerate(zip(files, names, strict=True))
     ]
+
+
+def _view_sheets(files: Sequence[FeatureFile], call: _Call) -> list[ViewSheet]:
+    """Draw what the views of each file drew, of those whose views or input differ."""
+    from embedkit.datasets.source_images import find_dataset
+    from reports.map.views import view_sheet
+
+    if not (call.options.thumbnails and call.options.max_thumbnails):
+        return []
+    found: dict[str, ViewSheet] = {}
+    for file in files:
+
+        def images(file: FeatureFile = file) -> Dataset:
+            return find_dataset(
+                file.made, call.options.path, ids=file.rows.ids.tolist(), where=str(file.path)
+            )
+
+        record = file.made.extraction
+        key = "" if record is None else repr((record.views, record.preprocessing))
+        if key not in found and (sheet := view_sheet(file, images, call.say)) is not None:
+            found[key] = sheet
+    return list(found.values())
 
 
 def _ranked(board: Leaderboard, files: Sequence[FeatureFile], call: _Call) -> Leaderboard:

@@ -30,7 +30,9 @@ from reports.map.sections import (
     provenance,
     reliability,
     results,
+    trainings,
     tree,
+    views,
 )
 from reports.map.sheets import COLUMNS, Sheets
 
@@ -43,7 +45,7 @@ SCRIPTS = (
 # Below the map, in this order. Each has a module and a script in `sections`.
 SECTIONS = (
     *(moved.section, results.section, few_labels.section, clusters.section, tree.section, alluvial.section),
-    *(reliability.section, confusions.section, provenance.section),
+    *(reliability.section, trainings.section, views.section, confusions.section, provenance.section),
 )
 
 

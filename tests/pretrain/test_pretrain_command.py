@@ -22,6 +22,7 @@ from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
 from embedkit.errors import EmbedkitError
 from embedkit.files.store import FeatureFile
+from embedkit.files.training import read_record
 from embedkit.images.options import Overrides
 from pretrain.adapters import add_lora, key_masks
 from pretrain.artefact import merge, save_adapter
@@ -128,6 +129,9 @@ def test_the_adapter_that_is_saved_is_what_extract_takes(images, weights, tmp_pa
     chosen = json.loads((out / "chosen.json").read_text())
     page = (out / "report.html").read_text()
     assert f"Kept epoch {chosen['epoch']} of 2" in page
+    record = read_record(out)
+    assert (record.kind, record.backbone, record.kept) == ("pretraining", "test_vit", chosen["epoch"])
+    assert html.escape(record.command) in page
     assert (
         page.count('<svg class="figure"') == len((out / "log.csv").read_text().split("\n")[0].split(",")) - 2
     )

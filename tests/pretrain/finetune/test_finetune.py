@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.files.results import read_results
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import APPLIED_CLASSES, CLASS_PREDICTIONS, read_table
+from embedkit.files.training import read_record
 
 RECIPE = """
 about = "head first, then all"
@@ -99,6 +101,16 @@ def test_it_learns_and_says_what_training_bought(run, images, recipe, capsys):
     assert log[0].split(",")[:3] == ["epoch", "loss", "seconds"]
     assert "validation_loss" in log[0]
     assert len(log) == 1 + 5
+    record = read_record(run)
+    assert (record.kind, record.method, record.dataset) == (
+        "training with labels",
+        "colours",
+        trained.dataset,
+    )
+    assert record.fingerprint == trained.provenance["dataset"]["fingerprint"]
+    words = shlex.split(record.command)
+    assert words[:3] == ["embedkit", "finetune", str(images)]
+    assert words[-2:] == ["-o", str(run)]
 
 
 def test_its_page_asks_no_network_and_shows_scores_losses_views_and_the_recipe(run):

@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree
 
+from embedkit.pages.curves import draw_curves
 from embedkit.pages.svg import BLUE
-from pretrain.curves import draw_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOG = [
