@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from embedkit.backbones.load import Backbone, load_backbone, resolved
 from embedkit.backbones.options import BackboneSpec
@@ -22,8 +25,10 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.guard import guarded
 from embedkit.images.decode import decode
 from embedkit.images.options import Overrides
+from embedkit.options import as_words
 from reports.attention import attention_entropy, attention_maps, attention_sheet
 from reports.attention_options import AttentionOptions, AttentionPlaces
+from reports.attention_record import KEYWORD, AttentionRecord
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,18 @@ def attention(
         maps[name] = attention_maps(network, pixels)
     sheet = attention_sheet(pixels, list(maps.values()), list(maps))
     path = None if output is None else Path(output)
-    if path is not None:
-        _write(path, sheet)
     entropy = {name: attention_entropy(found) for name, found in maps.items()}
+    if path is not None:
+        source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
+        words = as_words(data, replace(backbone, preprocessing=Overrides()), preprocessing, options)
+        shown = AttentionRecord(
+            command=shlex.join(["embedkit", "attention", source, *words, "-o", str(path)]),
+            dataset=images.name,
+            fingerprint=images.fingerprint,
+            network=spec.backbone,
+            entropy={name: [round(float(one), 4) for one in found] for name, found in entropy.items()},
+        )
+        _write(path, sheet, shown)
     return Attention(sheet, maps, entropy, path)
 
 
@@ -124,9 +138,14 @@ def _same(path: Path, image: Path) -> bool:
         return False
 
 
-def _write(path: Path, sheet: Image.Image) -> None:
-    stream = io.BytesIO()
-    sheet.save(stream, _format(path))
+def _write(path: Path, sheet: Image.Image, record: AttentionRecord) -> None:
+    """Write the picture; a PNG also says in its text what it shows."""
+    stream, kind, told = io.BytesIO(), _format(path), {}
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_text(KEYWORD, json.dumps(asdict(record)))
+        told = {"pnginfo": info}
+    sheet.save(stream, kind, **told)
     write_bytes(path, stream.getvalue())
 
 

@@ -184,6 +184,7 @@ def report(
     from reports.map.figure import Drawn
     from reports.map.making import make_page
     from reports.map.page import render
+    from reports.map.surroundings import surrounded
 
     options, places = options or ReportOptions(), places or ReportPlaces()
     figure = figure or FigureOptions()
@@ -199,6 +200,7 @@ def report(
             results = results_below(places.runs, places.folder)
         new = None if options.transform is None else opened.enter_context(opened_file(options.transform))
         page = make_page(files, options, results, where=places.folder, new=new)
+        page = surrounded(page, files, options, results, place=target)
     drawn = Drawn(page.ids, page.map.xy, tuple(page.columns), page.color, page.map.axes, page.sheets)
     notes = list(page.notes)
     n_bytes = _write(target, render(page))

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from embedkit.files.page_of import About
 from embedkit.files.results import Metric
 from embedkit.files.tables import neutral
 from embedkit.pages import sections as pages
@@ -68,6 +69,16 @@ class Section:
     numbers: Numbers | None = None
 
 
+@dataclass(frozen=True)
+class Made:
+    """What makes a page: the command, its verb, the fingerprint of the dataset; and what it came to."""
+
+    command: str
+    kind: str
+    fingerprint: str
+    says: str = ""
+
+
 def interval(metric: Metric, digits: int = 3) -> str:
     """Write a value with its interval."""
     return pages.interval(metric.value, metric.low, metric.high, digits)
@@ -86,7 +97,7 @@ def render(
     facts: str,
     shown: Sequence[Section],
     *,
-    command: str,
+    made: Made,
     tables: Mapping[str, str],
     notes: Sequence[str],
 ) -> str:
@@ -98,14 +109,16 @@ def render(
         What it is about, in a few words and on a line.
     shown
         Its sections.
-    command
-        That makes this page.
+    made
+        What makes this page.
     tables
         Name of a section to the file name of the table beside the page.
     notes
         What a reader must know first, such as what is missing, and why.
     """
-    return pages.fill(title, facts, [_part(one, command, tables.get(one.name)) for one in shown], notes)
+    parts = [_part(one, made.command, tables.get(one.name)) for one in shown]
+    about = About(made.kind, made.fingerprint, f"{title}: {facts}. {made.says}").element
+    return pages.fill(title, facts, parts, notes, about=about)
 
 
 def _part(section: Section, command: str, table: str | None) -> pages.Part:

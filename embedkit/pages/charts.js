@@ -35,7 +35,10 @@ embedkit.charts = () => {
     };
     svg.setAttribute("data-saved", "");
     const button = (kind, act) => make("button", { type: "button", title: `Save the chart as ${kind}`, onclick: act, text: kind });
-    svg.after(make("p", { class: "saves" }, button("SVG", asSvg), button("PNG", asPng)));
+    const box = make("div", { class: "chart" });
+    box.style.width = svg.style.width;
+    svg.replaceWith(box);
+    box.append(svg, make("p", { class: "saves" }, button("SVG", asSvg), button("PNG", asPng)));
   };
   const numbers = new Map();
   for (const svg of document.querySelectorAll("svg.figure:not([data-saved])")) {

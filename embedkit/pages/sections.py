@@ -100,7 +100,7 @@ def folded(summary: str, body: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
-def fill(title: str, facts: str, parts: Sequence[Part], notes: Sequence[str]) -> str:
+def fill(title: str, facts: str, parts: Sequence[Part], notes: Sequence[str], *, about: str = "") -> str:
     """Return the page as one HTML text, which asks the network for nothing.
 
     Parameters
@@ -111,6 +111,8 @@ def fill(title: str, facts: str, parts: Sequence[Part], notes: Sequence[str]) ->
         Its sections.
     notes
         What a reader must know first.
+    about
+        An element of the head that tells other pages what this one is of.
     """
     script = "\n".join((template.shared("dom.js"), template.shared("charts.js"), _START))
     return template.fill(
@@ -119,6 +121,7 @@ def fill(title: str, facts: str, parts: Sequence[Part], notes: Sequence[str]) ->
             "script": script,
             "hash": template.script_hash(script),
             "title": escape(title),
+            "about": about,
             "version": escape(versions().get("embedkit", "")),
             "facts": escape(facts),
             "nav": "".join(f'<a href="#{one.name}">{escape(one.link)}</a>' for one in parts),

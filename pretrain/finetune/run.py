@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,7 @@ from pretrain.finetune.augmentation import preset
 from pretrain.finetune.branches import check_branches, measure
 from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
+from pretrain.finetune.n_parameters import n_parameters
 from pretrain.finetune.options import MODEL, FinetuneCall, FinetuneOptions
 from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import begin, merge, parameter_groups
@@ -192,7 +193,7 @@ def train(material: Material, options: FinetuneOptions, output: Path) -> Finetun
     notes: list[str] = []
     splits = material.splits(options, [])  # of which has been said what there is to say
     folders = [output] if len(splits) == 1 else [output / f"fold-{i}" for i in range(1, len(splits) + 1)]
-    with _locked(output):
+    with nullcontext() if ranks.rank() else folder_locked(output, "training"):
         networks = []
         for number, (split, folder) in enumerate(zip(splits, folders, strict=True), start=1):
             if len(splits) > 1:
@@ -233,10 +234,6 @@ def _said_of_sky(material: Material, options: FinetuneOptions, split: Split) -> 
         size=first_size(material.recipe, options),
         seed=options.seed,
     )
-
-
-def _locked(folder: Path) -> AbstractContextManager[None]:
-    return nullcontext() if ranks.rank() else folder_locked(folder, "training")
 
 
 def _train_one(
@@ -387,7 +384,7 @@ def _report(
     log = joined_logs(networks)
     outcomes = {
         **scored.outcomes,
-        **_counts(material),
+        **n_parameters(material.backbone, recipe, len(truth.names)),
         "epochs": [len(one.log) - 1 for one in networks],
         "kept": [list(one.kept) for one in networks],
         "images_seen": [one.log[-1]["images"] for one in networks],
@@ -403,19 +400,7 @@ def _report(
     path = output / f"predictions-{material.name}.csv"
     write_predictions(path, scored.predictions, rows)
     write_log(output, log, kept=None)
-    write_record(
-        output,
-        TrainingRecord(
-            kind="training with labels",
-            method=material.name,
-            backbone=material.backbone.title,
-            dataset=images.name,
-            fingerprint=images.fingerprint,
-            seed=options.seed,
-            command=material.command,
-            kept=networks[0].kept[0] if len(networks) == len(networks[0].kept) == 1 else None,
-        ),
-    )
+    write_record(output, _record(material, options.seed, networks))
     device = choose_device(options.device)
     result = Result(
         task="finetune",
@@ -450,11 +435,15 @@ def _report(
     )
 
 
-def _counts(material: Material) -> dict[str, int]:
-    """Return how many parameters there are, and how many train in the phase that trains the most."""
-    network = build_network(material.backbone, len(material.truth.names), material.recipe.head, seed=0)
-    n_all, n_trainable = sum(p.numel() for p in network.parameters()), 0
-    for phase in material.recipe.phases:
-        begin(network, phase, name=material.backbone.name, seed=0, lora=material.recipe.lora)
-        n_trainable = max(n_trainable, sum(p.numel() for p in network.parameters() if p.requires_grad))
-    return {"n_parameters": n_all, "n_trainable": n_trainable}
+def _record(material: Material, seed: int, networks: Sequence[TrainedNetwork]) -> TrainingRecord:
+    kept = networks[0].kept
+    return TrainingRecord(
+        kind="training with labels",
+        method=material.name,
+        backbone=material.backbone.title,
+        dataset=material.images.name,
+        fingerprint=material.images.fingerprint,
+        seed=seed,
+        command=material.command,
+        kept=kept[0] if len(networks) == len(kept) == 1 else None,
+    )

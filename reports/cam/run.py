@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from reports.cam.page import sections
 from reports.cam.sanity import OWN, UNTRAINED, examine
 from reports.cam.study import Shown, Study
 from reports.cam.verdict import verdict
-from reports.sections import render
+from reports.sections import Made, render
 
 TABLES = ("confidence", "scores", "sanity", "pictures")
 MOST_CLASSES = 30
@@ -153,9 +153,9 @@ def cam(
     notes: list[str] = []
     said = said_of(saved, images, options, target, notes)
     _trained_here(saved.about, Path(model), images, options, notes)
-    command = _command(model, dataset, data, options, places)
+    made = Made(_command(model, dataset, data, options, places), "cam", images.fingerprint)
     study = _study(saved, Path(model), images, said, options, notes)
-    return _written(study, command, tables, places, notes)
+    return _written(study, made, tables, places, notes)
 
 
 def _trained_here(about: About, model: Path, images: Dataset, options: CamOptions, notes: list[str]) -> None:
@@ -285,7 +285,7 @@ def _pixels(saved: SavedNetwork, images: Dataset, rows: I64) -> U8:
 
 
 def _written(
-    study: Study, command: str, tables: dict[str, Path], places: CamPlaces, notes: list[str]
+    study: Study, made: Made, tables: dict[str, Path], places: CamPlaces, notes: list[str]
 ) -> CamPage:
     said, found, about = study.said, study.sanity, study.about
     shown = sections(study)
@@ -295,7 +295,7 @@ def _written(
         title,
         facts,
         shown,
-        command=command,
+        made=replace(made, says=verdict(found, study.what)),
         tables={one.name: tables[one.name].name for one in shown},
         notes=notes,
     )

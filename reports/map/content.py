@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.files.page_of import About, link_to
 from embedkit.files.rows import Rows
 from embedkit.options import RUNS
 from reports.leaderboard.table import Leaderboard
+from reports.map.beside import Beside
 from reports.map.columns import Column
 from reports.map.evidence import Clustering, Confusion
 from reports.map.layout import Map
@@ -75,10 +78,14 @@ class Page:
         That made the features, or lie among the results.
     views
         What the views of each feature file drew.
+    beside
+        Pages and pictures among the results.
     board
         The results that belong to the file, ranked.
     runs
         The folder that they are from.
+    place
+        Where the page is written; without one it links to no other page.
     version
         Of embedkit.
     name
@@ -118,7 +125,9 @@ class Page:
     trainings: Sequence[Training] = ()
     views: Sequence[ViewSheet] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
+    beside: Beside = field(default_factory=Beside)
     runs: Path = RUNS
+    place: Path | None = None
     version: str = ""
     name: str = ""
     faith: str = ""
@@ -126,3 +135,14 @@ class Page:
     left_out: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     n_new: int = 0
     digests: Sequence[str] = ()
+
+    def links(self, pages: Sequence[tuple[Path, About]], name: str) -> str:
+        """Return a list of links to other pages, with what each is about."""
+        if self.place is None or not pages:
+            return ""
+        items = "".join(
+            f'<li><a href="{escape(link_to(path, beside=self.place))}">{escape(f"{name}: {path.name}")}</a> '
+            f"{escape(about.says)}</li>"
+            for path, about in pages
+        )
+        return f'<ul class="links">{items}</ul>'

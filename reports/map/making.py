@@ -22,16 +22,13 @@ from embedkit.versions import own_version
 from reports.report_options import NONE, ReportOptions
 
 if TYPE_CHECKING:
-    from embedkit.datasets.dataset import Dataset
-    from reports.leaderboard.table import Leaderboard
-    from reports.map.columns import Column
+    from reports.map.columns import Category, Column
     from reports.map.content import Page
     from reports.map.evidence import Clustering, Evidence
     from reports.map.fidelity import Fidelity
     from reports.map.laid import Laid, Shown
     from reports.map.layout import Map, Plan
     from reports.map.linked.sets import LinkedSet
-    from reports.map.views import ViewSheet
 
 
 def make_page(
@@ -65,7 +62,6 @@ def make_page(
     from reports.map.newcomers import SET, newcomers, placed_on
     from reports.map.pictures import all_pictures
     from reports.map.ranks import ranks
-    from reports.map.trainings import find_trainings
 
     call = _Call(options, {id(result): folder for folder, result in results}, where)
     file, several = files[0], len(files) > 1
@@ -75,8 +71,7 @@ def make_page(
     others = None if new is None else newcomers(file, new, options, call.say)
     rows = rows if others is None else rows_together(rows, others.rows)
     known = _evidence(files, names, rows.ids, results, where)
-    evidence = joined(known)
-    call.say(*evidence.notes)
+    call.say(*(evidence := joined(known)).notes)
     laid = lay_rows_out(file, points, options, known[0].clusterings, call.say)
     laid = laid if others is None else placed_on(laid, file, others, options)
     sides = list(zip(names, files, known, strict=True))
@@ -84,7 +79,6 @@ def make_page(
     sheets = all_pictures(file, others, laid, evidence.clusterings, options, call.say)
     every_column = _columns(rows, evidence, laid, sheets, linked)
     columns = [limited(column) if isinstance(column, Category) else column for column in every_column]
-    label = next((c for c in columns if isinstance(c, Category) and c.key == "label"), None)
     color = options.color or (None if others is None else SET)
     return Page(
         title=f"{file.dataset_name} · {told(names) if several else file.features_name}",
@@ -103,13 +97,11 @@ def make_page(
         neighbours=laid.neighbours,
         near=laid.near,
         sheets=sheets,
-        ranks=ranks(laid.neighbours, label, evidence.clusterings),
+        ranks=ranks(laid.neighbours, _label_among(columns), evidence.clusterings),
         clusterings=evidence.clusterings,
         confusions=evidence.confusions,
         sure=evidence.sure,
-        trainings=find_trainings(files, where, call.say),
-        views=_view_sheets(files, call),
-        board=_ranked(evidence.board, files, call),
+        board=evidence.board,
         runs=where,
         version=own_version(),
         name=names[0],
@@ -174,43 +166,6 @@ def _evidence(
         find_evidence(features if number else results, one, ids, where=where, called=name, others=every)
         for number, (one, name) in enumerate(zip(files, names, strict=True))
     ]
-
-
-def _view_sheets(files: Sequence[FeatureFile], call: _Call) -> list[ViewSheet]:
-    """Draw what the views of each file drew, of those whose views or input differ."""
-    from embedkit.datasets.source_images import find_dataset
-    from reports.map.views import view_sheet
-
-    if not (call.options.thumbnails and call.options.max_thumbnails):
-        return []
-    found: dict[str, ViewSheet] = {}
-    for file in files:
-
-        def images(file: FeatureFile = file) -> Dataset:
-            return find_dataset(
-                file.made, call.options.path, ids=file.rows.ids.tolist(), where=str(file.path)
-            )
-
-        record = file.made.extraction
-        key = "" if record is None else repr((record.views, record.preprocessing))
-        if key not in found and (sheet := view_sheet(file, images, call.say)) is not None:
-            found[key] = sheet
-    return list(found.values())
-
-
-def _ranked(board: Leaderboard, files: Sequence[FeatureFile], call: _Call) -> Leaderboard:
-    """Test which of the results can be told apart, as the leaderboard does."""
-    from embedkit.scoring.outcomes import Outcomes, TrueClasses, read_outcomes
-
-    classes = TrueClasses(files)
-
-    def read(result: Result) -> Outcomes:
-        try:
-            return read_outcomes(result, call.folders[id(result)], classes)
-        except OSError as error:
-            raise EmbedkitError(f"what it said of each image can't be read ({error.strerror})") from error
-
-    return board.with_ranks(read)
 
 
 # Name, file, and what is known of it.
@@ -404,6 +359,12 @@ def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence
         columns.append(Number("row", "row of the file", "Features", order))
     columns += laid.columns
     return _with_unique_keys(columns)
+
+
+def _label_among(columns: Sequence[Column]) -> Category | None:
+    from reports.map.columns import Category
+
+    return next((c for c in columns if isinstance(c, Category) and c.key == "label"), None)
 
 
 def _with_unique_keys(columns: list[Column]) -> list[Column]:

@@ -26,6 +26,7 @@ from reports.map.sections import (
     clusters,
     confusions,
     few_labels,
+    looks,
     moved,
     provenance,
     reliability,
@@ -33,6 +34,7 @@ from reports.map.sections import (
     trainings,
     tree,
     views,
+    votes,
 )
 from reports.map.sheets import COLUMNS, Sheets
 
@@ -45,7 +47,15 @@ SCRIPTS = (
 # Below the map, in this order. Each has a module and a script in `sections`.
 SECTIONS = (
     *(moved.section, results.section, few_labels.section, clusters.section, tree.section, alluvial.section),
-    *(reliability.section, trainings.section, views.section, confusions.section, provenance.section),
+    *(
+        reliability.section,
+        trainings.section,
+        views.section,
+        looks.section,
+        votes.section,
+        confusions.section,
+        provenance.section,
+    ),
 )
 
 

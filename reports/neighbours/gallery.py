@@ -87,7 +87,7 @@ def _page(file: FeatureFile, found: Found, figures: list[str], pictures: Thumbna
         f"{file.dataset_name} · {verb}",
         f"{file.n:,} images, {file.features_name}",
         [section],
-        command=f"embedkit {verb} {file.path.name}",
+        made=page.Made(f"embedkit {verb} {file.path.name}", verb, file.made.fingerprint or ""),
         tables={},
         notes=[*found.notes, *pictures.notes],
     )

@@ -36,4 +36,4 @@ def render(study: Study, shown: Sequence[Section], tables: Mapping[str, str], no
     facts = f"{len(votes.ids):,} images, {len(votes.target_names)} targets"
     facts += f" ({votes.tree.name})" if votes.tree is not None else ", which are no known tree of votes"
     title = f"Votes of {votes.name}"
-    return page.render(title, facts, shown, command=study.command, tables=tables, notes=notes)
+    return page.render(title, facts, shown, made=study.made, tables=tables, notes=notes)

@@ -19,6 +19,7 @@ from embedkit.files.tables import APPLIED_TARGETS, TARGET_PREDICTIONS, read_tabl
 from embedkit.files.vote_tree import GALAXY_ZOO_2
 from embedkit.options import Writes, as_words
 from reports.map.thumbnails import read_thumbnails
+from reports.sections import Made
 from reports.votes.answers import F64, SEVEN, Votes, votes_of
 from reports.votes.kaggle import submission
 from reports.votes.losses import read_losses
@@ -155,7 +156,7 @@ def votes(
     study = Study(
         found,
         options,
-        _command(dataset, data, options, places),
+        Made(_command(dataset, data, options, places), "votes", images.fingerprint),
         division,
         None if behind is None else behind.noise_floor(),
         reduced(images, options.reduction),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.map.thumbnails import Thumbnails
+from reports.sections import Made
 from reports.votes.answers import Votes
 from reports.votes.losses import Losses
 from reports.votes.mergers import MergerFraction
@@ -27,8 +28,8 @@ class Study:
         Of the dataset.
     options
         As asked.
-    command
-        That makes this page, in words.
+    made
+        What makes the page.
     division
         The split.
     truth
@@ -43,7 +44,7 @@ class Study:
 
     votes: Votes
     options: VotesOptions
-    command: str
+    made: Made
     division: Division
     truth: float | None
     reduced: Reduced

@@ -11,17 +11,17 @@ from embedkit.pages.sections import folded, number, table
 from embedkit.pages.svg import BLUE, ORANGE
 from reports.drawing import Line, chart, distribution, key, matrix
 from reports.sections import Numbers, Section, image
-from reports.votes.answers import F64
+from reports.votes.answers import F64, Votes
 from reports.votes.numbers import correlations, implied, mean_baseline, noise_floor, rmse
 from reports.votes.study import Study
 
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-def distributions(study: Study) -> Section:
-    """Each answer under its descriptive name."""
-    votes = study.votes
-    rows, blocks = [], []
+def answer_cards(votes: Votes) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Return how each answer is distributed, by question, as HTML and as rows of numbers."""
+    rows: list[tuple[object, ...]] = []
+    blocks = []
     for group in votes.groups:
         cards = []
         for j in group.columns:
@@ -43,11 +43,18 @@ def distributions(study: Study) -> Section:
             drawn = distribution([("all", values)], votes.limits, words=f"distribution of {votes.names[j]}")
             own = "" if votes.tree is None else f'<p class="name">{escape(votes.names[j])}</p>'
             cards.append(
-                f'<div class="tile-card"><h4>{escape(_words(study, j))}</h4>{own}{drawn}'
+                f'<div class="tile-card"><h4>{escape(_words(votes, j))}</h4>{own}{drawn}'
                 f'<p class="hint">mean {number(float(values.mean()))}, none in {100 * zero:.0f} %</p></div>'
             )
         heading = f'<h3>{escape(group.text)} <span class="quiet">{escape(group.name)}</span></h3>'
         blocks.append(f'<div>{heading}<div class="answers">{"".join(cards)}</div></div>')
+    return blocks, rows
+
+
+def distributions(study: Study) -> Section:
+    """Each answer under its descriptive name."""
+    votes = study.votes
+    blocks, rows = answer_cards(votes)
     source = (
         "The names are those of Willett et al. 2013, MNRAS 435, 2835, table 2."
         if votes.tree is not None and votes.tree.name == "Galaxy Zoo 2"
@@ -66,10 +73,9 @@ def distributions(study: Study) -> Section:
     )
 
 
-def _words(study: Study, column: int) -> str:
+def _words(votes: Votes, column: int) -> str:
     """Return the answer alone under its question, or the target's own name."""
-    tree = study.votes.tree
-    return study.votes.target_names[column] if tree is None else tree.answers[column].words
+    return votes.target_names[column] if votes.tree is None else votes.tree.answers[column].words
 
 
 def prototypes_of(shares: F64) -> list[int]:
@@ -153,8 +159,8 @@ def correlated(study: Study) -> Section:
                 [
                     (
                         question[i],
-                        _words(study, i),
-                        _words(study, j),
+                        _words(study.votes, i),
+                        _words(study.votes, j),
                         number(measured[i, j], 2),
                         number(expected[i, j], 2),
                     )

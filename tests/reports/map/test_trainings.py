@@ -56,7 +56,9 @@ def test_a_network_lies_a_folder_deeper_and_of_folds_the_first_is_shown(tmp_path
 def test_both_losses_stand_in_one_panel_and_the_kept_epoch_is_dashed(tmp_path):
     log = [{**row, "validation_loss": 3.0 - row["epoch"], "images": 1.0} for row in EPOCHS]
     record = TrainingRecord(NASTY, NASTY, NASTY, NASTY, "f", 0, NASTY, 1, NASTY)
-    made = trainings.section(SimpleNamespace(trainings=[Training(tmp_path, log, record, (NASTY,), False)]))
+    made = trainings.section(
+        SimpleNamespace(trainings=[Training(tmp_path, log, record, (NASTY,), False)], place=None)
+    )
     assert "<script" not in made.body
     pictures = [
         ElementTree.fromstring("<svg" + part.split("</svg>")[0] + "</svg>")

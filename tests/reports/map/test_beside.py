@@ -1,0 +1,121 @@
+"""Pages and pictures among the results: found by what they say of themselves, whatever else lies there."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from report_world import NASTY
+
+import embedkit
+from embedkit.files.page_of import About, pages_about
+from embedkit.files.store import FeatureFile
+from embedkit.images.png_text import text_in
+from reports.attention_record import KEYWORD, AttentionRecord
+from reports.map.beside import find_beside
+from reports.sections import Made, Numbers, Section, render
+
+
+def write_page(path, kind, fingerprint, says=""):
+    shown = [Section("one", "One", "One", "", "", "made", Numbers((), ()))]
+    made = Made("embedkit x", kind, fingerprint, says)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(NASTY, "facts", shown, made=made, tables={}, notes=[]), "utf-8")
+
+
+def png(record=None, *, colour=(0, 200, 0)):
+    stream, info = io.BytesIO(), PngInfo()
+    info.add_text("Software", "another")
+    if record is not None:
+        info.add_text(KEYWORD, record)
+    Image.new("RGB", (30, 20), colour).save(stream, "PNG", pnginfo=info)
+    return stream.getvalue()
+
+
+def test_a_page_says_what_it_is_about(tmp_path):
+    write_page(tmp_path / "deep" / "c.html", "cam", "ab12", f'It "follows" {NASTY}')
+    (tmp_path / "other.html").write_text('<meta name="embedkit-about" content="cam zz" title="">')
+    (found,) = pages_about(tmp_path)
+    assert found[0] == tmp_path / "deep" / "c.html"
+    assert (found[1].kind, found[1].fingerprint) == ("cam", "ab12")
+    assert found[1].says == f'{NASTY}: facts. It "follows" {NASTY}'
+    assert len(About("cam", "", "word " * 1000).element) < 700
+
+
+def test_the_text_of_a_png_is_what_pillow_wrote():
+    told = json.dumps({"a": "ü", "b": "x" * 5000})
+    assert text_in(png(told), KEYWORD) == told == Image.open(io.BytesIO(png(told))).text[KEYWORD]
+    assert text_in(png(), KEYWORD) is None
+    assert text_in(b"GIF89a", KEYWORD) is None
+    assert text_in(png(told)[:60], KEYWORD) is None
+
+
+def test_what_is_of_the_same_images_comes_first_and_damage_is_told(tmp_path):
+    record = {"command": NASTY, "dataset": NASTY, "network": "vit", "entropy": {"": [0.5, 0.25]}}
+    for name, fingerprint in (("a", "cd"), ("b", "ab")):
+        write_page(tmp_path / f"{name}.html", "votes", fingerprint)
+        (tmp_path / f"{name}.png").write_bytes(png(json.dumps({**record, "fingerprint": fingerprint})))
+    whole = png(json.dumps({**record, "fingerprint": "ab"}))
+    (tmp_path / "cut.png").write_bytes(whole[: whole.index(b"IDAT") + 6])
+    (tmp_path / "none.png").write_bytes(png('{"command": 3}'))
+    (tmp_path / "plain.png").write_bytes(png())
+    said = []
+    found = find_beside(tmp_path, {"ab"}, said.append)
+    assert [path.name for path, _ in found.of("votes")] == ["b.html", "a.html"]
+    assert [one.path.name for one in found.attended] == ["b.png", "a.png"]
+    assert (found.attended[0].width, found.attended[0].height) == (30, 20)
+    assert len(said) == 1
+    assert "cut.png" in said[0]
+    assert find_beside(tmp_path / "nowhere", {"ab"}, pytest.fail).pages == ()
+
+
+def test_a_report_shows_attention_and_votes_and_links_to_their_pages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {"n": 40, "size": 32, "votes": True}
+    embedkit.extract("simulated", output="f.h5", backbone="pixels:8", **data)
+    with FeatureFile("f.h5") as file:
+        fingerprint = file.made.fingerprint
+        shares = np.asarray(file.rows.targets)
+    command = "embedkit attention simulated"
+    record = AttentionRecord(command, "simulated", fingerprint, "vit", {"": [0.5, 0.25]})
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a.png").write_bytes(png(json.dumps(vars(record))))
+    write_page(tmp_path / "runs" / "deep" / "v.html", "votes", fingerprint, "Little noise.")
+    write_page(tmp_path / "runs" / "c.html", "cam", "0", "It follows the network.")
+    made = embedkit.report("f.h5", output="pages/o.html", projection="pca")
+    text = made.path.read_text("utf-8")
+    looks, votes = (
+        text.split(f'<section id="{name}">')[1].split("</section>")[0] for name in ("looks", "votes")
+    )
+    assert '<a href="./../runs/c.html">Grad-CAM: c.html</a>' in looks
+    assert "It follows the network." in looks
+    assert "1 is alike everywhere: 0.50 0.25" in looks
+    assert f"<code>{command}</code>" in looks
+    assert looks.count("<image ") == 1
+    assert '<a href="./../runs/deep/v.html">Votes: v.html</a>' in votes
+    assert votes.count('<svg class="figure"') == shares.shape[1] == 37
+    assert f"mean {shares[:, 0].mean():.3f}" in votes
+    assert text.count('<section id="looks">') == 1
+
+
+def test_attention_writes_down_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    how = {"backbone": "vit_tiny_patch16_224", "random_init": 0, "image_size": 32}
+    found = embedkit.attention("simulated", output="a.png", n=6, size=32, n_images=2, **how)
+    (one,) = find_beside(tmp_path, (), pytest.fail).attended
+    assert one.record.network == "vit_tiny_patch16_224"
+    words = "--n 6 --size 32 --backbone vit_tiny_patch16_224 --random-init 0 --image-size 32 --n-images 2"
+    assert one.record.command == f"embedkit attention simulated {words} -o a.png"
+    np.testing.assert_allclose(one.record.entropy[""], found.entropy[""], atol=1e-4)
+    embedkit.attention("simulated", output="a.jpg", n=6, size=32, n_images=1, **how)
+    with Image.open("a.jpg") as written:
+        assert written.format == "JPEG"
+
+
+def test_a_file_without_votes_has_no_such_section(world, tmp_path):
+    made = embedkit.report(world.features, output=tmp_path / "o.html", projection="pca")
+    text = made.path.read_text("utf-8")
+    assert '<section id="votes">' not in text
+    assert '<section id="looks">' not in text
