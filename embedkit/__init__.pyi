@@ -722,7 +722,7 @@ def doctor(
     """
 
 def export(
-    features: str | os.PathLike[str] | FeatureFile,
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     *,
     rows: str | Sequence[str] = (),
     only_class: str | Sequence[str] = (),
@@ -744,12 +744,12 @@ def export(
     output: _Place | None = None,
     runs: _Place | None = None,
 ) -> Exported:
-    """Write what a report knows of each image for another program: a Parquet table, or a projector's folder.
+    """Write what a report knows of each image for another program: a table, or a projector's folder.
 
     Parameters
     ----------
     features
-        A feature file, or its path.
+        A feature file, or its path. Of several of the same images a table has the map of each.
 
     Returns
     -------
@@ -799,9 +799,9 @@ def export(
     max_thumbnails
         pictures at most (default: 20000)
     vectors
-        of a table: the features themselves as a column of lists
+        of a table: the features themselves, in Parquet as a column of lists
     output
-        a .parquet table, or a folder for TensorBoard's projector (default: RUNS/<name of the feature file>.parquet)
+        a .parquet or .csv table, or a folder for TensorBoard's projector (default: RUNS/<name of the feature file>.parquet)
     runs
         folder of results to show (default: runs, if there is one)
     """

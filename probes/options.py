@@ -255,7 +255,7 @@ class ProbePlaces:
     output: Path | None = output_option(
         RUNS,
         "folder for results.jsonl and predictions; with --apply, or a FILE.csv for these",
-        writes=Writes(APPLIED, RESULTS, folder=True, file_ending=".csv"),
+        writes=Writes(APPLIED, RESULTS, folder=True, file_endings=(".csv",)),
     )
     save_model: Path | None = option(
         None,

@@ -175,7 +175,7 @@ def _files(place: Place) -> Iterator[Place]:
     how, path = place.how, place.path
     if isinstance(how, Reads):
         return
-    if how.file_ending and path.suffix == how.file_ending and not path.is_dir():
+    if path.suffix in how.file_endings and not path.is_dir():
         yield Place(place.name, path, Writes(how.kinds))
     elif not how.folder and not (how.kinds == ("a saved clustering",) and path.is_dir()):
         yield place

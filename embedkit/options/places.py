@@ -23,8 +23,8 @@ class Writes:
     makes
         Of a folder: files in it with names of their own, each with what may be there already.
     folder
-        Whether it is a folder; a path that ends like `file_ending` is a file all the same.
-    file_ending
+        Whether it is a folder; a path that ends like one of `file_endings` is a file all the same.
+    file_endings
         See above.
     folders
         Of a folder: patterns of folders in it that are written anew, with all that is in them.
@@ -35,7 +35,7 @@ class Writes:
     kinds: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     folder: bool = False
-    file_ending: str = ""
+    file_endings: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     emptied: bool = False
 

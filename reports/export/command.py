@@ -15,7 +15,12 @@ from reports.report_options import MapOptions
 
 def configure(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int | None]:
     """Add the options of ``embedkit export``."""
-    parser.add_argument("features", type=Path, help="a feature file from `embedkit extract`")
+    parser.add_argument(
+        "features",
+        type=Path,
+        nargs="+",
+        help="a feature file from `embedkit extract`, or several of the same images",
+    )
     add_flags(parser, ExportPlaces, ExportOptions, MapOptions)
     add_json_flag(parser)
     return _run

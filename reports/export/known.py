@@ -17,7 +17,9 @@ ID, X, Y, PATH, IMAGE, NEIGHBORS, VECTOR = "id", "x", "y", "path", "image", "nei
 RESERVED = (ID, X, Y, PATH, IMAGE, NEIGHBORS, VECTOR)
 
 
-def known_columns(page: Page, paths: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+def known_columns(
+    page: Page, paths: Sequence[str] | None = None, *, taken: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Return what is known of each image, by name.
 
     Text is an array of objects, in which None stands for what is not known; of numbers that is NaN. No two
@@ -29,16 +31,21 @@ def known_columns(page: Page, paths: Sequence[str] | None = None) -> dict[str, N
         What the report shows.
     paths : (n,)
         Where each image is, where that is known.
+    taken
+        Names that no column may have.
 
     Returns
     -------
     dict
-        Name to (n,) values: ``id``, ``x``, ``y``, then the columns of the page, with all of their categories,
-        the group of each row, the position on the sky to its last digit, and ``path``.
+        Name to (n,) values: ``id``, ``x``, ``y``, of each further feature set ``x:NAME`` and ``y:NAME``, then
+        the columns of the page, with all of their categories, the group of each row, the position on the sky
+        to its last digit, and ``path``.
     """
     found: list[tuple[str, NDArray[Any]]] = []
     clusters = {f"cluster:{one.title}": one for one in page.clusterings}
     exact = _exact(page)
+    for other in page.linked:
+        found += [(f"{axis}:{other.name}", other.xy[:, i]) for i, axis in enumerate((X, Y))]
     for column in page.known:
         if not isinstance(column, Category):
             values: NDArray[Any] = column.values
@@ -49,7 +56,7 @@ def known_columns(page: Page, paths: Sequence[str] | None = None) -> dict[str, N
             values = np.array([None, *column.names], dtype=object)[column.codes + 1]
         found.append((column.key, exact.pop(column.key, values)))
     found += exact.items()
-    named = unique_names([name for name, _ in found], RESERVED)
+    named = unique_names([name for name, _ in found], (*RESERVED, *taken))
     first = {ID: known_text(page.ids.tolist()), X: page.map.xy[:, 0], Y: page.map.xy[:, 1]}
     last = {} if paths is None else {PATH: known_text(paths)}
     return {**first, **dict(zip(named, (values for _, values in found), strict=True)), **last}

@@ -9,7 +9,7 @@ from embedkit.errors import UsageError
 from embedkit.options import RUNS, Writes, as_in, check, option, output_option
 from reports.report_options import ReportPlaces
 
-TABLE = ".parquet"
+PARQUET, CSV = ".parquet", ".csv"
 CONFIG, METADATA, VECTORS, MAP, SPRITE = (
     "projector_config.pbtxt",
     "metadata.tsv",
@@ -19,6 +19,7 @@ CONFIG, METADATA, VECTORS, MAP, SPRITE = (
 )
 PROJECTOR = (CONFIG, METADATA, VECTORS, MAP, SPRITE)
 TABLE_FILE = Writes(("a Parquet table",))
+CSV_FILE = Writes(("a text",))
 FOLDER = Writes(folder=True, makes=PROJECTOR)
 
 
@@ -29,10 +30,11 @@ class ExportOptions:
     Parameters
     ----------
     vectors
-        Of a table: whether the features themselves are a column.
+        Of a table: whether the features themselves are in it, in Parquet as a column of lists, in CSV as a
+        column a dimension.
     """
 
-    vectors: bool = option(False, "of a table: the features themselves as a column of lists")
+    vectors: bool = option(False, "of a table: the features themselves, in Parquet as a column of lists")
 
     def __post_init__(self) -> None:
         check(self)
@@ -45,18 +47,18 @@ class ExportPlaces:
     Parameters
     ----------
     output
-        A ``.parquet`` table, or a folder for TensorBoard; by default ``<runs>/<name of the feature
-        file>.parquet``. A table is replaced, and so is a folder that holds such an export alone.
+        A ``.parquet`` or ``.csv`` table, or a folder for TensorBoard; by default ``<runs>/<name of the
+        feature file>.parquet``. A table is replaced, and so is a folder that holds such an export alone.
     runs
         Folder with the results of clusterings and probes.
     """
 
     output: Path | None = output_option(
         None,
-        "a .parquet table, or a folder for TensorBoard's projector",
+        "a .parquet or .csv table, or a folder for TensorBoard's projector",
         metavar="FILE|DIR",
         unset="RUNS/<name of the feature file>.parquet",
-        writes=replace(FOLDER, kinds=TABLE_FILE.kinds, file_ending=TABLE),
+        writes=replace(FOLDER, kinds=(*TABLE_FILE.kinds, *CSV_FILE.kinds), file_endings=(PARQUET, CSV)),
     )
     runs: Path | None = as_in(ReportPlaces, "runs", None)
 
@@ -64,14 +66,22 @@ class ExportPlaces:
         check(self)
         if self.output is not None and self.output.suffix and not (self.to_table or self.output.is_dir()):
             raise UsageError(
-                f"-o {self.output}: not known by its ending. Give a name that ends in {TABLE}, or a folder "
-                "for TensorBoard's projector."
+                f"-o {self.output}: not known by its ending. Give a name that ends in {PARQUET} or {CSV}, or "
+                "a folder for TensorBoard's projector."
             )
+
+    @property
+    def kind(self) -> str:
+        """``.parquet``, ``.csv``, or nothing of a folder."""
+        if self.output is None:
+            return PARQUET
+        ending = self.output.suffix
+        return ending if ending in (PARQUET, CSV) and not self.output.is_dir() else ""
 
     @property
     def to_table(self) -> bool:
         """Whether a table is written, and no folder."""
-        return self.output is None or (self.output.suffix == TABLE and not self.output.is_dir())
+        return bool(self.kind)
 
     @property
     def folder(self) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,12 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.selected import selected
-from reports.export.known import ID, IMAGE, NEIGHBORS, X, Y, known_columns
-from reports.export.options import FOLDER, TABLE_FILE, ExportOptions, ExportPlaces
+from reports.export.comma_separated import write_csv
+from reports.export.known import ID, IMAGE, NEIGHBORS, VECTOR, X, Y, known_columns
+from reports.export.options import CSV, CSV_FILE, FOLDER, PARQUET, TABLE_FILE, ExportOptions, ExportPlaces
 from reports.export.pictures import files, sprite
 from reports.export.projector import LEAST_D, MOST_POINTS, Projector, check_folder, write_projector
-from reports.export.table import Contents, check_library, write_table
+from reports.export.table import F32, Contents, Rowwise, check_library, write_table
 from reports.report_options import MapOptions, ReportOptions
 
 if TYPE_CHECKING:
@@ -83,17 +85,17 @@ class Exported:
 
 @guarded()
 def export(
-    features: str | os.PathLike[str] | FeatureFile,
+    features: str | os.PathLike[str] | FeatureFile | Sequence[str | os.PathLike[str] | FeatureFile],
     map_options: MapOptions | None = None,
     options: ExportOptions | None = None,
     places: ExportPlaces | None = None,
 ) -> Exported:
-    """Write what a report knows of each image for another program: a Parquet table, or a projector's folder.
+    """Write what a report knows of each image for another program: a table, or a projector's folder.
 
     Parameters
     ----------
     features
-        A feature file, or its path.
+        A feature file, or its path. Of several of the same images a table has the map of each.
     map_options
         How the map is made, as for a report, and which pictures are kept.
     options
@@ -114,31 +116,39 @@ def export(
         An option out of range, a name that says neither table nor folder, a folder that holds other things,
         or no pyarrow.
     """
+    from reports.map.facts import stem_of
     from reports.map.making import make_page
     from reports.report import results_below
 
     asked, options, places = map_options or MapOptions(), options or ExportOptions(), places or ExportPlaces()
-    _check(options, places)
-    with selected(features, asked) as file:
-        target = places.output or places.folder / f"{file.path.stem}.parquet"
-        check_outputs("-o", {target: TABLE_FILE if places.to_table else FOLDER}, file, asked, places)
+    several = [features] if isinstance(features, (str, os.PathLike, FeatureFile)) else list(features)
+    _check(several, options, places)
+    with contextlib.ExitStack() as opened:
+        every = [opened.enter_context(selected(one, asked)) for one in several]
+        file = every[0]
+        target = places.output or places.folder / f"{stem_of(every)}.parquet"
+        how = {PARQUET: TABLE_FILE, CSV: CSV_FILE}.get(places.kind, FOLDER)
+        check_outputs("-o", {target: how}, *every, asked, places)
         results = results_below(places.runs, places.folder)
-        page = make_page([file], ReportOptions(**vars(asked)), results, where=places.folder)
-        columns = known_columns(page, _paths(file, page, asked))
-        vectors = _vectors(file, page)
-        if places.to_table:
+        page = make_page(every, ReportOptions(**vars(asked)), results, where=places.folder)
+        vectors = _vectors(every, page)
+        columns = known_columns(page, _paths(file, page, asked), taken=tuple(vectors))
+        commands: tuple[tuple[str, ...], ...] = ()
+        if places.kind == PARQUET:
             contents = Contents(
                 columns,
                 page.neighbours,
                 {} if page.sheets is None else files(page.sheets),
-                vectors if options.vectors else None,
+                vectors if options.vectors else {},
                 _about(page),
             )
             write_table(target, contents)
             names, commands = contents.names, _open_table(target, contents)
+        elif places.kind == CSV:
+            names = write_csv(target, columns, vectors if options.vectors else {})
         else:
             square, side = (None, 0) if page.sheets is None else sprite(page.sheets)
-            projector = Projector(columns, file.d, vectors, square, side)
+            projector = Projector(columns, file.d, vectors[VECTOR], square, side)
             write_projector(target, projector)
             names, commands = projector.names, (("tensorboard", "--logdir", str(target)),)
         said = _said(places, page, file.d)
@@ -153,15 +163,20 @@ def export(
     )
 
 
-def _check(options: ExportOptions, places: ExportPlaces) -> None:
+def _check(several: Sequence[Any], options: ExportOptions, places: ExportPlaces) -> None:
     """Refuse before anything is computed what can't be written."""
-    if places.to_table:
+    if not several:
+        raise UsageError("No feature file. Name one, or several of the same images.")
+    if len(several) > 1 and not places.to_table:
+        raise UsageError(
+            f"-o {places.output}: a projector's folder is of one feature file, and {len(several)} are named. "
+            "Export each by itself, or to a table."
+        )
+    if places.kind == PARQUET:
         check_library()
-    elif places.output is not None:
+    elif places.output is not None and not places.to_table:
         if options.vectors:
-            raise UsageError(
-                "--vectors is for a .parquet table: a projector holds them anyway. Leave it out."
-            )
+            raise UsageError("--vectors is for a table: a projector holds them anyway. Leave it out.")
         check_folder(places.output)
 
 
@@ -181,10 +196,18 @@ def _paths(file: FeatureFile, page: Page, asked: MapOptions) -> list[str] | None
     return [str(Path(one).absolute()) if one and Path(one).exists() else one for one in found]
 
 
-def _vectors(file: FeatureFile, page: Page) -> Callable[[int, int], NDArray[np.float32]]:
-    row_of = {str(name): row for row, name in enumerate(file.rows.ids.tolist())}
-    rows = np.array([row_of[name] for name in page.ids.tolist()], np.int64)
-    return lambda start, stop: file.read(rows[start:stop])
+def _vectors(files: Sequence[FeatureFile], page: Page) -> dict[str, Rowwise]:
+    """Return what reads the features of some of the page's rows, by the name of their column."""
+    found: dict[str, Rowwise] = {}
+    for name, file in zip(("", *(one.name for one in page.linked)), files, strict=True):
+        row_of = {str(one): row for row, one in enumerate(file.rows.ids.tolist())}
+        rows = np.array([row_of[str(one)] for one in page.ids.tolist()], np.int64)
+
+        def read(start: int, stop: int, *, of: FeatureFile = file, at: NDArray[np.int64] = rows) -> F32:
+            return of.read(at[start:stop])
+
+        found[f"{VECTOR}:{name}" if name else VECTOR] = read
+    return found
 
 
 def _about(page: Page) -> dict[str, str]:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from embedkit.errors import UsageError
 from embedkit.files.aside import aside, filling
-from reports.export.known import ID, IMAGE, NEIGHBORS, VECTOR, is_text, known_anywhere
+from reports.export.known import ID, IMAGE, NEIGHBORS, is_text, known_anywhere
 
 if TYPE_CHECKING:
     from reports.map.neighbours import Neighbours
 
+F32 = NDArray[np.float32]
+Rowwise = Callable[[int, int], F32]
 # Rows of the vectors that are in memory at a time.
 BLOCK = 4096
 
@@ -35,7 +37,7 @@ class Contents:
     pictures
         Row to a JPEG.
     vectors
-        Two row numbers to the features between them; None where they are no column.
+        Name of a column to what gives the features between two row numbers; of several files a column each.
     about
         What the table says of itself.
     """
@@ -43,14 +45,15 @@ class Contents:
     columns: Mapping[str, NDArray[Any]]
     neighbours: Neighbours
     pictures: Mapping[int, bytes]
-    vectors: Callable[[int, int], NDArray[np.float32]] | None
+    vectors: Mapping[str, Rowwise]
     about: Mapping[str, Any]
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns, in their order."""
-        also = {IMAGE: self.pictures, NEIGHBORS: self.neighbours.k, VECTOR: self.vectors is not None}
-        return (*known_anywhere(self.columns), *(name for name, there in also.items() if there))
+        also = {IMAGE: self.pictures, NEIGHBORS: self.neighbours.k}
+        there = [name for name, some in also.items() if some]
+        return (*known_anywhere(self.columns), *there, *self.vectors)
 
 
 def check_library() -> None:
@@ -65,8 +68,8 @@ def check_library() -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "A .parquet table needs pyarrow: pip install 'embedkit-images[parquet]', or give -o a folder for "
-            "TensorBoard's projector."
+            "A .parquet table needs pyarrow: pip install 'embedkit-images[parquet]', or give -o a .csv, or a "
+            "folder for TensorBoard's projector."
         ) from error
 
 
@@ -108,7 +111,7 @@ def _schema(small: Any, contents: Contents) -> Any:
     types = {
         IMAGE: pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
         NEIGHBORS: pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float32()))]),
-        VECTOR: pa.list_(pa.float32()),
+        **dict.fromkeys(contents.vectors, pa.list_(pa.float32())),
     }
     for name in contents.names:
         if name in types:
@@ -134,8 +137,8 @@ def _large_columns(contents: Contents, start: int, stop: int) -> dict[str, Any]:
     if near.k:
         lists = [_lists(near.index[start:stop]), _lists(near.distance[start:stop])]
         found[NEIGHBORS] = pa.StructArray.from_arrays(lists, ["ids", "distances"])
-    if contents.vectors is not None:
-        found[VECTOR] = _lists(contents.vectors(start, stop))
+    for name, read in contents.vectors.items():
+        found[name] = _lists(read(start, stop))
     return found
 
 

@@ -1,5 +1,6 @@
 """Exports: what other programs read is what the report knows, held against their own rules."""
 
+import csv
 import io
 import json
 import re
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from report_world import COLOURS, write_clustering
+from report_world import COLOURS, page_data, unpack, write_clustering
 
 from embedkit import export, import_features, report
 from embedkit.cli import main
@@ -313,8 +314,8 @@ def test_a_projectors_folder_is_replaced_whole_and_others_are_not_touched(world,
 
 def test_wrong_calls_are_refused_before_anything_is_computed(world, tmp_path):
     with pytest.raises(UsageError, match="not known by its ending"):
-        export(world.features, output=tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="--vectors is for a .parquet table"):
+        export(world.features, output=tmp_path / "a.xlsx")
+    with pytest.raises(UsageError, match="--vectors is for a table"):
         export(world.features, output=tmp_path / "folder", vectors=True)
     with pytest.raises(UsageError, match=r"--runs .*no such folder"):
         export(world.features, output=tmp_path / "a.parquet", runs=tmp_path / "nowhere")
@@ -367,3 +368,61 @@ def test_noise_and_rows_that_no_clustering_knows_are_told_apart(world, tmp_path)
         write_clustering(tmp_path, file, "some.csv", np.array([-1, 0, 1]))
     found = pq.read_table(export(world.features, output=tmp_path / "a.parquet", runs=tmp_path, **QUICK).path)
     assert found["cluster:kmeans"].to_pylist()[:5] == ["noise", "cluster 0", "cluster 1", None, None]
+
+
+@pytest.fixture(scope="module")
+def second(world, tmp_path_factory):
+    """Other features of most of the images, in another order."""
+    with FeatureFile(world.features) as file:
+        rows = np.arange(55)[::-1]
+        x, kept = file.read(np.sort(rows))[::-1], file.rows.take(rows)
+    path = tmp_path_factory.mktemp("second") / "other.h5"
+    write_features(
+        path, np.ascontiguousarray(x[:, :10] * 3), kept, provenance={"dataset": {"name": "colours"}}
+    )
+    return path
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_csv_says_the_same_as_parquet_to_the_last_digit(world, table, tmp_path):
+    done = export(world.features, output=tmp_path / "o.csv", runs=world.runs, vectors=True, **QUICK)
+    assert done.open_with == ()
+    found, other = read_csv(done.path), table[1]
+    assert tuple(found[0]) == done.columns
+    for name in ("id", "label", "cluster:kmeans", "path"):
+        assert [line[name] for line in found] == other[name].to_pylist()
+    for name in ("x", "y", "distance:kmeans", "brightness"):
+        np.testing.assert_array_equal(
+            np.array([line[name] or "nan" for line in found], np.float32), other[name].to_numpy()
+        )
+    vectors = [[line[f"f{i}"] for i in range(24)] for line in found]
+    np.testing.assert_array_equal(np.array(vectors, np.float32), np.stack(other["vector"].to_pylist()))
+
+
+def test_csv_is_inert_in_a_spreadsheet_and_a_damaged_name_stays_in_its_cell(plain_file, tmp_path):
+    ids = ["=1+1", 'a,"b"', "two\nlines", "-3", *(f"row {i}" for i in range(26))]
+    done = export(plain_file(ids=ids), output=tmp_path / "o.csv", **QUICK)
+    assert [line["id"] for line in read_csv(done.path)][:4] == ["'=1+1", 'a,"b"', "two\nlines", "'-3"]
+
+
+def test_several_files_of_the_same_images_share_a_table(world, second, tmp_path):
+    both = [world.features, second]
+    done = export(both, output=tmp_path / "o.parquet", runs=world.runs, vectors=True, **QUICK)
+    assert done.n_images == 55
+    assert any("5 of its 60 images are left out" in one for one in done.notes)
+    found = pq.read_table(done.path)
+    for path, name in ((world.features, "vector"), (second, "vector:other")):
+        with FeatureFile(path) as file:
+            row_of = {one: row for row, one in enumerate(file.rows.ids.tolist())}
+            x = file.read()[[row_of[one] for one in found["id"].to_pylist()]]
+        np.testing.assert_array_equal(np.stack(found[name].to_pylist()), x)
+    shown = report(both, runs=world.runs, thumbnails=False, **QUICK)
+    (linked,) = page_data(shown.path)["linked"]["sets"]
+    for axis in "xy":
+        np.testing.assert_array_equal(found[f"{axis}:other"].to_numpy(), unpack(linked[axis]))
+    with pytest.raises(UsageError, match="projector's folder is of one feature file, and 2 are named"):
+        export(both, output=tmp_path / "folder")
