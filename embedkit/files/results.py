@@ -241,6 +241,15 @@ def computed_on(result: Result) -> tuple[str, ...]:
     return tuple(str(one) for one in found if one is not None)
 
 
+def joined_from(result: Result) -> tuple[str, ...]:
+    """Return the SHA-256 of the feature files that a result was computed on side by side; none of one."""
+    features = result.provenance.get("features")
+    files = features.get("files") if isinstance(features, Mapping) else None
+    if not isinstance(files, (list, tuple)):
+        return ()
+    return tuple(str(one.get("sha256")) for one in files if isinstance(one, Mapping))
+
+
 def result_provenance(file: FeatureFile) -> dict[str, Any]:
     """What every result on a feature file records: the file, how it was made, versions and time.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
-from embedkit.files.results import Result, computed_on
+from embedkit.files.results import Result, computed_on, joined_from
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import (
     ASSIGNMENTS,
@@ -171,14 +171,12 @@ def find_evidence(
     others
         SHA-256 of the other files on the page, whose results are not of another version of this one.
     """
-    folders: dict[int, Path] = {}
-    mine: list[Result] = []
+    mine: list[tuple[Path, Result]] = []
     n_stale = 0
     for folder, result in located:
         computed = computed_on(result)
         if file.sha256 in computed or _of_its_images(result, file):
-            mine.append(result)
-            folders[id(result)] = folder
+            mine.append((folder, result))
         elif set(others).isdisjoint(computed):
             named = (result.dataset, result.features)
             n_stale += named == (file.dataset_name, file.features_name)
@@ -188,7 +186,38 @@ def find_evidence(
             f"{where}: {n_stale} of its results were computed on another version of this feature file and "
             "are not shown."
         )
-    board = leaderboard(mine)
+    return read_evidence(mine, ids, called=called, notes=notes)
+
+
+def joint_evidence(
+    located: Iterable[tuple[Path, Result]], digests: Collection[str], ids: NDArray[np.str_], *, called: str
+) -> Evidence:
+    """Pick the results that were computed on several of a page's feature files side by side.
+
+    Parameters
+    ----------
+    located, ids
+        As in `find_evidence`.
+    digests
+        SHA-256 of the files.
+    called
+        What stands before each title.
+    """
+    mine = [
+        (folder, result)
+        for folder, result in located
+        if len(of := set(joined_from(result))) > 1 and of <= set(digests)
+    ]
+    return read_evidence(mine, ids, called=called)
+
+
+def read_evidence(
+    mine: Sequence[tuple[Path, Result]], ids: NDArray[np.str_], *, called: str = "", notes: Sequence[str] = ()
+) -> Evidence:
+    """Read what results name: assignments and predictions, as far as they can be read."""
+    folders = {id(result): folder for folder, result in mine}
+    notes = list(notes)
+    board = leaderboard([result for _, result in mine])
     newest = board.runs
     titles = [f"{called}: {title}" if called else title for title in _unique_titles(newest)]
     clusterings, confusions = [], []

@@ -56,7 +56,6 @@ def make_page(
     """
     from reports.map.columns import Category, limited
     from reports.map.content import Page
-    from reports.map.evidence import joined
     from reports.map.facts import about, facts, stem_of, told
     from reports.map.linked.matching import names_of
     from reports.map.newcomers import SET, newcomers, placed_on
@@ -70,8 +69,7 @@ def make_page(
     points, rows, left_out = _choose_rows(files, names, call)
     others = None if new is None else newcomers(file, new, options, call.say)
     rows = rows if others is None else rows_together(rows, others.rows)
-    known = _evidence(files, names, rows.ids, results, where)
-    call.say(*(evidence := joined(known)).notes)
+    known, evidence = _evidence(files, names, rows, results, call)
     laid = lay_rows_out(file, points, options, known[0].clusterings, call.say)
     laid = laid if others is None else placed_on(laid, file, others, options)
     sides = list(zip(names, files, known, strict=True))
@@ -152,20 +150,43 @@ def _choose_rows(
 def _evidence(
     files: Sequence[FeatureFile],
     names: Sequence[str],
-    ids: NDArray[np.str_],
+    rows: Rows,
     results: Sequence[tuple[Path, Result]],
-    where: Path,
-) -> list[Evidence]:
-    """Return what the results hold on each of the files."""
-    from reports.map.evidence import find_evidence
+    call: _Call,
+) -> tuple[list[Evidence], Evidence]:
+    """Return what the results hold on each of the files, and all of it; refuse a colour that can't be there.
+
+    That is, before a map is made, which takes its time.
+    """
+    from reports.map.evidence import find_evidence, joined, joint_evidence
 
     every = {one.sha256 for one in files} if len(files) > 1 else set()
     # A network was trained on the images, of which several files are: it stands on the page once.
     features = [(folder, result) for folder, result in results if result.task != "finetune"]
-    return [
-        find_evidence(features if number else results, one, ids, where=where, called=name, others=every)
+    known = [
+        find_evidence(
+            features if number else results, one, rows.ids, where=call.where, called=name, others=every
+        )
         for number, (one, name) in enumerate(zip(files, names, strict=True))
     ]
+    of_several = [joint_evidence(results, every, rows.ids, called=" + ".join(names))] if every else []
+    evidence = joined([*known, *of_several])
+    call.say(*evidence.notes)
+    _check_color(call.options.color, _known_columns(rows, evidence), names, str(files[0].path))
+    return known, evidence
+
+
+# What columns are called that are known when the map is laid out, and the pictures are read.
+LATER = (
+    *("knn-agreement", "brightness", "light-size", "light-axis-ratio", "light-angle"),
+    *("trustworthiness", "continuity", "row", "set", "distance-to-known"),
+)
+
+
+def _check_color(wanted: str | None, columns: Sequence[Column], names: Sequence[str], where: str) -> None:
+    keys = [column.key for column in columns]
+    if wanted is not None and wanted not in (*LATER, *(f"kept:{name}" for name in names[1:])):
+        _first_color(keys or list(LATER), wanted, where)
 
 
 # Name, file, and what is known of it.
@@ -337,13 +358,22 @@ def _rows_of_the_map(
     return Shown(np.asarray(x, np.float32), steps, words, prepared.transform_file)
 
 
-def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence[LinkedSet]) -> list[Column]:
-    from reports.map.columns import Number, agreement_column, annotation_columns
+def _known_columns(rows: Rows, evidence: Evidence) -> list[Column]:
+    """Return the columns that need neither a map nor pictures."""
+    from reports.map.columns import annotation_columns
 
     annotations = annotation_columns(rows)
     columns = [column for column in annotations if column.section == "Annotations"]
     columns += [column for clustering in evidence.clusterings for column in clustering.columns()]
     columns += evidence.predictions
+    return _with_unique_keys([*columns, *(one for one in annotations if one.section == "Targets")])
+
+
+def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence[LinkedSet]) -> list[Column]:
+    from reports.map.columns import Number, agreement_column
+
+    known = _known_columns(rows, evidence)
+    columns = [column for column in known if column.section != "Targets"]
     if rows.labels is not None and laid.neighbours.k:
         columns.append(agreement_column(rows.labels, laid.neighbours.index))
     for one in linked:
@@ -352,7 +382,7 @@ def _columns(rows: Any, evidence: Any, laid: Laid, sheets: Any, linked: Sequence
     if sheets is not None:
         columns.append(Number("brightness", "mean brightness (0-255)", "Images", sheets.brightness))
         columns += sheets.light_columns()
-    columns += [column for column in annotations if column.section == "Targets"]
+    columns += [column for column in known if column.section == "Targets"]
     if not columns:
         # A file with nothing but features still has a map; its order is what is left to see.
         order = np.arange(len(rows), dtype=np.float32)

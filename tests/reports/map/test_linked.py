@@ -15,6 +15,7 @@ from embedkit.errors import EmbedkitError, UsageError
 from embedkit.files.results import computed_on, locate_results
 from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
+from embedkit.files.tables import ASSIGNMENTS, read_table
 from embedkit.workflows.measures import measure_of
 from reports.map.linked.matching import labelled, match, names_of, rows_by_id
 from reports.map.linked.sets import aligned, overlap_words, shared_neighbours
@@ -381,3 +382,32 @@ def test_what_lies_beside_a_cluster_is_by_the_file_that_was_clustered(two, tmp_p
     )
     assert found == wanted
     assert all(found.values())
+
+
+def test_clusterings_of_both_files_side_by_side_stand_on_their_page_alone(two, tmp_path):
+    found = embedkit.cluster(list(two), k=3, output=tmp_path / "r")
+    data = page_data(report(list(two), runs=tmp_path / "r", output=tmp_path / "o.html", **PCA).path)
+    (gallery,) = section(data, "clusters")
+    assert gallery["title"] == "a + b: kmeans"
+    column = next(one for one in data["columns"] if one["key"] == "cluster:a + b: kmeans")
+    assert data["color"] == "label"
+    codes = dict(zip(data["ids"], unpack(column["values"]).tolist(), strict=True))
+    table = read_table(tmp_path / "r" / found.result.provenance["assignments"], ASSIGNMENTS)
+    assert codes == dict(zip(table["id"].tolist(), table["cluster"].tolist(), strict=True))
+    alone = page_data(report(two[0], runs=tmp_path / "r", output=tmp_path / "p.html", **PCA).path)
+    assert [one["name"] for one in alone["sections"]] == ["provenance"]
+    other = write(tmp_path / "c.h5", seed=2)
+    three = page_data(report([*two, other], runs=tmp_path / "r", output=tmp_path / "q.html", **PCA).path)
+    assert section(three, "clusters")[0]["title"] == "a + b + c: kmeans"
+
+
+def test_a_colour_that_is_not_there_is_refused_before_a_map_is_made(two, tmp_path, monkeypatch):
+    def laid(*_, **__):
+        raise AssertionError("a map was made")
+
+    monkeypatch.setattr("reports.map.making.lay_rows_out", laid)
+    with pytest.raises(UsageError, match=r"--color nosuch: .*a.h5 .*There are: label"):
+        report(two[0], color="nosuch", output=tmp_path / "o.html", **PCA)
+    for name in ("label", "trustworthiness", "kept:b"):
+        with pytest.raises(AssertionError, match="a map was made"):
+            report(list(two), color=name, output=tmp_path / "o.html", **PCA)
