@@ -430,3 +430,44 @@ def test_nasty_id_is_text(browser, world, tmp_path):
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 1400
     assert visit.page.evaluate("window.pwned") is None
     visit.close()
+
+
+def test_a_tap_shows_and_pins_an_image_and_leaves_the_map_where_it_is(browser, html):
+    """On a phone, where the cards of pinned images stand below the map."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
+    )
+    page = context.new_page()
+    page.goto(html.as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=120_000)
+    page.evaluate("document.getElementById('map').scrollIntoView()")
+    page.wait_for_timeout(500)
+    top = "document.getElementById('map').getBoundingClientRect().top"
+    where = f"() => [scrollY, {top}, ...embedkit.points.camera()]"
+    before = page.evaluate(where)
+    place = """() => {
+      const frame = document.getElementById("map").getBoundingClientRect(), [x, y] = embedkit.points.place(7);
+      return [frame.left + x, frame.top + y];
+    }"""
+    page.touchscreen.tap(*page.evaluate(place))
+    page.wait_for_function("embedkit.state.pins.length === 1")
+    pinned = page.evaluate("embedkit.state.pins[0]")
+    page.wait_for_selector(f"#tip[data-row='{pinned}']:visible")
+    page.wait_for_timeout(500)
+    assert page.evaluate(where) == before
+    touch = context.new_cdp_session(page)
+    middle = page.evaluate(place)
+
+    def finger(kind, *points):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    finger("touchStart", {"x": middle[0], "y": middle[1]})
+    for step in range(1, 8):
+        finger("touchMove", {"x": middle[0], "y": middle[1] - 20 * step})
+    finger("touchEnd")
+    page.wait_for_timeout(500)
+    after = page.evaluate(where)
+    assert after[:2] == before[:2]  # the finger moves the map, and not the page
+    assert after[2:] != before[2:]
+    assert page.locator("#tip").is_hidden()
+    context.close()

@@ -40,6 +40,7 @@ embedkit.handsOn = ({ points, overlay }) => {
   // After the library's own listener on the window, so that what it found is there.
   window.addEventListener("mousemove", look);
   box.addEventListener("mouseleave", unhover);
+  window.addEventListener("scroll", unhover, { passive: true });
   box.addEventListener("mousedown", (event) => { down = [event.clientX, event.clientY]; dragged = false; unhover(); }, true);
   // After the click that follows; a timer that is late must not end the next gesture.
   window.addEventListener("mouseup", () => { const ended = down; setTimeout(() => { if (down === ended) down = null; }, 0); });
@@ -80,7 +81,11 @@ embedkit.handsOn = ({ points, overlay }) => {
     const last = event.changedTouches[0];
     if (first) {
       mouse("mouseup", last, 0);
-      if (Math.hypot(last.clientX - first.clientX, last.clientY - first.clientY) < 8) mouse("click", last, 0);
+      if (Math.hypot(last.clientX - first.clientX, last.clientY - first.clientY) < 8) {
+        const i = under(last);
+        mouse("click", last, 0);
+        if (i >= 0) show(i); // what is pinned may stand far below the map
+      }
     }
     first = null;
   }, { passive: false });
