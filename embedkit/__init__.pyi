@@ -2235,6 +2235,7 @@ def report(
     max_thumbnails: int = 20000,
     color: str | None = None,
     transform: _Place | None = None,
+    transform_path: _Place | None = None,
     output: _Place | None = None,
     runs: _Place | None = None,
     open: bool = False,
@@ -2305,6 +2306,8 @@ def report(
         column to colour by at first: label, cluster, split, ... (default: label, else the first clustering)
     transform
         another feature file, whose images are placed on the map, which stays as it is
+    transform_path
+        where the images of --transform are now, as --path says it of the others (default: where they were)
     output
         the HTML file (default: RUNS/<name of the feature file>.html)
     runs

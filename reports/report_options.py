@@ -120,6 +120,8 @@ class ReportOptions(MapOptions):
         is known and what is new.
     transform
         Another feature file, made in the same way, whose images are placed on the map.
+    transform_path
+        Where these images lie now, if not where that file was made from.
     """
 
     color: str | None = option(
@@ -134,6 +136,18 @@ class ReportOptions(MapOptions):
         metavar="FILE",
         place=READS,
     )
+    transform_path: str | None = option(
+        None,
+        "where the images of --transform are now, as --path says it of the others",
+        metavar="PATH",
+        unset="where they were",
+        place=READS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.transform_path is not None and self.transform is None:
+            raise UsageError("--transform-path is for the images of --transform FILE. Give that too.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,14 +43,13 @@ def all_pictures(
         return sheets
     from reports.map.sheets import Sheets, together
 
-    # Where the known images are now is asked; of these it is known from their file alone.
     theirs, problems = read_pictures(
         others.file,
         others.rows.ids,
         xy[n:],
         (),
-        replace(options, path=None),
-        "--no-thumbnails silences this.",
+        replace(options, path=options.transform_path),
+        "Name where they are with --transform-path, or silence this with --no-thumbnails.",
     )
     for text in problems:
         say(f"--transform {options.transform}: {text}")

@@ -389,6 +389,7 @@ MISTAKES = {
     "similar labelled.h5": (2, "Which image? Give --id ID"),
     "similar labelled.h5 --image nowhere.jpg": (2, "--image nowhere.jpg: no such file"),
     "report labelled.h5 --transform nowhere.h5": (1, "nowhere.h5: no such file"),
+    "report labelled.h5 --transform-path .": (2, "--transform-path is for the images of --transform"),
     "report labelled.h5 --transform labelled.h5": (2, "are in labelled.h5 too"),
     "export nowhere.h5": (1, "nowhere.h5: no such file"),
     "export labelled.h5 -o out.xlsx": (2, "out.xlsx: not known by its ending"),

@@ -174,6 +174,22 @@ def test_new_images_that_are_gone_are_said_and_the_others_have_pictures(world, n
     (said,) = [text for text in made.notes if "No pictures" in text]
     assert said.startswith(f"--transform {moved}: No pictures: ")
     assert "--path" not in said
+    assert "Name where they are with --transform-path" in said
+
+
+def test_new_images_are_looked_for_where_they_are_said_to_be(world, new, tmp_path):
+    with FeatureFile(new) as file:
+        origin = file.made.origin
+        told = {"dataset": {"name": "later", "origin": {**origin, "source": str(tmp_path / "gone")}}}
+        moved = write_features(tmp_path / "moved.h5", file.read(), file.rows, provenance=told)
+    asked = {"transform": moved, "output": tmp_path / "a.html", **QUICK}
+    assert report(world.features, **asked).n_thumbnails == world.n
+    made = report(world.features, transform_path=origin["source"], **asked)
+    assert made.n_thumbnails == world.n + 12
+    with pytest.raises(EmbedkitError, match="nowhere"):
+        report(world.features, transform_path=str(tmp_path / "nowhere"), **asked)
+    with pytest.raises(UsageError, match="--transform-path is for the images of --transform FILE"):
+        report(world.features, transform_path=origin["source"])
 
 
 def test_several_maps_have_no_place_for_new_images(world, new, tmp_path):
