@@ -461,7 +461,14 @@ def test_a_tap_shows_and_pins_an_image_and_leaves_the_map_where_it_is(browser, h
     def finger(kind, *points):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
 
+    # A finger that rests for some frames, far from where the last one was, is a tap as well.
+    finger("touchStart", {"x": middle[0], "y": middle[1] + 60})
+    page.wait_for_timeout(700)
+    finger("touchEnd")
+    page.wait_for_timeout(300)
+    assert page.evaluate(where) == before
     finger("touchStart", {"x": middle[0], "y": middle[1]})
+    page.wait_for_timeout(300)
     for step in range(1, 8):
         finger("touchMove", {"x": middle[0], "y": middle[1] - 20 * step})
     finger("touchEnd")

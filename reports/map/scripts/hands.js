@@ -57,16 +57,30 @@ embedkit.handsOn = ({ points, overlay }) => {
 
   // ---- fingers: one is a mouse, two are a wheel ----------------------------------------------------------
   const mouse = (type, touch, buttons) => canvas.dispatchEvent(new MouseEvent(type, { bubbles: true, cancelable: true, view: window, clientX: touch.clientX, clientY: touch.clientY, button: 0, buttons }));
-  let apart = 0, first = null;
+  let apart = 0, first = null, pressed = false;
+  // The library pans by how far the mouse went since the last frame, and a finger comes from nowhere: it is pressed a frame after it was seen.
+  const press = (finger) => requestAnimationFrame(() => requestAnimationFrame(() => {
+    if (first !== finger || pressed) return;
+    pressed = true;
+    mouse("mousedown", finger, 1);
+  }));
+  const release = (touch) => { if (pressed) mouse("mouseup", touch, 0); pressed = false; };
   const spread = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
   canvas.addEventListener("touchstart", (event) => {
     event.preventDefault();
-    if (event.touches.length === 1) { first = event.touches[0]; mouse("mouseenter", first, 0); mouse("mousemove", first, 0); mouse("mousedown", first, 1); }
-    else { mouse("mouseup", event.touches[0], 0); first = null; apart = spread(event.touches); }
+    if (event.touches.length === 1) {
+      first = event.touches[0];
+      unhover();
+      down = null;
+      dragged = pressed = false;
+      mouse("mouseenter", first, 0);
+      mouse("mousemove", first, 0);
+      press(first);
+    } else { release(event.touches[0]); first = null; apart = spread(event.touches); }
   }, { passive: false });
   canvas.addEventListener("touchmove", (event) => {
     event.preventDefault();
-    if (event.touches.length === 1 && first) mouse("mousemove", event.touches[0], 1);
+    if (event.touches.length === 1 && first && pressed) mouse("mousemove", event.touches[0], 1);
     if (event.touches.length === 2) {
       const now = spread(event.touches), [a, b] = event.touches, frame = box.getBoundingClientRect();
       const at = [(a.clientX + b.clientX) / 2 - frame.left, (a.clientY + b.clientY) / 2 - frame.top];
@@ -80,7 +94,7 @@ embedkit.handsOn = ({ points, overlay }) => {
     event.preventDefault();
     const last = event.changedTouches[0];
     if (first) {
-      mouse("mouseup", last, 0);
+      release(last);
       if (Math.hypot(last.clientX - first.clientX, last.clientY - first.clientY) < 8) {
         const i = under(last);
         mouse("click", last, 0);
