@@ -59,13 +59,15 @@ def find_trainings(
     if runs.is_dir():
         there += [path.parent for path in sorted(runs.rglob(LOG))]
     fingerprints = {one.made.fingerprint for one in files} - {None}
-    found = []
+    found: list[Training] = []
     for folder in _outermost(there):
         try:
             log, record = _first_fold(read_log(folder / LOG)), read_record(folder)
         except (EmbedkitError, OSError) as error:
             say(f"A training is not shown. {error}")
             continue
+        if record is not None and any((one.record, one.log) == (record, log) for one in found):
+            continue  # a copy of the folder
         made = tuple(name for name, source in sources.items() if source == resolved(folder))
         same = record is not None and record.fingerprint in fingerprints
         found.append(Training(folder, log, record, made, same))

@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
+from embedkit.files.results import computed_on, joined_from
 from embedkit.pages.sections import folded, made, prose, table
 from embedkit.scoring.metrics import LOWER, measure, ranking_metric
 from reports.drawing import dots
 from reports.leaderboard.cells import TEXT_COLUMNS, cells
-from reports.leaderboard.controls import chance_levels
+from reports.leaderboard.controls import MISSING, chance_levels
 from reports.leaderboard.entry import Entry
 from reports.map.content import Page
 from reports.map.section import Section
@@ -48,9 +49,9 @@ def _group(page: Page, key: tuple[str, str], entries: Sequence[Entry], said: set
     header, rows = cells(entries)
     if not page.linked and len({entry.result.features for entry in entries}) == 1:
         header, rows = _without("features", header, rows)
-    # What is said of several tables is said once.
+    # Which controls are missing is the same for several tables, and said once.
     notes = [note for note in page.board.notes(key) if note not in said]
-    said.update(notes)
+    said.update(note for note in notes if note.startswith(MISSING))
     told = f'<ul class="hint notes">{"".join(f"<li>{prose(note)}</li>" for note in notes)}</ul>'
     drawn = _chart(page, key, entries, header, rows)
     return drawn + table(header, rows, text=TEXT_COLUMNS) + (told if notes else "")
@@ -75,6 +76,7 @@ def _chart(
     if metric is None:
         return ""
     named = [header.index(name) for name in ("features", "method", "settings") if name in header]
+    files = dict(zip(page.digests, (page.name, *(one.name for one in page.linked)), strict=False))
     drawn = list[tuple[str, float, float, float]]()
     ranks, faded = list[str](), set[int]()
     for entry, row in zip(entries, rows, strict=True):
@@ -85,6 +87,9 @@ def _chart(
         if entry.rank is not None and entry.rank[0] > 1:
             faded.add(len(drawn))
         ranks.append(f"{row[header.index('rank')]}." if "rank" in header else "")
+        of = [files[one] for one in (*computed_on(entry.result), *joined_from(entry.result)) if one in files]
+        if page.linked and of:  # as the page calls them
+            row = [" + ".join(of) if at == named[0] else cell for at, cell in enumerate(row)]
         drawn.append((" ".join(row[at] for at in named if row[at]), found.value, low, high))
     if len(drawn) < 2:  # one is told by the table
         return ""

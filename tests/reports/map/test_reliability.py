@@ -97,7 +97,7 @@ def test_results_are_drawn_with_intervals_and_what_is_worse_is_grey():
         one.rank = ranks.get(one.result.method)
     groups = [(board.entries[0].group, entries)]
     ranked = SimpleNamespace(groups=lambda: groups, notes=lambda key: ["Say `this`."])
-    made = results.section(SimpleNamespace(board=ranked, linked=(), runs="runs"))
+    made = results.section(SimpleNamespace(board=ranked, linked=(), runs="runs", digests=(), name=""))
     (tree,) = drawn(made)
     dots = {dot.findtext("title"): dot for dot in tree.iter("circle")}
     assert list(dots) == ["a: 0.9", "b: 0.7", f"{NASTY}: 0.6"]

@@ -31,6 +31,7 @@ def test_the_training_that_made_the_features_comes_first_wherever_it_lies(tmp_pa
     train(runs / "a" / "other", fingerprint="theirs")
     train(runs / "b" / "same", fingerprint="mine")
     train(runs / "b" / "same" / "phase-1")
+    train(runs / "c" / "copy", fingerprint="mine")
     train(runs / "damaged")
     (runs / "damaged" / LOG).write_text("loss\n1\n")
     made = train(tmp_path / "elsewhere")
