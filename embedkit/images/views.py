@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,8 @@ SCALE = (0.8, 1.2)
 BRIGHTNESS = (0.85, 1.15)
 BLUR_SIGMA_PX = 1.0
 NOISE_STD = 3.0  # of 255
+# Views that a process draws by Pillow before others are compiled: for less, that takes longer than it saves.
+COMPILED_FROM = 3000
 
 
 def make_views(
@@ -36,8 +40,14 @@ def make_views(
         # Each picture is made once, not once a view.
         pictures = pictures_of(frame)
         middle = (frame.shape[1] / 2, frame.shape[0] / 2)
-        draws = (Draw.of(size, image_id, seed, view) for view in range(views.n))
-        return np.stack([_galaxy_view(pictures, middle, size, draw) for draw in draws])
+
+        def draw(view: int) -> Draw:
+            return Draw.of(size, image_id, seed, view)
+
+        compiled = _QUICK.way(pictures, middle, size, draw, views.n)
+        if compiled is not None:
+            return np.stack([compiled(draw(view)) for view in range(views.n)])
+        return np.stack([_galaxy_view(pictures, middle, size, draw(view)) for view in range(views.n)])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
         return base[None]
@@ -93,7 +103,9 @@ class Draw:
             random,
         )
 
-    def coefficients(self, size: int, middle: tuple[float, float]) -> tuple[float, ...]:
+    def coefficients(
+        self, size: int, middle: tuple[float, float]
+    ) -> tuple[float, float, float, float, float, float]:
         """Return Pillow's (a, b, c, d, e, f) from a model input to a frame with its middle at (x, y)."""
         (a, b, d, e), half = self.affine, size / 2
         c = middle[0] + self.shift[0] - a * half - b * half
@@ -129,6 +141,48 @@ def _galaxy_view(
     values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
     rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return rounded
+
+
+class _Quick:
+    """Views that are compiled, once this process has drawn many, if they are Pillow's to the last bit."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._same: bool | None = None
+        self._deciding = threading.Lock()
+
+    def way(
+        self,
+        pictures: list[Image.Image],
+        middle: tuple[float, float],
+        size: int,
+        draw: Callable[[int], Draw],
+        n: int,
+    ) -> Callable[[Draw], NDArray[np.uint8]] | None:
+        """Return what draws the n views of these pictures, or None where Pillow does."""
+        self._n += n
+        if self._n <= COMPILED_FROM or self._same is False or pictures[0].mode != "RGB":
+            return None
+        from embedkit.images.compiled_views import canvas_for, compiled_view, lies_within
+
+        canvas = canvas_for(pictures[0])
+
+        def view(one: Draw) -> NDArray[np.uint8]:
+            affine = one.coefficients(size, middle)
+            if not lies_within(affine, size, canvas.shape):
+                return _galaxy_view(pictures, middle, size, one)
+            noise = one.random.standard_normal((size, size, 3), dtype=np.float32)
+            strengths = np.float32(one.brightness), np.float32(one.noise_std)
+            return compiled_view(canvas, affine, taps(one.sigma), strengths[0], noise, strengths[1])
+
+        with self._deciding:
+            if self._same is None:
+                pairs = ((view(draw(i)), _galaxy_view(pictures, middle, size, draw(i))) for i in range(n))
+                self._same = all(np.array_equal(*pair) for pair in pairs)
+        return view if self._same else None
+
+
+_QUICK = _Quick()
 
 
 def taps(sigma: float) -> NDArray[np.float32]:

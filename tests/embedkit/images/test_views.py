@@ -175,3 +175,32 @@ def test_corners_show_real_sky_where_the_image_has_some(pure):
     sky[44:84, 44:84] = 220  # all that the centre crop of 40 keeps
     made = views(sky, "galaxy:30", preprocessing=Preprocessing(40, 40, center_crop=40))
     assert made.min() <= 50  # a mirrored crop would be 220 throughout
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [(224, (256, 256)), (96, (101, 140)), (33, (20, 31)), (64, (300, 299))]
+)
+def test_compiled_views_are_pillows_to_the_last_bit(size, shape, monkeypatch):
+    pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    pixels[: shape[0] // 2] = 255  # plain, and with an edge that overshoots
+    done = Preprocessing(image_size=size, resize=size + size // 8)
+    views = ViewSet.parse("galaxy:20")
+    by_pillow = make_views(pixels, done, views, image_id="a", seed=3)
+    monkeypatch.setattr(module, "COMPILED_FROM", 0)
+    monkeypatch.setattr(module, "_QUICK", quick := module._Quick())
+    np.testing.assert_array_equal(make_views(pixels, done, views, image_id="a", seed=3), by_pillow)
+    assert quick._same
+
+
+def test_pillow_goes_on_where_compiled_views_would_differ(monkeypatch):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    done, views = Preprocessing(image_size=32, resize=36), ViewSet.parse("galaxy:3")
+    by_pillow = make_views(pixels, done, views, image_id="a", seed=3)
+    monkeypatch.setattr(module, "COMPILED_FROM", 0)
+    monkeypatch.setattr(module, "_QUICK", quick := module._Quick())
+    monkeypatch.setattr(
+        "embedkit.images.compiled_views.compiled_view", lambda *given: np.zeros((32, 32, 3), np.uint8)
+    )
+    for _ in range(2):
+        np.testing.assert_array_equal(make_views(pixels, done, views, image_id="a", seed=3), by_pillow)
+    assert quick._same is False
