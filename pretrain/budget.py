@@ -19,7 +19,7 @@ from embedkit.files.aside import write_text
 from embedkit.files.regular import read_bytes
 from embedkit.strict_json import UndeclaredError, declared
 from pretrain import ranks
-from pretrain.journal import BEGIN_AGAIN, CHECKPOINT, describe
+from pretrain.journal import BEGIN_AGAIN, CHECKPOINT, as_today, check_asked, describe
 from pretrain.options import PretrainOptions
 from pretrain.schedules import warmup_steps
 from pretrain.trainer import Run
@@ -278,9 +278,5 @@ def _read(folder: Path, asked: dict[str, Any]) -> Schedule | None:
             raise UndeclaredError("epochs, batch_size or lr")
     except (UndeclaredError, UnicodeDecodeError) as error:
         raise EmbedkitError(f"{path}: damaged ({error}). {BEGIN_AGAIN}") from error
-    others = sorted(name for name in {*asked, *found.asked} if asked.get(name) != found.asked.get(name))
-    if others:
-        raise EmbedkitError(
-            f"{path}: was begun with other options ({', '.join(others[:4])}). Give those, or another -o."
-        )
+    check_asked(path, json.loads(json.dumps(as_today(found.asked))), asked)
     return found.schedule

@@ -68,6 +68,25 @@ def read_checkpoint(
             raise UndeclaredError("the epochs of its log")
         for row in about.log:
             _ = [float(value) for value in row.values()]  # of 400 digits is no number to draw
+    check_asked(path, begun, asked)
+    return {**state, "step": about.step, "log": about.log}
+
+
+def check_asked(path: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Refuse to go on with what was begun with other options; names them, with both values.
+
+    Parameters
+    ----------
+    path
+        What is gone on from.
+    begun, asked
+        What fixes the numbers: there, and of this call.
+
+    Raises
+    ------
+    EmbedkitError
+        They differ.
+    """
     differences = [
         f"{name}: {_short(begun.get(name))} there, {_short(asked.get(name))} asked for"
         for name in sorted({*begun, *asked})
@@ -79,7 +98,6 @@ def read_checkpoint(
             f"{path}: was begun with other options ({'; '.join(differences[:4])}{more}). Give those, or "
             "another -o."
         )
-    return {**state, "step": about.step, "log": about.log}
 
 
 @contextmanager

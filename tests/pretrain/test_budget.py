@@ -151,7 +151,12 @@ def test_the_schedule_is_measured_once_and_stays(line, tmp_path, monkeypatch, ca
         assert torch.equal(states[1]["student"][key], value), key
     capsys.readouterr()
     assert main([*words, "--seed", "1"]) == 1
-    assert "schedule.json: was begun with other options (seed)" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "schedule.json: was begun with other options (seed: 0 there, 1 asked for)" in said
+    older = json.loads((folder / "schedule.json").read_text())
+    del older["asked"]["centering"]  # an option that is younger had its default then
+    (folder / "schedule.json").write_text(json.dumps(older))
+    assert main(words) == 0
     assert main([*line, str(tmp_path / "plain"), "--minutes", "1"]) == 1
     assert "has a run without --minutes" in " ".join(capsys.readouterr().err.split())
     (folder / "schedule.json").write_text("{}")
