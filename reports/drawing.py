@@ -9,7 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.pages.sections import number
-from embedkit.pages.svg import BLUE, GREY, INK, ORANGE, Frame, Point, Tick, bar, dot, figure, line, text
+from embedkit.pages.svg import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    Frame,
+    Point,
+    Tick,
+    bar,
+    dot,
+    figure,
+    line,
+    short,
+    steps,
+    text,
+)
 from embedkit.scoring.calibration import Bin
 from embedkit.scoring.class_scores import wilson
 
@@ -34,27 +49,10 @@ class Line:
     dots: bool = True
 
 
-def short(value: float) -> str:
-    """Write a number for an axis."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
 def ends(limits: tuple[float, float]) -> list[Tick]:
     """Return ticks at both ends and in the middle."""
     low, high = limits
     return [(value, short(value)) for value in (low, (low + high) / 2, high)]
-
-
-def steps(low: float, high: float, n: int = 5) -> list[Tick]:
-    """Return about n ticks at round values within the limits."""
-    if not high > low:
-        return [(low, short(low))]
-    raw = (high - low) / n
-    power = 10 ** np.floor(np.log10(raw))
-    step = power * next(one for one in (1, 2, 5, 10) if raw <= one * power * 1.0000001)
-    values = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-    # Adding 0 makes of -0, which rounding up gives, a plain one.
-    return [(float(value), short(round(float(value), 12) + 0.0)) for value in values]
 
 
 def distribution(

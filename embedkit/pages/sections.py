@@ -12,6 +12,8 @@ from embedkit.pages import template
 from embedkit.versions import versions
 
 TEMPLATE = template.SHARED / "sections.html"
+# From this share of a row on, a cell is so dark that its number is written light.
+STRONG = 0.55
 _START = 'embedkit.charts(); embedkit.onTheme(() => {}); document.documentElement.dataset.ready = "";'
 # A number, a dash for none, and what may follow: an interval, or a unit.
 _NUMBER = re.compile(r"[-–]?[\d.,]*(e[-+]\d+)?( \(.*\)| [kMG]?B)?")
@@ -93,6 +95,22 @@ def prose(words: str) -> str:
     """Return words as HTML; what stands between backticks is typed."""
     parts = [escape(part) for part in words.split("`")]
     return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
+
+
+def matrix(names: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Return a table of counts, each shaded by its share of its row."""
+    head = "".join(f'<th class="column">{escape(name)}</th>' for name in columns)
+    lines = []
+    for name, row in zip(names, counts, strict=True):
+        total = sum(row) or 1
+        cells = (
+            f'<td class="number{" strong" * (n / total > STRONG)}" '
+            f'style="background:rgba(var(--heat),{0.04 + 0.9 * n / total:.3f})">{n:,}</td>'
+            for n in row
+        )
+        lines.append(f'<tr><th class="name">{escape(name)}</th>{"".join(cells)}</tr>')
+    top, body = f"<thead><tr><th></th>{head}</tr></thead>", f"<tbody>{''.join(lines)}</tbody>"
+    return f'<div class="scroll"><table class="matrix">{top}{body}</table></div>'
 
 
 def folded(summary: str, body: str) -> str:

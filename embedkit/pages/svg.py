@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -70,6 +71,23 @@ class Frame:
 def _share(value: float, values: tuple[float, float]) -> float:
     low, high = values
     return (value - low) / (high - low) if high > low else 0.5
+
+
+def short(value: float) -> str:
+    """Write a number for an axis."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def steps(low: float, high: float, n: int = 5) -> list[Tick]:
+    """Return about n ticks at round values within the limits."""
+    if not high > low:
+        return [(low, short(low))]
+    raw = (high - low) / n
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(one for one in (1, 2, 5, 10) if raw <= one * power * 1.0000001)
+    places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    # Adding 0 makes of -0, which rounding up gives, a plain one.
+    return [(place * step, short(round(place * step, 12) + 0.0)) for place in places]
 
 
 def line(points: Iterable[Point], colour: str, *, dashed: bool = False, width: float = 1.5) -> str:

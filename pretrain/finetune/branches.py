@@ -18,9 +18,9 @@ from pretrain.finetune.curve import Curve
 from pretrain.finetune.noise_scale import POWER
 from pretrain.finetune.options import FinetuneOptions
 from pretrain.finetune.phase_options import Phase
-from pretrain.finetune.planned import check_batches, first_size, phase_of
+from pretrain.finetune.planned import check_batches, first_size, phase_of, rows_of
 from pretrain.finetune.recipe import Recipe
-from pretrain.finetune.training import Lesson, PhaseTask, rows_of
+from pretrain.finetune.training import Lesson, PhaseTask
 from pretrain.trainer import Run
 
 FOLDER = "branches"
@@ -69,7 +69,7 @@ def check_branches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> Non
     sizes = options.critical_batch or ()
     length(phase_of(recipe, options, len(recipe.phases) - 1), n_rows, sizes)
     for size in sizes:
-        check_batches(*_asked(recipe, options, size, epochs=1), n_rows)
+        check_batches(*_asked(recipe, options, size, epochs=1), [n_rows] * len(recipe.phases))
 
 
 def measure(network: Network, lesson: Lesson, folder: Path) -> CriticalBatch:
@@ -83,7 +83,7 @@ def measure(network: Network, lesson: Lesson, folder: Path) -> CriticalBatch:
     recipe, options = lesson.recipe, lesson.options
     sizes, number = options.critical_batch or (), len(recipe.phases) - 1
     phase, reference = phase_of(recipe, options, number), options.lr_by_noise or first_size(recipe, options)
-    n_rows = len(rows_of(phase, lesson))
+    n_rows = len(rows_of(phase, lesson.split.train, lesson.confidence))
     n_images = length(phase, n_rows, sizes)
     nearest = min(sizes, key=lambda size: (abs(np.log(size / reference)), size))
     found, predicted = {}, None

@@ -93,6 +93,9 @@ def finetune(
     check_outputs("-o", {folder: PLACE}, dataset, data, backbone, options)
     check_alone(folder, options.seeds, OF_ONE_SEED)
     check_folder(folder)
+    source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
+    words = as_words(data, backbone, preprocessing, options)
+    called = shlex.join(["embedkit", "finetune", source, *words, "-o", str(folder)])
     with ranks.joined():
         images = open_dataset(dataset, data)
         spec = start_of(recipe, backbone, preprocessing, options)
@@ -117,7 +120,7 @@ def finetune(
             for v in variants
         ] or [Taught(material, folder)]
         runs = [
-            _told(one, how, Finetuned(one.path, tuple(reports), frozen), folder)
+            _told(one, how, Finetuned(one.path, tuple(reports), frozen), folder, called)
             for one, reports in zip(taught, _over_seeds(taught, how), strict=True)
         ]
     if not variants or not runs[0].reports:
@@ -156,7 +159,7 @@ def beside_normal(material: Material, options: FinetuneCall) -> list[Variant]:
         sure = confidence(material.truth, material.images.rows)[train]
         shares = [1.0 if p.rows == "all" else float(p.confidence.of(sure).mean()) for p in phases]
     plain = normal(recipe, phases, shares)
-    check_batches(plain, replace(options, phase_epochs=None), len(train))
+    check_batches(plain, replace(options, phase_epochs=None), [len(train)] * len(plain.phases))
     epochs = "+".join(str(phase.epochs) for phase in plain.phases)
     return [
         Variant("curriculum", "curriculum", replace(recipe, phases=tuple(phases)), "Curriculum."),
@@ -182,9 +185,8 @@ def swept(material: Material, sweep: Sweep, options: FinetuneCall) -> list[Varia
         for value in sweep.values
     ]
     for one in options.each():
-        for split in material.splits(one, []):
-            for variant in found:
-                check_batches(variant.recipe, one, len(split.train))
+        for variant in found:
+            check_batches(variant.recipe, one, material.phase_rows(variant.recipe, material.splits(one, [])))
     return found
 
 
@@ -226,7 +228,7 @@ def _over_seeds(taught: Sequence[Taught], options: FinetuneCall) -> list[list[Fi
     return reports
 
 
-def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path) -> Finetuned:
+def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path, called: str) -> Finetuned:
     """Say what training bought over the frozen probe, which lies in a folder, and draw the page."""
     if not made.reports:
         return made
@@ -238,6 +240,7 @@ def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path) 
         sentence=made.sentence,
         sheet=taught.material.sheet(options.seed),
         recipe=text,
+        called=called,
         commands=after(made.model, taught.material.backbone),
     )
     write_text(made.page, page)
@@ -282,6 +285,8 @@ def start_of(
 def _say_start(backbone: Backbone, name: str) -> None:
     n = sum(p.numel() for p in backbone.model.parameters())
     where = {"hub": "published weights"}.get(backbone.source, backbone.source)
+    if backbone.source.startswith("random "):
+        where = f"random weights of seed {backbone.source.removeprefix('random ')}"
     console.note(
         f"{name}: {backbone.name}, {n:,} parameters, from {where}; images of "
         f"{backbone.preprocessing.image_size} pixels."

@@ -153,14 +153,17 @@ def sentences(pairs: Sequence[tuple[Curve, Curve]]) -> tuple[str, ...]:
 
 def _faster(percent: OverSeeds, along: str) -> str:
     """Say by how many percent more or fewer seconds or images the same loss is reached."""
+    if percent.n > 1 and not percent.is_real:
+        return (
+            f"By the {along} to the same validation loss, the curriculum and normal training can't be told "
+            f"apart{_interval(percent, '+.0f', ' %')}."
+        )
     saves = percent.value < 0
     if along == "seconds":
         much = f"is {abs(percent.value):.0f} % {'faster' if saves else 'slower'}"
     else:
         much = f"takes {abs(percent.value):.0f} % {'fewer' if saves else 'more'} images"
-    unsure = "; the two can't be told apart" if percent.n > 1 and not percent.is_real else ""
-    interval = _interval(percent, "+.0f", f" % {along}")
-    return f"The curriculum {much} to the same validation loss{interval}{unsure}."
+    return f"The curriculum {much} to the same validation loss{_interval(percent, '+.0f', f' % {along}')}."
 
 
 def _interval(found: OverSeeds, spec: str, unit: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from embedkit.files.results import Metric, Result
 from embedkit.pages import sections
 from embedkit.pages.sections import Part, interval, number, table
-from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, text
+from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, steps, text
 from embedkit.scoring.class_scores import Scores
 from embedkit.scoring.metrics import title
 from pretrain.finetune.report import FinetuneReport, Log
@@ -21,7 +21,13 @@ MOST_CLASSES = 40
 
 
 def draw_page(
-    reports: Sequence[FinetuneReport], *, sentence: str, sheet: bytes, recipe: str, commands: Sequence[str]
+    reports: Sequence[FinetuneReport],
+    *,
+    sentence: str,
+    sheet: bytes,
+    recipe: str,
+    called: str,
+    commands: Sequence[str],
 ) -> str:
     """Return a self-contained HTML page.
 
@@ -35,6 +41,8 @@ def draw_page(
         PNG of training images as the network saw them.
     recipe
         TOML as it was read.
+    called
+        The command that made the page; what it says goes before the recipe.
     commands
         What to do with the network.
     """
@@ -57,7 +65,12 @@ def draw_page(
             _picture(sheet),
         ),
         ("use", "Use it", "The network is safetensors and JSON.", _code("\n".join(commands))),
-        ("recipe", "The recipe", "As it was read.", _code(recipe)),
+        (
+            "recipe",
+            "The recipe",
+            "Made by this command, and the recipe as it was read. Where the two differ, the command holds.",
+            _code(called) + _code(recipe),
+        ),
     ]
     size = f"{first.outcomes['n_trainable']:,} of {first.outcomes['n_parameters']:,} parameters train"
     seeds = f", {len(reports)} seeds" if len(reports) > 1 else ""
@@ -95,8 +108,10 @@ def _each(report: FinetuneReport) -> str:
     tables = table(["class", "test images", "precision", "recall", "F1", "ROC AUC"], each)
     names = [one.name for one in scores.classes]
     if len(names) <= MOST_CLASSES:
-        counts = [[name, *(f"{n:,}" for n in row)] for name, row in zip(names, scores.confusion, strict=True)]
-        tables += "<p>Rows are true classes, columns predicted ones.</p>" + table(["", *names], counts)
+        says = "True class down, prediction across; shaded by the share of the row."
+        tables += f'<h3>Which is taken for which</h3><p class="says">{says}</p>' + sections.matrix(
+            names, names, scores.confusion.tolist()
+        )
     return tables
 
 
@@ -140,10 +155,7 @@ def _curves(log: Log) -> str:
     most = max(row["images"] for row in log) or 1.0
     low, high = min(values), max(values)
     frame = Frame(BOX, (0.0, most), (low, high if high > low else low + 1.0))
-    parts = frame.axes(
-        [(most * i / 4, f"{most * i / 4:,.0f}") for i in range(5)],
-        [(low + (high - low) * i / 4, f"{low + (high - low) * i / 4:.3g}") for i in range(5)],
-    )
+    parts = frame.axes(steps(0.0, most), steps(*frame.y_values))
     for i, (name, colour, points) in enumerate(lines):
         places = frame.points(points)
         parts.append(line(places, colour))
@@ -153,7 +165,8 @@ def _curves(log: Log) -> str:
         ]
         parts.append(text(BOX[0] + 8 + 110 * i, 20, f"{name} loss", colour=colour))
     parts.append(text((BOX[0] + BOX[2]) / 2, HEIGHT - 8, "images seen", anchor="middle"))
-    return figure(WIDTH, HEIGHT, parts, words="training and validation loss against images seen")
+    drawn = figure(WIDTH, HEIGHT, parts, words="training and validation loss against images seen")
+    return f'<div class="chart">{drawn}</div>'
 
 
 def _value(metric: Metric | None) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from embedkit.errors import UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import DataError, UsageError
 from pretrain import ranks
 from pretrain.finetune.batch_plan import BatchPlan, parse_batch_plan
 from pretrain.finetune.options import FinetuneOptions
@@ -61,16 +64,47 @@ def first_size(recipe: Recipe, options: FinetuneOptions) -> int:
     return _plan_of(recipe, options).sizes(phase_of(recipe, options, 0).epochs)[0]
 
 
-def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: int) -> None:
-    """Refuse batches that `n_rows` images don't fill, or that processes can't share.
+def rows_of(
+    phase: Phase, train: NDArray[np.int64], confidence: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
+    """Return those of the training rows that a phase trains on, by the confidence of all labels.
+
+    Raises
+    ------
+    DataError
+        No training row has labels of that confidence.
+    """
+    train = np.sort(train)
+    if phase.rows == "all":
+        return train
+    assert confidence is not None
+    rows = train[phase.confidence.of(confidence[train])]
+    if not len(rows):
+        raise DataError(f"phase {phase.name}: no training image has a label confidence of {phase.rows}.")
+    return rows
+
+
+def check_batches(recipe: Recipe, options: FinetuneOptions, n_rows: Sequence[int]) -> None:
+    """Refuse batches that the images of a phase don't fill, or that processes can't share.
+
+    Parameters
+    ----------
+    n_rows
+        Images that each phase trains on.
 
     Raises
     ------
     UsageError
         With what to give.
     """
-    for number in range(len(recipe.phases)):
-        sizes = steps_of(recipe, options, phase_of(recipe, options, number), n_rows)[0]
+    for number, n in enumerate(n_rows):
+        phase = phase_of(recipe, options, number)
+        try:
+            sizes = steps_of(recipe, options, phase, n)[0]
+        except UsageError as error:
+            if phase.rows == "all":
+                raise
+            raise UsageError(f"phase {phase.name}, label confidence {phase.rows}: {error}") from error
         check_sizes(sizes, options)
         if options.elastic_batch is not None:
             _check_elastic(sizes, options.elastic_batch)

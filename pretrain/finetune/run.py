@@ -18,37 +18,36 @@ from embedkit import console
 from embedkit.backbones.load import Backbone
 from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.saved_network import About, SavedNetwork, write_network
-from embedkit.backbones.saved_shapes import MOST_SIDE, check_buildable
 from embedkit.computing.device import choose_device
 from embedkit.datasets.dataset import Dataset
-from embedkit.errors import DataError, EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, UsageError
 from embedkit.extraction.answering import ask
 from embedkit.files.lock import folder_locked
 from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result
 from embedkit.files.training import TrainingRecord, write_record
-from embedkit.scoring.asked_split import Asked, draw_splits
 from embedkit.scoring.calibration import fit_temperature
 from embedkit.scoring.scored import score_classes, score_regression
-from embedkit.scoring.splits import Split, TooFewRowsError
+from embedkit.scoring.splits import Split
 from embedkit.versions import versions
 from pretrain import ranks
 from pretrain.cache import read_frames
 from pretrain.contact_sheet import IMAGES, as_png, contact_sheet
+from pretrain.finetune.ahead import check_ahead, confidence_for, divide, rows_of_phases
 from pretrain.finetune.augmentation import preset
-from pretrain.finetune.branches import check_branches, measure
+from pretrain.finetune.branches import measure
 from pretrain.finetune.critical_batch import CriticalBatch
 from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.n_parameters import n_parameters
 from pretrain.finetune.options import MODEL, FinetuneCall, FinetuneOptions
 from pretrain.finetune.phase_options import Phase
-from pretrain.finetune.phases import begin, merge, parameter_groups
-from pretrain.finetune.planned import check_batches, first_size, phase_of
+from pretrain.finetune.phases import merge
+from pretrain.finetune.planned import first_size, rows_of
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
 from pretrain.finetune.sky_order import check_positions, spread_sentence
-from pretrain.finetune.training import Lesson, PhaseTask, record_of, rows_of
-from pretrain.finetune.truth import Truth, check_split, confidence, read_truth
+from pretrain.finetune.training import Lesson, PhaseTask, record_of
+from pretrain.finetune.truth import Truth, read_truth
 from pretrain.journal import write_log
 from pretrain.trainer import Run
 from pretrain.views import Frames, Preset
@@ -112,7 +111,7 @@ class Material:
             check_positions(
                 images.rows.coordinates, np.flatnonzero(truth.labels >= 0), images.rows.ids, images.name
             )
-        _check_ahead(images, backbone, recipe, truth, options)
+        check_ahead(images, backbone, recipe, truth, options)
         pixels = read_frames(images, backbone.preprocessing)
         none = torch.zeros(len(pixels), 3)  # no view of ours draws noise
         frames = Frames(pixels, backbone.preprocessing.image_size, none, none)
@@ -132,47 +131,11 @@ class Material:
         DataError
             A split that can't be drawn, or from which a class can't be learnt.
         """
-        return _splits(self.images, self.truth, options, notes)
+        return divide(self.images, self.truth, options, notes)
 
-
-def _splits(images: Dataset, truth: Truth, options: FinetuneOptions, notes: list[str]) -> tuple[Split, ...]:
-    asked = Asked(options.split, options.fractions, options.seed)
-    try:
-        found = draw_splits(images.rows, truth.labels, asked, notes=notes)
-    except TooFewRowsError as error:
-        fix = "Give such classes more images, leave them out of the dataset, or merge them with others."
-        raise DataError(f"{images.name}: {error.fact} {fix}") from error
-    except DataError as error:
-        raise DataError(f"{images.name}: {error}") from error
-    for split in found:
-        check_split(truth, split, images.name)
-    return found
-
-
-def _check_ahead(
-    images: Dataset, backbone: Backbone, recipe: Recipe, truth: Truth, options: FinetuneCall
-) -> None:
-    """Refuse what would else end a run after its probe, or after the first of its phases; say the split."""
-    ranks.check_several(options.fsdp)
-    check_buildable(backbone.name)
-    if backbone.preprocessing.resize > MOST_SIDE:
-        raise UsageError(
-            f"images of {backbone.preprocessing.resize:,} pixels a side; training is for {MOST_SIDE:,} or "
-            "fewer. Give a smaller --image-size, and --resize."
-        )
-    notes: list[str] = []
-    fewest = min(len(split.train) for split in _splits(images, truth, options, notes))
-    for line in notes:
-        console.note(line)
-    if options.swept is None:
-        check_batches(recipe, options, fewest)
-    if options.critical_batch is not None:
-        check_branches(recipe, options, fewest)
-    network = build_network(backbone, len(truth.names), recipe.head, seed=0)
-    for number, phase in enumerate(recipe.phases):
-        phase_of(recipe, options, number)
-        begin(network, phase, name=backbone.name, seed=0, lora=recipe.lora)
-        parameter_groups(network, phase, name=backbone.name, layer_decay=recipe.layer_decay)
+    def phase_rows(self, recipe: Recipe, splits: Sequence[Split]) -> list[int]:
+        """Return how many images each phase of a recipe trains on, with the least of the splits."""
+        return rows_of_phases(self.images, self.truth, recipe, splits)
 
 
 def train(material: Material, options: FinetuneOptions, output: Path) -> FinetuneReport | None:
@@ -242,7 +205,6 @@ def _train_one(
     """Run all phases on one split; returns None in all but the first process."""
     recipe, truth = material.recipe, material.truth
     device = choose_device(options.device)
-    by_confidence = any(phase.rows != "all" for phase in recipe.phases)
     lesson = Lesson(
         material.backbone.name,
         recipe,
@@ -254,7 +216,7 @@ def _train_one(
         split,
         device,
         asked=_asked(material, options, split),
-        confidence=confidence(truth, material.images.rows) if by_confidence else None,
+        confidence=confidence_for(material.images, truth, recipe),
         positions=material.images.rows.coordinates,
     )
     network = build_network(material.backbone, len(truth.names), recipe.head, seed=options.seed)
@@ -293,7 +255,8 @@ def _said_of(phase: Phase, lesson: Lesson) -> str:
     said = f"trains {phase.train}"
     if phase.rows == "all":
         return said
-    n, n_all = len(rows_of(phase, lesson)), len(lesson.split.train)
+    rows = rows_of(phase, lesson.split.train, lesson.confidence)
+    n, n_all = len(rows), len(lesson.split.train)
     return f"{said}, on the {n:,} of {n_all:,} images with a label confidence of {phase.rows}"
 
 

@@ -19,7 +19,6 @@ from embedkit import console
 from embedkit.backbones.answers import answers
 from embedkit.backbones.network import Network
 from embedkit.computing.peak import Peak
-from embedkit.errors import DataError
 from embedkit.files.aside import write_text
 from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.splits import Split
@@ -33,9 +32,8 @@ from pretrain.finetune.loss_names import OF_COUNTS, VOLUNTEERS
 from pretrain.finetune.losses import LossSettings, balanced_weights, loss_named
 from pretrain.finetune.noise_scale import AT_START, EVERY, POWER, NoiseScale, PartGradients, compensation
 from pretrain.finetune.options import FinetuneOptions
-from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import Group, begin, parameter_groups
-from pretrain.finetune.planned import check_sizes, phase_of, steps_of
+from pretrain.finetune.planned import check_sizes, phase_of, rows_of, steps_of
 from pretrain.finetune.rates import is_over, rate
 from pretrain.finetune.recipe import Recipe
 from pretrain.finetune.sky_order import sizes_by_epoch, sky_ordered
@@ -136,7 +134,7 @@ class PhaseTask(Task):
         self.advice = "Lower the rate (lr, head_lr) in the recipe."
         self.why_enough = f"{self.phase.stop_after} epochs without a lower validation loss"
         self.asked = {**lesson.asked, "phase": number}
-        rows = rows_of(self.phase, lesson)
+        rows = rows_of(self.phase, lesson.split.train, lesson.confidence)
         sizes, self.ends = steps_of(recipe, options, self.phase, len(rows))
         share = (ranks.rank(), ranks.world())
         check_sizes(sizes, options)
@@ -344,24 +342,6 @@ class PhaseTask(Task):
 def _losses(log: Log) -> list[float]:
     """Return the validation loss of each epoch, the start left out."""
     return [row[LOSS] for row in log if row["epoch"] > 0]
-
-
-def rows_of(phase: Phase, lesson: Lesson) -> NDArray[np.int64]:
-    """Return the training rows of a phase.
-
-    Raises
-    ------
-    DataError
-        No training row has labels of that confidence.
-    """
-    train = np.sort(lesson.split.train)
-    if phase.rows == "all":
-        return train
-    assert lesson.confidence is not None
-    rows = train[phase.confidence.of(lesson.confidence[train])]
-    if not len(rows):
-        raise DataError(f"phase {phase.name}: no training image has a label confidence of {phase.rows}.")
-    return rows
 
 
 def _optimiser(recipe: Recipe, groups: Sequence[Group]) -> torch.optim.Optimizer:

@@ -87,9 +87,8 @@ def read_truth(
 def _classes(rows: Rows, name: str) -> Truth:
     if rows.labels is None or (rows.labels < 0).all():
         more = " It has targets: give a recipe of votes, such as resnet18-votes." if rows.target_names else ""
-        raise DataError(
-            f"{name}: no labels.{more or ' Give a folder with a subfolder for each class, or a CSV.'}"
-        )
+        fix = " Give a folder with a subfolder for each class, a CSV, or --labels FILE."
+        raise DataError(f"{name}: no labels.{more or fix}")
     present = np.unique(rows.labels[rows.labels >= 0])
     if len(present) < 2:
         raise DataError(

@@ -212,17 +212,19 @@ def sentence(made: Variants) -> str:
     means = [over[made.metric].mean for over in made.spreads()]
     stds = [over[made.metric].std for over in made.spreads()]
     n_seeds, n = len(made.runs[0].results), made.pairs[0].difference.n
-    span = f"{made.metric} {min(means):.4f} to {max(means):.4f}"
+    span = f"{title(made.metric)} {min(means):.4f} to {max(means):.4f}"
     if n_seeds > 1:
         span += f", standard deviation over {n_seeds} seeds {min(stds):.4f} to {max(stds):.4f}"
     else:
         span += ", one seed, so what seeds change is not in the tests"
-    how = f"({span}; paired on {n:,} images, Holm's correction for {len(made.pairs)} tests"
+    corrected = f", Holm's correction for {len(made.pairs)} tests" if len(made.pairs) > 1 else ""
+    how = f"({span}; paired on {n:,} images{corrected}"
     real = [pair for pair in made.pairs if pair.p_holm < ALPHA]
     listed = ", ".join(made.names)
     if not real:
         least = min(pair.p_holm for pair in made.pairs)
-        return f"{made.key} {listed} can't be told apart {how}, smallest p {least:.2g})."
+        smallest = "smallest p" if len(made.pairs) > 1 else "p"
+        return f"{made.key} {listed} can't be told apart {how}, {smallest} {least:.2g})."
     said = "; ".join(_said(pair, made.of_classes) for pair in real)
     return f"{made.key} {listed}: {len(real)} of {len(made.pairs)} pairs differ {how}): {said}."
 

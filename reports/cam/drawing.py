@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import THUMBNAIL_TYPE, thumbnail
-from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, figure, line, text
+from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, figure, line, steps, text
 from reports.attention import coloured, top_of
 from reports.cam.study import Shown, Study
-from reports.drawing import CHART, CHART_HEIGHT, steps
+from reports.drawing import CHART, CHART_HEIGHT
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -114,7 +114,10 @@ def _safetensors_words(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise EmbedkitError(f"{path}: not a readable safetensors file ({first_line(error)}).") from error
+        raise EmbedkitError(
+            f"{path}: not a readable safetensors file ({first_line(error)}). Name another, or download it "
+            "again."
+        ) from error
 
 
 def _read_torch(path: Path, *, values: bool = True) -> dict[str, torch.Tensor]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from math import log10
 
-from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, text
+from embedkit.pages.svg import BLUE, ORANGE, Frame, dot, figure, line, steps, text
 from embedkit.scoring.metrics import TESTED, metric_text, title
-from reports.drawing import CHART, CHART_HEIGHT, steps
+from reports.drawing import CHART, CHART_HEIGHT
 from reports.leaderboard.entry import Entry
 from reports.map.content import Page
 from reports.map.section import Section

@@ -123,8 +123,8 @@ def test_seventeen_percent_faster():
         "The curriculum is 17 % faster to the same validation loss (-17 % seconds, 95 % interval -18 to"
     )
     assert said[1] == (
-        "The curriculum takes 0 % more images to the same validation loss (+0 % images, 95 % interval "
-        "+0 to +0, 5 runs); the two can't be told apart."
+        "By the images to the same validation loss, the curriculum and normal training can't be told apart "
+        "(+0 %, 95 % interval +0 to +0, 5 runs)."
     )
 
 
@@ -174,3 +174,23 @@ def test_the_command(tmp_path, capsys):
     capsys.readouterr()
     assert main(line) == 2
     assert "so it is normal training already" in capsys.readouterr().err
+
+
+def test_a_stage_with_too_few_images_is_refused_before_any_is_trained(tmp_path, capsys):
+    recipe = tmp_path / "sure.toml"
+    recipe.write_text(RECIPE)
+    line = ["finetune", "simulated", "--votes", "--n", "120", "--size", "40", "--recipe", str(recipe)]
+    line += ["-o", str(tmp_path / "out"), "--split", "stratified", "--batch-plan", "64", "--no-probe"]
+    assert main(line) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "label confidence >0.7: batch_plan '64': a batch of 64 is more than the" in said
+    assert "epoch" not in said
+    recipe.write_text(RECIPE.replace('rows = "<0.7"', 'rows = "<0.01"'))
+    assert main([*line[:-2], "8", "--no-probe"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no training image has a label confidence of <0.01" in said
+    assert "epoch" not in said
+    assert main([*line[:-2], "8", "--no-probe", "--volunteers", "3"]) == 2
+    assert "--volunteers is of the losses multinomial and dirichlet, and the recipe has rmse" in " ".join(
+        capsys.readouterr().err.split()
+    )
