@@ -32,11 +32,25 @@ def note(message: str) -> None:
 
     Where stderr is full or gone, the work goes on without a word.
     """
+    if _said and message in _said[-1]:
+        return
+    if _said:
+        _said[-1].add(message)
     with contextlib.suppress(OSError):
         # A bar on the screen makes room for what its own console prints, and for nothing else.
         console = _live[-1] if _live else stderr()
         text = wrapped(message, console.width) if console.is_terminal else message
         console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Say no note a second time: of what is done in several steps, each finds the same."""
+    _said.append(set(_said[-1]) if _said else set())
+    try:
+        yield
+    finally:
+        _said.pop()
 
 
 def sentences(text: str) -> str:
@@ -154,6 +168,8 @@ def print_json(value: Any) -> None:
 
 # The bar that is on the screen. Only one can draw itself; what begins inside it is a line of it.
 _drawn: list[Progress] = []
+# What was said within each `said_once`, the innermost last.
+_said: list[set[str]] = []
 # The consoles of what moves on the screen, the newest last.
 _live: list[Console] = []
 

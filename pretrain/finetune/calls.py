@@ -93,24 +93,22 @@ def finetune(
     check_outputs("-o", {folder: PLACE}, dataset, data, backbone, options)
     check_alone(folder, options.seeds, OF_ONE_SEED)
     check_folder(folder)
-    source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
-    words = as_words(data, backbone, preprocessing, options)
-    called = shlex.join(["embedkit", "finetune", source, *words, "-o", str(folder)])
     with ranks.joined():
-        images = open_dataset(dataset, data)
-        spec = start_of(recipe, backbone, preprocessing, options)
-        loaded = load_backbone(spec)
-        if not ranks.rank():
-            _say_start(loaded, name)
-        source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
-        words = as_words(data, replace(backbone, preprocessing=Overrides()), preprocessing, options)
-        command = shlex.join(["embedkit", "finetune", source, *words, "-o", str(folder)])
-        material = replace(Material.read(images, loaded, recipe, name, options), command=command)
-        variants = _variants(material, options)
-        frozen: tuple[Result, ...] = ()
-        if options.probe:
-            features = _frozen(images, spec, options, folder)
-            frozen = () if ranks.rank() else _probe(material, features, options, folder)
+        with console.said_once():  # the probe loads the same network, of the same images
+            images = open_dataset(dataset, data)
+            spec = start_of(recipe, backbone, preprocessing, options)
+            loaded = load_backbone(spec)
+            if not ranks.rank():
+                _say_start(loaded, name)
+            source = dataset.name if isinstance(dataset, Dataset) else os.fspath(dataset)
+            words = as_words(data, replace(backbone, preprocessing=Overrides()), preprocessing, options)
+            command = shlex.join(["embedkit", "finetune", source, *words, "-o", str(folder)])
+            material = replace(Material.read(images, loaded, recipe, name, options), command=command)
+            variants = _variants(material, options)
+            frozen: tuple[Result, ...] = ()
+            if options.probe:
+                features = _frozen(images, spec, options, folder)
+                frozen = () if ranks.rank() else _probe(material, features, options, folder)
         for variant in variants:
             check_alone(folder / variant.folder, options.seeds, OF_ONE_SEED)
         # Of a curriculum and of normal training, the phases have their epochs already.
@@ -120,7 +118,7 @@ def finetune(
             for v in variants
         ] or [Taught(material, folder)]
         runs = [
-            _told(one, how, Finetuned(one.path, tuple(reports), frozen), folder, called)
+            _told(one, how, Finetuned(one.path, tuple(reports), frozen), folder)
             for one, reports in zip(taught, _over_seeds(taught, how), strict=True)
         ]
     if not variants or not runs[0].reports:
@@ -228,7 +226,7 @@ def _over_seeds(taught: Sequence[Taught], options: FinetuneCall) -> list[list[Fi
     return reports
 
 
-def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path, called: str) -> Finetuned:
+def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path) -> Finetuned:
     """Say what training bought over the frozen probe, which lies in a folder, and draw the page."""
     if not made.reports:
         return made
@@ -240,7 +238,7 @@ def _told(taught: Taught, options: FinetuneCall, made: Finetuned, folder: Path, 
         sentence=made.sentence,
         sheet=taught.material.sheet(options.seed),
         recipe=text,
-        called=called,
+        called=taught.material.command,
         commands=after(made.model, taught.material.backbone),
     )
     write_text(made.page, page)

@@ -28,9 +28,9 @@ def phase_of(recipe: Recipe, options: FinetuneOptions, number: int) -> Phase:
     if options.phase_epochs is None:
         return phase
     if len(options.phase_epochs) != len(recipe.phases):
-        plural = "s" if len(recipe.phases) > 1 else ""
+        given, plural = ("s" if n > 1 else "" for n in (len(options.phase_epochs), len(recipe.phases)))
         raise UsageError(
-            f"--phase-epochs gives {len(options.phase_epochs)} numbers, and the recipe has "
+            f"--phase-epochs gives {len(options.phase_epochs)} number{given}, and the recipe has "
             f"{len(recipe.phases)} phase{plural}. Give one for each, such as --phase-epochs "
             + ",".join(str(one.epochs) for one in recipe.phases)
             + "."

@@ -41,7 +41,11 @@ def answer_cards(votes: Votes) -> tuple[list[str], list[tuple[object, ...]]]:
                 )
             )
             drawn = distribution([("all", values)], votes.limits, words=f"distribution of {votes.names[j]}")
-            own = "" if votes.tree is None else f'<p class="name">{escape(votes.names[j])}</p>'
+            own = (
+                ""
+                if votes.tree is None
+                else f'<p class="name">{escape(votes.names[j]).replace("_", "_<wbr>")}</p>'
+            )
             cards.append(
                 f'<div class="tile-card"><h4>{escape(_words(votes, j))}</h4>{own}{drawn}'
                 f'<p class="hint">mean {number(float(values.mean()))}, none in {100 * zero:.0f} %</p></div>'

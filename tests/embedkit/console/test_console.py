@@ -151,3 +151,15 @@ def test_notes_on_a_terminal_break_between_words(monkeypatch):
     screen = on_a_terminal(monkeypatch, columns="40")
     console.note("Precision bf16 on cpu: its features agree with fp32.")
     assert screen.getvalue() == "Precision bf16 on cpu: its features\nagree with fp32.\n"
+
+
+def test_what_several_steps_find_is_said_once(capsys):
+    with console.said_once():
+        for text in ("copies", "copies", "other"):
+            console.note(text)
+        with console.said_once():
+            console.note("copies")
+            console.note("inside")
+        console.note("inside")  # another step may say it
+    console.note("copies")
+    assert capsys.readouterr().err.split() == ["copies", "other", "inside", "inside", "copies"]
