@@ -111,13 +111,16 @@ def cloud(true: F64, predicted: F64, limits: tuple[float, float], *, words: str)
 
     The true value goes up, so that the mean of a column stands over what was predicted.
     """
-    frame = Frame((30, 6, CLOUD - 8, CLOUD - 24), limits, limits)
+    # A square, and beside it room for the numbers.
+    longest = max(len(words) for _, words in ends(limits))
+    left, right = max(30.0, 9 + 6.3 * longest), CLOUD - max(8.0, 3.2 * longest)
+    frame = Frame((left, 6, right, 6 + right - left), limits, limits)
     low, high = limits
     edges = np.linspace(low, high if high > low else low + 1, N_CELLS + 1)
     counts = np.histogram2d(np.clip(predicted, low, high), np.clip(true, low, high), (edges, edges))[0]
     parts = frame.axes(ends(limits), ends(limits))
     strength = np.ceil(LEVELS * np.log1p(counts) / np.log1p(max(float(counts.max()), 1))).astype(int)
-    left, _, right, bottom = frame.box
+    bottom = frame.box[3]
     side = (right - left) / N_CELLS
     for level in range(1, LEVELS + 1):
         path = "".join(
@@ -127,7 +130,7 @@ def cloud(true: F64, predicted: F64, limits: tuple[float, float], *, words: str)
         if path:
             parts.append(f'<path d="{path}" fill="{BLUE}" fill-opacity="{level / LEVELS:.2f}"/>')
     parts.append(line([(frame.x(low), frame.y(low)), (frame.x(high), frame.y(high))], GREY, dashed=True))
-    return figure(CLOUD, CLOUD, parts, words=words, font_size=11)
+    return figure(CLOUD, bottom + 24, parts, words=words, font_size=11)
 
 
 def chart(

@@ -23,7 +23,7 @@ from reports.map.linked.sets import LinkedSet
 from reports.map.neighbours import Neighbours
 from reports.map.ranks import Rank
 from reports.map.sheets import Sheets
-from reports.map.sureness import Sureness
+from reports.map.sureness import Answers, Sureness
 from reports.map.trainings import Training
 from reports.map.views import ViewSheet
 
@@ -121,7 +121,7 @@ class Page:
     ranks: Sequence[Rank] = ()
     clusterings: Sequence[Clustering] = ()
     confusions: Sequence[Confusion] = ()
-    sure: Sequence[Sureness] = ()
+    sure: Sequence[Sureness | Answers] = ()
     trainings: Sequence[Training] = ()
     views: Sequence[ViewSheet] = ()
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))

@@ -25,7 +25,7 @@ from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
 from reports.map.columns import Category, Column, Number, category
-from reports.map.sureness import Sureness, sureness
+from reports.map.sureness import Answers, Sureness, sureness
 from reports.map.trees import DensityTree, read_tree
 
 # Class of a row that an assignments file doesn't mention; noise is -1 as everywhere.
@@ -137,7 +137,7 @@ class Evidence:
     board: Leaderboard = field(default_factory=lambda: Leaderboard(()))
     clusterings: tuple[Clustering, ...] = ()
     predictions: tuple[Column, ...] = ()
-    sure: tuple[Sureness, ...] = ()
+    sure: tuple[Sureness | Answers, ...] = ()
     confusions: tuple[Confusion, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -222,7 +222,7 @@ def read_evidence(
     titles = [f"{called}: {title}" if called else title for title in _unique_titles(newest)]
     clusterings, confusions = [], []
     predictions: list[Column] = []
-    sure: list[Sureness] = []
+    sure: list[Sureness | Answers] = []
     for result, title in zip(newest, titles, strict=True):
         if (name := result.provenance.get("assignments")) is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.files.results import Result
-from embedkit.files.tables import CLASS_PREDICTIONS, LABELLED, Table
+from embedkit.files.tables import CLASS_PREDICTIONS, LABELLED, TARGET_PREDICTIONS, Table
 from embedkit.scoring.calibration import Bin
 from embedkit.strict_json import UndeclaredError, of_shape
 
@@ -41,16 +42,40 @@ class Sureness:
     calibrated: tuple[Bin, ...] = ()
 
 
-def sureness(table: Table, result: Result, title: str, name: str) -> Sureness | None:
-    """Return what a table says; None of targets, and where it has no test rows with probabilities.
+@dataclass(frozen=True)
+class Answers:
+    """The targets that one result predicted for images that it did not learn from.
+
+    Parameters
+    ----------
+    result, title, table
+        As in `Sureness`.
+    true, predicted : target to (n,) float64
+    """
+
+    result: Result
+    title: str
+    true: Mapping[str, NDArray[np.float64]]
+    predicted: Mapping[str, NDArray[np.float64]]
+    table: str
+
+
+def sureness(table: Table, result: Result, title: str, name: str) -> Sureness | Answers | None:
+    """Return what a table says; None where it has no test rows with probabilities or targets.
 
     Of labels drawn several times the first draw counts; of `embedkit label` the rows that have a label.
     """
     if table.kind is CLASS_PREDICTIONS:
-        tested = table.take(table["split"] == "test")
-        if "draw" in tested and len(tested):
-            tested = tested.take(tested["draw"] == tested["draw"][0])
+        tested = _first_draw(table.take(table["split"] == "test"))
         true = "true"
+    elif table.kind is TARGET_PREDICTIONS:
+        tested = _first_draw(table.take(table["split"] == "test"))
+        sides = tested.repeated("true"), tested.repeated("predicted")
+        return (
+            Answers(result, title, *sides, name)
+            if len(tested) and sides[0].keys() == sides[1].keys()
+            else None
+        )
     elif table.kind is LABELLED and "fold" in table and "probability" in table:
         tested, true = table.take(table["fold"] > 0), "label"
     else:
@@ -62,6 +87,10 @@ def sureness(table: Table, result: Result, title: str, name: str) -> Sureness | 
         return None
     right = np.asarray(tested["predicted"] == tested[true])
     return Sureness(result, title, p, right, name, _calibrated(result))
+
+
+def _first_draw(table: Table) -> Table:
+    return table.take(table["draw"] == table["draw"][0]) if "draw" in table and len(table) else table
 
 
 def _calibrated(result: Result) -> tuple[Bin, ...]:

@@ -10,7 +10,7 @@ from report_world import NASTY
 
 from embedkit.files.results import Metric, Result, append_result, locate_results, result_provenance
 from embedkit.files.store import FeatureFile
-from embedkit.files.tables import CLASS_PREDICTIONS, LABELLED, read_table, write_table
+from embedkit.files.tables import CLASS_PREDICTIONS, LABELLED, TARGET_PREDICTIONS, read_table, write_table
 from reports.map.evidence import find_evidence
 from reports.map.sections import reliability, results
 from reports.map.sureness import sureness
@@ -130,3 +130,22 @@ def test_a_network_trained_on_the_same_images_stands_beside_the_probes(world, tm
         found = find_evidence(locate_results(tmp_path), here, ids, where=tmp_path)
     assert sorted(one.method for one in found.board.runs) == ["linear", "net"]
     assert sorted(one.title for one in found.sure) == ["linear", "net"]
+
+
+def test_targets_are_drawn_true_against_predicted(tmp_path):
+    random = np.random.default_rng(0)
+    true = random.uniform(0, 1, (50, 8))
+    predicted = (true + random.normal(0, 0.1, true.shape)).clip(0, 1)
+    columns = {"id": [str(i) for i in range(50)], "split": ["test"] * 49 + ["validation"], "fold": [1] * 50}
+    names = [NASTY, *(f"t{j}" for j in range(1, 8))]
+    for j, name in enumerate(names):
+        columns |= {f"true:{name}": true[:, j], f"predicted:{name}": predicted[:, j]}
+    columns["squared_error"] = ((true - predicted) ** 2).mean(axis=1)
+    write_table(tmp_path / "t.csv", TARGET_PREDICTIONS, columns)
+    one = sureness(read_table(tmp_path / "t.csv", TARGET_PREDICTIONS), result("ridge"), "ridge", "t.csv")
+    made = reliability.section(SimpleNamespace(sure=[one]))
+    assert len(drawn(made)) == 6
+    assert f"RMSE {np.sqrt(np.mean((true - predicted)[:49, 1] ** 2)):.4g}" in made.body
+    assert "49 test images; t.csv; the first 6 of 8 targets" in made.body
+    assert "<script" not in made.body
+    assert "ECE" not in made.body
