@@ -166,7 +166,7 @@ def _curves(log: Log) -> str:
         parts.append(text(BOX[0] + 8 + 110 * i, 20, f"{name} loss", colour=colour))
     parts.append(text((BOX[0] + BOX[2]) / 2, HEIGHT - 8, "images seen", anchor="middle"))
     drawn = figure(WIDTH, HEIGHT, parts, words="training and validation loss against images seen")
-    return f'<div class="chart">{drawn}</div>'
+    return f'<div class="at-least">{drawn}</div>'
 
 
 def _value(metric: Metric | None) -> str:
