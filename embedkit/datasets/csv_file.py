@@ -188,8 +188,8 @@ def note_unnamed(table: Table, folder: Path, names: Sequence[str]) -> None:
         ]
     if extra:
         note(
-            f"{table.path}: {len(extra):,} images in {folder} have no line, such as {min(extra)!r}: left "
-            "out. To take one in, give it a line; its label may be empty."
+            f"{table.path}: {len(extra):,} images beside those that it names have no line, such as "
+            f"{min(extra)!r}: left out. To take one in, give it a line; its label may be empty."
         )
 
 
