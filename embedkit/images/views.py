@@ -163,6 +163,34 @@ class _Quick:
         self._n += n
         if self._n <= COMPILED_FROM or self._same is False or pictures[0].mode != "RGB":
             return None
+        with self._deciding:
+            if self._same is None:
+                self._same = self._agrees(pictures, middle, size, draw, n)
+        return self._compiled(pictures, middle, size) if self._same else None
+
+    def _agrees(
+        self,
+        pictures: list[Image.Image],
+        middle: tuple[float, float],
+        size: int,
+        draw: Callable[[int], Draw],
+        n: int,
+    ) -> bool | None:
+        """Whether n views are Pillow's; None where all of them meet an edge, and so say nothing."""
+        try:
+            from embedkit.images.compiled_views import lies_within
+
+            view, shape = self._compiled(pictures, middle, size), (pictures[0].height, pictures[0].width)
+            inside = [i for i in range(n) if lies_within(draw(i).coefficients(size, middle), size, shape)]
+            pairs = [(view(draw(i)), _galaxy_view(pictures, middle, size, draw(i))) for i in inside]
+        except Exception:
+            # No compiler for this machine, or nowhere to keep what it makes: Pillow draws the same, slower.
+            return False
+        return all(np.array_equal(*pair) for pair in pairs) if pairs else None
+
+    def _compiled(
+        self, pictures: list[Image.Image], middle: tuple[float, float], size: int
+    ) -> Callable[[Draw], NDArray[np.uint8]]:
         from embedkit.images.compiled_views import canvas_for, compiled_view, lies_within
 
         canvas = canvas_for(pictures[0])
@@ -175,11 +203,7 @@ class _Quick:
             strengths = np.float32(one.brightness), np.float32(one.noise_std)
             return compiled_view(canvas, affine, taps(one.sigma), strengths[0], noise, strengths[1])
 
-        with self._deciding:
-            if self._same is None:
-                pairs = ((view(draw(i)), _galaxy_view(pictures, middle, size, draw(i))) for i in range(n))
-                self._same = all(np.array_equal(*pair) for pair in pairs)
-        return view if self._same else None
+        return view
 
 
 _QUICK = _Quick()

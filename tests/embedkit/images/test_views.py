@@ -192,15 +192,31 @@ def test_compiled_views_are_pillows_to_the_last_bit(size, shape, monkeypatch):
     assert quick._same
 
 
-def test_pillow_goes_on_where_compiled_views_would_differ(monkeypatch):
+def blank(*given):
+    return np.zeros((32, 32, 3), np.uint8)
+
+
+def not_compiled(*given):
+    raise RuntimeError("cannot cache function: no locator available")
+
+
+@pytest.mark.parametrize("compiled", [blank, not_compiled])
+def test_pillow_goes_on_where_compiled_views_would_differ_or_fail(compiled, monkeypatch):
     pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     done, views = Preprocessing(image_size=32, resize=36), ViewSet.parse("galaxy:3")
     by_pillow = make_views(pixels, done, views, image_id="a", seed=3)
     monkeypatch.setattr(module, "COMPILED_FROM", 0)
     monkeypatch.setattr(module, "_QUICK", quick := module._Quick())
-    monkeypatch.setattr(
-        "embedkit.images.compiled_views.compiled_view", lambda *given: np.zeros((32, 32, 3), np.uint8)
-    )
+    monkeypatch.setattr("embedkit.images.compiled_views.compiled_view", compiled)
     for _ in range(2):
         np.testing.assert_array_equal(make_views(pixels, done, views, image_id="a", seed=3), by_pillow)
     assert quick._same is False
+
+
+def test_views_that_all_meet_an_edge_say_nothing_of_compiled_ones(monkeypatch):
+    done, views = Preprocessing(image_size=32, resize=36), ViewSet.parse("galaxy:3")
+    monkeypatch.setattr(module, "COMPILED_FROM", 0)
+    monkeypatch.setattr(module, "_QUICK", quick := module._Quick())
+    monkeypatch.setattr("embedkit.images.compiled_views.lies_within", lambda *given: False)
+    make_views(np.zeros((40, 40, 3), np.uint8), done, views, image_id="a", seed=3)
+    assert quick._same is None
