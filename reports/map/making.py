@@ -332,19 +332,22 @@ def _rows_of_the_map(
     from reports.map.laid import Shown
     from reports.map.layout import MIN_ROWS
 
-    steps, why = options.prep, ""
+    steps, why, k = options.prep, "", None
     if steps is None:
         raw = np.asarray(file.read(points))
         # Of so few rows, or of equal ones, nothing can be fitted; the map says so itself.
         if len(points) < MIN_ROWS or (np.isfinite(raw).all() and not np.ptp(raw, axis=0).any()):
             return Shown(raw, NONE, "", _as_they_are)
-        asked = [str(found) for one in clusterings if (found := one.result.params.get("prep"))]
-        steps = asked[0] if asked else PREP
-        why = f", as for the clustering {clusterings[0].title}" if asked else ", as a clustering would"
+        like = next((one for one in clusterings if one.result.params.get("prep")), None)
+        if like is None:
+            steps, why = PREP, ", as a clustering would"
+        else:
+            steps, why = str(like.result.params["prep"]), f", as for the clustering {like.title}"
+            k = like.result.params.get("k")
     if steps == NONE:
         return Shown(_as_they_are(file, points), NONE, "", _as_they_are)
     try:
-        prepared = prepare(file, steps, rows=points)
+        prepared = prepare(file, steps, rows=points, n_clusters=k if isinstance(k, int) else None)
         x = prepared.transform_file(file, points)
     except DataError as error:
         raise EmbedkitError(f"{file.path}: {error}") from error
