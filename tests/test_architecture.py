@@ -54,6 +54,12 @@ def test_files_and_functions_are_of_a_size_to_read(file):
             assert one.end_lineno - one.lineno < 80, one.name
 
 
+def test_no_two_test_files_have_one_name():
+    # pytest imports each by its name alone, and leaves out the second.
+    names = [path.name for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def test_the_base_package_has_few_names_at_its_top():
     names = {path.name for path in (ROOT / "embedkit").iterdir()} - {"__pycache__"}
     assert len(names) <= 20, sorted(names)

@@ -286,7 +286,7 @@ def test_files_without_a_line_are_counted(table: Path, capsys: pytest.CaptureFix
     write_image(table.parent / "extra.png")
     write_image(table.parent / "unrelated" / "extra.png")
     assert len(load_dataset(str(table))) == 3
-    assert "1 images in" in (err := capsys.readouterr().err)
+    assert "1 images beside those that it names have no line" in (err := capsys.readouterr().err)
     assert "'extra.png': left out" in err
 
 
