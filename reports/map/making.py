@@ -343,7 +343,8 @@ def _rows_of_the_map(
             steps, why = PREP, ", as a clustering would"
         else:
             steps, why = str(like.result.params["prep"]), f", as for the clustering {like.title}"
-            k = like.result.params.get("k")
+            # Among the outcomes where it wasn't asked for.
+            k = like.result.outcomes.get("k", like.result.params.get("k"))
     if steps == NONE:
         return Shown(_as_they_are(file, points), NONE, "", _as_they_are)
     try:

@@ -586,11 +586,12 @@ def test_the_map_is_made_as_the_clustering_prepared_the_features(world, tmp_path
     assert "Trustworthiness 0." in caption(prep="none")
 
 
-def test_the_map_keeps_as_many_directions_as_the_clustering_did(tmp_path):
+@pytest.mark.parametrize("k", [{"k": 3}, {"k": "auto:fine", "outcomes": {"k": 3}}])
+def test_the_map_keeps_as_many_directions_as_the_clustering_did(k, tmp_path):
     rows = Rows(ids=np.array([f"row-{i}" for i in range(120)]))
     path = write_features(tmp_path / "x.h5", np.random.default_rng(0).normal(size=(120, 12)), rows)
     with FeatureFile(path) as file:
-        write_clustering(tmp_path, file, "c.csv", np.arange(120) % 3, k=3, prep="pca8+neighbor-whiten")
+        write_clustering(tmp_path, file, "c.csv", np.arange(120) % 3, prep="pca8+neighbor-whiten", **k)
     written = report(path, runs=tmp_path, output=tmp_path / "o.html", thumbnails=False, projection="pca")
     assert ": 4 of 12 dimensions; then" in page_data(written.path)["map"]["text"]
 
