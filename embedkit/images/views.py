@@ -38,16 +38,12 @@ def make_views(
         size = preprocessing.image_size
         frame = _reflect(preprocessing.frame(pixels, image_id), reach_of(size))
         # Each picture is made once, not once a view.
-        pictures = pictures_of(frame)
-        middle = (frame.shape[1] / 2, frame.shape[0] / 2)
+        source = _Frame(pictures_of(frame), (frame.shape[1] / 2, frame.shape[0] / 2), size)
 
-        def draw(view: int) -> Draw:
-            return Draw.of(size, image_id, seed, view)
+        def draws() -> list[Draw]:
+            return [Draw.of(size, image_id, seed, view) for view in range(views.n)]
 
-        compiled = _QUICK.way(pictures, middle, size, draw, views.n)
-        if compiled is not None:
-            return np.stack([compiled(draw(view)) for view in range(views.n)])
-        return np.stack([_galaxy_view(pictures, middle, size, draw(view)) for view in range(views.n)])
+        return np.stack([*map(_QUICK.way(source, draws, views.n), draws())])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
         return base[None]
@@ -130,17 +126,56 @@ def reach_of(size: int) -> int:
     return math.ceil(size * (math.sqrt(0.5) / SCALE[0] + 2 * SHIFT_PX / 224))
 
 
-def _galaxy_view(
-    pictures: list[Image.Image], middle: tuple[float, float], size: int, draw: Draw
-) -> NDArray[np.uint8]:
-    # One affine resampling straight from the frame, so that corners show real sky where there is some.
-    data = draw.coefficients(size, middle)
-    affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
-    drawn = pixels_of([picture.transform((size, size), affine, data, kernel) for picture in pictures])
-    values = blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
-    values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
-    rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return rounded
+@dataclass(frozen=True)
+class _Frame:
+    """What the views of one image are drawn from: its pictures, their middle, and a view's side in pixels."""
+
+    pictures: list[Image.Image]
+    middle: tuple[float, float]
+    size: int
+
+    def by_pillow(self, draw: Draw) -> NDArray[np.uint8]:
+        """Draw a view."""
+        # One affine resampling straight from the frame, so that corners show real sky where there is some.
+        side, data = (self.size, self.size), draw.coefficients(self.size, self.middle)
+        affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+        drawn = pixels_of([picture.transform(side, affine, data, kernel) for picture in self.pictures])
+        values = blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
+        values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
+        rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return rounded
+
+    def compiled(self) -> Callable[[Draw], NDArray[np.uint8]]:
+        """Return what draws the same views by compiled code, but for those that meet an edge."""
+        from embedkit.images.compiled_views import canvas_for, compiled_view, lies_within
+
+        canvas, size = canvas_for(self.pictures[0]), self.size
+
+        def view(one: Draw) -> NDArray[np.uint8]:
+            affine = one.coefficients(size, self.middle)
+            if not lies_within(affine, size, canvas.shape):
+                return self.by_pillow(one)
+            noise = one.random.standard_normal((size, size, 3), dtype=np.float32)
+            strengths = np.float32(one.brightness), np.float32(one.noise_std)
+            return compiled_view(canvas, affine, taps(one.sigma), strengths[0], noise, strengths[1])
+
+        return view
+
+    def agrees(self, draws: Callable[[], list[Draw]]) -> bool | None:
+        """Whether compiled views are Pillow's; None where all of them meet an edge, and so say nothing."""
+        try:
+            from embedkit.images.compiled_views import lies_within
+
+            view, shape = self.compiled(), (self.pictures[0].height, self.pictures[0].width)
+            pairs = [
+                (view(one), self.by_pillow(again))
+                for one, again in zip(draws(), draws(), strict=True)
+                if lies_within(one.coefficients(self.size, self.middle), self.size, shape)
+            ]
+        except Exception:
+            # No compiler for this machine, or nowhere to keep what it makes: Pillow draws the same, slower.
+            return False
+        return all(np.array_equal(*pair) for pair in pairs) if pairs else None
 
 
 class _Quick:
@@ -152,58 +187,16 @@ class _Quick:
         self._deciding = threading.Lock()
 
     def way(
-        self,
-        pictures: list[Image.Image],
-        middle: tuple[float, float],
-        size: int,
-        draw: Callable[[int], Draw],
-        n: int,
-    ) -> Callable[[Draw], NDArray[np.uint8]] | None:
-        """Return what draws the n views of these pictures, or None where Pillow does."""
+        self, frame: _Frame, draws: Callable[[], list[Draw]], n: int
+    ) -> Callable[[Draw], NDArray[np.uint8]]:
+        """Return what draws the n views of a frame; `draws` begins each of them anew."""
         self._n += n
-        if self._n <= COMPILED_FROM or self._same is False or pictures[0].mode != "RGB":
-            return None
+        if self._n <= COMPILED_FROM or self._same is False or frame.pictures[0].mode != "RGB":
+            return frame.by_pillow
         with self._deciding:
             if self._same is None:
-                self._same = self._agrees(pictures, middle, size, draw, n)
-        return self._compiled(pictures, middle, size) if self._same else None
-
-    def _agrees(
-        self,
-        pictures: list[Image.Image],
-        middle: tuple[float, float],
-        size: int,
-        draw: Callable[[int], Draw],
-        n: int,
-    ) -> bool | None:
-        """Whether n views are Pillow's; None where all of them meet an edge, and so say nothing."""
-        try:
-            from embedkit.images.compiled_views import lies_within
-
-            view, shape = self._compiled(pictures, middle, size), (pictures[0].height, pictures[0].width)
-            inside = [i for i in range(n) if lies_within(draw(i).coefficients(size, middle), size, shape)]
-            pairs = [(view(draw(i)), _galaxy_view(pictures, middle, size, draw(i))) for i in inside]
-        except Exception:
-            # No compiler for this machine, or nowhere to keep what it makes: Pillow draws the same, slower.
-            return False
-        return all(np.array_equal(*pair) for pair in pairs) if pairs else None
-
-    def _compiled(
-        self, pictures: list[Image.Image], middle: tuple[float, float], size: int
-    ) -> Callable[[Draw], NDArray[np.uint8]]:
-        from embedkit.images.compiled_views import canvas_for, compiled_view, lies_within
-
-        canvas = canvas_for(pictures[0])
-
-        def view(one: Draw) -> NDArray[np.uint8]:
-            affine = one.coefficients(size, middle)
-            if not lies_within(affine, size, canvas.shape):
-                return _galaxy_view(pictures, middle, size, one)
-            noise = one.random.standard_normal((size, size, 3), dtype=np.float32)
-            strengths = np.float32(one.brightness), np.float32(one.noise_std)
-            return compiled_view(canvas, affine, taps(one.sigma), strengths[0], noise, strengths[1])
-
-        return view
+                self._same = frame.agrees(draws)
+        return frame.compiled() if self._same else frame.by_pillow
 
 
 _QUICK = _Quick()
