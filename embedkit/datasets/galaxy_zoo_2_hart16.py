@@ -148,12 +148,12 @@ def _with_images(table: Table, mapping: dict[str, dict[str, str]], folder: Path)
             fix = " and ".join(fixes)
             raise EmbedkitError(f"{said} {fix[0].upper()}{fix[1:]}, or take these galaxies out of the table.")
         note(f"{said} They are left out; of the whole release it is one in a thousand.")
-    names = [name for name in names if name in there]
-    _check_once(names, kept(table, has))
+    names, table = [name for name in names if name in there], kept(table, has)
+    _check_once(names, table)
     more = sum(name.endswith(".jpg") for name in there) - len(names)
     if more:
         note(f"{folder}: {more:,} images are of galaxies that the table does not have: left out.")
-    return names, kept(table, has)
+    return names, table
 
 
 def _image(of_samples: dict[str, str], sample: str) -> str:

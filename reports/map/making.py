@@ -172,7 +172,8 @@ def _evidence(
     of_several = [joint_evidence(results, every, rows.ids, called=" + ".join(names))] if every else []
     evidence = joined([*known, *of_several])
     call.say(*evidence.notes)
-    _check_color(call.options.color, _known_columns(rows, evidence), names, str(files[0].path))
+    if call.options.color is not None:
+        _check_color(call.options.color, _known_columns(rows, evidence), names, str(files[0].path))
     return known, evidence
 
 
@@ -183,9 +184,9 @@ LATER = (
 )
 
 
-def _check_color(wanted: str | None, columns: Sequence[Column], names: Sequence[str], where: str) -> None:
+def _check_color(wanted: str, columns: Sequence[Column], names: Sequence[str], where: str) -> None:
     keys = [column.key for column in columns]
-    if wanted is not None and wanted not in (*LATER, *(f"kept:{name}" for name in names[1:])):
+    if wanted not in (*LATER, *(f"kept:{name}" for name in names[1:])):
         _first_color(keys or list(LATER), wanted, where)
 
 

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from embedkit.files.results import Result
 from embedkit.pages.sections import folded, made
 from embedkit.pages.svg import BLUE, GREY, ORANGE
 from embedkit.scoring.calibration import errors_by_chance, reliability
@@ -61,16 +62,22 @@ def _panel(one: Sureness) -> str:
     drawn = reliability_dots(curves, words=f"Reliability of {one.title}", n=len(one.right))
     sides = histograms(one.confidence[one.right], one.confidence[~one.right])
     names = key([("right predictions", BLUE), ("wrong predictions", ORANGE)])
-    result = one.result
-    draws = ", the first draw of labels" if result.params.get("budget") is not None else ""
+    draws = ", the first draw of labels" if one.result.params.get("budget") is not None else ""
     says = (
-        f"{result.dataset}, {result.features}; {result.task} {result.method}, split {result.split}, seed "
-        f"{result.seed}{draws}; {len(one.right):,} test images, {int(one.right.sum()):,} right; {one.table}"
+        f"{_of(one.result)}{draws}; {len(one.right):,} test images, {int(one.right.sum()):,} right; "
+        f"{one.table}"
     )
     says += f"; {by_chance}" if by_chance else ""
     return (
         f'<div class="panel"><h3>{escape(one.title)}</h3>{made(says)}<div class="charts">'
         f"<div>{drawn}</div><div>{sides}{names}</div></div></div>"
+    )
+
+
+def _of(result: Result) -> str:
+    return (
+        f"{result.dataset}, {result.features}; {result.task} {result.method}, split {result.split}, seed "
+        f"{result.seed}"
     )
 
 
@@ -85,11 +92,8 @@ def _clouds(one: Answers) -> str:
         error = float(np.sqrt(np.mean((true - predicted) ** 2)))
         drawn = cloud(true, predicted, limits, words=f"{name}, true against predicted by {one.title}")
         cards.append(f'<div><h4>{escape(name)}</h4>{drawn}<p class="hint">RMSE {error:.4g}</p></div>')
-    result, n = one.result, len(next(iter(one.true.values())))
-    says = (
-        f"{result.dataset}, {result.features}; {result.task} {result.method}, split {result.split}, seed "
-        f"{result.seed}; {n:,} test images; {one.table}"
-    )
+    n = len(next(iter(one.true.values())))
+    says = f"{_of(one.result)}; {n:,} test images; {one.table}"
     if len(one.true) > MOST_TARGETS:
         says += f"; the first {MOST_TARGETS} of {len(one.true)} targets"
     charts = f'<div class="charts">{"".join(cards)}</div>'
