@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from embedkit.datasets.load import load_dataset
+from embedkit.files.rows import Rows
 from embedkit.images.decode import decode
 from reports.map.columns import Category, Number
 from reports.map.content import Page
@@ -64,6 +65,12 @@ def page_of(n: int, sheets: Sheets | None = None) -> Page:
             width=np.full(n, sheets.size, np.uint16),
             height=np.full(n, sheets.size, np.uint16),
         )
+    ids = np.array([f"{587722952767439450 + 7919 * i}.jpg" for i in range(n)])
+    columns = [
+        Category("label", "label", "Annotations", group % 10, names, "no label"),
+        Number("a", "a number", "Targets", rng.normal(size=n).astype(np.float32)),
+        Number("b", "another", "Targets", rng.normal(size=n).astype(np.float32)),
+    ]
     return Page(
         title="benchmark",
         file_stem="benchmark",
@@ -71,14 +78,12 @@ def page_of(n: int, sheets: Sheets | None = None) -> Page:
         about=[],
         provenance={},
         notes=[],
-        ids=np.array([f"{587722952767439450 + 7919 * i}.jpg" for i in range(n)]),
+        ids=ids,
+        rows=Rows(ids=ids),
+        known=columns,
         caption="",
         map=Map(xy, xy, 1.0, "umap", {"metric": "cosine", "n_neighbors": 15, "min_dist": 0.1, "seed": 0}),
-        columns=[
-            Category("label", "label", "Annotations", group % 10, names, "no label"),
-            Number("a", "a number", "Targets", rng.normal(size=n).astype(np.float32)),
-            Number("b", "another", "Targets", rng.normal(size=n).astype(np.float32)),
-        ],
+        columns=columns,
         color="label",
         neighbours=near,
         near="cosine",

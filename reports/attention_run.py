@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shlex
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from embedkit.backbones.load import Backbone, load_backbone, resolved
 from embedkit.backbones.options import BackboneSpec
@@ -28,7 +26,7 @@ from embedkit.images.options import Overrides
 from embedkit.options import as_words
 from reports.attention import attention_entropy, attention_maps, attention_sheet
 from reports.attention_options import AttentionOptions, AttentionPlaces
-from reports.attention_record import KEYWORD, AttentionRecord
+from reports.picture_records import AttentionRecord, png_of
 
 
 @dataclass(frozen=True)
@@ -140,12 +138,12 @@ def _same(path: Path, image: Path) -> bool:
 
 def _write(path: Path, sheet: Image.Image, record: AttentionRecord) -> None:
     """Write the picture; a PNG also says in its text what it shows."""
-    stream, kind, told = io.BytesIO(), _format(path), {}
+    kind = _format(path)
     if kind == "PNG":
-        info = PngInfo()
-        info.add_text(KEYWORD, json.dumps(asdict(record)))
-        told = {"pnginfo": info}
-    sheet.save(stream, kind, **told)
+        write_bytes(path, png_of(sheet, record))
+        return
+    stream = io.BytesIO()
+    sheet.save(stream, kind)
     write_bytes(path, stream.getvalue())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 import numpy as np
@@ -58,10 +57,7 @@ def pictures(study: Study, said: SaidVotes) -> Section:
         cards = []
         for one in map(int, chosen):
             name, share, true = str(said.ids[one]), float(said.share[one]), float(said.true[one])
-            voted = "" if math.isnan(true) else f", voted {true:.3f}"
-            cards.append(
-                card(study.shown, place[one], name, f"{name}, {said.name}", f"predicted {share:.3f}{voted}")
-            )
+            cards.append(card(study.shown, place[one], name, f"{name}, {said.name}", said.caption(one)))
             rows.append((name, share, true, words))
         body = f'<div class="pictures cam">{"".join(cards)}</div>' if cards else '<p class="hint">none</p>'
         blocks.append(f"<h3>{escape(words)}</h3>{body}")

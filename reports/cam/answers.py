@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,11 +65,24 @@ class Said:
         """(m,) whether the prediction is the image's class."""
         return np.asarray(self.predicted == self.true)
 
+    def caption(self, place: int) -> str:
+        """Say of an image what it is, what it is taken for, and how surely."""
+        true, predicted = (self.class_names[of[place]] for of in (self.true, self.predicted))
+        return f"{true} → {predicted} {self.confidence[place]:.3f}"
+
     def most_confident(self, j: int, *, right: bool, most: int) -> I64:
         """Return places (at most `most`,) of images of class j by confidence, all right or all wrong."""
         places = np.flatnonzero((self.true == j) & (self.right == right))
         found: I64 = places[np.argsort(-self.confidence[places], kind="stable")][:most]
         return found
+
+    def groups(self, most: int, classes: Sequence[int]) -> tuple[tuple[str, I64], ...]:
+        """Return words and places (at most `most`,) of the images that are shown of some classes."""
+        return tuple(
+            (f"{self.class_names[j]}, {words}", self.most_confident(j, right=right, most=most))
+            for j in classes
+            for right, words in ((True, "right"), (False, "wrong"))
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,11 @@ class SaidVotes:
         """Places of the half for which most is predicted: of the others there is nothing to explain."""
         order = np.argsort(-self.share, kind="stable")
         return np.sort(order[: (len(order) + 1) // 2]).astype(np.int64)
+
+    def caption(self, place: int) -> str:
+        """Say of an image which share is predicted, and which was voted."""
+        true = float(self.true[place])
+        return f"predicted {self.share[place]:.3f}" + ("" if math.isnan(true) else f", voted {true:.3f}")
 
     def groups(self, most: int) -> tuple[tuple[str, I64], ...]:
         """Return words and places (at most `most`,) of the images that are shown."""

@@ -71,15 +71,23 @@ def maps_sentence(study: Study) -> str:
     )
 
 
+def tiles(maps: Shown, i: int) -> list[tuple[str, U8]]:
+    """Return the i-th image, its map, and its attention if there is any, each (SIDE, SIDE, 3), by name."""
+    pixels = maps.pixels[i]
+    found = [("image", shown(pixels)), ("Grad-CAM", overlay(pixels, maps.maps[i]))]
+    if maps.attention is not None:
+        found.append(("attention", attended(pixels, maps.attention[i])))
+    return found
+
+
 def card(maps: Shown, i: int, name: str, label: str, caption: str) -> str:
     """Return the i-th image with its maps; `caption` is HTML, in which all text is escaped."""
-    pixels, heat, label = maps.pixels[i], maps.maps[i], escape(label, quote=True)
-    tiles = [picture(shown(pixels), label), picture(overlay(pixels, heat), f"Grad-CAM of {label}")]
-    if maps.attention is not None:
-        tiles.append(picture(attended(pixels, maps.attention[i]), f"attention of {label}"))
-    empty = '<span class="hint">nothing speaks for it here</span>' if not heat.any() else ""
+    label = escape(label, quote=True)
+    (_, image), *more = tiles(maps, i)
+    drawn = [picture(image, label)] + [picture(tile, f"{words} of {label}") for words, tile in more]
+    empty = "" if maps.maps[i].any() else '<span class="hint">nothing speaks for it here</span>'
     return (
-        f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(tiles)}</div><figcaption>'
+        f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(drawn)}</div><figcaption>'
         f'{caption}<span class="hint">{escape(name)}</span>{empty}</figcaption></figure>'
     )
 
@@ -93,6 +101,7 @@ __all__ = [
     "curves",
     "overlay",
     "picture",
-    "shown",
     "maps_sentence",
+    "shown",
+    "tiles",
 ]

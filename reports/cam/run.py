@@ -16,7 +16,7 @@ from embedkit.computing.device import choose_device
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
-from embedkit.files.aside import write_text
+from embedkit.files.aside import write_bytes, write_text
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.showing import page_link
 from embedkit.files.vote_tree import VoteTree
@@ -29,8 +29,10 @@ from reports.cam.maps import F32, U8, attention, check_installed, grad_cam, prob
 from reports.cam.options import PAGE, CamOptions, CamPlaces
 from reports.cam.page import sections
 from reports.cam.sanity import OWN, UNTRAINED, examine
+from reports.cam.sheet import sheet
 from reports.cam.study import Shown, Study
 from reports.cam.verdict import verdict
+from reports.picture_records import png_of
 from reports.sections import Made, render
 
 TABLES = ("confidence", "scores", "sanity", "pictures")
@@ -47,6 +49,8 @@ class CamPage:
         The page.
     tables
         Beside it, by section.
+    picture
+        Beside it: the maps of up to 24 images, a row each.
     n
         Images that the network was asked about.
     target
@@ -76,6 +80,7 @@ class CamPage:
 
     path: Path
     tables: dict[str, Path]
+    picture: Path
     n: int
     target: str | None
     n_right: int | None
@@ -145,7 +150,9 @@ def cam(
     """
     check_installed()
     tables = {name: places.output.with_name(f"{places.output.stem}-{name}.csv") for name in TABLES}
-    written = {places.output: PAGE} | {path: Writes(("a text",)) for path in tables.values()}
+    picture = places.output.with_name(f"{places.output.stem}-maps.png")
+    written = {places.output: PAGE, picture: Writes(("a picture",))}
+    written |= {path: Writes(("a text",)) for path in tables.values()}
     check_outputs("-o", written, model, dataset, data, options)
     saved = read_network(Path(model))
     target = find_target(saved.about, options.target, model)
@@ -155,7 +162,7 @@ def cam(
     _trained_here(saved.about, Path(model), images, options, notes)
     made = Made(_command(model, dataset, data, options, places), "cam", images.fingerprint)
     study = _study(saved, Path(model), images, said, options, notes)
-    return _written(study, made, tables, places, notes)
+    return _written(study, made, tables, picture, places, notes)
 
 
 def _trained_here(about: About, model: Path, images: Dataset, options: CamOptions, notes: list[str]) -> None:
@@ -186,17 +193,13 @@ def _study(
     layer = target_layer(saved.network, about.backbone, pre.image_size, pre.channels)
     if isinstance(said, SaidVotes):
         classes: list[int] = []
-        groups = [places for _, places in said.groups(options.per_class)]
+        groups = said.groups(options.per_class)
         among = said.said_most
     else:
         classes = _classes_shown(said, notes)
-        groups = [
-            said.most_confident(j, right=right, most=options.per_class)
-            for j in classes
-            for right in (True, False)
-        ]
+        groups = said.groups(options.per_class, classes)
         among = np.arange(len(said.rows))
-    shown = _shown(saved, layer, images, said, _once(groups), options)
+    shown = _shown(saved, layer, images, said, _once([places for _, places in groups]), options)
     random = np.random.default_rng(options.seed)
     n = min(options.n_sanity, len(among))
     examined = among[np.sort(random.choice(len(among), n, replace=False))].astype(np.int64)
@@ -285,7 +288,12 @@ def _pixels(saved: SavedNetwork, images: Dataset, rows: I64) -> U8:
 
 
 def _written(
-    study: Study, made: Made, tables: dict[str, Path], places: CamPlaces, notes: list[str]
+    study: Study,
+    made: Made,
+    tables: dict[str, Path],
+    picture: Path,
+    places: CamPlaces,
+    notes: list[str],
 ) -> CamPage:
     said, found, about = study.said, study.sanity, study.about
     shown = sections(study)
@@ -303,12 +311,14 @@ def _written(
     for one in shown:
         assert one.numbers is not None
         write_text(tables[one.name], one.numbers.csv())
+    write_bytes(picture, png_of(*sheet(study, made)))
     write_text(places.output, text)
     gains = [found.gain(OWN), found.gain(OWN, UNTRAINED)]
     over_random, over_untrained = ((one.value, one.low, one.high) for one in gains)
     return CamPage(
         places.output,
         tables,
+        picture,
         len(said.ids),
         None if said.target is None else about.names[said.target],
         None if isinstance(said, SaidVotes) else int(said.right.sum()),

@@ -136,13 +136,13 @@ class Page:
     n_new: int = 0
     digests: Sequence[str] = ()
 
-    def links(self, pages: Sequence[tuple[Path, About]], name: str) -> str:
-        """Return a list of links to other pages, with what each is about."""
+    def links(self, pages: Sequence[tuple[Path, About]], name: str, *, says: bool = True) -> str:
+        """Return a list of links to other pages, with what each found."""
         if self.place is None or not pages:
             return ""
         items = "".join(
             f'<li><a href="{escape(link_to(path, beside=self.place))}">{escape(f"{name}: {path.name}")}</a> '
-            f"{escape(about.says)}</li>"
+            f"{escape(about.says) if says else ''}</li>"
             for path, about in pages
         )
         return f'<ul class="links">{items}</ul>'

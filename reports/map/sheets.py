@@ -150,7 +150,7 @@ def read_sheets(
     width, height = np.zeros((2, n), np.uint16)
     brightness = np.full(n, np.nan, np.float32)
     light = np.full((3, n), np.nan, np.float32)
-    reading = Reading(dataset, ids, rows, center_crop)
+    reading = Reading(dataset, ids, rows, size, center_crop)
     done: list[tuple[NDArray[np.int64], Future[tuple[bytes, NDArray[np.float32]]]]] = []  # rows of a sheet
     slots = np.full(COLUMNS**2, -1)  # whose pictures lie on the sheet
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedkit.console import progress
 from embedkit.datasets.dataset import Dataset
 from embedkit.errors import EmbedkitError
-from embedkit.images.decode import THUMBNAIL_TYPE, crop, decode, thumbnail
+from embedkit.images.decode import THUMBNAIL_TYPE, decode_small, thumbnail
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def read_thumbnails(
     """
     brightness = np.full(len(ids), np.nan, np.float32)
     pictures: dict[int, str] = {}
-    reading = Reading(dataset, ids, rows, center_crop)
+    reading = Reading(dataset, ids, rows, size, center_crop)
     for row, (picture, mean) in reading.each(
         lambda pixels: (base64.b64encode(thumbnail(pixels, size)).decode(), float(pixels.mean()))
     ):
@@ -81,15 +81,20 @@ class Reading:
 
     Parameters
     ----------
-    dataset, ids, rows, center_crop
+    dataset, ids, rows, size, center_crop
         As in `read_thumbnails`.
     """
 
     def __init__(
-        self, dataset: Dataset, ids: Sequence[str], rows: Sequence[int], center_crop: int | None = None
+        self,
+        dataset: Dataset,
+        ids: Sequence[str],
+        rows: Sequence[int],
+        size: int,
+        center_crop: int | None = None,
     ):
         place = {str(name): number for number, name in enumerate(dataset.rows.ids)}
-        self.dataset, self.center_crop, self.n_asked = dataset, center_crop, len(rows)
+        self.dataset, self.size, self.center_crop, self.n_asked = dataset, size, center_crop, len(rows)
         self.wanted = [(row, place[ids[row]]) for row in rows if ids[row] in place]
         self.notes: list[str] = []
         if rows and not self.wanted:
@@ -103,14 +108,16 @@ class Reading:
     def each(self, make: Callable[[NDArray[np.uint8]], T]) -> Iterator[tuple[int, T]]:
         """Yield each row that can be read with what `make` makes of its pixels, (h, w, 3) uint8.
 
-        When all are through, `notes` say what is missing, and why.
+        A JPEG is decoded no finer than a picture of `size` takes. When all are through, `notes` say what is
+        missing, and why.
         """
         problems: list[str] = []
 
         def one(number: int) -> tuple[T] | str:
             try:
-                pixels = decode(self.dataset.read(number), self.dataset.where(number))
-                return (make(crop(pixels, self.center_crop)),)
+                source, where = self.dataset.read(number), self.dataset.where(number)
+                pixels = decode_small(source, where, side=self.size, center_crop=self.center_crop)
+                return (make(pixels),)
             except (EmbedkitError, OSError) as error:
                 return str(error)
 

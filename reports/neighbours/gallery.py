@@ -11,7 +11,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.extraction.again import MOST_BYTES
 from embedkit.files.regular import read_bytes
 from embedkit.files.store import FeatureFile
-from embedkit.images.decode import THUMBNAIL_TYPE, crop, decode, thumbnail
+from embedkit.images.decode import THUMBNAIL_TYPE, decode_small, thumbnail
 from reports import sections as page
 from reports.map.thumbnails import Thumbnails, read_thumbnails
 from reports.neighbours.found import Found
@@ -53,7 +53,8 @@ def gallery(
         ) from error
     first = ""
     if isinstance(query, Path):
-        pixels = crop(decode(read_bytes(query, "Name an image.", at_most=MOST_BYTES), str(query)), crop_to)
+        encoded = read_bytes(query, "Name an image.", at_most=MOST_BYTES)
+        pixels = decode_small(encoded, str(query), side=SIDE, center_crop=crop_to)
         data = base64.b64encode(thumbnail(pixels, SIDE)).decode()
         first = f'<img alt="{escape(str(query))}" src="data:{THUMBNAIL_TYPE};base64,{data}">'
     elif asked:

@@ -1,4 +1,4 @@
-"""What networks look at: attention as it was drawn, and links to the pages of Grad-CAM."""
+"""What networks look at: maps of Grad-CAM and of attention as they were drawn, and links to their pages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from html import escape
 
 from embedkit.pages.sections import folded, made
 from embedkit.pages.svg import figure, image
-from reports.map.beside import Attended
+from reports.map.beside import Attended, Mapped
 from reports.map.content import Page
 from reports.map.section import Section
+from reports.picture_records import MappedImage
 
 SHOWN = 2
 SAYS = (
@@ -18,16 +19,58 @@ SAYS = (
 
 
 def section(page: Page) -> Section | None:
-    """Return pictures of attention, and links to pages of Grad-CAM, that lie among the results."""
-    cams, pictures = page.beside.of("cam"), [_attended(one) for one in page.beside.attended]
-    if not cams and not pictures:
+    """Return pictures of Grad-CAM and attention, and links to pages, that lie among the results."""
+    beside = page.beside
+    cams = beside.of("cam")
+    if not cams and not beside.mapped and not beside.attended:
         return None
-    body = page.links(cams, "Grad-CAM")
-    if pictures:
-        body += f'<p class="hint">{escape(SAYS)}</p>{"".join(pictures[:SHOWN])}'
-    if len(pictures) > SHOWN:
-        body += folded(f"{len(pictures) - SHOWN} more", "".join(pictures[SHOWN:]))
-    return Section("looks", "What networks look at", "Looks", None, body)
+    places = {str(name): i for i, name in enumerate(page.ids)}
+    maps, pages = [], dict(cams)
+    for one in beside.mapped:
+        # A page that stands beside its picture is linked from there.
+        of = one.path.with_name(f"{one.path.stem.removesuffix('-maps')}.html")
+        link = page.links([(of, pages.pop(of))], "Grad-CAM", says=False) if of in pages else ""
+        known = places if one.record.fingerprint in beside.fingerprints else {}
+        maps.append(_mapped(one, known, link))
+    body = page.links(list(pages.items()), "Grad-CAM") + _some(maps)
+    if beside.attended:
+        body += f'<p class="hint">{escape(SAYS)}</p>{_some([_attended(one) for one in beside.attended])}'
+    return Section("looks", "What networks look at", "Looks", {}, body)
+
+
+def _some(pictures: list[str]) -> str:
+    """Return the first of them, and the others on a click."""
+    more = pictures[SHOWN:]
+    return "".join(pictures[:SHOWN]) + (folded(f"{len(more)} more", "".join(more)) if more else "")
+
+
+def _mapped(one: Mapped, places: dict[str, int], link: str) -> str:
+    """Return a panel of one network: of each group an image, the others on a click.
+
+    An image whose id has a place among the points can be pinned.
+    """
+    record = one.record
+    first, others, groups = [], [], set()
+    for shown, tiles in one.images:
+        (others if shown.group in groups else first).append(_card(record.tiles, shown, tiles, places))
+        groups.add(shown.group)
+    more = f'<div class="mapped">{"".join(others)}</div>'
+    return (
+        f'<div class="panel"><h3>{escape(record.network)}</h3><p>{escape(record.verdict)}</p>'
+        f"{made(f'{record.dataset}, {record.network}; {one.path}', record.command)}{link}"
+        f'<p class="hint">{escape(record.says)}.</p><div class="mapped">{"".join(first)}</div>'
+        f"{folded(f'{len(others)} more', more) if others else ''}</div>"
+    )
+
+
+def _card(names: list[str], shown: MappedImage, tiles: tuple[str, ...], places: dict[str, int]) -> str:
+    drawn = "".join(
+        f'<img alt="{escape(f"{name}: {shown.id}")}" loading="lazy" src="{tile}">'
+        for name, tile in zip(names, tiles, strict=True)
+    )
+    row = f' data-row="{places[shown.id]}"' if shown.id in places else ""
+    lines = f"<b>{escape(shown.group)}</b><span>{escape(shown.caption)}</span><span>{escape(shown.id)}</span>"
+    return f'<figure{row}><div class="tiles">{drawn}</div><figcaption>{lines}</figcaption></figure>'
 
 
 def _attended(one: Attended) -> str:

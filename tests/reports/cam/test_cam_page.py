@@ -19,7 +19,9 @@ from embedkit.backbones.saved_network import SavedNetwork, write_network
 from embedkit.cli import main
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
+from embedkit.images.decode import decode
 from reports.cam import maps
+from reports.map.beside import find_beside
 
 FEW = {"device": "cpu", "n_sanity": 12, "per_class": 2}
 
@@ -109,6 +111,41 @@ def test_a_vit_has_its_attention_beside_the_map(squares, tmp_path, capsys):
     text = (tmp_path / "v.html").read_text()
     assert text.count('alt="attention of ') == text.count('alt="Grad-CAM of ') > 0
     assert "then the attention of the last block" in text
+
+
+def test_the_maps_are_a_picture_too_which_a_report_shows(page, squares, out, monkeypatch):
+    shown = rows_of(page.tables["pictures"])
+    (found,) = find_beside(out, {squares_of(squares)}, pytest.fail).mapped
+    assert found.path == page.picture == out / "cam-maps.png"
+    assert [one.id for one, _ in found.images] == [row["id"] for row in shown]
+    assert [one.group for one, _ in found.images] == [f"{row['true']}, {row['prediction']}" for row in shown]
+    with Image.open(page.picture) as drawn:
+        assert drawn.size == (2 * 160, 160 * len(shown))
+        first = np.asarray(drawn)[:160, :160]
+    original = decode((squares.images / shown[0]["id"]).read_bytes(), "")
+    assert np.abs(shown_at_its_size(original).astype(float) - first).mean() < 1
+    assert found.record.says.startswith("The image as the network sees it, then Grad-CAM of the predicted")
+    assert found.record.verdict == page.sentence
+    embedkit.extract(squares.images, output=out / "f.h5", backbone="pixels:8")
+    report = embedkit.report(out / "f.h5", output=out / "r.html", runs=out, projection="pca").path.read_text()
+    looks = report.split('<section id="looks">')[1].split("</section>")[0]
+    assert looks.count("<figure data-row=") == len(shown)
+    assert looks.count("<img ") == 2 * len(shown)
+    assert '<a href="./cam.html">Grad-CAM: cam.html</a> </li>' in looks
+    n_groups = len({(row["true"], row["prediction"]) for row in shown})
+    assert looks.partition("<details><summary>")[0].count("<figure") == n_groups
+    assert f"<summary>{len(shown) - n_groups} more</summary>" in looks
+    assert looks.count(page.sentence.replace("'", "&#x27;")) == 1
+    for row in shown:
+        assert f"<span>{row['true']} → {row['predicted']} {float(row['probability']):.3f}</span>" in looks
+
+
+def squares_of(squares):
+    return open_dataset(squares.images, DatasetOptions()).fingerprint
+
+
+def shown_at_its_size(pixels):
+    return np.asarray(Image.fromarray(pixels).resize((160, 160), Image.Resampling.BICUBIC))
 
 
 def test_the_maps_of_one_class_are_shown_on_images_of_every_class(squares, page, tmp_path):

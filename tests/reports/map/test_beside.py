@@ -1,10 +1,12 @@
 """Pages and pictures among the results: found by what they say of themselves, whatever else lies there."""
 
+import base64
 import io
 import json
 
 import numpy as np
 import pytest
+from browsing import WEBGL, Visit, launched
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from report_world import NASTY
@@ -13,9 +15,11 @@ import embedkit
 from embedkit.files.page_of import About, pages_about
 from embedkit.files.store import FeatureFile
 from embedkit.images.png_text import text_in
-from reports.attention_record import KEYWORD, AttentionRecord
 from reports.map.beside import find_beside
+from reports.picture_records import AttentionRecord, CamRecord, MappedImage, png_of
 from reports.sections import Made, Numbers, Section, render
+
+KEYWORD = "embedkit-attention"
 
 
 def write_page(path, kind, fingerprint, says=""):
@@ -119,3 +123,60 @@ def test_a_file_without_votes_has_no_such_section(world, tmp_path):
     text = made.path.read_text("utf-8")
     assert '<section id="votes">' not in text
     assert '<section id="looks">' not in text
+
+
+def maps(size, rows, **told):
+    record = CamRecord(
+        "embedkit cam", NASTY, "ab", NASTY, ["image", "Grad-CAM"], rows, "Yellow is most", "They do", **told
+    )
+    return png_of(Image.new("RGB", size, (0, 90, 0)), record)
+
+
+def test_a_picture_of_maps_is_cut_as_its_text_says_or_not_shown(tmp_path):
+    rows = [MappedImage(NASTY, "smooth, right", "a → b 0.9"), MappedImage("b", "", "")]
+    (tmp_path / "a.png").write_bytes(maps((80, 80), rows))
+    for name, size, those in (("high", (80, 81), rows), ("wide", (81, 80), rows), ("none", (80, 80), [])):
+        (tmp_path / f"{name}.png").write_bytes(maps(size, those))
+    said = []
+    (found,) = find_beside(tmp_path, (), said.append).mapped
+    assert [one.id for one, _ in found.images] == [NASTY, "b"]
+    for _, tiles in found.images:
+        for tile in tiles:
+            picture = Image.open(io.BytesIO(base64.b64decode(tile.partition(",")[2])))
+            assert picture.size == (40, 40)
+    assert sorted(one.partition(".png")[0][-4:] for one in said) == ["high", "none", "wide"]
+    assert all("Make it again with embedkit cam" in one for one in said)
+
+
+def test_ids_of_maps_are_those_of_points_only_in_the_same_images(tmp_path):
+    embedkit.extract("simulated", output=tmp_path / "f.h5", backbone="pixels:8", n=20, size=32)
+    with FeatureFile(tmp_path / "f.h5") as file:
+        ids, fingerprint = file.rows.ids.tolist(), file.made.fingerprint
+    for name, of in (("a", fingerprint), ("b", "cd")):
+        rows = [MappedImage(str(ids[1]), "g", NASTY), MappedImage("gone", "g", "")]
+        record = CamRecord("c", "d", of, NASTY, ["image"], rows, NASTY, NASTY)
+        (tmp_path / f"{name}.png").write_bytes(png_of(Image.new("RGB", (20, 40)), record))
+    made = embedkit.report(tmp_path / "f.h5", output=tmp_path / "o.html", runs=tmp_path, projection="pca")
+    looks = made.path.read_text("utf-8").split('<section id="looks">')[1].split("</section>")[0]
+    assert looks.count("<figure") == 4
+    assert looks.count("<figure data-row=") == looks.count('<figure data-row="1"') == 1
+    assert NASTY not in looks
+    assert "pin beside the map" in made.path.read_text("utf-8")
+
+
+@pytest.mark.browser
+def test_an_image_with_maps_is_pinned_by_its_button(tmp_path):
+    embedkit.extract("simulated", output=tmp_path / "f.h5", backbone="pixels:8", n=20, size=32)
+    with FeatureFile(tmp_path / "f.h5") as file:
+        ids, fingerprint = file.rows.ids.tolist(), file.made.fingerprint
+    rows = [MappedImage(str(ids[7]), "g", NASTY), MappedImage("gone", "h", "")]
+    record = CamRecord("c", "d", fingerprint, NASTY, ["image"], rows, NASTY, NASTY)
+    (tmp_path / "a.png").write_bytes(png_of(Image.new("RGB", (20, 40)), record))
+    made = embedkit.report(tmp_path / "f.h5", output=tmp_path / "o.html", runs=tmp_path, projection="pca")
+    with launched(*WEBGL) as browser:
+        visit = Visit(browser, made.path)
+        (button,) = visit.page.locator("#looks button").all()
+        button.click()
+        assert visit.page.evaluate("embedkit.state.pins") == [7]
+        assert visit.page.locator("#pins h3").inner_text() == ids[7]
+        visit.close()
