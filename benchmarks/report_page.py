@@ -1,5 +1,8 @@
 """How large the report's page is, how soon the map is seen, and how smoothly it pans, in a headless browser.
 
+`pan fps` is how often the browser shows the map moved, `drawn` how often its points are drawn anew: a map
+that takes long to draw slides in between.
+
     python benchmarks/report_page.py FOLDER [--n 17736]
 
 FOLDER holds images; their pictures are repeated until there are n. The places are those of 20 Gaussians, as
@@ -30,8 +33,11 @@ from reports.map.page import render
 from reports.map.sheets import Sheets, read_sheets, thinning_order
 
 FRAMES = 90
-# A drag in circles, a step a frame; returns the time of every frame.
+# A drag in circles, a step a frame; returns the time of every frame, and how often the map was drawn anew.
 DRAG = """frames => new Promise(done => {
+  const draw = embedkit.points.frame;
+  let drawn = 0;
+  embedkit.points.frame = () => { drawn++; draw(); };
   const canvas = document.getElementById("points"), frame = canvas.getBoundingClientRect(), times = [];
   const at = i => ({bubbles: true, cancelable: true, view: window, button: 0, buttons: 1,
     clientX: frame.left + frame.width / 2 + 120 * Math.sin(i / 12),
@@ -42,7 +48,12 @@ DRAG = """frames => new Promise(done => {
   let i = 0;
   const step = () => {
     times.push(performance.now());
-    if (++i > frames) { window.dispatchEvent(new MouseEvent("mouseup", at(i))); done(times); return; }
+    if (++i > frames) {
+      window.dispatchEvent(new MouseEvent("mouseup", at(i)));
+      embedkit.points.frame = draw;
+      done([times, drawn]);
+      return;
+    }
     canvas.dispatchEvent(new MouseEvent("mousemove", at(i)));
     requestAnimationFrame(step);
   };
@@ -127,8 +138,9 @@ def visit(browser: Any, path: Path) -> dict[str, float]:
             )
             page.evaluate("embedkit.state.tell('layers')")
             page.wait_for_timeout(500)
-        times = page.evaluate(DRAG, FRAMES)
+        times, drawn = page.evaluate(DRAG, FRAMES)
         found[what] = (len(times) - 1) / (times[-1] - times[0]) * 1000
+        found[what.replace("pan fps", "drawn")] = drawn / (times[-1] - times[0]) * 1000
         page.wait_for_timeout(300)
     page.close()
     return found

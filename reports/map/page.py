@@ -42,7 +42,7 @@ TEMPLATE = Path(__file__).parent / "page.html"
 # One concept a file, in the order in which they need one another.
 SCRIPTS = (
     *("format", "pack", "state", "columns", "sieve", "pictures", "points", "overlay", "legend", "images"),
-    *("seen", "many", "find", "ranks", "naming", "saving", "hands", "page"),
+    *("seen", "many", "find", "ranks", "naming", "saving", "hands", "slide", "page"),
 )
 # Below the map, in this order. Each has a module and a script in `sections`.
 SECTIONS = (

@@ -95,7 +95,7 @@
     return;
   }
   hands.setMode("pan");
-  for (const map of maps) { map.points.frame = map.overlay.draw; embedkit.handsOn(map); }
+  for (const map of maps) { map.points.frame = map.overlay.draw; embedkit.handsOn(map); embedkit.slideOn(map); }
   onTheme(() => { legend.redraw(); onMaps((map) => map.points.recolor()); refresh(); images.drawPins(); });
   Promise.all(maps.map((map) => map.points.ready)).then(() => {
     drawLayers();
