@@ -6,6 +6,7 @@ What is done with images that are not plain 8-bit RGB stands in docs/reference/d
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ MAX_BYTES = 2**31
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 THUMBNAIL_TYPE = "image/webp"
+Scale = Callable[[int, int], int]
 
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -65,7 +67,7 @@ def decode(
     *,
     reading: Reading = PLAIN,
     channels: int = 3,
-    jpeg_scale: int = 1,
+    jpeg_scale: Scale | None = None,
 ) -> NDArray[np.uint8]:
     """Decode one image.
 
@@ -83,8 +85,8 @@ def decode(
         How many the model takes. Of another number than 1 and 3, the image must have as many, and none of
         them is taken for opacity.
     jpeg_scale
-        Decode a JPEG at one part in 1, 2, 4 or 8 of its size, which libjpeg does in less time; of any other
-        image it means nothing.
+        Of a JPEG's width and height: decode it at one part in 1, 2, 4 or 8 of its size, which libjpeg does in
+        less time. It is not asked of other images.
 
     Returns
     -------
@@ -120,24 +122,19 @@ def decode_small(
     pixels : (h, w, 3) uint8
         Of a longer side of at least `side`, where the image has as many.
     """
-    width, height = _size_of_jpeg(source)
-    seen = center_crop if center_crop is not None and center_crop <= min(width, height) else None
-    scale = next((k for k in (8, 4, 2) if (seen or max(width, height)) >= k * side), 1)
-    if scale == 1:
-        return crop(decode(source, where), center_crop)
+    crop_to, k, cropped = center_crop or MAX_PIXELS, 1, False
+
+    def scale(width: int, height: int) -> int:
+        nonlocal k, cropped
+        cropped = crop_to <= min(width, height)
+        seen = crop_to if cropped else max(width, height)
+        k = next((k for k in (8, 4, 2) if seen >= k * side), 1)
+        return k
+
     pixels = decode(source, where, jpeg_scale=scale)
-    return pixels if seen is None else center(pixels, round(seen / scale))
-
-
-def _size_of_jpeg(source: bytes | NDArray[Any]) -> tuple[int, int]:
-    """Return width and height by the header; zeros of what is no JPEG, or a damaged one."""
-    if isinstance(source, bytes) and source.startswith(b"\xff\xd8"):
-        try:
-            with no_warnings():
-                return Image.open(io.BytesIO(source), formats=("JPEG",)).size
-        except Exception:  # decoding says what is wrong
-            pass
-    return 0, 0
+    if k == 1:
+        return crop(pixels, center_crop)
+    return center(pixels, round(crop_to / k)) if cropped else pixels
 
 
 def center(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -184,7 +181,7 @@ def thumbnail(pixels: NDArray[np.uint8], size: int) -> bytes:
 
 
 def _from_bytes(
-    data: bytes, where: str, reading: Reading, channels: int, jpeg_scale: int
+    data: bytes, where: str, reading: Reading, channels: int, jpeg_scale: Scale | None
 ) -> NDArray[np.uint8]:
     if not data:
         raise ImageError(f"{where}: the file is empty (0 bytes). {_DAMAGED}")
@@ -238,7 +235,7 @@ def _from_bytes(
     return to_pixels(values, where, reading=reading, channels=channels, alpha=values.shape[2:] == (4,))
 
 
-def _through_pillow(data: bytes, where: str, *, as_stored: bool, jpeg_scale: int) -> NDArray[Any]:
+def _through_pillow(data: bytes, where: str, *, as_stored: bool, jpeg_scale: Scale | None) -> NDArray[Any]:
     try:
         return _as_pillow_has_it(data, where, as_stored=as_stored, jpeg_scale=jpeg_scale)
     except (ValueError, UnidentifiedImageError):  # its words for too much text, or a damaged one
@@ -248,7 +245,7 @@ def _through_pillow(data: bytes, where: str, *, as_stored: bool, jpeg_scale: int
         return _as_pillow_has_it(lean, where, as_stored=as_stored, jpeg_scale=jpeg_scale)
 
 
-def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool, jpeg_scale: int) -> NDArray[Any]:
+def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool, jpeg_scale: Scale | None) -> NDArray[Any]:
     """Return pixels (h, w, 3), or numbers of grey (h, w); with `as_stored` all numbers of over 8 bits."""
     bitmap = with_its_depth(data)
     data = data if bitmap is None else bitmap
@@ -261,8 +258,8 @@ def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool, jpeg_scale: i
         # Pillow refuses a cut-off one unless somebody has set its global LOAD_TRUNCATED_IMAGES.
         if end_of_jpeg(data) is None:
             raise ImageError(f"{where}: cut off (a JPEG without its end marker). {_DAMAGED}")
-        if jpeg_scale > 1:
-            image.draft(None, (image.width // jpeg_scale, image.height // jpeg_scale))
+        if jpeg_scale is not None and (k := jpeg_scale(*image.size)) > 1:
+            image.draft(None, (image.width // k, image.height // k))
         image.load()  # cannot warn, and so threads may decode side by side
     else:
         with no_warnings():
