@@ -50,7 +50,9 @@ def _mapped(one: Mapped, places: dict[str, int], link: str) -> str:
     An image whose id has a place among the points can be pinned.
     """
     record = one.record
-    first, others, groups = [], [], set()
+    first: list[str] = []
+    others: list[str] = []
+    groups: set[str] = set()
     for shown, tiles in one.images:
         (others if shown.group in groups else first).append(_card(record.tiles, shown, tiles, places))
         groups.add(shown.group)
