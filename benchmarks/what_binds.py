@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, normalized_mutual_info_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -61,7 +61,7 @@ def measured(path: Path, prep: str, seeds: int) -> list[str]:
         k = len(np.unique(y[rows]))
         preparation = preparation_for(file, prep, n_rows=len(rows), n_clusters=k)
         features, with_views = read_features(file, rows, preparation)
-        prepared = prepare(file, preparation, rows=rows)
+        prepared = prepare(file, preparation, rows=rows, n_clusters=k)
         x = prepared.transform(features, view_mean=with_views).astype(np.float64)
     y = np.unique(y[rows], return_inverse=True)[1]
     means = np.stack([x[y == j].mean(axis=0) for j in range(k)])
@@ -91,11 +91,10 @@ def matched(y: NDArray[Any], clusters: NDArray[Any]) -> float:
 
 def linear(x: NDArray[Any], y: NDArray[Any]) -> float:
     """Accuracy of logistic regression in five folds, C chosen within each."""
-    probe = make_pipeline(
-        StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=3, max_iter=2000)
-    )
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    chosen = GridSearchCV(probe, {"logisticregression__C": np.logspace(-4, 1, 6)}, cv=3)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    return float(accuracy_score(y, cross_val_predict(probe, x, y, cv=folds)))
+    return float(accuracy_score(y, cross_val_predict(chosen, x, y, cv=folds)))
 
 
 if __name__ == "__main__":
