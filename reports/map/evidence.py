@@ -21,6 +21,7 @@ from embedkit.files.tables import (
     Table,
     read_table,
 )
+from embedkit.scoring.class_scores import wilson
 from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
@@ -61,11 +62,20 @@ class Clustering:
     tree: DensityTree | None = None
 
     def name(self, number: int) -> str:
-        """Name a cluster, with the class that it was matched to, if any."""
+        """Name a cluster, with the class that it was matched to where most of it surely is of that class.
+
+        Surely: the lower end of the 95 % interval of its share among the cluster's labelled rows is above a
+        half.
+        """
         if number == -1:
             return "noise"
-        matched = self.matched(number)
-        return f"cluster {number} ({matched})" if matched else f"cluster {number}"
+        matched, low = self.matched(number), None
+        confusion = _confusion(self.result, self.title)
+        if confusion is not None and matched in confusion.row_names and matched in confusion.column_names:
+            inside = confusion.counts[:, confusion.column_names.index(matched)]
+            n, own = int(inside.sum()), int(inside[confusion.row_names.index(matched)])
+            low = wilson(own / n, n).low if n else None
+        return f"cluster {number} ({matched})" if low is not None and low > 0.5 else f"cluster {number}"
 
     def matched(self, number: int) -> str:
         """Return the class that a cluster was matched to; empty where to none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -284,7 +285,8 @@ def _map(
     place = place_of(rows.x, plan)
     known = kept(place, len(rows.x))
     if known is None and plan.projection == "umap" and len(rows.x) >= MIN_ROWS:
-        note(f"Laying out {len(rows.x):,} images; UMAP compiles itself first, which takes some seconds.")
+        first = "" if "umap" in sys.modules else "; UMAP compiles itself first, which takes some seconds"
+        note(f"{file.path.name}: laying out {len(rows.x):,} images{first}.")
     try:
         layout = lay_out(rows.x, plan, known=known, show_progress=True)
     except UsageError:

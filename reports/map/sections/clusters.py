@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.files.results import Result
-from embedkit.scoring.class_scores import wilson
 from reports.map.columns import Category
 from reports.map.content import Page
 from reports.map.evidence import UNASSIGNED, Clustering
@@ -68,7 +67,7 @@ def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
         end = ends.get(number, Border([], []))
         clusters.append(
             {
-                "name": _title(clustering, number, classes, labelled),
+                "name": clustering.name(number),
                 "size": int(inside.sum()),
                 "labelled": labelled,
                 "classes": classes,
@@ -101,17 +100,6 @@ def _gallery(clustering: Clustering, page: Page) -> dict[str, Any]:
         "shown": GALLERY_SIZE,
         "by": by,
     }
-
-
-def _title(clustering: Clustering, number: int, classes: Sequence[tuple[str, float]], labelled: int) -> str:
-    """Name a cluster by the class that it was matched to where most of it surely is, else by its number.
-
-    Surely: the lower end of the 95 % interval of the class's share among the labelled images is above a half.
-    """
-    matched = clustering.matched(number)
-    share = dict(classes).get(matched, 0.0)
-    low = wilson(share, labelled).low
-    return clustering.name(number) if matched and low is not None and low > 0.5 else _plain(number)
 
 
 def _stability(result: Result, number: int) -> str:

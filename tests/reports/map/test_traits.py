@@ -146,14 +146,22 @@ def gallery(outcomes, codes, size=40):
     return clusters.section(page).data[0]["clusters"][0]
 
 
-def test_a_cluster_is_called_after_a_class_only_where_most_of_it_surely_is():
-    few, many = np.full(40, -1), np.zeros(40, np.int64)
-    few[:2] = 0
-    matched = {"matching": {"0": "merger"}}
-    assert gallery(matched, few)["name"] == "cluster 0"
-    assert gallery(matched, many)["name"] == "cluster 0 (merger)"
-    assert gallery(matched, np.repeat([0, 1], 20))["name"] == "cluster 0"
-    assert gallery({}, many)["name"] == "cluster 0"
+@pytest.mark.parametrize(
+    ("mergers", "spirals", "named"),
+    # Wilson's interval of 7 in 10 begins at 0.397, of 9 in 10 at 0.596.
+    [(0, 0, False), (2, 0, False), (7, 3, False), (9, 1, True), (40, 0, True), (20, 20, False)],
+)
+def test_a_cluster_is_called_after_a_class_only_where_most_of_it_surely_is(mergers, spirals, named):
+    codes = np.full(40, -1)
+    codes[: mergers + spirals] = np.repeat([0, 1], [mergers, spirals])
+    counts = {"class_names": ["merger", "spiral"], "confusion": [[mergers, 0], [spirals, 0]]}
+    outcomes = {"matching": {"0": "merger"}, "confusion_columns": ["merger", "spiral"], **counts}
+    expected = "cluster 0 (merger)" if named else "cluster 0"
+    assert gallery(outcomes, codes)["name"] == expected
+    result = Result("cluster", "d", "f", "kmeans", {}, outcomes, "none", 0, {}, 40, 0.0, "numpy")
+    (column,) = Clustering(result, "kmeans", np.zeros(40, np.int64), None, None).columns()
+    assert column.names == (expected,)
+    assert gallery({"matching": {"0": "merger"}}, codes)["name"] == "cluster 0"
 
 
 def test_stability_stands_on_the_card_where_it_was_measured():
