@@ -129,13 +129,15 @@ class LinearProbe(Classifier):
             if unsettled:
                 self._warn(
                     f"C = {', '.join(unsettled)} had not settled after {self.max_iter} iterations; the "
-                    "choice of C may be off. Raise max_iter."
+                    "choice of C may be off. Leave them out with `embedkit probe --c-grid`."
                 )
             best, scores = choose(probabilities, validation, self.classes_, self.select)
             self.c_ = grid[best]
             self.validation_scores_ = dict(zip(grid, scores, strict=True))
             if best in (0, len(grid) - 1):
-                self.notes_.append(f"C = {self.c_:g} is at the edge of the grid. Widen it with --c-grid.")
+                self.notes_.append(
+                    f"C = {self.c_:g} is at the edge of the grid. `embedkit probe --c-grid` widens it."
+                )
         start = next((fit for fit in path if fit.c == self.c_), None)
         self._finish(x, label, start, logistic)
         self.validation_output_ = None if validation is None else self.predict_proba(validation[0])
@@ -228,7 +230,8 @@ class LinearProbe(Classifier):
         if not final.converged:
             self._warn(
                 f"the fit at C = {self.c_:g} stopped after {final.n_iter} iterations with coefficients still "
-                f"moving by {final.error:.1g} of the largest. Raise max_iter."
+                f"moving by {final.error:.1g} of the largest. A smaller C settles sooner: `embedkit probe "
+                "--c-grid`."
             )
         self.coef_, self.intercept_ = final.coef, final.intercept
 

@@ -150,7 +150,8 @@ class MLPProbe(Classifier):
         decays = sorted({decay for _, decay in pairs})
         if len(decays) > 1 and chosen[1] in (decays[0], decays[-1]):
             self.notes_.append(
-                f"The weight decay {chosen[1]:g} is at the edge of the grid. Widen it with --weight-decay."
+                f"The weight decay {chosen[1]:g} is at the edge of the grid. `embedkit probe --weight-decay` "
+                "widens it."
             )
         if self.n_epochs_ == MAX_EPOCHS:
             self.notes_.append(f"Not converged: the loss still fell after {MAX_EPOCHS} epochs.")

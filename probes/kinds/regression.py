@@ -59,7 +59,8 @@ class _Regressor:
             if len(grid) > 1 and best in (0, len(grid) - 1):
                 flag = "--" + self.setting_flag
                 self.notes_.append(
-                    f"{self.setting} = {grid[best]:g} is at the edge of the grid. Widen it with {flag}."
+                    f"{self.setting} = {grid[best]:g} is at the edge of the grid. `embedkit probe {flag}` "
+                    "widens it."
                 )
         elif len(grid) > 1:
             raise DataError("several penalties and no validation rows to choose by. Give one.")

@@ -109,8 +109,8 @@ class SGDProbe(Classifier):
             self.validation_scores_ = dict(zip(rates, scores, strict=True))
             if best in (0, len(rates) - 1):
                 self.notes_.append(
-                    f"The learning rate {rates[best]:g} is at the edge of the grid. Widen it with "
-                    "--learning-rates."
+                    f"The learning rate {rates[best]:g} is at the edge of the grid. `embedkit probe "
+                    "--learning-rates` widens it."
                 )
         self.coef_, self.intercept_ = coef[best], intercept[best]
         self.validation_output_ = outputs.get(rates[best])

@@ -173,7 +173,7 @@ def test_constant_features_and_the_edge_of_the_grid_are_said(make_file):
 
     report = probe(make_file(features=pad), ProbeOptions(c_grid=(1e-6, 1e-5)))
     assert "Left out 2 features that are constant on the training rows." in report.notes
-    assert any("edge of the grid" in line for line in report.notes)
+    assert any("edge of the grid. `embedkit probe --" in line for line in report.notes)
 
 
 def test_k_that_do_not_fit_are_left_out_only_when_they_were_not_asked_for(make_file):
