@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,10 @@ from embedkit.files.rows import Rows
 from embedkit.files.store import FeatureFile, write_features
 from embedkit.workflows import bench_run
 from embedkit.workflows.bench_run import Running
+from embedkit.workflows.step import Step
 
-METHODS = {
-    "clusterings": ["kmeans", "agglomerative", "gmm"],
-    "probes": ["linear", "knn", "nearest-centroid"],
-}
+CLUSTERINGS = ("kmeans", "agglomerative", "gmm")
+PROBES = ("linear", "knn", "nearest-centroid")
 
 
 def watch(owner: Any, name: str, seen: Callable[..., Any]) -> None:
@@ -44,12 +43,12 @@ def watch(owner: Any, name: str, seen: Callable[..., Any]) -> None:
     setattr(owner, name, watched)
 
 
-def time_steps(seconds: Counter[str]) -> None:
+def time_steps(seconds: dict[str, float]) -> None:
     real = Running.measure
 
-    def measured(self: Running, *args: Any) -> None:
+    def measured(self: Running, step: Step, file: FeatureFile) -> None:
         start = time.perf_counter()
-        real(self, *args)
+        real(self, step, file)
         seconds["measuring"] += time.perf_counter() - start
 
     Running.measure = measured  # type: ignore[method-assign]
@@ -61,7 +60,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=3)
     args = parser.parse_args()
     counts: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     watch(FeatureFile, "__init__", lambda _, path: counts.update([f"opened {Path(path).name}"]))
     for module in (store, bench_run):
         watch(module, "file_sha256", lambda path: counts.update([f"hashed {Path(path).name}"]))
@@ -69,7 +68,7 @@ def main() -> None:
     time_steps(seconds)
     rng = np.random.default_rng(0)
     labels = np.arange(args.rows) % 4
-    rows = Rows([f"row {i}" for i in range(args.rows)], labels, tuple("abcd"))
+    rows = Rows(np.array([f"row {i}" for i in range(args.rows)]), labels, tuple("abcd"))
     with tempfile.TemporaryDirectory() as folder:
         files = [
             write_features(Path(folder) / f"{i}.h5", rng.normal(size=(args.rows, 64)) + labels[:, None], rows)
@@ -77,7 +76,12 @@ def main() -> None:
         ]
         start = time.perf_counter()
         found = embedkit.bench(
-            None, feature_files=files, reports=False, output=Path(folder) / "out", **METHODS
+            None,
+            feature_files=files,
+            clusterings=CLUSTERINGS,
+            probes=PROBES,
+            reports=False,
+            output=Path(folder) / "out",
         )
         seconds["all"] = time.perf_counter() - start
     seconds["outside"] = seconds["all"] - seconds["measuring"]

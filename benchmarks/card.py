@@ -29,6 +29,7 @@ from PIL import Image
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
+from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
 from embedkit.datasets.simulated import SimulatedImages
 from embedkit.extraction.extract import extract
@@ -51,7 +52,7 @@ def galaxies(n: int) -> np.ndarray:
     return out
 
 
-def bare(spec: BackboneSpec, dataset: object, batch_size: int, precision: str) -> float:
+def bare(spec: BackboneSpec, dataset: Dataset, batch_size: int, precision: str) -> float:
     """Images/s of the model alone, compiled, on one batch that is there already."""
     job = Job.plan(dataset, spec, ExtractOptions(limit=1))
     backbone = model_in(job.backbone, precision, job.device)
@@ -71,7 +72,7 @@ def bare(spec: BackboneSpec, dataset: object, batch_size: int, precision: str) -
 
 
 def agreement(
-    source: object, file: Path, spec: BackboneSpec, options: ExtractOptions, n: int
+    source: Dataset, file: Path, spec: BackboneSpec, options: ExtractOptions, n: int
 ) -> tuple[float, float]:
     """Lowest cosine of `n` rows to fp32 features of a CPU and of Pillow, and the same around their mean.
 
@@ -147,10 +148,12 @@ def main() -> None:
             output = folder / f"{title}.h5"
             done = extract(source, output, backbone=spec, options=options)
             whole = time.perf_counter() - started
+            rate, bound = done.images_per_second, done.bound.words if done.bound else ""
+            assert rate is not None  # as the file is new
             v = 4 if options.views != "1" else 1
             print(
-                f"{title:28s} {done.images_per_second:10.1f} images/s  "
-                f"{done.images_per_second * v / alone:6.1%} of bare  {done.bound.words}  "
+                f"{title:28s} {rate:10.1f} images/s  "
+                f"{rate * v / alone:6.1%} of bare  {bound}  "
                 f"{done.beginning:.1f} s to begin, {whole:.1f} s in all for {done.n:,}",
                 end="  ",
                 flush=True,

@@ -13,6 +13,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -102,8 +103,8 @@ def main() -> None:
     for name, method, agree in cases:
         try:
             method(card, slice(0, 500))
-            ours, a = timed(lambda method=method: method(card))
-            theirs, b = timed(lambda method=method: method("cpu"))
+            ours, a = timed(partial(method, card))
+            theirs, b = timed(partial(method, "cpu"))
             print(
                 f"{name:24s} {ours:8.3f} s, CPU {theirs:8.3f} s, {theirs / ours:6.1f} times; {agree(a, b)}",
                 flush=True,

@@ -14,6 +14,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,17 @@ from timm.data import create_transform, resolve_model_data_config
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
+from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
 from embedkit.extraction.extract import extract
 from embedkit.extraction.job import Job, model_in
 from embedkit.extraction.options import ExtractOptions
 
 
-class Images(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset[torch.Tensor]):
     """What a tutorial shows: open, convert, transform."""
 
-    def __init__(self, files: list[Path], transform: object) -> None:
+    def __init__(self, files: list[Path], transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self.files, self.transform = files, transform
 
     def __len__(self) -> int:
@@ -57,13 +59,14 @@ def common_loop(files: list[Path], name: str, device: torch.device) -> float:
     return len(files) / (time.perf_counter() - started)
 
 
-def ours(dataset: object, name: str, folder: Path, options: ExtractOptions) -> tuple[float, str]:
+def ours(dataset: Dataset, name: str, folder: Path, options: ExtractOptions) -> tuple[float, str]:
     spec = BackboneSpec(name, random_init=0)
     done = extract(dataset, folder / "features.h5", backbone=spec, options=options)
+    assert done.images_per_second is not None  # as the file is new
     return done.images_per_second, done.precision
 
 
-def bare_forward(dataset: object, name: str, precision: str, options: ExtractOptions) -> float:
+def bare_forward(dataset: Dataset, name: str, precision: str, options: ExtractOptions) -> float:
     """The model alone, on one batch that is there already, for about as long as the others take."""
     job = Job.plan(dataset, BackboneSpec(name, random_init=0), options)
     model = model_in(job.backbone, precision, job.device).model

@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import embedkit
+from probes.report import BudgetsReport
 
 PROBES = (
     "linear:none",
@@ -48,8 +49,10 @@ def main() -> None:
                 draws=args.draws,
                 seed=args.seed,
             )
+            assert isinstance(report, BudgetsReport)  # as a budget is given
             for result in report.results:
-                found[result.params["budget"]][name].append(result.metrics["accuracy"].value)
+                accuracy = result.metrics["accuracy"].value
+                found[result.params["budget"]][name].append(float("nan") if accuracy is None else accuracy)
     for budget, rows in found.items():
         print(f"\n| {budget} | {' | '.join(path.stem for path in args.files)} | mean |")
         print("|---|" + "---:|" * (len(args.files) + 1))

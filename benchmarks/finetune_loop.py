@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from embedkit.backbones.load import load_backbone
-from embedkit.backbones.network import build_network
+from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import choose_device, describe_device
 from embedkit.scoring.splits import Split
@@ -35,7 +35,7 @@ from pretrain.views import Frames
 CLASSES = tuple(f"class {i}" for i in range(10))
 
 
-def lesson(name: str, batch_size: int, steps: int, device: str) -> tuple[Lesson, torch.nn.Module]:
+def lesson(name: str, batch_size: int, steps: int, device: str) -> tuple[Lesson, Network]:
     """Return random images to learn from, and the network of a recipe with random weights."""
     recipe = replace(read_recipe(name), batch_plan=str(batch_size))
     options = FinetuneOptions(recipe=name, device=device, phase_epochs=(steps,) * len(recipe.phases))
@@ -74,13 +74,15 @@ def main() -> None:
     made, network = lesson(args.recipe, args.batch_size, args.steps, args.device)
     where = f"{describe_device(made.device)}, torch {torch.__version__}"
     print(f"{args.recipe}, {where}, batches of {args.batch_size}")
-    run = Run(PhaseTask(network, made, 0, Path()), Path())
+    task = PhaseTask(network, made, 0, Path())
+    run = Run(task, Path())
     bare, loop, drawing = [], [], []
-    batches = run.task.batches.ahead(0, args.steps + 1)
+    batches = task.batches.ahead(0, args.steps + 1)
     kept = next(batches)
     for step in range(args.steps):
         start = clock()
-        run.objective.loss(kept, run.objective.begin(kept, step)).backward()
+        loss = run.objective.loss(kept, run.objective.begin(kept, step))
+        loss.backward()  # type: ignore[no-untyped-call]
         run.optimiser.zero_grad()
         bare.append(clock() - start)
         start = clock()
@@ -88,7 +90,7 @@ def main() -> None:
         run.step += 1
         loop.append(clock() - start)
         start = clock()
-        run.task.batches.make(step)
+        task.batches.make(step)
         drawing.append(clock() - start)
     rates = [args.batch_size / median(seconds[1:]) for seconds in (bare, loop)]
     share = median(drawing[1:]) / median(loop[1:])

@@ -20,14 +20,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[Any]
-METHODS = ("package", "prim", "boruvka")
+Method = Literal["package", "package, exact", "prim", "boruvka"]
+METHODS: tuple[Method, ...] = ("package", "prim", "boruvka")
 
 
 def mixture(n: int, d: int) -> Rows:
@@ -38,15 +40,15 @@ def mixture(n: int, d: int) -> Rows:
     return (centres[rng.integers(0, 40, n)] + spread * rng.normal(size=(n, d))).astype(np.float32)
 
 
-def fit(method: str, x: Rows, size: int) -> NDArray[np.int64]:
-    if method.startswith("package"):
+def fit(method: Method, x: Rows, size: int) -> NDArray[np.int64]:
+    if method == "package" or method == "package, exact":
         import hdbscan
 
         options = {"algorithm": "prims_kdtree"} if method == "package, exact" else {}
-        return hdbscan.HDBSCAN(min_cluster_size=size, **options).fit(x).labels_
+        return np.asarray(hdbscan.HDBSCAN(min_cluster_size=size, **options).fit(x).labels_)
     from clustering.density.exact_hdbscan import exact_hdbscan
 
-    return exact_hdbscan(x, min_cluster_size=size, method=method).labels_
+    return np.asarray(exact_hdbscan(x, min_cluster_size=size, method=method).labels_)
 
 
 def processor_seconds() -> float:
@@ -54,7 +56,7 @@ def processor_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def child(method: str, folder: Path, size: int) -> None:
+def child(method: Method, folder: Path, size: int) -> None:
     """Fit once and print what it took; a small fit before it loads the compiled kernels."""
     x = np.load(folder / "x.npy")
     before = time.perf_counter()
@@ -110,7 +112,7 @@ def pixels(folder: Path) -> Rows:
     for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:4000]:
         with Image.open(file) as image:
             rows.append(np.asarray(image.convert("RGB").resize((32, 32))).reshape(-1) / 255)
-    return PCA(64, random_state=0).fit_transform(np.array(rows))
+    return np.asarray(PCA(64, random_state=0).fit_transform(np.array(rows)))
 
 
 def data_sets(images: Path | None, files: list[Path]) -> dict[str, Callable[[], Rows]]:
@@ -131,7 +133,7 @@ def data_sets(images: Path | None, files: list[Path]) -> dict[str, Callable[[], 
     if images is not None:
         sets["pixels"] = lambda: pixels(images)
     for file in files:
-        sets[file.stem] = lambda file=file: np.load(file)
+        sets[file.stem] = partial(np.load, file)
     return sets
 
 

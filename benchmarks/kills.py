@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -114,7 +116,7 @@ def make_inputs(base: Path) -> None:
         "cluster x.h5 -k 2 -o runs",
         "probe x.h5 -o runs",
     ):
-        assert wait(forked(base, lambda words=words: cli.main(words.split()))) == 0, words
+        assert wait(forked(base, partial(cli.main, words.split()))) == 0, words
 
 
 def write_weights(path: Path) -> int:
@@ -267,12 +269,13 @@ def stop_the_clock() -> None:
     from embedkit.files import results
     from pretrain.finetune import run
 
-    moment = results.datetime(2000, 1, 1, tzinfo=results.UTC)
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
     stopped = type("Stopped", (), {"now": staticmethod(lambda *_: moment)})
-    results.datetime = run.datetime = stopped  # type: ignore[misc]
+    for module in (results, run):
+        vars(module)["datetime"] = stopped
     time.perf_counter = lambda: 0.0
     then = time.gmtime(0)
-    time.gmtime = lambda *_: then  # type: ignore[assignment]
+    time.gmtime = lambda *_: then
 
 
 def wait(child: int) -> int:

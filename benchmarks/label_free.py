@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import embedkit
+from clustering.report import ClusterRun
 
 ONE, VIEWS = "one view", "views"
 RULES = (
@@ -50,12 +51,15 @@ class Score:
 def scored(path: Path, prep: str, seeds: int) -> Score:
     """Cluster a file and read its scores."""
     run = embedkit.cluster(path, prep=prep, seeds=seeds, output=None)
+    assert isinstance(run, ClusterRun)  # as one file and one method are asked for
     metrics = run.result.metrics
+    if "accuracy_seed_mean" not in metrics:
+        sys.exit(f"{path}: no labels stored")
     mean, std, nmi = (
-        metrics[name].value for name in ("accuracy_seed_mean", "accuracy_seed_std", "nmi_seed_mean")
+        metrics[name].value or 0.0 for name in ("accuracy_seed_mean", "accuracy_seed_std", "nmi_seed_mean")
     )
     sizes = run.clusters.sizes
-    return Score(float(mean), float(std), float(nmi), float(sizes.min() / sizes.sum()))
+    return Score(mean, std, nmi, float(sizes.min() / sizes.sum()))
 
 
 def table(scores: dict[str, dict[tuple[str, str], Score]]) -> list[str]:

@@ -29,7 +29,9 @@ WAYS = ("random", "chosen after ten random ones", "chosen")
 def accuracies(x: np.ndarray, y: np.ndarray, way: str, draw: int) -> list[float]:
     random = np.random.default_rng(draw)
     offered, aside = divide(y, np.array([0.7, 0.3]), random)
-    options, labelled, found, p = LabelOptions().probe, np.empty(0, np.int64), [], None
+    options, labelled = LabelOptions().probe, np.empty(0, np.int64)
+    found: list[float] = []
+    p: np.ndarray | None = None
     for number in range(ROUNDS):
         left = np.setdiff1d(offered, labelled)
         if way == "random" or (number == 0 and way != "chosen"):
@@ -63,8 +65,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for path in args.features:
         with FeatureFile(path) as file:
-            rows = np.flatnonzero(file.ok & (file.rows.labels >= 0))
-            x, y = file.read(rows), file.rows.labels[rows]
+            labels = file.rows.labels
+            if labels is None:
+                parser.error(f"{path}: no labels stored")
+            rows = np.flatnonzero(file.ok & (labels >= 0))
+            x, y = file.read(rows), labels[rows]
         base = None
         for way in args.ways:
             each = np.array([accuracies(x, y, way, draw) for draw in range(args.draws)])

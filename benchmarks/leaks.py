@@ -70,8 +70,8 @@ def main() -> None:
     found_exact = {tuple(sorted(pair)) for pair in exact.tolist()}
     for number, kind in enumerate(kinds):
         pairs = found_exact if kind == "exact" else found
-        place = range(number * N, (number + 1) * N)
-        right = sum((int(chosen[i]), n + i) in pairs for i in place)
+        own = range(number * N, (number + 1) * N)
+        right = sum((int(chosen[i]), n + i) in pairs for i in own)
         print(f"{kind}: {right} of {N} found")
     real = near[(near < n).all(axis=1)]
     flagged = len(np.unique(real))

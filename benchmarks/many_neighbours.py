@@ -77,7 +77,8 @@ def drawn(n: int, d: int) -> NDArray[np.float32]:
     inner += 4 * random.standard_normal((200, 24), dtype=np.float32)[random.integers(0, 200, n)]
     inner[::1000] = 6 * random.standard_normal((len(inner[::1000]), 24), dtype=np.float32)
     axes = random.standard_normal((24, d), dtype=np.float32) / np.float32(d**0.5)
-    return inner @ axes + np.float32(0.1) * random.standard_normal((n, d), dtype=np.float32)
+    noise = np.float32(0.1) * random.standard_normal((n, d), dtype=np.float32)
+    return np.asarray(inner @ axes + noise, dtype=np.float32)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def features(n: int, d: int, seed: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     scale = np.sqrt(0.97 ** np.arange(d) + 1e-5)
     turn, _ = np.linalg.qr(rng.normal(size=(d, d)))
-    return ((rng.normal(size=(n, d)) * scale) @ turn.T + rng.normal(size=d)).astype(np.float32)
+    x = (rng.normal(size=(n, d)) * scale) @ turn.T + rng.normal(size=d)
+    return np.asarray(x, dtype=np.float32)
 
 
 def seconds(job: Callable[[], Any]) -> tuple[float, Any]:
@@ -48,8 +49,8 @@ def compare(x: NDArray[np.float32], rounds: int) -> None:
         spent, svd = seconds(lambda: SklearnPCA(0.95, svd_solver="full").fit(x))
         times["scikit-learn full SVD"].append(spent)
     print(f"{x.shape[0]:,} x {x.shape[1]:,} float32, {rounds} rounds")
-    for name, spent in times.items():
-        print(f"  {name:22} median {statistics.median(spent):6.2f} s   best {min(spent):6.2f} s")
+    for name, took in times.items():
+        print(f"  {name:22} median {statistics.median(took):6.2f} s   best {min(took):6.2f} s")
     ours_s, svd_s = times.values()
     print(
         f"  ratio                  median {statistics.median(svd_s) / statistics.median(ours_s):6.2f}     "

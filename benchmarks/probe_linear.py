@@ -52,15 +52,19 @@ def main() -> None:
     args = parser.parse_args()
     if args.features:
         with FeatureFile(args.features) as file:
-            keep = file.ok & (file.rows.labels >= 0)
-            x, y = file.read(keep), file.rows.labels[keep]
+            labels = file.rows.labels
+            if labels is None:
+                parser.error(f"{args.features}: no labels stored")
+            keep = file.ok & (labels >= 0)
+            x, y = file.read(keep), labels[keep]
     else:
         x, y = synthetic(args.n, args.d, args.classes)
     print(
         f"{len(x):,} x {x.shape[1]:,}, {len(np.unique(y))} classes, {len(args.c_grid)} C x {args.seeds} seeds"
     )
     n_peer = min(args.seeds if args.peer_seeds is None else max(args.peer_seeds, 1), args.seeds)
-    ours, theirs, gaps = 0.0, 0.0, []
+    ours, theirs = 0.0, 0.0
+    gaps: list[float] = []
     for seed in range(args.seeds):
         split = stratified_split(y, seed=seed)
         train, held = (x[split.train], y[split.train]), (x[split.validation], y[split.validation])
@@ -77,7 +81,8 @@ def main() -> None:
             start = time.perf_counter()
             scores, stopped = scikit_learn(train, held, args.c_grid)
             peer = time.perf_counter() - start
-            theirs, gaps = theirs + peer, [*gaps, best - max(scores)]
+            theirs += peer
+            gaps.append(best - max(scores))
             line += (
                 f"; scikit-learn {peer:.1f} s, {100 * max(scores):.2f} %, "
                 f"{stopped} fits stopped at max_iter; ratio {peer / mine:.1f}"

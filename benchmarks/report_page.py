@@ -77,7 +77,7 @@ def page_of(n: int, sheets: Sheets | None = None) -> Page:
             height=np.full(n, sheets.size, np.uint16),
         )
     ids = np.array([f"{587722952767439450 + 7919 * i}.jpg" for i in range(n)])
-    columns = [
+    columns: list[Category | Number] = [
         Category("label", "label", "Annotations", group % 10, names, "no label"),
         Number("a", "a number", "Targets", rng.normal(size=n).astype(np.float32)),
         Number("b", "another", "Targets", rng.normal(size=n).astype(np.float32)),

@@ -16,7 +16,9 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from embedkit.extraction.options import ExtractOptions
 from embedkit.images import views as drawing
 
 
-def spent(compute: object) -> tuple[float, float]:
+def spent(compute: Callable[[], object]) -> tuple[float, float]:
     """Seconds of the clock, and of all cores."""
     clock, cores = time.perf_counter(), time.process_time()
     compute()
@@ -72,8 +74,9 @@ def main() -> None:
             found = []
             for _ in range(args.rounds):
                 bare = spent(alone)
-                took = spent(lambda o=options: extract(source, Path(name) / "f.h5", backbone=spec, options=o))
-                done = extract(source, Path(name) / "f.h5", backbone=spec, options=options)
+                once = partial(extract, source, Path(name) / "f.h5", backbone=spec, options=options)
+                took = spent(once)
+                done = once()
                 found.append(
                     (done.images_per_second, args.n / v / bare[0], took[1] / bare[1], took[0] / bare[0])
                 )

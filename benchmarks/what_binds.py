@@ -32,6 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import embedkit
+from clustering.report import ClusterRun
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.preparation import preparation_for, prepare
 from probes.fitting import read_features
@@ -53,8 +54,8 @@ def main() -> None:
 
 def measured(path: Path, prep: str, seeds: int) -> list[str]:
     run = embedkit.cluster(path, prep=prep, seeds=seeds, output=None)
-    metrics = run.result.metrics
-    found = [float(metrics[f"{name}_seed_mean"].value) for name in ("accuracy", "nmi")]
+    assert isinstance(run, ClusterRun)  # as one file and one method are asked for
+    found = [run.result.metrics[f"{name}_seed_mean"].value or 0.0 for name in ("accuracy", "nmi")]
     with FeatureFile(path) as file:
         y = np.asarray(file.rows.labels)
         rows = np.flatnonzero(file.ok & (y >= 0))

@@ -77,6 +77,7 @@ def measured(folder: str, words: str) -> dict[str, float]:
         x = prepared.transform_file(file)
         applied = time.process_time() - start - fitted
         truth = file.rows.labels
+    assert truth is not None  # as `draw` writes them
     peak = memory.peak() / 2**30
     labels = KMeans(GROUPS, device="cpu").fit(x[::50]).labels_
     ari = adjusted_rand_score(truth[::50], labels)
@@ -86,14 +87,20 @@ def measured(folder: str, words: str) -> dict[str, float]:
 def sampled(folder: str, numbers: list[int]) -> None:
     """Neighbour whitening with neighbours among other numbers of rows."""
     with opened_at(folder) as file:
-        truth, spaces, said = file.rows.labels[::50], [], []
+        assert file.rows.labels is not None  # as `draw` writes them
+        truth = file.rows.labels[::50]
+        spaces: list[NDArray[np.float64]] = []
+        said: list[str] = []
         for number in numbers:
             whitening.MAX_NEIGHBOR_ROWS = number
             start = time.process_time()
             prepared = prepare(file, "view-whiten+neighbor-whiten", n_clusters=GROUPS)
             took = time.process_time() - start
             x = prepared.transform_file(file)[::50]
-            spaces.append(prepared.steps[0].matrix @ prepared.steps[1].matrix)
+            view, neighbor = (step.matrix for step in prepared.steps)
+            assert view is not None
+            assert neighbor is not None
+            spaces.append(view @ neighbor)
             ari = adjusted_rand_score(truth, KMeans(GROUPS, device="cpu").fit(x).labels_)
             said.append(f"{prepared.steps[1].settings['n_rows']:8,} rows: {took:5.0f} s, ARI {ari:.4f}")
     for words, space in zip(said, spaces, strict=True):
