@@ -1,5 +1,8 @@
 """Every clustering method and preparation on labelled feature files, with chance beside each.
 
+    python benchmarks/clustering_table.py FEATURES.h5 [MORE.h5 ...] [--methods kmeans temi] [--preps l2+pca95]
+    python benchmarks/clustering_table.py VIEWS.h5 --sweep
+
 No label enters any choice; labels only score. `--sweep` clusters with every setting of a grid around the
 recommended preparation, to say what its rule costs against the best setting that looking at labels finds.
 """
@@ -22,7 +25,9 @@ RULE = "view-whiten:power=0.25+neighbor-whiten"
 
 def main() -> None:
     """Print a Markdown table, or the cost of the rule."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+")
     parser.add_argument("--methods", nargs="+", default=["kmeans"])
     parser.add_argument("--preps", nargs="+", default=["pca95", "l2+pca95", "view-whiten", RULE])

@@ -1,5 +1,8 @@
 """Commands killed at random moments and at every kind of disk step, then given again: the same bytes?
 
+    python benchmarks/kills.py --n 1000
+    python benchmarks/kills.py --n 30 --verbs extract report
+
 Every trial is a forked process with everything imported, which is killed with SIGKILL; then the same command
 runs to its end, and its folder is held against that of a run that was never killed.
 """
@@ -79,7 +82,9 @@ lr = 1e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=1000, help="kills in all")
     parser.add_argument("--verbs", nargs="+", default=list(COMMANDS), choices=list(COMMANDS))
     parser.add_argument("--seed", type=int, default=0)

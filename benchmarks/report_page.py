@@ -147,7 +147,9 @@ def visit(browser: Any, path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--n", type=int, default=17_736, help="images of the page with pictures")
     parser.add_argument("--browser", default="/usr/bin/chromium")

@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--many", action="store_true", help="compiled views from the first on")
     args = parser.parse_args()
+    batch_size = ExtractOptions().batch_size
+    if args.n < 1 or args.n % batch_size:
+        parser.error(f"--n {args.n}: passes go in batches of {batch_size}. Give a multiple of it.")
     if args.many:
         drawing.COMPILED_FROM = 0
     spec = BackboneSpec(args.backbone, random_init=0)
