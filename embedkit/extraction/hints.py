@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from embedkit.backbones.shipped import SHIPPED
+from embedkit.computing.engine import n_cores
 from embedkit.console import note
 from embedkit.console.foretelling import in_words
+from embedkit.datasets.arrays import ArrayImages
+from embedkit.datasets.dataset import spread_rows
 from embedkit.errors import EmbedkitError
-from embedkit.extraction.job import Job, forward
+from embedkit.extraction.job import Job, forward, load_image
 from embedkit.images.decode import decode
 
 # An estimate is worth saying from here on, and so is measuring for it.
@@ -20,6 +23,7 @@ LONG_SECONDS = 30.0
 MANY_PASSES = 32
 # Images are taken together until they take so long, or are so many: enough for two digits.
 ENOUGH_SECONDS = 0.5
+MOST_READ = 16
 AT_ONCE = (4, 16)
 # Of all images, so many are taken for an estimate.
 TRIED_SHARE = 0.05
@@ -30,7 +34,8 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
 
     On a GPU nothing is said: the bar knows it after the first batches, which are there in seconds.
     """
-    passes = n_images * job.views.n
+    v = job.views.n
+    passes = n_images * v
     if job.device.type != "cpu" or passes <= MANY_PASSES:
         return
     size = job.backbone.preprocessing.image_size
@@ -42,12 +47,36 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
         forward(job, blank, precision)
         return (time.perf_counter() - started) / n
 
-    seconds = seconds_of_one(seconds_each, passes)
-    if seconds * passes >= LONG_SECONDS:
-        note(
-            f"About {in_words(seconds * passes)} for {passes:,} images of {size} x {size} pixels: one takes "
-            f"{seconds:.2g} s on this processor. --limit takes fewer of them, --image-size smaller ones."
-        )
+    computing, reading = v * seconds_of_one(seconds_each, passes), seconds_to_read(job, n_images)
+    # Threads read the next images while these are computed, if there is a core for them.
+    seconds = max(computing, reading) if n_cores() > 1 else computing + reading
+    if seconds * n_images < LONG_SECONDS:
+        return
+    fix = "--limit takes fewer of them, --image-size smaller ones."
+    if reading > computing:
+        fix = "Most of that is to read and to draw them; --limit takes fewer."
+    note(
+        f"About {in_words(seconds * n_images)} for {passes:,} images of {size} x {size} pixels: one takes "
+        f"{seconds / v:.2g} s on this processor. {fix}"
+    )
+
+
+def seconds_to_read(job: Job, n_images: int) -> float:
+    """Return what the threads take to read, decode and prepare one of so many images, with all its views."""
+    images = getattr(job.dataset.read, "__self__", None)
+    # Files may differ from class to class; arrays don't, and are read in their order.
+    n = min(n_images, len(job.index), max(2, min(MOST_READ, int(TRIED_SHARE * n_images))))
+    rows = job.index[:n] if isinstance(images, ArrayImages) else job.index[spread_rows(len(job.index), n)]
+    took: list[float] = []
+    for row in rows.tolist():
+        started = time.perf_counter()
+        load_image(job, row)
+        took.append(time.perf_counter() - started)
+        if sum(took) >= ENOUGH_SECONDS:
+            break
+    # The first one opens what the others find open.
+    n_threads = min(job.options.workers or n_cores(), n_cores())
+    return float(np.mean(took[1:] or took)) / n_threads
 
 
 def seconds_of_one(seconds_each: Callable[[int], float], passes: int) -> float:

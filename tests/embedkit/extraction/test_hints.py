@@ -1,5 +1,7 @@
 """What is said before an extraction begins."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,35 @@ def test_a_long_extraction_says_so_beforehand_and_computes_the_same(tmp_path, mo
     extract(str(tmp_path / "a.npy"), tmp_path / "told.h5", backbone=tiny)
     assert "40 images of 32 x 32 pixels: one takes" in capsys.readouterr().err
     assert (tmp_path / "quiet.h5").read_bytes() == (tmp_path / "told.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cores", "computing", "seconds", "reads"),
+    # Images take 0.2 s to read; of two threads each reads every other one, while the processor computes.
+    [(2, 0.001, 4, True), (2, 0.3, 12, False), (1, 0.001, 8.04, True), (1, 0.3, 20, False)],
+)
+def test_a_time_foretold_counts_what_reading_takes(
+    cores, computing, seconds, reads, tmp_path, monkeypatch, capsys, tiny
+):
+    from embedkit.extraction.extract import extract
+
+    def slow(job, row, clock=None):
+        hints.time.seconds += 0.2
+        return load_image(job, row, clock)
+
+    load_image = hints.load_image
+    clock = SimpleNamespace(seconds=0.0, perf_counter=lambda: clock.seconds)
+    monkeypatch.setattr(hints, "time", clock)
+    monkeypatch.setattr(hints, "load_image", slow)
+    monkeypatch.setattr(hints, "seconds_of_one", lambda seconds_each, passes: computing)
+    monkeypatch.setattr(hints, "n_cores", lambda: cores)
+    monkeypatch.setattr(hints, "LONG_SECONDS", 1.0)
+    np.save(tmp_path / "a.npy", np.zeros((40, 32, 32, 3), dtype=np.uint8))
+    extract(str(tmp_path / "a.npy"), tmp_path / "a.h5", backbone=tiny)
+    told = capsys.readouterr().err
+    assert f"About {seconds:.0f} seconds for 40 images of 32 x 32 pixels: one takes" in told
+    assert ("Most of that is to read" in told) == reads
+    assert ("--image-size smaller ones" in told) != reads
 
 
 @pytest.mark.parametrize(
