@@ -1272,8 +1272,8 @@ def label(
     exclude_class: str | Sequence[str] = (),
     min_per_class: int | None = None,
     labels: _Place | None = None,
-    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "lda", "label-spreading"] = "linear",
-    prep: str = "none",
+    kind: Literal["linear", "linear-sgd", "mlp", "knn", "nearest-centroid", "lda", "label-spreading"] | None = None,
+    prep: str | None = None,
     seed: int = 0,
     class_weight: Literal["balanced"] | None = None,
     next: int = 10,
@@ -1318,9 +1318,9 @@ def label(
     labels
         labels by id from a table (.csv, .tsv, .npz), in place of those that are there (default: its own)
     kind
-        which probe (default: linear)
+        which probe (default: label-spreading on 400 to 100,000 images with views if --prep is not given, else linear)
     prep
-        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: none)
+        prepare the features first: auto, none, or l2, pca95, view-whiten, clip50, ..., joined with + (default: view-whiten on 400 to 100,000 images with views if --kind is not given, else none)
     seed
         seed of everything that is random (default: 0)
     class_weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.errors import UsageError
@@ -21,6 +21,13 @@ from probes.kinds.registry import PROBES
 from probes.options import ProbeOptions, ProbePlaces
 
 KINDS = tuple(kind for kind, probe in PROBES.items() if not probe.regression)
+PLAIN = ("linear", "none")
+# With few labels better than the linear probe where there are views. Over fewer images nothing is gained, and
+# over more it takes long: docs/results/few-labels.md.
+WITH_VIEWS = ("label-spreading", "view-whiten")
+LEAST_ROWS = 400
+MOST_ROWS = 100_000
+_WHERE = f"on {LEAST_ROWS} to {MOST_ROWS:,} images with views"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +37,8 @@ class LabelOptions(Selection):
     Parameters
     ----------
     kind
-        A name in `probes.kinds.registry.PROBES` that predicts classes.
+        A name in `probes.kinds.registry.PROBES` that predicts classes. None, and no `prep`: what
+        `probes.labelling.default_probe` finds for the file.
     prep
         What happens to the features first; fitted on all images, since it reads no label.
     seed
@@ -46,8 +54,15 @@ class LabelOptions(Selection):
         An unknown kind or preparation, or a value out of range.
     """
 
-    kind: str = option("linear", "which probe", choices=KINDS)
-    prep: str = prep_option("none")
+    kind: str | None = option(
+        None,
+        "which probe",
+        choices=KINDS,
+        unset=f"{WITH_VIEWS[0]} {_WHERE} if --prep is not given, else {PLAIN[0]}",
+    )
+    prep: str | None = prep_option(
+        None, unset=f"{WITH_VIEWS[1]} {_WHERE} if --kind is not given, else {PLAIN[1]}"
+    )
     seed: int = seed_option()
     class_weight: str | None = as_in(ProbeOptions, "class_weight", None)
     next: int = option(10, "propose this many images to label next", least=0, metavar="N")
@@ -57,12 +72,26 @@ class LabelOptions(Selection):
         _ = self.probe
 
     @property
+    def given(self) -> bool:
+        """Whether a probe or a preparation was asked for."""
+        return self.kind is not None or self.prep is not None
+
+    @property
     def probe(self) -> ProbeOptions:
-        """The same as options of a probe; of log loss, which few labels rank better than accuracy."""
-        select = None if self.kind == "knn" else "log_loss"
+        """The same as options of a probe; of log loss, which few labels rank better than accuracy.
+
+        Where a probe or a preparation is not given, it is the plain one.
+        """
+        kind = PLAIN[0] if self.kind is None else self.kind
+        prep = PLAIN[1] if self.prep is None else self.prep
+        select = None if kind == "knn" else "log_loss"
         return ProbeOptions(
-            kind=self.kind, prep=self.prep, seed=self.seed, class_weight=self.class_weight, select=select
+            kind=kind, prep=prep, seed=self.seed, class_weight=self.class_weight, select=select
         )
+
+    def of(self, kind: str, prep: str) -> LabelOptions:
+        """Return the same with another probe and preparation."""
+        return replace(self, kind=kind, prep=prep)
 
     def which_with(self, table: Path | None) -> Selection:
         """Return the rows asked for, with the labels of a table; raises `UsageError` where there are two."""

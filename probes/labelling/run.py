@@ -22,16 +22,17 @@ from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, 
 from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import LABELLED, write_table
+from embedkit.files.usable_rows import read_usable
 from embedkit.preparing.matrix import checked_rows
-from embedkit.preparing.preparation import Prepared, preparation_for, prepare
+from embedkit.preparing.preparation import Prepared
 from embedkit.scoring.calibration import N_BINS, fit_temperature, reliability, scale
 from embedkit.scoring.class_scores import Scores, score_predictions, wilson
 from embedkit.scoring.confusions import kept
 from embedkit.scoring.dividing import by_name
 from embedkit.scoring.selected import selected
 from probes.few_labels import fit_within
-from probes.fitting import read_features
 from probes.kinds.around import Around, Pool
+from probes.labelling.default_probe import settled
 from probes.labelling.next_images import next_images, uncertainty
 from probes.labelling.options import LabelOptions, LabelPlaces
 from probes.labelling.out_of_fold import OutOfFold, folds_of, predict_out_of_fold, temperature_of
@@ -44,9 +45,11 @@ class _Given:
     """The labels, and the features of all images that could be read.
 
     `rows` (n,) are rows of the file, `at` (m,) places among them that have a label, `y` (m,) their classes as
-    numbers of `class_names`, which are those with a label.
+    numbers of `class_names`, which are those with a label. `options` name the probe and the preparation, and
+    `remark` says why it is these where nothing was asked for.
     """
 
+    options: LabelOptions
     rows: NDArray[np.int64]
     x: NDArray[np.float32]
     prepared: Prepared
@@ -54,6 +57,7 @@ class _Given:
     y: NDArray[np.int64]
     class_names: tuple[str, ...]
     groups: NDArray[np.str_] | None
+    remark: str | None
 
 
 @guarded()
@@ -95,19 +99,20 @@ def label(
     which = options.which_with(None if table is None else Path(table))
     with selected(features, which) as file:
         try:
-            found, saved = _label(file, options, places)
+            notes = list(file.remarks)
+            given = _given(file, options, notes)
+            found, saved = _label(file, given, places, notes)
         except DataError as error:
             raise EmbedkitError(f"{file.path}: {error}") from error
         if saved is not None and places.save_model is not None:
             save_probe(places.save_model, saved)
-        return found if places.output is None else _write(file, found, options, places.output)
+        return found if places.output is None else _write(file, found, given.options, places.output)
 
 
 def _label(
-    file: FeatureFile, options: LabelOptions, places: LabelPlaces
+    file: FeatureFile, given: _Given, places: LabelPlaces, notes: list[str]
 ) -> tuple[Labelled, SavedProbe | None]:
-    notes = list(file.remarks)
-    given = _given(file, options, notes)
+    options = given.options
     title = f"labels of {file.dataset_name}, {file.features_name}: {len(given.rows):,} images"
     n, c = len(given.rows), len(given.class_names)
     labels = np.full(n, "", dtype=np.array(["", *given.class_names]).dtype)
@@ -122,8 +127,9 @@ def _label(
             if c
             else "No labels yet: the images to begin with cover what there is."
         )
-        ahead = next_images(given.x, unlabelled, options.next, seed=options.seed)
-        return replace(found, next=ahead, notes=tuple(notes)), None
+        return replace(found, next=_ahead(file, given, unlabelled, None), notes=tuple(notes)), None
+    if given.remark is not None:
+        notes.append(given.remark)
     start = time.perf_counter()
     folded, model = _fit(given, options, notes)
     tested = folded.tested
@@ -134,9 +140,7 @@ def _label(
     fold = np.zeros(n, np.int64)
     fold[given.at] = folded.fold
     spread = Spread(given.class_names, p, fold, temperature)
-    ahead = next_images(
-        given.x, unlabelled, options.next, doubt=uncertainty(p[unlabelled]), seed=options.seed
-    )
+    ahead = _ahead(file, given, unlabelled, uncertainty(p[unlabelled]))
     scores = result = None
     if tested.any():
         scores, metrics = _score(given, folded)
@@ -157,12 +161,7 @@ def _given(file: FeatureFile, options: LabelOptions, notes: list[str]) -> _Given
         )
     if len(rows) < file.n:
         notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
-    preparation = preparation_for(file, options.prep, n_rows=len(rows))
-    features, with_views = read_features(file, rows, preparation)
-    with checked_rows():
-        # No label is read, so that images to be predicted may take part.
-        prepared = prepare(file, preparation, rows=rows)
-        x = prepared.transform(features, view_mean=with_views)
+    found = settled(options, file, rows)
     stored = file.rows.labels if file.rows.labels is not None else np.full(file.n, -1)
     lost = int((stored[~file.ok] >= 0).sum())
     if lost:
@@ -172,7 +171,8 @@ def _given(file: FeatureFile, options: LabelOptions, notes: list[str]) -> _Given
     classes, y = np.unique(by_name(stored[at], file.rows.class_names), return_inverse=True)
     names = np.array(sorted(file.rows.class_names) if len(file.rows.class_names) else [], dtype=np.str_)
     groups = None if file.rows.group is None else file.rows.group[rows][at]
-    return _Given(rows, x, prepared, at, y, tuple(names[classes].tolist()), groups)
+    class_names = tuple(names[classes].tolist())
+    return _Given(found.options, rows, found.x, found.prepared, at, y, class_names, groups, found.remark)
 
 
 def _fit(given: _Given, options: LabelOptions, notes: list[str]) -> tuple[OutOfFold, Any]:
@@ -205,9 +205,20 @@ def _fit(given: _Given, options: LabelOptions, notes: list[str]) -> tuple[OutOfF
         advance()
         return model
 
-    with checked_rows(), progress(f"{options.kind} probe", len(folds) + 1, unit="fit") as advance:
+    with checked_rows(), progress(f"{options.probe.kind} probe", len(folds) + 1, unit="fit") as advance:
         folded = predict_out_of_fold(x, y, folds, fit)
         return folded, fit(np.arange(len(y)))
+
+
+def _ahead(
+    file: FeatureFile, given: _Given, unlabelled: NDArray[np.int64], doubt: NDArray[np.float64] | None
+) -> NDArray[np.int64]:
+    """Return rows to label next, given the doubt about the unlabelled ones once there is any."""
+    options, x = given.options, given.x
+    if given.prepared.preparation.uses_views and options.next:
+        # Chosen apart by whitened views, the first images are worth less: docs/results/label-next.md.
+        x = read_usable(file, given.rows)
+    return next_images(x, unlabelled, options.next, doubt=doubt, seed=options.seed)
 
 
 def _score(given: _Given, folded: OutOfFold) -> tuple[Scores, dict[str, Metric]]:
@@ -255,7 +266,7 @@ def _result(
         task="label",
         dataset=file.dataset_name,
         features=file.features_name,
-        method=options.kind,
+        method=options.probe.kind,
         params={name: value for name, value in params.items() if value is not None},
         outcomes=outcomes,
         split=f"{int(spread.fold.max())} folds of the labels",
@@ -284,7 +295,7 @@ def _saved(
     shares = np.bincount(given.y) / len(given.y)
     names: Sequence[str] = given.class_names
     return SavedProbe(
-        options.kind, model, given.prepared, tuple(names), shares, temperature, settings, identity(file)
+        options.probe.kind, model, given.prepared, tuple(names), shares, temperature, settings, identity(file)
     )
 
 
@@ -293,7 +304,7 @@ def _write(file: FeatureFile, found: Labelled, options: LabelOptions, output: Pa
     # The name of a file with other labels or rows has the digest of these.
     about = json.dumps([file.sha256, *rows_and_options(file, options)], sort_keys=True)
     digest = hashlib.sha256(about.encode()).hexdigest()[:8]
-    path = output / f"{file.path.stem}-label-{options.kind}-{digest}.csv"
+    path = output / f"{file.path.stem}-label-{options.probe.kind}-{digest}.csv"
     write_table(path, LABELLED, found.columns())
     result = found.result
     if result is not None:
