@@ -12,7 +12,14 @@ from embedkit.files.store import FeatureFile
 from embedkit.preparing.matrix import checked_rows
 from embedkit.preparing.preparation import Prepared, preparation_for, prepare
 from probes.fitting import read_features
-from probes.labelling.options import LEAST_ROWS, MOST_ROWS, PLAIN, WITH_VIEWS, LabelOptions
+from probes.labelling.options import (
+    LEAST_ROWS,
+    MOST_ANSWERS,
+    MOST_ROWS,
+    PLAIN,
+    WITH_VIEWS,
+    LabelOptions,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ def settled(options: LabelOptions, file: FeatureFile, rows: NDArray[np.int64]) -
 
     Where neither probe nor preparation is asked for, labels spread over whitened views if the file has some.
     The linear probe of plain features stands where it has none, where there are too few rows or more than
-    are soon spread over, and where the views can't be whitened by.
+    are soon spread over (`MOST_ROWS`, and `MOST_ANSWERS` of images times classes), and where the views can't
+    be whitened by.
 
     Raises
     ------
@@ -53,10 +61,11 @@ def settled(options: LabelOptions, file: FeatureFile, rows: NDArray[np.int64]) -
         return _prepare(options.of(options.probe.kind, options.probe.prep), file, rows)
     kind, prep = WITH_VIEWS
     asking = f"--kind {kind} --prep {prep}"
+    n_classes = _n_classes(file, rows)
     if len(rows) < LEAST_ROWS:
         why = f"fewer than {LEAST_ROWS} images are too few to spread labels over."
-    elif len(rows) > MOST_ROWS:
-        why = f"over more than {MOST_ROWS:,} images labels take long to spread. Do so with {asking}."
+    elif len(rows) > MOST_ROWS or len(rows) * n_classes > MOST_ANSWERS:
+        why = f"{n_classes} classes take long to spread over {len(rows):,} images. Do so with {asking}."
     else:
         remark = f"Labels spread over whitened views ({asking}): the file has {file.n_views} of each image."
         try:
@@ -64,6 +73,12 @@ def settled(options: LabelOptions, file: FeatureFile, rows: NDArray[np.int64]) -
         except DataError as error:
             why = f"the views can't be whitened by: {error}"
     return _prepare(options.of(*PLAIN), file, rows, f"{PLAIN[0].capitalize()} probe of the mean views: {why}")
+
+
+def _n_classes(file: FeatureFile, rows: NDArray[np.int64]) -> int:
+    """Return how many classes have a label among rows of a file."""
+    labels = file.rows.labels
+    return 0 if labels is None else len(np.setdiff1d(labels[rows], [-1]))
 
 
 def _prepare(

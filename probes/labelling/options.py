@@ -27,6 +27,7 @@ PLAIN = ("linear", "none")
 WITH_VIEWS = ("label-spreading", "view-whiten")
 LEAST_ROWS = 400
 MOST_ROWS = 100_000
+MOST_ANSWERS = 1_000_000  # images times classes
 _WHERE = f"on {LEAST_ROWS} to {MOST_ROWS:,} images with views"
 
 

@@ -74,13 +74,15 @@ def test_what_is_given_stands_and_the_other_is_plain(make_file, views, options, 
 @pytest.mark.parametrize(
     ("file", "most", "why"),
     [
-        ({"n": N - 1}, N, "fewer than 400 images are too few to spread labels over"),
-        ({"n": N + 1}, N, "over more than 400 images labels take long to spread"),
-        ({"n": N, "nuisance": 100.0}, N, "can't be whitened by: view whitening found no direction"),
+        ({"n": N - 1}, {}, "fewer than 400 images are too few to spread labels over"),
+        ({"n": N + 1}, {"MOST_ROWS": N}, "3 classes take long to spread over 401 images"),
+        ({"n": N + 1}, {"MOST_ANSWERS": 3 * N}, "3 classes take long to spread over 401 images"),
+        ({"n": N, "nuisance": 100.0}, {}, "can't be whitened by: view whitening found no direction"),
     ],
 )
 def test_where_views_cannot_serve_the_linear_probe_does(make_file, monkeypatch, file, most, why):
-    monkeypatch.setattr(default_probe, "MOST_ROWS", most)
+    for name, value in most.items():
+        monkeypatch.setattr(default_probe, name, value)
     path = make_file(views=4, labels=some(4), **file)
     found = embedkit.label(path, output=None)
     assert said(found) == ("linear", None)
