@@ -200,7 +200,8 @@ def main() -> None:
             taken = [*spaces[i], other[i]] if name.endswith("both files") else spaces[i]
             found = np.array([scores(y, head(taken, int(y.max()) + 1, seed)) for seed in range(args.seeds)])
             means.append(found.mean(axis=0))
-            cells.append(f"{means[-1][0]:.3f} ± {found[:, 0].std(ddof=1):.3f}, {means[-1][1]:.2f}")
+            spread = f" ± {found[:, 0].std(ddof=1):.3f}" if args.seeds > 1 else ""
+            cells.append(f"{means[-1][0]:.3f}{spread}, {means[-1][1]:.2f}")
         accuracy, nmi = np.mean(means, axis=0)
         print(f"| {name} | " + " | ".join(cells) + f" | {accuracy:.3f}, {nmi:.2f} |", flush=True)
 
