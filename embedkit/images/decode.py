@@ -46,6 +46,8 @@ MAX_BYTES = 2**31
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 THUMBNAIL_TYPE = "image/webp"
+# A block at the edge of a scaled JPEG counts as a whole one, so there are to be many of them.
+LEAST_BLOCKS = 32
 Scale = Callable[[int, int], int]
 
 _EXIF_ORIENTATION = 0x0112
@@ -128,7 +130,8 @@ def decode_small(
         nonlocal k, cropped
         cropped = crop_to <= min(width, height)
         seen = crop_to if cropped else max(width, height)
-        k = next((k for k in (8, 4, 2) if seen >= k * side), 1)
+        shorter = min(width, height)
+        k = next((k for k in (8, 4, 2) if seen >= k * side and shorter >= k * LEAST_BLOCKS), 1)
         return k
 
     pixels = decode(source, where, jpeg_scale=scale)

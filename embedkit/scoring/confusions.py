@@ -31,13 +31,13 @@ def confusion_of(outcomes: Mapping[str, Any]) -> NDArray[np.int64] | None:
         counts = np.asarray(outcomes["confusion"], dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
         return None
-    return counts if counts.ndim == 2 and counts.size else None
+    return counts if counts.ndim == 2 and counts.size and counts.min() >= 0 else None
 
 
 def _from_cells(kept: Mapping[str, Any]) -> NDArray[np.int64] | None:
     c, m = map(int, kept["shape"])
     cells = np.asarray(kept["cells"], dtype=np.int64).reshape(-1, 3)
-    inside = (cells[:, :2] >= 0).all() and (cells[:, :2] < [c, m]).all()
+    inside = (cells >= 0).all() and (cells[:, :2] < [c, m]).all()
     if min(c, m) < 1 or c * m > MOST_CELLS or not inside:
         return None
     counts = np.zeros((c, m), dtype=np.int64)

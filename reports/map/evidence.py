@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,17 @@ class Clustering:
         """
         if number == -1:
             return "noise"
-        matched, low = self.matched(number), None
-        confusion = _confusion(self.result, self.title)
-        if confusion is not None and matched in confusion.row_names and matched in confusion.column_names:
+        matched, low, confusion = self.matched(number), None, self._confusion
+        # Of two classes of one name it is not known which is meant.
+        if confusion and confusion.row_names.count(matched) == 1 and matched in confusion.column_names:
             inside = confusion.counts[:, confusion.column_names.index(matched)]
             n, own = int(inside.sum()), int(inside[confusion.row_names.index(matched)])
             low = wilson(own / n, n).low if n else None
         return f"cluster {number} ({matched})" if low is not None and low > 0.5 else f"cluster {number}"
+
+    @cached_property
+    def _confusion(self) -> Confusion | None:
+        return _confusion(self.result, self.title)
 
     def matched(self, number: int) -> str:
         """Return the class that a cluster was matched to; empty where to none."""
@@ -431,10 +436,14 @@ def _confusion(result: Result, title: str) -> Confusion | None:
     counts = confusion_of(found)
     if counts is None:
         return None
-    classes = tuple(str(name) for name in found.get("class_names", ()))
+    classes = _names(found.get("class_names"))
     if len(classes) != counts.shape[0]:
         classes = tuple(f"class {i}" for i in range(counts.shape[0]))
-    columns = tuple(str(name) for name in found.get("confusion_columns", classes))
+    columns = _names(found.get("confusion_columns", classes))
     if len(columns) != counts.shape[1]:
         columns = tuple(str(i) for i in range(counts.shape[1]))
     return Confusion(title, counts, classes, columns)
+
+
+def _names(found: object) -> tuple[str, ...]:
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()  # a line may keep anything

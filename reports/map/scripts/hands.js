@@ -23,8 +23,8 @@ embedkit.handsOn = ({ points, overlay }) => {
   let down = null, dragged = false;
   const moved = (event) => Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4;
   const under = (event) => {
-    const frame = box.getBoundingClientRect();
-    const pictured = overlay.at(event.clientX - frame.left, event.clientY - frame.top);
+    const frame = box.getBoundingClientRect(), [aheadX, aheadY] = points.slid;
+    const pictured = overlay.at(event.clientX - frame.left - aheadX, event.clientY - frame.top - aheadY);
     return pictured >= 0 ? pictured : points.hovered !== undefined && points.hovered >= 0 && points.shown[points.hovered] ? points.hovered : -1;
   };
   const look = (event) => {

@@ -21,7 +21,7 @@ embedkit.pointsOn = (box, canvas, { x, y }) => {
   const opacity = n > 50000 ? 0.5 : n > 8000 ? 0.7 : n > 2500 ? 0.8 : 0.9;
 
   const { shown, active } = sieve, rowsShown = sieve.rows;
-  const api = { n, box, x, y, half, size, shown, active, rowsShown, resieve: sieve.again, any: false, hovered: -1, moves: 0, frame: () => {}, ready: Promise.resolve() };
+  const api = { n, box, x, y, half, size, shown, active, rowsShown, resieve: sieve.again, any: false, hovered: -1, slid: [0, 0], moves: 0, frame: () => {}, ready: Promise.resolve() };
 
   const WANTED = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
   const element = document.createElement("canvas");

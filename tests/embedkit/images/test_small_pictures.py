@@ -91,3 +91,11 @@ def test_damage_is_told_as_of_the_whole_image(damage):
     with pytest.raises(ImageError) as small:
         decode_small(data, "a.jpg", side=20)
     assert str(small.value) == str(whole.value)
+
+
+@pytest.mark.parametrize("shape", [(7, 3000), (3000, 1), (9, 3000)])
+def test_a_strip_is_decoded_whole(shape):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[-1:] = 255  # which at an eighth would be half of what nine rows come to
+    data = encoded(pixels, quality=95)
+    np.testing.assert_array_equal(decode_small(data, "a.jpg", side=64), decode(data, "a.jpg"))

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import directional_stats, mannwhitneyu, norm
 
 from embedkit.files.results import Result
+from reports.map import evidence
 from reports.map.columns import Category, Number
 from reports.map.evidence import Clustering
 from reports.map.sections import clusters
@@ -162,6 +163,36 @@ def test_a_cluster_is_called_after_a_class_only_where_most_of_it_surely_is(merge
     (column,) = Clustering(result, "kmeans", np.zeros(40, np.int64), None, None).columns()
     assert column.names == (expected,)
     assert gallery({"matching": {"0": "merger"}}, codes)["name"] == "cluster 0"
+
+
+def named(number, **outcomes):
+    outcomes = {"matching": {"0": "a", "1": "b"}, "class_names": ["a", "b"]} | outcomes
+    result = Result("cluster", "d", "f", "kmeans", {}, outcomes, "none", 0, {}, 40, 0.0, "numpy")
+    return Clustering(result, "kmeans", np.zeros(40, np.int64), None, None).name(number)
+
+
+def test_a_line_that_keeps_anything_else_names_no_cluster():
+    counts = {"confusion": [[30, 0], [0, 30]]}
+    assert [named(0, **counts), named(1, **counts), named(2, **counts)] == [
+        *("cluster 0 (a)", "cluster 1 (b)", "cluster 2")
+    ]
+    for broken in (
+        {"class_names": 5},
+        {"class_names": ["a", "a"]},  # which of the two?
+        {"confusion_columns": None},
+        {"confusion": [[-3, 0], [0, 5]]},
+        {"confusion_cells": {"shape": [2, 2], "cells": [[0, 0, -3]]}},
+        {"matching": {"0": ["a"]}},
+    ):
+        assert named(0, **(counts | broken)) == "cluster 0"
+
+
+def test_the_confusions_of_a_thousand_clusters_are_read_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(evidence, "confusion_of", lambda outcomes: read.append(1) or np.eye(2, dtype=int))
+    result = Result("cluster", "d", "f", "kmeans", {}, {}, "none", 0, {}, 40, 0.0, "numpy")
+    Clustering(result, "kmeans", np.arange(1000), None, None).columns()
+    assert len(read) == 1
 
 
 def test_stability_stands_on_the_card_where_it_was_measured():
