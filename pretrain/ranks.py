@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,9 @@ def joined() -> Iterator[None]:
         with others_needed(rank(), world(), "goes on from the last checkpoint"), aside:
             yield
     finally:
+        # What FSDP leaves in cycles holds on to groups, whose threads would outlive the interpreter and abort
+        # it (https://github.com/pytorch/pytorch/pull/179291).
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -12,8 +12,6 @@ from embedkit.backbones.shipped import SHIPPED
 from embedkit.computing.engine import n_cores
 from embedkit.console import note
 from embedkit.console.foretelling import in_words
-from embedkit.datasets.arrays import ArrayImages
-from embedkit.datasets.dataset import spread_rows
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.job import Job, forward, load_image
 from embedkit.images.decode import decode
@@ -63,12 +61,10 @@ def say_time(job: Job, n_images: int, precision: str) -> None:
 
 def seconds_to_read(job: Job, n_images: int) -> float:
     """Return what the threads take to read, decode and prepare one of so many images, with all its views."""
-    images = getattr(job.dataset.read, "__self__", None)
-    # Files may differ from class to class; arrays don't, and are read in their order.
-    n = min(n_images, len(job.index), max(2, min(MOST_READ, int(TRIED_SHARE * n_images))))
-    rows = job.index[:n] if isinstance(images, ArrayImages) else job.index[spread_rows(len(job.index), n)]
+    # In their order, as they will be read: a shard or a chunk is opened for many.
+    n = min(n_images, max(2, min(MOST_READ, int(TRIED_SHARE * n_images))))
     took: list[float] = []
-    for row in rows.tolist():
+    for row in job.index[:n].tolist():
         started = time.perf_counter()
         load_image(job, row)
         took.append(time.perf_counter() - started)
