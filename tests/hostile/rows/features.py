@@ -102,11 +102,13 @@ def _origin(random: Random, folder: Path, origin: Any) -> Any:
             "source": random.choice(("/dev/zero", "/dev", "/proc", "/dev/stdin", "/proc/self/mem", "x\0y"))
         }
     if kind == 3:
-        name = folder / "pictures"
-        shutil.copytree(origin["source"] if Path(origin["source"]).is_absolute() else folder / "images", name)
-        for path in random.sample(sorted(name.rglob("*.png")), 4):
+        pictures = folder / "pictures"
+        shutil.copytree(
+            origin["source"] if Path(origin["source"]).is_absolute() else folder / "images", pictures
+        )
+        for path in random.sample(sorted(pictures.rglob("*.png")), 4):
             no_file(random, path)
-        return origin | {"source": str(name)}
+        return origin | {"source": str(pictures)}
     return odd_json(random, origin)
 
 

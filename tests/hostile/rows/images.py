@@ -133,12 +133,12 @@ def _odd_npz(random: Random, path: Path) -> str:
                 out.write(header)
                 for _ in range(64):
                     out.write(b"\0" * 2**20)
-    data = bytearray(path.read_bytes())
+    whole = bytearray(path.read_bytes())
     if kind == 6:  # flags and method of the first member: encrypted, or packed in a way that nobody knows
         for mark, shift in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-            at = data.find(mark)
-            data[at + shift + 2 * (random.random() < 0.5)] = random.choice((1, 8, 12, 14, 99))
-        path.write_bytes(data)
+            at = whole.find(mark)
+            whole[at + shift + 2 * (random.random() < 0.5)] = random.choice((1, 8, 12, 14, 99))
+        path.write_bytes(whole)
     return f"{name}, way {kind}"
 
 
