@@ -7,8 +7,8 @@ Of each labelled file, with as many clusters as classes. Labels are read in all 
 - found: what `embedkit cluster` finds, without a label.
 - from the classes: k-means by scikit-learn that starts at the classes' means and goes on to its optimum. If
   that is better, and its inertia no higher, the search missed it.
-- inertia of classes: that of the classes themselves about their means, over that of what was found. Above 1
-  the objective itself prefers what was found, however long one searches.
+- inertia of classes: that of the classes themselves about their means, over scikit-learn's best of ten. Above
+  1 the objective itself prefers what was found, however long one searches.
 - nearest mean: rows by the nearest of the classes' means, which are given. That is the most that round
   clusters of one size can tell apart.
 - linear, prepared and linear, features: logistic regression in five folds, on what k-means gets and on the
@@ -32,6 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import embedkit
+from clustering.matching import match_clusters
 from clustering.report import ClusterRun
 from embedkit.files.store import FeatureFile
 from embedkit.preparing.preparation import preparation_for, prepare
@@ -68,26 +69,18 @@ def measured(path: Path, prep: str, seeds: int) -> list[str]:
     means = np.stack([x[y == j].mean(axis=0) for j in range(k)])
     best = KMeans(k, n_init=10, random_state=0).fit(x)
     started = KMeans(k, init=means, n_init=1).fit(x)
+    matched = match_clusters(y, started.labels_.astype(np.int64))
     of_classes = sum(((x[y == j] - means[j]) ** 2).sum() for j in range(k))
     nearest = ((x[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
     return [
         "{:.3f}, {:.2f}".format(*found),
-        f"{matched(y, started.labels_):.3f}, {normalized_mutual_info_score(y, started.labels_):.2f} "
+        f"{matched.n_correct / matched.n:.3f}, {normalized_mutual_info_score(y, started.labels_):.2f} "
         f"({started.inertia_ / best.inertia_:.3f})",
         f"{of_classes / best.inertia_:.2f}",
         f"{accuracy_score(y, nearest):.3f}",
         f"{linear(x, y):.3f}",
         f"{linear(features, y):.3f}",
     ]
-
-
-def matched(y: NDArray[Any], clusters: NDArray[Any]) -> float:
-    """Accuracy after the best matching of clusters to classes."""
-    from scipy.optimize import linear_sum_assignment
-
-    counts = np.zeros((y.max() + 1, clusters.max() + 1))
-    np.add.at(counts, (y, clusters), 1)
-    return float(counts[linear_sum_assignment(-counts)].sum() / len(y))
 
 
 def linear(x: NDArray[Any], y: NDArray[Any]) -> float:

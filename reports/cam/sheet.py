@@ -15,7 +15,7 @@ from reports.picture_records import CamRecord, MappedImage
 from reports.sections import Made
 
 ROWS = 24
-# Characters of an id: a picture's text is short, and a longer id is found by its start.
+# Characters of an id: a picture's text is short. An image of a longer id is shown, and can't be pinned.
 ID = 300
 
 
@@ -31,9 +31,12 @@ def sheet(study: Study, made: Made) -> tuple[Image.Image, CamRecord]:
     """
     said, about, shown = study.said, study.about, study.shown
     place = {int(one): i for i, one in enumerate(shown.places)}
-    rows, drawn, names = [], [], [name for name, _ in tiles(shown, 0)]
+    rows, drawn = [], []
+    names: list[str] = []
     for group, one in _chosen(study):
-        drawn.append(np.concatenate([tile for _, tile in tiles(shown, place[one])], axis=1))
+        row = dict(tiles(shown, place[one]))
+        names = list(row)
+        drawn.append(np.concatenate([*row.values()], axis=1))
         rows.append(MappedImage(str(said.ids[one])[:ID], group, said.caption(one)))
     record = CamRecord(
         made.command,
