@@ -42,8 +42,14 @@ def same_job(file: FeatureFile, moved: Mapping[str, str | Path]) -> tuple[Any, s
         They are there, and are others.
     """
     from embedkit.datasets.load import load_again
+    from embedkit.images.noise import KIND as NOISE
 
     record = _recorded(file)
+    if record.views.seed is not None and record.views.noise != NOISE:
+        raise NotThereError(
+            "its random views had noise that is not drawn any more. Shapes, ids, labels and values were "
+            "checked; for the rest extract again."
+        )
     origin = dict(record.dataset.origin)
     if "path" in moved:
         origin["path" if origin.get("path") else "source"] = str(moved["path"])

@@ -25,6 +25,7 @@ from embedkit.extraction.options import ExtractOptions
 from embedkit.files.regular import resolved
 from embedkit.images.decode import decode
 from embedkit.images.drawing import torch_views
+from embedkit.images.noise import KIND as NOISE
 from embedkit.images.options import ViewSet
 from embedkit.images.views import make_views
 from embedkit.versions import versions
@@ -72,10 +73,12 @@ class Job:
             "backbone": loaded.record(),
             "preprocessing": loaded.preprocessing.record(),
             "pooling": pooling.record(),
-            "views": {"name": job.views.name, "seed": options.seed if job.views.kind == "galaxy" else None},
+            "views": {"name": job.views.name, "seed": None},
             "precision": options.precision,
             "storage": options.storage,
         }
+        if job.views.kind == "galaxy":
+            asked["views"] |= {"seed": options.seed, "noise": NOISE}
         # What is younger than a feature file is in the record only where it was asked for.
         asked |= {name: value for name in _YOUNGER if (value := getattr(options, name)) != "auto"}
         return replace(job, asked=asked)

@@ -32,7 +32,7 @@ class Settled:
     resize
         ``pillow``, or ``torch`` on the device, which may differ by a level or two of 255.
     views
-        ``pillow``, or ``torch`` on the device: random views with other noise.
+        ``pillow``, or ``torch`` on the device: random views up to a level of 255 off.
     """
 
     precision: str

@@ -9,6 +9,7 @@ import torch
 from embedkit.datasets.stacks import Stack, stack_of
 from embedkit.extraction.job import Job
 from embedkit.images.drawing import Canvas, Drawn, draw_views
+from embedkit.images.noise import normal_table
 from embedkit.images.resampling import Resampler
 
 
@@ -22,16 +23,16 @@ class Way:
         What is computed.
     stack, resampler
         The images as one array, which the device resizes; else threads decode and resize each.
-    draws
-        Whether the device draws random views.
+    table : (65536,) float32, optional
+        On the device, where that draws random views: of their noise.
     canvas, shown
-        Where they lie in a resized image, and its rows and columns there, if all are of one size.
+        Where views lie in a resized image, and its rows and columns there, if all are of one size.
     """
 
     job: Job
     stack: Stack | None = None
     resampler: Resampler | None = None
-    draws: bool = False
+    table: torch.Tensor | None = None
     canvas: Canvas | None = None
     shown: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -39,15 +40,16 @@ class Way:
     def of(cls, job: Job, *, resizes: bool, draws: bool) -> Way:
         """Return the way where torch resizes, or draws views, or both."""
         stack = _resizable(job) if resizes else None
+        table = torch.from_numpy(normal_table()).to(job.device) if draws else None
         if stack is None:
-            return cls(job, draws=draws)
+            return cls(job, table=table)
         done = job.backbone.preprocessing
         resampler = Resampler(done, stack.shape[:2], whole=draws).to(job.device)
         if not draws:
             return cls(job, stack, resampler)
         canvas = Canvas.of(resampler.shape, done.image_size)
         rows, columns = (torch.from_numpy(part).to(job.device) for part in (canvas.rows, canvas.columns))
-        return cls(job, stack, resampler, draws, canvas, (rows, columns))
+        return cls(job, stack, resampler, table, canvas, (rows, columns))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,13 +58,13 @@ class Way:
             return self.stack.shape
         done = self.job.backbone.preprocessing
         channels = 3 if done.channels == 1 else done.channels  # grey comes as three
-        if self.draws:
+        if self.table is not None:
             return (Canvas.side(done.image_size), Canvas.side(done.image_size), channels)
         return (self.job.views.n, done.image_size, done.image_size, channels)
 
     def room(self, n_images: int, *, pinned: bool) -> Drawn | None:
         """Make room for what is random in a batch; None where it is drawn already."""
-        if not self.draws:
+        if self.table is None:
             return None
         return Drawn.blank(
             n_images, self.job.views.n, self.job.backbone.preprocessing.image_size, pinned=pinned
@@ -74,8 +76,8 @@ class Way:
             batch = self.resampler(batch)  # (b, h, w, 3)
         if self.shown is not None:
             batch = batch[:, self.shown[0]][:, :, self.shown[1]]
-        if self.draws:
-            batch = draw_views(batch, Drawn(*random), self.job.backbone.preprocessing.image_size)
+        if self.table is not None:
+            batch = draw_views(batch, Drawn(*random), self.job.backbone.preprocessing.image_size, self.table)
         elif self.resampler is not None:
             batch = _turned(batch, self.job.views.kind)
         return batch.flatten(0, 1)

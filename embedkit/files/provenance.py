@@ -57,10 +57,11 @@ class PoolingRecord:
 
 @dataclass(frozen=True)
 class ViewsRecord:
-    """Which views, and the seed of random ones."""
+    """Which views, the seed of random ones, and the kind of their noise."""
 
     name: str
     seed: int | None = None
+    noise: str | None = None
 
 
 @dataclass(frozen=True)

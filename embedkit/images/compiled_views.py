@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from embedkit.images.noise import FACTORS, SHIFTS
+
 # Beyond the pixel that a place lies in, cubic convolution takes one before and two behind.
 _BEFORE, _BEHIND = 1, 2
 F32 = NDArray[np.float32]
@@ -50,23 +52,42 @@ def lies_within(coefficients: Affine, size: int, shape: tuple[int, ...]) -> bool
 def compiled_view(
     canvas: NDArray[np.uint32],
     coefficients: Affine,
+    size: int,
     weights: F32,
-    brightness: np.float32,
-    noise: F32,
-    noise_std: np.float32,
+    strengths: tuple[np.float32, np.float32],
+    key: NDArray[np.uint32],
+    table: F32,
 ) -> NDArray[np.uint8]:
-    """Return a view (size, size, 3): resampled, blurred by `weights` (t,), brightened, with such noise."""
-    size = noise.shape[0]
+    """Return a view (size, size, 3): resampled, blurred by `weights` (t,), brightened, with noise of a key."""
     values = _resampled(canvas, coefficients, size)
     if len(weights) > 1:
         values = _across(_down(values, weights), weights)
-    flat, out = noise.reshape(size, 3 * size), np.empty((size, 3 * size), np.uint8)
-    for y in range(size):
-        line, more, to = values[y], flat[y], out[y]
-        for q in range(3 * size):
-            value = np.rint(line[q] * brightness + more[q] * noise_std)
-            to[q] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+    brightness, noise_std = strengths
+    flat, noise = values.ravel(), _normal(key, values.size, table)
+    out = np.empty(values.size, np.uint8)
+    for q in range(len(out)):
+        value = np.rint(flat[q] * brightness + noise[q] * noise_std)
+        out[q] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
     return out.reshape(size, size, 3)
+
+
+@_compiled
+def _normal(key: NDArray[np.uint32], n: int, table: F32) -> F32:
+    """Draw as `embedkit.images.noise.normal` does."""
+    out = np.empty(2 * ((n + 1) // 2), np.float32)
+    for i in range(len(out) // 2):
+        word = _mixed(np.uint32(_mixed(np.uint32(i + key[0])) ^ key[1]))
+        out[2 * i] = table[word & np.uint32(0xFFFF)]
+        out[2 * i + 1] = table[word >> np.uint32(16)]
+    return out[:n]
+
+
+@_compiled
+def _mixed(word: Any) -> Any:
+    # Numba's products and sums of 32 bits have 64: each is cut.
+    word = np.uint32((word ^ (word >> np.uint32(SHIFTS[0]))) * np.uint32(FACTORS[0]))
+    word = np.uint32((word ^ (word >> np.uint32(SHIFTS[1]))) * np.uint32(FACTORS[1]))
+    return np.uint32(word ^ (word >> np.uint32(SHIFTS[2])))
 
 
 @_compiled

@@ -1,7 +1,7 @@
 """The random views of `embedkit.images.views`, drawn where torch computes.
 
-What is random of a view comes from the same generator. Pixels are those of Pillow up to a level of 255,
-before the noise: that is as strong, and made of other numbers, which any device computes alike from a key.
+What is random of a view comes from the same generator, and its noise of the same key. Pixels are those of
+Pillow up to a level of 255.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedkit.images.noise import normal_by_torch, normal_table
 from embedkit.images.options import ViewSet
 from embedkit.images.preprocess import Preprocessing
 from embedkit.images.views import BLUR_SIGMA_PX, Draw, reach_of, taps
 
-# Levels of 0 to 255 by which a pixel may differ from Pillow's, before noise.
+# Levels of 0 to 255 by which a pixel may differ from Pillow's.
 TOLERANCE = 1
 
 
@@ -53,7 +54,7 @@ class Drawn:
             around = [0.0] * (radius - len(weights) // 2)
             affine = draw.coefficients(canvas.size, canvas.middle)
             numbers[view] = [*affine, draw.brightness, draw.noise_std, *around, *weights, *around]
-            keys[view] = draw.random.integers(-(2**31), 2**31, 2, dtype=np.int32)
+            keys[view] = draw.key
 
     def to(self, device: torch.device) -> Drawn:
         """Copy it to a device, without waiting."""
@@ -111,19 +112,23 @@ def torch_views(
     canvas, place = canvas_of(pixels, preprocessing, image_id)
     drawn = Drawn.blank(1, views.n, preprocessing.image_size)
     drawn.draw(0, place, image_id=image_id, seed=seed)
-    levels = draw_views(torch.from_numpy(canvas)[None], drawn, preprocessing.image_size)
+    table = torch.from_numpy(normal_table())
+    levels = draw_views(torch.from_numpy(canvas)[None], drawn, preprocessing.image_size, table)
     return np.asarray(levels[0].to(torch.uint8).numpy())
 
 
-def draw_views(batch: torch.Tensor, drawn: Drawn, size: int) -> torch.Tensor:
-    """(b, side, side, c) canvases -> (b, v, size, size, c) float32 of whole levels from 0 to 255."""
+def draw_views(batch: torch.Tensor, drawn: Drawn, size: int, table: torch.Tensor) -> torch.Tensor:
+    """(b, side, side, c) canvases -> (b, v, size, size, c) float32 of whole levels from 0 to 255.
+
+    The numbers of the noise are chosen from `table`, which is `normal_table` on the device of all.
+    """
     b, v = drawn.keys.shape[:2]
     numbers = drawn.numbers[..., None, None]  # (b, v, 8 + t, 1, 1)
     values = _transformed(batch, numbers, size)  # (b, v, c, size, size)
     values = _blurred(values, drawn.numbers[..., 8:]) * numbers[:, :, 6, None]
-    noise = _normal(drawn.keys.reshape(b * v, 2), values[0, 0].numel()).reshape(values.shape)
-    values = values + noise * numbers[:, :, 7, None]
-    return values.round().clamp(0, 255).permute(0, 1, 3, 4, 2)
+    values = values.permute(0, 1, 3, 4, 2)
+    noise = normal_by_torch(drawn.keys.reshape(b * v, 2), values[0, 0].numel(), table)
+    return (values + noise.reshape(values.shape) * numbers[:, :, 7, None]).round().clamp(0, 255)
 
 
 def _transformed(batch: torch.Tensor, numbers: torch.Tensor, size: int) -> torch.Tensor:
@@ -165,23 +170,6 @@ def _blurred(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         )
         values = functools.reduce(torch.Tensor.add_, parts)
     return values
-
-
-def _normal(keys: torch.Tensor, n: int) -> torch.Tensor:
-    """(k, n) standard normal numbers from (k, 2) keys: Box and Muller's, of hashes of key and place."""
-    at = torch.arange(n, dtype=torch.int32, device=keys.device)
-    first = _mixed(_mixed(at + keys[:, :1]) ^ keys[:, 1:])
-    second = _mixed(first ^ keys[:, :1])
-    # 24 bits in the middle of their steps, so that no logarithm is of zero.
-    one, two = (((x >> 8) & 0xFFFFFF).float().add(0.5) / 2**24 for x in (first, second))
-    return (-2 * one.log()).sqrt() * (2 * math.pi * two).cos()
-
-
-def _mixed(x: torch.Tensor) -> torch.Tensor:
-    """Hash 32 bits by multiplications and shifts (lowbias32, Wellons 2018); int32 wraps around."""
-    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
-    x = (x ^ ((x >> 15) & 0x1FFFF)) * (0x846CA68B - 2**32)
-    return x ^ ((x >> 16) & 0xFFFF)
 
 
 def _radius(size: int) -> int:

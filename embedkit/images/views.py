@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import center
+from embedkit.images.noise import normal, normal_table
 from embedkit.images.options import ViewSet
 from embedkit.images.preprocess import Preprocessing, pictures_of, pixels_of
 
@@ -39,11 +40,8 @@ def make_views(
         frame = _reflect(preprocessing.frame(pixels, image_id), reach_of(size))
         # Each picture is made once, not once a view.
         source = _Frame(pictures_of(frame), (frame.shape[1] / 2, frame.shape[0] / 2), size)
-
-        def draws() -> list[Draw]:
-            return [Draw.of(size, image_id, seed, view) for view in range(views.n)]
-
-        return np.stack([*map(_QUICK.way(source, draws, views.n), draws())])
+        draws = [Draw.of(size, image_id, seed, view) for view in range(views.n)]
+        return np.stack([*map(_QUICK.way(source, draws), draws)])
     base = preprocessing(pixels, image_id)
     if views.kind == "1":
         return base[None]
@@ -55,7 +53,7 @@ def make_views(
 
 @dataclass(frozen=True)
 class Draw:
-    """What is random in one view of a galaxy; the generator goes on to draw its noise.
+    """What is random in one view of a galaxy.
 
     Parameters
     ----------
@@ -65,8 +63,8 @@ class Draw:
         Of the middle in pixels, (x, y).
     brightness, sigma, noise_std
         Factor, pixels, and levels of 255.
-    random
-        The generator, behind these.
+    key : (2,) int32
+        Of the noise.
     """
 
     affine: tuple[float, float, float, float]
@@ -74,7 +72,7 @@ class Draw:
     brightness: float
     sigma: float
     noise_std: float
-    random: np.random.Generator
+    key: NDArray[np.int32]
 
     @classmethod
     def of(cls, size: int, image_id: str, seed: int, view: int) -> Draw:
@@ -96,7 +94,7 @@ class Draw:
             _between(*BRIGHTNESS, brightness),
             _between(0, BLUR_SIGMA_PX, sigma) * size / 224,
             _between(0, NOISE_STD, noise_std),
-            random,
+            random.integers(-(2**31), 2**31, 2, dtype=np.int32),
         )
 
     def coefficients(
@@ -141,7 +139,7 @@ class _Frame:
         affine, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
         drawn = pixels_of([picture.transform(side, affine, data, kernel) for picture in self.pictures])
         values = blur(drawn.astype(np.float32), draw.sigma) * np.float32(draw.brightness)
-        values += draw.random.standard_normal(values.shape, dtype=np.float32) * np.float32(draw.noise_std)
+        values += normal(draw.key, values.size).reshape(values.shape) * np.float32(draw.noise_std)
         rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         return rounded
 
@@ -155,21 +153,21 @@ class _Frame:
             affine = one.coefficients(size, self.middle)
             if not lies_within(affine, size, canvas.shape):
                 return self.by_pillow(one)
-            noise = one.random.standard_normal((size, size, 3), dtype=np.float32)
             strengths = np.float32(one.brightness), np.float32(one.noise_std)
-            return compiled_view(canvas, affine, taps(one.sigma), strengths[0], noise, strengths[1])
+            key = one.key.view(np.uint32)
+            return compiled_view(canvas, affine, size, taps(one.sigma), strengths, key, normal_table())
 
         return view
 
-    def agrees(self, draws: Callable[[], list[Draw]]) -> bool | None:
+    def agrees(self, draws: Sequence[Draw]) -> bool | None:
         """Whether compiled views are Pillow's; None where all of them meet an edge, and so say nothing."""
         try:
             from embedkit.images.compiled_views import lies_within
 
             view, shape = self.compiled(), (self.pictures[0].height, self.pictures[0].width)
             pairs = [
-                (view(one), self.by_pillow(again))
-                for one, again in zip(draws(), draws(), strict=True)
+                (view(one), self.by_pillow(one))
+                for one in draws
                 if lies_within(one.coefficients(self.size, self.middle), self.size, shape)
             ]
         except Exception:
@@ -186,11 +184,9 @@ class _Quick:
         self._same: bool | None = None
         self._deciding = threading.Lock()
 
-    def way(
-        self, frame: _Frame, draws: Callable[[], list[Draw]], n: int
-    ) -> Callable[[Draw], NDArray[np.uint8]]:
-        """Return what draws the n views of a frame; `draws` begins each of them anew."""
-        self._n += n
+    def way(self, frame: _Frame, draws: Sequence[Draw]) -> Callable[[Draw], NDArray[np.uint8]]:
+        """Return what draws these views of a frame."""
+        self._n += len(draws)
         if self._n <= COMPILED_FROM or self._same is False or frame.pictures[0].mode != "RGB":
             return frame.by_pillow
         with self._deciding:

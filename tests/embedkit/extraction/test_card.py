@@ -80,13 +80,13 @@ def test_torch_resizes_as_pillow_does(stacked, tiny, tmp_path, views):
 def test_torch_draws_the_views_of_pillow(stacked, image_folder, tiny, tmp_path, monkeypatch, source):
     where = stacked if source == "stack" else str(image_folder(N))
     settings = {"views": "galaxy:3", "batch_size": 9, "seed": 5}
+    pillow, _ = features(where, tmp_path / "a.h5", tiny, **settings)
+    noisy, record = features(where, tmp_path / "c.h5", tiny, prepare_with="torch", **settings)
+    cosines = (pillow * noisy).sum(1) / np.linalg.norm(pillow, axis=1) / np.linalg.norm(noisy, axis=1)
+    assert cosines.min() > 0.9999
     with monkeypatch.context() as patch:
         patch.setattr(views_module, "NOISE_STD", 0.0)
-        pillow, _ = features(where, tmp_path / "a.h5", tiny, **settings)
         quiet, _ = features(where, tmp_path / "b.h5", tiny, prepare_with="torch", **settings)
-    cosines = (pillow * quiet).sum(1) / np.linalg.norm(pillow, axis=1) / np.linalg.norm(quiet, axis=1)
-    assert cosines.min() > 0.9999
-    noisy, record = features(where, tmp_path / "c.h5", tiny, prepare_with="torch", **settings)
     assert np.abs(noisy - quiet).max() > 1e-3
     assert record["precision_used"]["views"] == "torch"
     assert ("resize" in record["precision_used"]) == (source == "stack")

@@ -271,6 +271,21 @@ def test_a_file_that_does_not_say_where_it_is_from(made, capsys):
     assert "No image was extracted again: the file does not say" in capsys.readouterr().err
 
 
+def test_views_with_the_noise_of_before_are_not_compared(image_folder, tiny, tmp_path):
+    options = ExtractOptions(precision="fp32", views="galaxy:2")
+    path = tmp_path / "f.h5"
+    extract(str(image_folder(5)), path, backbone=tiny, options=options)
+    with h5py.File(path, "a") as file:
+        record = json.loads(file.attrs["provenance"])
+        assert record["views"].pop("noise") == "hashed"
+        file.attrs["provenance"] = json.dumps(record)
+    found = verify(path)
+    assert (found.sound, found.n_compared) == (True, 0)
+    assert found.not_compared.startswith("its random views had noise that is not drawn any more")
+    with pytest.raises(EmbedkitError, match=r"made in another way .*views"):
+        extract(str(image_folder(5)), path, backbone=tiny, options=options)
+
+
 @pytest.mark.parametrize(
     "change",
     [
