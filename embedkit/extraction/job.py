@@ -73,12 +73,10 @@ class Job:
             "backbone": loaded.record(),
             "preprocessing": loaded.preprocessing.record(),
             "pooling": pooling.record(),
-            "views": {"name": job.views.name, "seed": None},
+            "views": _views(job.views, options.seed),
             "precision": options.precision,
             "storage": options.storage,
         }
-        if job.views.kind == "galaxy":
-            asked["views"] |= {"seed": options.seed, "noise": NOISE}
         # What is younger than a feature file is in the record only where it was asked for.
         asked |= {name: value for name in _YOUNGER if (value := getattr(options, name)) != "auto"}
         return replace(job, asked=asked)
@@ -115,6 +113,13 @@ class Job:
             "device": device,
             "versions": versions(),
         }
+
+
+def _views(views: ViewSet, seed: int) -> dict[str, Any]:
+    """Return what a record says of views; what is random of them only where something is."""
+    if views.kind != "galaxy":
+        return {"name": views.name, "seed": None}
+    return {"name": views.name, "seed": seed, "noise": NOISE}
 
 
 def model_in(backbone: Backbone, precision: str, device: torch.device) -> Backbone:

@@ -58,7 +58,7 @@ def compiled_view(
     key: NDArray[np.uint32],
     table: F32,
 ) -> NDArray[np.uint8]:
-    """Return a view (size, size, 3): resampled, blurred by `weights` (t,), brightened, with noise of a key."""
+    """Return a view (size, size, 3): resampled, blurred by `weights` (t,), brightened, with noise."""
     values = _resampled(canvas, coefficients, size)
     if len(weights) > 1:
         values = _across(_down(values, weights), weights)

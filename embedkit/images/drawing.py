@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedkit.images.noise import normal_by_torch, normal_table
+from embedkit.images.noise import FACTORS, SHIFTS, normal_table
 from embedkit.images.options import ViewSet
 from embedkit.images.preprocess import Preprocessing
 from embedkit.images.views import BLUR_SIGMA_PX, Draw, reach_of, taps
@@ -127,7 +127,7 @@ def draw_views(batch: torch.Tensor, drawn: Drawn, size: int, table: torch.Tensor
     values = _transformed(batch, numbers, size)  # (b, v, c, size, size)
     values = _blurred(values, drawn.numbers[..., 8:]) * numbers[:, :, 6, None]
     values = values.permute(0, 1, 3, 4, 2)
-    noise = normal_by_torch(drawn.keys.reshape(b * v, 2), values[0, 0].numel(), table)
+    noise = _normal(drawn.keys.reshape(b * v, 2), values[0, 0].numel(), table)
     return (values + noise.reshape(values.shape) * numbers[:, :, 7, None]).round().clamp(0, 255)
 
 
@@ -170,6 +170,23 @@ def _blurred(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         )
         values = functools.reduce(torch.Tensor.add_, parts)
     return values
+
+
+def _normal(keys: torch.Tensor, n: int, table: torch.Tensor) -> torch.Tensor:
+    """Draw (k, n) numbers of keys (k, 2) int32 as `embedkit.images.noise.normal` does, on their device."""
+    words = torch.arange((n + 1) // 2, dtype=torch.int32, device=keys.device)
+    words = _mixed(_mixed(words + keys[:, :1]) ^ keys[:, 1:])
+    halves = torch.stack([words & 0xFFFF, (words >> 16) & 0xFFFF], dim=2)
+    return table[halves.flatten(1)[:, :n]]
+
+
+def _mixed(words: torch.Tensor) -> torch.Tensor:
+    """Hash words of int32, which wrap around; a shift must not bring in the sign."""
+    for shift, factor in zip(SHIFTS, (*FACTORS, None), strict=True):
+        words = words ^ ((words >> shift) & (2 ** (32 - shift) - 1))
+        if factor is not None:
+            words = words * (factor if factor < 2**31 else factor - 2**32)
+    return words
 
 
 def _radius(size: int) -> int:

@@ -1,4 +1,4 @@
-"""Normal numbers that any processor draws alike from a key: hashes of key and place choose them from a table."""
+"""Normal numbers that any processor draws alike: hashes of key and place choose them from a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 from statistics import NormalDist
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 # What is recorded of random views; those of files without it had other noise.
@@ -36,14 +35,6 @@ def normal(key: NDArray[np.int32], n: int) -> F32:
     return normal_table().take(words.astype("<u4", copy=False).view("<u2")[:n])
 
 
-def normal_by_torch(keys: torch.Tensor, n: int, table: torch.Tensor) -> torch.Tensor:
-    """Return (k, n) float32 normal numbers of keys (k, 2) int32, chosen from `table` on their device."""
-    words = torch.arange((n + 1) // 2, dtype=torch.int32, device=keys.device)
-    words = _mixed(_mixed(words + keys[:, :1]) ^ keys[:, 1:])
-    halves = torch.stack([words & 0xFFFF, (words >> 16) & 0xFFFF], dim=2)
-    return table[halves.flatten(1)[:, :n]]
-
-
 def _mix(words: NDArray[np.uint32]) -> None:
     """Hash words in place."""
     shifted = np.empty_like(words)
@@ -52,12 +43,3 @@ def _mix(words: NDArray[np.uint32]) -> None:
         words ^= shifted
         if factor is not None:
             words *= np.uint32(factor)
-
-
-def _mixed(words: torch.Tensor) -> torch.Tensor:
-    """Hash words of int32, which wrap around; a shift must not bring in the sign."""
-    for shift, factor in zip(SHIFTS, (*FACTORS, None), strict=True):
-        words = words ^ ((words >> shift) & (2 ** (32 - shift) - 1))
-        if factor is not None:
-            words = words * (factor if factor < 2**31 else factor - 2**32)
-    return words

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from embedkit.images.compiled_views import _normal
-from embedkit.images.noise import normal, normal_by_torch, normal_table
+from embedkit.images import compiled_views, drawing
+from embedkit.images.noise import normal, normal_table
 
 KEYS = np.random.default_rng(0).integers(-(2**31), 2**31, (40, 2), dtype=np.int32)
 
@@ -36,9 +36,9 @@ def test_numbers_are_chosen_by_the_halves_of_hashes_of_key_and_place():
 def test_torch_and_compiled_code_draw_the_numbers_of_numpy(n):
     table = normal_table()
     expected = np.stack([normal(key, n) for key in KEYS[:5]])
-    drawn = normal_by_torch(torch.from_numpy(KEYS[:5]), n, torch.from_numpy(table))
+    drawn = drawing._normal(torch.from_numpy(KEYS[:5]), n, torch.from_numpy(table))
     np.testing.assert_array_equal(drawn.numpy(), expected)
-    compiled = [_normal(key.view(np.uint32), n, table) for key in KEYS[:5]]
+    compiled = [compiled_views._normal(key.view(np.uint32), n, table) for key in KEYS[:5]]
     np.testing.assert_array_equal(compiled, expected)
 
 
