@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from embedkit.computing.processes import others_needed
 from embedkit.errors import UsageError
 
 T = TypeVar("T")
+
+_meshes: list[DeviceMesh] = []
 
 
 def launched() -> int:
@@ -44,10 +47,27 @@ def joined() -> Iterator[None]:
         with others_needed(rank(), world(), "goes on from the last checkpoint"), aside:
             yield
     finally:
-        # What FSDP leaves in cycles holds on to groups, whose threads would outlive the interpreter and abort
-        # it (https://github.com/pytorch/pytorch/pull/179291).
-        gc.collect()
+        _let_go()
         dist.destroy_process_group()
+
+
+def mesh(device: torch.device) -> DeviceMesh:
+    """Return all processes as what weights are spread over."""
+    _meshes.append(init_device_mesh(device.type, (world(),)))
+    return _meshes[-1]
+
+
+def _let_go() -> None:
+    """Let go of the process groups, so that they end with their threads when they are destroyed.
+
+    A thread of gloo that still holds a tensor while the interpreter ends aborts the process
+    (https://github.com/pytorch/pytorch/issues/190489). FSDP2 leaves groups in cycles, and torch 2.14 in
+    meshes, which its caches for spread tensors keep for good.
+    """
+    for one in _meshes:
+        getattr(one, "_pg_registry", {}).clear()
+    _meshes.clear()
+    gc.collect()
 
 
 def _of_this_start() -> Store | None:

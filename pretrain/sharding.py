@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -19,7 +18,7 @@ def shard(models: Sequence[Any], device: torch.device) -> None:
     """Spread the parameters of each model over all processes, block by block where it has blocks."""
     # It warns of changes in place to a view that the model returns; nothing here changes features in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    mesh = init_device_mesh(device.type, (ranks.world(),))
+    mesh = ranks.mesh(device)
     for model in models:
         model.to(memory_format=torch.contiguous_format)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model

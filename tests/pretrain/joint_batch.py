@@ -58,7 +58,15 @@ def train(name: str, folder: Path) -> None:
         torch.save({"log": trained.log, "last": state}, folder / f"{name}.pt")
 
 
+def threads() -> list[str]:
+    """Return the names of this process's threads, as Linux knows them."""
+    return [one.read_text().strip() for one in Path("/proc/self/task").glob("*/comm")]
+
+
 if __name__ == "__main__":
+    folder = Path(sys.argv[1])
     with ranks.joined():
         for run in RUNS:
-            train(run, Path(sys.argv[1]))
+            train(run, folder)
+        number = ranks.rank()
+    (folder / f"threads-{number}").write_text("\n".join(threads()))

@@ -54,6 +54,16 @@ def test_two_processes_have_the_losses_and_weights_of_one(name, two, tmp_path):
     assert {k: v.shape for k, v in kept[0].items()} == {k: v.shape for k, v in kept[1].items()}
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells the names of threads")
+def test_process_groups_end_with_their_threads(two):
+    # One that outlives the interpreter aborts it, now and then.
+    for number in range(2):
+        names = (two / f"threads-{number}").read_text()
+        assert names
+        assert "gloo" not in names
+
+
 def test_what_processes_can_not_share_is_refused(monkeypatch):
     pixels = torch.zeros(32, 3, 40, 40, dtype=torch.uint8)
     options = {"batch_size": 8, "held_out": 8, "epochs": 2, "local_views": 0, "device": "cpu"}
