@@ -348,9 +348,11 @@ def _kind_of(path: Path, header: list[str], kinds: Sequence[TableKind], again: s
     """Return the kind that lacks nothing, or say what the nearest of them lacks."""
     nearest = min(kinds, key=lambda kind: len(_missing(kind, header)))
     if missing := _missing(nearest, header):
+        other = f"It is another table: name one that `{kinds[0].command}` wrote."
+        fix = again if _declared(nearest, header) else other
         raise EmbedkitError(
             f"{path}: no table of {' or '.join(kind.name for kind in kinds)}, for it has no column "
-            f"{' and no column '.join(missing)}. {again}"
+            f"{' and no column '.join(missing)}. {fix}"
         )
     return nearest
 

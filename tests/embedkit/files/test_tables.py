@@ -249,6 +249,14 @@ def test_what_is_damaged_is_named_with_its_line_and_what_to_do(text, message, tm
     assert "run `embedkit cluster` again" in str(error.value)
 
 
+def test_another_table_is_none_to_restore(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n1,2\n")
+    other = r"log\.csv: no table of .* It is another table: name one that `embedkit cluster` wrote\.$"
+    with pytest.raises(EmbedkitError, match=other):
+        read_table(path, ASSIGNMENTS)
+
+
 def test_one_row_may_stand_in_several_folds_and_draws_but_in_each_once(tmp_path):
     line = "a,test,{},{},x,x,1\n"
     path = tmp_path / "t.csv"
