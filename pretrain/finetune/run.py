@@ -20,7 +20,7 @@ from embedkit.backbones.network import Network, build_network
 from embedkit.backbones.saved_network import About, SavedNetwork, write_network
 from embedkit.computing.device import choose_device
 from embedkit.datasets.dataset import Dataset
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import UsageError
 from embedkit.extraction.answering import ask
 from embedkit.files.lock import folder_locked
 from embedkit.files.predictions import write_predictions
@@ -234,8 +234,7 @@ def _train_one(
         task = PhaseTask(network, lesson, number, place)
         trained = Run(task, place).train()
         best = task.best(trained.log)
-        if best is None:
-            raise EmbedkitError(f"{place}: the validation loss was never finite. {task.advice}")
+        assert best is not None  # `PhaseTask.check` ends a run whose validation loss is no number
         kept.append(int(best["epoch"]))
         if not kept[-1]:
             console.note(

@@ -19,6 +19,7 @@ from embedkit import console
 from embedkit.backbones.answers import answers
 from embedkit.backbones.network import Network
 from embedkit.computing.peak import Peak
+from embedkit.errors import EmbedkitError
 from embedkit.files.aside import write_text
 from embedkit.images.preprocess import Preprocessing
 from embedkit.scoring.splits import Split
@@ -283,8 +284,7 @@ class PhaseTask(Task):
 
     def look(self, step: int) -> dict[str, float]:
         """Ask the network about the validation rows."""
-        rows = torch.from_numpy(self.lesson.split.validation)
-        seen = self.judged(rows)
+        seen = self.judged(torch.from_numpy(self.lesson.split.validation))
         n_seen = sum(self.batches.sizes[:step])
         noise = {} if self.noise is None else {"noise_scale": self.noise.value}
         size = {} if self.elastic is None else {"batch_size": float(self.batches.sizes[max(0, step - 1)])}
@@ -296,13 +296,17 @@ class PhaseTask(Task):
         }
 
     @torch.no_grad()
-    def judged(self, rows: torch.Tensor) -> dict[str, float]:
-        """Return loss, and accuracy or RMSE, of some rows."""
+    def _raw(self, rows: torch.Tensor) -> torch.Tensor:
+        """Ask the network about some rows, as they are."""
         self.objective.evaluated.eval()  # the next step trains again
-        truth = self.objective.truth[rows].to(self.lesson.device)
-        raw = torch.cat(
+        return torch.cat(
             [self.objective.raw(self.batches.look(part)) for part in torch.split(rows, EVALUATED)]
         )
+
+    def judged(self, rows: torch.Tensor) -> dict[str, float]:
+        """Return loss, and accuracy or RMSE, of some rows."""
+        truth = self.objective.truth[rows].to(self.lesson.device)
+        raw = self._raw(rows)
         found = {"loss": float(self.objective.criterion(raw, truth))}
         said = answers(raw, self.lesson.recipe.head.output, tree=self.lesson.truth.tree)
         if truth.ndim == 1:
@@ -329,11 +333,24 @@ class PhaseTask(Task):
         for parameter, mask in self.keys:
             parameter.grad *= mask  # type: ignore[operator]
 
+    def check(self, log: Log) -> None:
+        """Stop where the validation loss is no number, and name the images of which the network says none."""
+        epoch, loss = int(log[-1]["epoch"]), log[-1][LOSS]
+        if np.isfinite(loss):
+            return
+        rows = torch.from_numpy(self.lesson.split.validation)
+        rows = rows[~torch.isfinite(self._raw(rows)).all(dim=1).cpu()]
+        kept = self._named(rows, epoch=epoch) if len(rows) else ""
+        raise EmbedkitError(f"the validation loss is {loss} after epoch {epoch}. {kept}{self.advice}")
+
     def replay(self, step: int) -> str:
         """Write down which images the step was given."""
+        return self._named(self.batches.rows(step), step=step)
+
+    def _named(self, rows: torch.Tensor, **when: int) -> str:
+        """Write down the names of images with which something went wrong, and say where."""
         path = self.folder / "not-finite.json"
-        rows = self.batches.rows(step).tolist()
-        record = {"step": step, "seed": self.seed, "ids": [str(self.lesson.ids[row]) for row in rows]}
+        record = {**when, "seed": self.seed, "ids": [str(self.lesson.ids[row]) for row in rows.tolist()]}
         if ranks.rank() == 0:
             write_text(path, json.dumps(record, indent=2) + "\n")
         return f"Its images are named in {path}. "

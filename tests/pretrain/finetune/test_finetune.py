@@ -338,6 +338,28 @@ def test_what_is_not_finite_ends_the_run_and_names_the_images(images, recipe, tm
     assert kept["step"] == 0
 
 
+def test_a_validation_loss_that_is_not_finite_ends_the_run_too(images, recipe, tmp_path, monkeypatch, capsys):
+    from pretrain.finetune.training import PhaseTask
+
+    judge = PhaseTask._raw
+
+    def broken(task, rows):
+        raw = judge(task, rows)
+        raw[-1] = float("nan")  # training never sees it
+        return raw
+
+    monkeypatch.setattr(PhaseTask, "_raw", broken)
+    assert main(command(images, recipe, tmp_path / "x", "--no-probe")) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the validation loss is nan after epoch 1. Its images are named in" in said
+    assert said.endswith("Lower the rate (lr, head_lr) in the recipe.")
+    kept = json.loads((tmp_path / "x" / "phase-1" / "not-finite.json").read_text())
+    assert kept["epoch"] == 1
+    assert len(kept["ids"]) == 1
+    assert main(command(images, recipe, tmp_path / "x", "--no-probe")) == 1  # goes on, and meets it again
+    assert "the validation loss is nan after epoch 2" in " ".join(capsys.readouterr().err.split())
+
+
 def test_labels_that_can_not_be_learnt_are_refused(tmp_path, recipe, capsys):
     for i in range(4):
         Image.new("RGB", (40, 40)).save(tmp_path / f"{i}.png")
