@@ -20,7 +20,7 @@ from embedkit.files.aside import write_bytes
 from embedkit.files.feature_set import opened as opened_file
 from embedkit.files.guard import check_outputs, guarded
 from embedkit.files.regular import resolved
-from embedkit.files.results import RESULTS_FILE, Result, locate_results
+from embedkit.files.results import Result, locate_results
 from embedkit.files.showing import data_frame, page_link
 from embedkit.files.store import FeatureFile
 from embedkit.options import from_mapping
@@ -257,8 +257,7 @@ def results_below(named: Path | None, folder: Path) -> list[tuple[Path, Result]]
     """
     if named is not None and not named.is_dir():
         raise UsageError(f"--runs {named}: no such folder.")
-    there = folder.is_dir() and next(folder.rglob(RESULTS_FILE), None) is not None
-    return locate_results(folder) if there else []
+    return locate_results(folder, missing_ok=True)
 
 
 def _write(path: Path, text: str) -> int:

@@ -301,8 +301,15 @@ def read_results(path: str | os.PathLike[str]) -> list[Result]:
     return [result for _, result in locate_results(path)]
 
 
-def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
+def locate_results(path: str | os.PathLike[str], *, missing_ok: bool = False) -> list[tuple[Path, Result]]:
     """Read results with the folder that each stands in, where the files that it names are too.
+
+    Parameters
+    ----------
+    path
+        A results.jsonl, or a folder that any are below.
+    missing_ok
+        Whether there may be none.
 
     Raises
     ------
@@ -313,6 +320,8 @@ def locate_results(path: str | os.PathLike[str]) -> list[tuple[Path, Result]]:
     path = Path(path)
     files: Sequence[Path] = sorted(path.rglob(RESULTS_FILE)) if path.is_dir() else [path]
     if not files or not files[0].exists():
+        if missing_ok:
+            return []
         raise EmbedkitError(
             f"{path}: no {RESULTS_FILE} there. Run `embedkit cluster` or `embedkit probe` first, "
             "or name the folder they wrote to."

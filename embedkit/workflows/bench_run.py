@@ -62,7 +62,7 @@ class Running:
         self._datasets: dict[str, Dataset] = {}
         self._journal = Journal(output)
         path = output / RESULTS_FILE
-        self.results = locate_results(path) if path.exists() else []
+        self.results = locate_results(path, missing_ok=True)
 
     def rank(self, steps: Sequence[Step]) -> Any:
         """Rank all results once and write the leaderboard in each form; returns it, None without results."""

@@ -80,7 +80,8 @@ def check_ahead(
         console.note(line)
     if options.swept is None:
         for one in options.each():
-            check_batches(recipe, one, rows_of_phases(images, truth, recipe, divide(images, truth, one, [])))
+            drawn = splits if one.seed == options.seed else divide(images, truth, one, [])
+            check_batches(recipe, one, rows_of_phases(images, truth, recipe, drawn))
     if options.critical_batch is not None:
         check_branches(recipe, options, rows_of_phases(images, truth, recipe, splits)[-1])
     network = build_network(backbone, len(truth.names), recipe.head, seed=0)

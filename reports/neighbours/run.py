@@ -14,7 +14,7 @@ from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.aside import write_text
 from embedkit.files.guard import guarded
 from embedkit.files.neighbours import nearest_rows, rows_of
-from embedkit.files.results import RESULTS_FILE, computed_on, locate_results
+from embedkit.files.results import computed_on, locate_results
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import ASSIGNMENTS, OUTLIERS, SIMILAR, read_table, write_table
 from embedkit.files.usable_rows import read_usable
@@ -172,9 +172,7 @@ def _strengths(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the strength of membership in the newest clustering that has any, if there is one."""
     folder = RUNS if places.runs is None else places.runs
-    if not folder.is_dir() or next(folder.rglob(RESULTS_FILE), None) is None:
-        return {}
-    for where, result in reversed(locate_results(folder)):
+    for where, result in reversed(locate_results(folder, missing_ok=True)):
         name = result.provenance.get("assignments")
         if name is None or file.sha256 not in computed_on(result):
             continue
