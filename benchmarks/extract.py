@@ -27,6 +27,7 @@ from embedkit.backbones.options import BackboneSpec
 from embedkit.computing.device import PRECISIONS, choose_device, describe_device
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import load_dataset
+from embedkit.errors import EmbedkitError
 from embedkit.extraction.extract import extract
 from embedkit.extraction.job import Job, model_in
 from embedkit.extraction.options import ExtractOptions
@@ -100,7 +101,10 @@ def main() -> None:
     args = parser.parse_args()
 
     options = ExtractOptions(limit=args.n, batch_size=args.batch_size, workers=args.workers)
-    whole = load_dataset(str(args.folder))
+    try:
+        whole = load_dataset(str(args.folder))
+    except EmbedkitError as error:
+        parser.error(str(error))
     device = choose_device("auto")
     index = np.linspace(0, len(whole) - 1, args.n).round().astype(int)
     files = [args.folder / str(whole.rows.ids[i]) for i in index]
