@@ -12,7 +12,7 @@ from embedkit.errors import DataError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
 from probes.kinds.interface import Classifier, State, Validation, one_of
-from probes.kinds.selection import check_varies, choose, class_index
+from probes.kinds.selection import check_varies, check_width, choose, class_index
 from probes.neighbours.search import normalise
 
 METRICS = ("cosine", "euclidean")
@@ -93,10 +93,7 @@ class NearestCentroidProbe(Classifier):
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (n, c) probabilities."""
         x = features(x)
-        if x.shape[1] != self.centroids_.shape[1]:
-            raise DataError(
-                f"features of {x.shape[1]} dimensions; this probe was fitted on {self.centroids_.shape[1]}."
-            )
+        check_width(x, self.centroids_.shape[1])
         rows = (normalise(x) if self.metric_ == "cosine" else x).astype(np.float64)
         z = rows @ self.centroids_.T
         if self.metric_ == "euclidean":

@@ -12,7 +12,7 @@ from embedkit.errors import DataError, UsageError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
 from probes.kinds.interface import Classifier, State, Validation
-from probes.kinds.selection import check_varies, choose, class_index
+from probes.kinds.selection import check_varies, check_width, choose, class_index
 
 SHRINKAGE = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -103,10 +103,7 @@ class LDAProbe(Classifier):
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (n, c) probabilities."""
         x = features(x)
-        if x.shape[1] != self.coef_.shape[1]:
-            raise DataError(
-                f"features of {x.shape[1]} dimensions; this probe was fitted on {self.coef_.shape[1]}."
-            )
+        check_width(x, self.coef_.shape[1])
         return softmax(x.astype(np.float64) @ self.coef_.T + self.intercept_)
 
     def state(self) -> State:

@@ -78,6 +78,15 @@ def check_varies(x: NDArray[np.float32]) -> None:
         )
 
 
+def check_width(x: NDArray[np.float32], d: int) -> None:
+    """Refuse features (n, d) of other dimensions than those that a probe was fitted on."""
+    if x.shape[1] != d:
+        raise DataError(
+            f"features of {x.shape[1]} dimensions; this probe was fitted on {d}. "
+            "Extract with the same backbone, layers and pooling."
+        )
+
+
 def class_index(y: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the sorted classes of n labels and each label's position in them.
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.computing.driver import backend, torch_device
-from embedkit.errors import DataError, UsageError
+from embedkit.errors import UsageError
 from embedkit.preparing.matrix import features
 from embedkit.scoring.probabilities import softmax
 from probes.kinds.interface import Classifier, State, Validation
-from probes.kinds.selection import check_varies, choose, class_index
+from probes.kinds.selection import check_varies, check_width, choose, class_index
 
 LEARNING_RATES = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4, 0, 9))
 BATCH = 256
@@ -122,10 +122,7 @@ class SGDProbe(Classifier):
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (n, c) probabilities."""
         x = features(x)
-        if x.shape[1] != self.coef_.shape[1]:
-            raise DataError(
-                f"features of {x.shape[1]} dimensions; this probe was fitted on {self.coef_.shape[1]}."
-            )
+        check_width(x, self.coef_.shape[1])
         return softmax(x @ self.coef_.T + self.intercept_)
 
     def state(self) -> State:

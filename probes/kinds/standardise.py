@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import DataError
-from probes.kinds.selection import check_varies
+from probes.kinds.selection import check_varies, check_width
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,6 @@ class Standardiser:
         DataError
             Another d.
         """
-        if x.shape[1] != len(self.mean):
-            raise DataError(
-                f"features of {x.shape[1]} dimensions; this probe was fitted on {len(self.mean)}. "
-                "Extract with the same backbone, layers and pooling."
-            )
+        check_width(x, len(self.mean))
         factor = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
         return np.asarray((x - self.mean.astype(dtype)) * factor.astype(dtype))
