@@ -254,7 +254,8 @@ def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool, jpeg_scale: S
     data = data if bitmap is None else bitmap
     with no_warnings():
         image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header only
-        turn = 1 if image.format == "TIFF" else _orientation(image)  # which Pillow turns itself
+        # Pillow turns a TIFF itself, and loads a PNG to look for it: one that fails then passes for loaded.
+        turn = 1 if image.format in ("TIFF", "PNG") else _orientation(image)
     check_size(image.width, image.height, where)
     most = highest(image, data) if as_stored else 255
     if image.format in ("JPEG", "MPO"):
@@ -267,6 +268,7 @@ def _as_pillow_has_it(data: bytes, where: str, *, as_stored: bool, jpeg_scale: S
     else:
         with no_warnings():
             image.load()
+            turn = _orientation(image) if image.format == "PNG" else turn
     if most > 255:
         return TURNS[turn](on_own_scale(image, data, most, where))
     pixels = _to_rgb(over_black_by_key(image, data), _TURNS.get(turn))

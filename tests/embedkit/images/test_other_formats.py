@@ -182,6 +182,28 @@ def test_a_damaged_text_in_a_png_is_passed_over_as_by_libpng_and_other_damage_na
             decode(start + bytes(9), "x")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16"])
+def test_a_png_that_pillow_finds_damaged_is_damaged_wherever_a_bit_has_changed(mode):
+    random = np.random.default_rng(0)
+    grey = random.integers(0, 256, (40, 30)).astype(np.uint8)
+    deep = mode == "I;16"
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if deep else Image.fromarray(grey).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    whole = buffer.getvalue()
+    n_damaged = 0
+    for place in random.integers(whole.index(b"IDAT") + 4, len(whole) - 12, 60):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(random.integers(8))
+        try:
+            Image.open(io.BytesIO(data)).load()
+        except (OSError, SyntaxError):
+            n_damaged += 1
+            with pytest.raises(ImageError, match="x: damaged or cut off"):
+                decode(bytes(data), "x")
+    assert n_damaged > 40
+
+
 def test_a_bitmap_that_is_clear_throughout_is_opaque():
     """As browsers and OpenCV have it: most who write such files leave the fourth byte at 0."""
     colours = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
