@@ -127,14 +127,3 @@ def match_table(counts: I64) -> I64:
     shared = counts[rows, columns] > 0
     classes[columns[shared]] = rows[shared]
     return classes
-
-
-def match_many_to_one(counts: I64) -> I64:
-    """Return the commonest class (k,) of each column of a table of counts (c, k); -1 for empty columns.
-
-    Several clusters may stand for one class, as over-clustering wants. The share of rows that are right then
-    rises with k by itself, up to 1 at one row a cluster: compare it at one k, and with its own null.
-    """
-    if not counts.size:
-        return np.full(counts.shape[1], NOISE, dtype=np.int64)
-    return np.where(counts.any(axis=0), counts.argmax(axis=0), NOISE).astype(np.int64)

@@ -31,11 +31,6 @@ def exit_code(signum: int = signal.SIGINT) -> int:
     return 128 + signum
 
 
-def received() -> int | None:
-    """Return the signal that this process shall end by, if one came."""
-    return _received[0] if _received else None
-
-
 def said() -> str:
     """Return what is said of an interrupt, for whoever says it first."""
     _said.append(True)

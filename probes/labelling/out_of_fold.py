@@ -37,11 +37,6 @@ class OutOfFold:
         """(m,) whether a row was held out."""
         return np.asarray(self.fold > 0)
 
-    @property
-    def n_folds(self) -> int:
-        """Number of folds; 0 where no row can be held out."""
-        return int(self.fold.max(initial=0))
-
 
 def folds_of(y: NDArray[np.int64], groups: NDArray[np.str_] | None, *, seed: int) -> list[NDArray[np.int64]]:
     """Divide labelled rows (m,) of classes y into folds; none where that can't be.

@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from clustering.assignment import assigned
 from clustering.counts import Tables
-from clustering.matching import LARGE, match_clusters, match_many_to_one
+from clustering.matching import LARGE, match_clusters
 from clustering.scores import labelled_scores
 from embedkit.errors import DataError
 
@@ -63,13 +63,6 @@ def test_an_absent_class_is_matched_with_nothing():
     matching = match_clusters(np.array([0, 0, 2]), np.array([0, 1, 2]), n_classes=4)
     assert set(matching.mapping.values()) == {0, 2}
     assert matching.confusion.shape == (4, 5)
-
-
-def test_many_clusters_may_stand_for_one_class():
-    counts = np.array([[3, 5, 0, 0], [1, 2, 4, 0]])
-    assert match_many_to_one(counts).tolist() == [0, 0, 1, -1]
-    assert match_many_to_one(np.zeros((2, 0), int)).tolist() == []
-    assert match_many_to_one(np.zeros((0, 2), int)).tolist() == [-1, -1]
 
 
 def test_refuses_rows_that_do_not_fit():
