@@ -66,6 +66,13 @@ class Table:
         """Return the rows at `index` (integers or a boolean mask)."""
         return Table(self.kind, {name: values[index] for name, values in self.columns.items()})
 
+    def among(self, ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the place in `ids` (n,) of each row that is among them, and which rows those are."""
+        row_of = {str(name): row for row, name in enumerate(ids)}
+        inside = [i for i, name in enumerate(self["id"].tolist()) if name in row_of]
+        rows = [row_of[self["id"][i]] for i in inside]
+        return np.array(rows, np.int64), np.array(inside, np.int64)
+
 
 _ID = Column("id", TEXT, "the row's id in the feature file")
 _SPLIT = Column("split", TEXT, "`validation` or `test`; with several folds only `test`")

@@ -14,19 +14,13 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result, computed_on, joined_from
 from embedkit.files.store import FeatureFile
-from embedkit.files.tables import (
-    ASSIGNMENTS,
-    CLASS_PREDICTIONS,
-    LABELLED,
-    TARGET_PREDICTIONS,
-    Table,
-    read_table,
-)
+from embedkit.files.tables import ASSIGNMENTS, read_table
 from embedkit.scoring.class_scores import wilson
 from embedkit.scoring.confusions import confusion_of
 from reports.leaderboard.cells import settings
 from reports.leaderboard.table import Leaderboard, leaderboard
-from reports.map.columns import Category, Column, Number, category
+from reports.map.columns import Category, Column, Number
+from reports.map.predicted import prediction_columns, read_predictions
 from reports.map.sureness import Answers, Sureness, sureness
 from reports.map.trees import DensityTree, read_tree
 
@@ -248,10 +242,11 @@ def read_evidence(
                 notes.append(f"{title}: its clusters are not shown. {error}")
         if (name := result.provenance.get("predictions")) is not None:
             try:
-                table = _predictions_of(folders[id(result)] / str(name))
+                path = folders[id(result)] / str(name)
+                table = read_predictions(path)
                 found_sure = sureness(table, result, title, str(name))
                 sure += [] if found_sure is None else [found_sure]
-                predictions += _prediction_columns(table, folders[id(result)] / str(name), ids, title)
+                predictions += prediction_columns(table, path, ids, title)
             except (EmbedkitError, OSError) as error:
                 notes.append(f"{title}: its predictions are not shown. {error}")
         if (confusion := _confusion(result, title)) is not None:
@@ -313,7 +308,7 @@ def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: st
         No such file, no table of assignments, or no id of the feature file in it.
     """
     table = read_table(path, ASSIGNMENTS)
-    rows, inside = _rows(table, ids)
+    rows, inside = table.among(ids)
     if not len(rows):
         raise EmbedkitError(f"{path}: none of its ids is in the feature file. Run `embedkit cluster` again.")
     cluster = np.full(len(ids), UNASSIGNED, np.int64)
@@ -331,104 +326,6 @@ def read_clustering(path: Path, ids: NDArray[np.str_], result: Result, title: st
             lost = f"its tree is not shown. {error}"
     own = numbers.get("distance"), numbers.get("probability")
     return Clustering(result, title, cluster, *own, tree=tree), lost
-
-
-def read_predictions(path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
-    """Read what a probe said of its test rows, as columns.
-
-    Of classes the prediction and whether it is right, of targets each prediction and the row's error; where
-    labels were drawn several times, those of the first draw.
-
-    Raises
-    ------
-    EmbedkitError
-        No such file, no table of predictions, or no id of the feature file in it.
-    """
-    return _prediction_columns(_predictions_of(path), path, ids, title)
-
-
-def _predictions_of(path: Path) -> Table:
-    return read_table(path, CLASS_PREDICTIONS, TARGET_PREDICTIONS, LABELLED)
-
-
-def _prediction_columns(table: Table, path: Path, ids: NDArray[np.str_], title: str) -> list[Column]:
-    if table.kind is LABELLED:
-        return _labelled_columns(table, ids, path, title)
-    tested = table.take(table["split"] == "test")
-    if "draw" in tested and len(tested):
-        tested = tested.take(tested["draw"] == tested["draw"][0])
-    rows, inside = _rows(tested, ids)
-    if not len(rows):
-        raise EmbedkitError(f"{path}: none of its test rows is in the feature file.")
-    tested = tested.take(inside)
-    if tested.kind is TARGET_PREDICTIONS:
-        return _target_columns(tested, rows, len(ids), title)
-    predicted, verdict = np.full((2, len(ids)), "", dtype=object)
-    predicted[rows] = tested["predicted"]
-    verdict[rows] = np.where(tested["predicted"] == tested["true"], "right", "wrong")
-    shared = {"section": "Probes", "missing": "not a test row"}
-    return [
-        category(f"predicted:{title}", predicted.tolist(), title=f"{title}: predicted class", **shared),
-        category(f"verdict:{title}", verdict.tolist(), title=f"{title}: right or wrong", **shared),
-    ]
-
-
-def _labelled_columns(table: Table, ids: NDArray[np.str_], path: Path, title: str) -> list[Column]:
-    """Return what `embedkit label` said of every image, and whether it is right where that is known."""
-    rows, inside = _rows(table, ids)
-    if not len(rows):
-        raise EmbedkitError(f"{path}: none of its rows is in the feature file.")
-    table = table.take(inside)
-    predicted, verdict = np.full((2, len(ids)), "", dtype=object)
-    predicted[rows] = table["predicted"]
-    held_out = np.where(table["predicted"] == table["label"], "right", "wrong")
-    verdict[rows] = np.where(table["fold"] > 0, held_out, "")
-    probability, ahead = np.full((2, len(ids)), np.nan, np.float32)
-    probability[rows] = table["probability"]
-    ahead[rows] = table["next"]
-    section = "Probes"
-    columns: list[Column] = [
-        category(
-            f"predicted:{title}",
-            predicted.tolist(),
-            title=f"{title}: predicted class",
-            section=section,
-            missing="not predicted",
-        ),
-        Number(f"probability:{title}", f"{title}: probability of that class", section, probability),
-        category(
-            f"verdict:{title}",
-            verdict.tolist(),
-            title=f"{title}: right or wrong, out of fold",
-            section=section,
-            missing="no label",
-        ),
-    ]
-    if np.isfinite(ahead).any():
-        columns.append(Number(f"next:{title}", f"{title}: to label next", section, ahead))
-    return columns
-
-
-def _rows(table: Table, ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the place in `ids` of each row of a table that is among them, and which rows those are."""
-    row_of = {str(name): row for row, name in enumerate(ids)}
-    inside = [i for i, name in enumerate(table["id"].tolist()) if name in row_of]
-    rows = [row_of[table["id"][i]] for i in inside]
-    return np.array(rows, np.int64), np.array(inside, np.int64)
-
-
-def _target_columns(table: Table, rows: NDArray[np.int64], n: int, title: str) -> list[Column]:
-    def spread(values: NDArray[np.float64]) -> NDArray[np.float32]:
-        over_all = np.full(n, np.nan, np.float32)
-        over_all[rows] = values
-        return over_all
-
-    columns: list[Column] = [
-        Number(f"predicted:{name}:{title}", f"{title}: predicted {name}", "Probes", spread(values))
-        for name, values in table.repeated("predicted").items()
-    ]
-    error = spread(np.sqrt(table["squared_error"]))
-    return [*columns, Number(f"error:{title}", f"{title}: RMS error of the row", "Probes", error)]
 
 
 def _confusion(result: Result, title: str) -> Confusion | None:

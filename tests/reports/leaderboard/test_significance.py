@@ -14,7 +14,7 @@ from embedkit.scoring.outcomes import Outcomes, compare_outcomes, read_outcomes
 from embedkit.scoring.paired import mcnemar, paired_difference
 from reports.leaderboard.controls import control, control_notes, permuted_accuracy
 from reports.leaderboard.significance import significance
-from reports.map.evidence import read_predictions
+from reports.map.predicted import prediction_columns, read_predictions
 
 N = 200
 
@@ -198,19 +198,22 @@ def test_outcomes_keep_the_draws_of_a_budget_apart(tmp_path):
 
 
 def test_columns_of_predictions_for_the_map(tmp_path):
-    ids = np.array(["b", "a", "z"])
+    def columns(name, title):
+        path = tmp_path / name
+        return prediction_columns(read_predictions(path), path, np.array(["b", "a", "z"]), title)
+
     (tmp_path / "t.csv").write_text(TARGETS)
-    smooth, disc, error = read_predictions(tmp_path / "t.csv", ids, "ridge")
+    smooth, disc, error = columns("t.csv", "ridge")
     assert (smooth.key, disc.title) == ("predicted:smooth:ridge", "ridge: predicted disc")
     np.testing.assert_allclose(disc.values, [0.9, 0.5, np.nan])
     np.testing.assert_allclose(error.values, np.sqrt([0.08, 0.25, np.nan]), rtol=1e-6)
     (tmp_path / "d.csv").write_text(DRAWS)
-    predicted, verdict = read_predictions(tmp_path / "d.csv", ids, "knn")
+    predicted, verdict = columns("d.csv", "knn")
     assert [predicted.names[code] for code in predicted.codes[:2]] == ["x", "x"]  # of the first draw
     assert verdict.codes[2] == -1
     (tmp_path / "t.csv").write_text(TARGETS.replace("0.9", "much"))
     with pytest.raises(EmbedkitError, match="much.* run `embedkit probe` again"):
-        read_predictions(tmp_path / "t.csv", ids, "ridge")
+        columns("t.csv", "ridge")
 
 
 def test_rmse_is_tested_and_ranked_too(tmp_path, capsys):
