@@ -190,9 +190,9 @@ def _cluster(file: FeatureFile, options: ClusterOptions, k_choice: KChoice | Non
         provenance=result_provenance(file),
     )
     run = ClusterRun(result, task.index, clusters, scores, tuple(notes), prepared, k_choice=k_choice)
-    return (
-        replace(run, memberships=clusters.model.memberships(None, clusters)) if options.memberships else run
-    )
+    if options.memberships:
+        run = replace(run, memberships=clusters.model.memberships(None, clusters))
+    return run
 
 
 def _say_more(options: ClusterOptions, seconds: float, *, random: bool) -> None:

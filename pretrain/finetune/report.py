@@ -9,7 +9,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from embedkit.backbones.saved_network import SavedNetwork
 from embedkit.files import showing
 from embedkit.files.predictions import Predictions
 from embedkit.files.results import Result, metric_cells
@@ -28,8 +27,6 @@ class TrainedNetwork:
 
     Parameters
     ----------
-    saved
-        The network.
     folder
         Where it is kept.
     outputs
@@ -46,7 +43,6 @@ class TrainedNetwork:
         The critical batch size, where it was measured.
     """
 
-    saved: SavedNetwork
     folder: Path
     outputs: dict[str, NDArray[Any]]
     temperature: float | None

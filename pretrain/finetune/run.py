@@ -320,7 +320,7 @@ def _keep(
     write_network(folder / MODEL, saved)
     seconds = sum(row.get("seconds", 0.0) for log in done.logs for row in log)
     return TrainedNetwork(
-        saved, folder / MODEL, outputs, saved.about.temperature, done.logs, done.kept, seconds, done.critical
+        folder / MODEL, outputs, saved.about.temperature, done.logs, done.kept, seconds, done.critical
     )
 
 
