@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedkit.images.decode import THUMBNAIL_TYPE, thumbnail
-from embedkit.pages.svg import BLUE, GREY, ORANGE, Frame, figure, line, steps, text
+from embedkit.pages.svg import Frame, figure, line, steps, text
 from reports.attention import coloured, top_of
 from reports.cam.study import Shown, Study
 from reports.drawing import CHART, CHART_HEIGHT
@@ -90,18 +90,3 @@ def card(maps: Shown, i: int, name: str, label: str, caption: str) -> str:
         f'<figure title="{escape(name, quote=True)}"><div class="tiles">{"".join(drawn)}</div><figcaption>'
         f'{caption}<span class="hint">{escape(name)}</span>{empty}</figcaption></figure>'
     )
-
-
-__all__ = [
-    "BLUE",
-    "GREY",
-    "ORANGE",
-    "attended",
-    "card",
-    "curves",
-    "overlay",
-    "picture",
-    "maps_sentence",
-    "shown",
-    "tiles",
-]

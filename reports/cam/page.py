@@ -7,10 +7,11 @@ from html import escape
 import numpy as np
 
 from embedkit.pages.sections import number, table
+from embedkit.pages.svg import BLUE, GREY, ORANGE
 from embedkit.scoring.paired import resampled_means
-from reports.cam import answer_sections, drawing
+from reports.cam import answer_sections
 from reports.cam.answers import F64, Said, SaidVotes, confidence_of
-from reports.cam.drawing import card
+from reports.cam.drawing import card, curves, maps_sentence
 from reports.cam.sanity import CENTRE, OWN, RANDOM, SCATTERED, UNTRAINED
 from reports.cam.study import Study
 from reports.cam.verdict import verdict
@@ -54,7 +55,7 @@ def confidence(study: Study, said: Said) -> Section:
         numbers.append((name, found.n, found.low, found.median, found.high))
     calibrated = "calibrated " if study.about.temperature is not None else ""
     chart = f'<div class="scroll">{histograms(right, wrong)}</div>'
-    names = key([("right predictions", drawing.BLUE), ("wrong predictions", drawing.ORANGE)])
+    names = key([("right predictions", BLUE), ("wrong predictions", ORANGE)])
     return Section(
         "confidence",
         "How sure it is",
@@ -97,10 +98,10 @@ def sanity(study: Study) -> Section:
         "this network's map",
         "another image",
     )
-    colours = {OWN: drawing.BLUE, RANDOM: drawing.BLUE, UNTRAINED: drawing.ORANGE}
-    inks = {name: colours.get(name, drawing.GREY) for name in SOURCES}
+    colours = {OWN: BLUE, RANDOM: BLUE, UNTRAINED: ORANGE}
+    inks = {name: colours.get(name, GREY) for name in SOURCES}
     dashed = (RANDOM, CENTRE)
-    drawn = drawing.curves(
+    drawn = curves(
         [(SOURCES[name], found.curves[name].mean(axis=0), inks[name], name in dashed) for name in SOURCES],
         what=f"{study.what} of {study.explained}",
     )
@@ -162,7 +163,7 @@ def pictures(study: Study, said: Said) -> Section:
         "pictures",
         "What it looks at",
         "Pictures",
-        f"{drawing.maps_sentence(study)}.",
+        f"{maps_sentence(study)}.",
         "".join(blocks),
         f"{len(said.ids):,} labelled images of {study.dataset}; maps from {study.layer.name}, "
         f"{study.layer.rows} x {study.layer.columns}",
