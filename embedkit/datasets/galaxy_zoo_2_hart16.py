@@ -142,9 +142,8 @@ def _with_images(table: Table, mapping: dict[str, dict[str, str]], folder: Path)
         facts += [f"the files of {len(gone):,} are not in {folder}, such as {gone[0]}"] if gone else []
         said = f"{table.path}: {n:,} of {n_all:,} galaxies have no image: {'; '.join(facts)}."
         if n == n_all or n > max(1, MOST_WITHOUT * n_all):
-            fixes = [f"download {MAPPING} again"] * bool(unmapped) + [f"unpack {IMAGES}.zip again"] * bool(
-                gone
-            )
+            fixes = [f"download {MAPPING} again"] if unmapped else []
+            fixes += [f"unpack {IMAGES}.zip again"] if gone else []
             fix = " and ".join(fixes)
             raise EmbedkitError(f"{said} {fix[0].upper()}{fix[1:]}, or take these galaxies out of the table.")
         note(f"{said} They are left out; of the whole release it is one in a thousand.")
