@@ -35,12 +35,9 @@ def _raise_os_error(error: Exception, place: Path) -> None:
         raise OSError(number, os.strerror(number), str(place)) from error
 
 
-def save_checkpoint(model: torch.nn.Module, path: Path, *, half: bool = False) -> Path:
-    """Write a timm model's state as safetensors, in fp16 if asked."""
-    state = {
-        key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
-        for key, value in model.state_dict().items()
-    }
+def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
+    """Write a timm model's state as safetensors."""
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_bytes(path, save(state))
     return path
 

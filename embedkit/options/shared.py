@@ -78,10 +78,10 @@ def _device(text: str) -> str:
     return text
 
 
-def limit_option(*, group: str = "") -> Any:
+def limit_option() -> Any:
     """Declare ``--limit``."""
     what = "take this many images, spread evenly over the dataset"
-    return option(None, what, least=1, metavar="N", unset="all", group=group)
+    return option(None, what, least=1, metavar="N", unset="all")
 
 
 def batch_size_option(value: int | None, *, least: int = 1, group: str = "", unset: str | None = None) -> Any:
