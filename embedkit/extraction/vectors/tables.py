@@ -186,6 +186,45 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     EmbedkitError
         pyarrow is missing, the file is damaged, or lists are of different lengths.
     """
+    table = _read_parquet(path)
+    kinds = {one.name: one.type for one in table.schema}
+    index = _index(table)
+    lists = [name for name, kind in kinds.items() if _is_list(kind)]
+    lists = [name for name in lists if name == key or name.casefold() not in LABELS]
+    readable = [*lists, *(name for name, kind in kinds.items() if _is_number(kind) or _is_text(kind))]
+    if key is not None and key in kinds and key not in readable:
+        raise UsageError(f"{path}: column {key!r} holds {kinds[key]}, not vectors.")
+
+    def of_one(name: str, x: NDArray[Any], *, without: Sequence[str]) -> Vectors:
+        rest = _per_row(table, [other for other in kinds if other not in without])
+        made = in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
+        return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
+
+    if key in lists or (key is None and len(lists) == 1):
+        name = key if key is not None else lists[0]
+        return of_one(name, _of_lists(path, name, table.column(name)), without=(name,))
+    if key is None and lists:
+        raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
+    texts = _per_row(table, [one for one, kind in kinds.items() if _is_text(kind) and key in (None, one)])
+    in_text = columns_of_lists(texts)
+    if in_text:
+        name = _one_list(path, in_text, key)
+        x = read_lists(path, name, texts[name], range(len(texts[name])), "row")
+        return of_one(name, x, without=in_text)
+    numeric = [name for name, kind in kinds.items() if _is_number(kind)]
+    if key is None:
+        numeric = [name for name in numeric if not (_whole(kinds[name]) and name.casefold().endswith("id"))]
+    taken = (*named, *((index,) if index is not None else ()))
+    chosen = choose_columns(path, list(kinds), numeric, key, taken, lambda name: f"it holds {kinds[name]}")
+    x = np.stack([_floats(table.column(name)) for name in chosen], axis=1)
+    rest = _per_row(table, [name for name in kinds if name not in set(chosen)])
+    return replace(
+        in_memory(str(path), x, rest, span(chosen)), index=index, unread=_unread(kinds, (*chosen, *rest))
+    )
+
+
+def _read_parquet(path: Path) -> Any:
+    """Read the whole table, in which no two columns have one name."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -202,39 +241,7 @@ def open_parquet(path: Path, key: str | None, named: Sequence[str]) -> Vectors:
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise EmbedkitError(f"{path}: two columns are called {twice[0]!r}. Rename one of them.")
-    kinds = {one.name: one.type for one in table.schema}
-    index = _index(table)
-    lists = [name for name, kind in kinds.items() if _is_list(kind)]
-    lists = [name for name in lists if name == key or name.casefold() not in LABELS]
-    readable = [*lists, *(name for name, kind in kinds.items() if _is_number(kind) or _is_text(kind))]
-    if key is not None and key in kinds and key not in readable:
-        raise UsageError(f"{path}: column {key!r} holds {kinds[key]}, not vectors.")
-    if key in lists or (key is None and len(lists) == 1):
-        name = key if key is not None else lists[0]
-        x = _of_lists(path, name, table.column(name))
-        rest = _per_row(table, [other for other in kinds if other != name])
-        made = in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
-        return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
-    if key is None and lists:
-        raise UsageError(f"{path}: several columns of lists: {', '.join(lists)}. Name one with --key.")
-    texts = _per_row(table, [one for one, kind in kinds.items() if _is_text(kind) and key in (None, one)])
-    in_text = columns_of_lists(texts)
-    if in_text:
-        name = _one_list(path, in_text, key)
-        x = read_lists(path, name, texts[name], range(len(texts[name])), "row")
-        rest = _per_row(table, [other for other in kinds if other not in in_text])
-        made = in_memory(f"{path}: {name}", x, rest, f"{x.shape[1]:,} dimensions from column {name}")
-        return replace(made, index=index, unread=_unread(kinds, (name, *rest)))
-    numeric = [name for name, kind in kinds.items() if _is_number(kind)]
-    if key is None:
-        numeric = [name for name in numeric if not (_whole(kinds[name]) and name.casefold().endswith("id"))]
-    taken = (*named, *((index,) if index is not None else ()))
-    chosen = choose_columns(path, list(kinds), numeric, key, taken, lambda name: f"it holds {kinds[name]}")
-    x = np.stack([_floats(table.column(name)) for name in chosen], axis=1)
-    rest = _per_row(table, [name for name in kinds if name not in set(chosen)])
-    return replace(
-        in_memory(str(path), x, rest, span(chosen)), index=index, unread=_unread(kinds, (*chosen, *rest))
-    )
+    return table
 
 
 def _index(table: Any) -> str | None:
