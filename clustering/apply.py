@@ -30,6 +30,7 @@ from clustering.scores import (
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.feature_set import opened
 from embedkit.files.identity import check_alike
+from embedkit.files.lengths import named_after
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.store import FeatureFile, file_sha256
@@ -81,7 +82,8 @@ def apply(
         which = "" if file.selection is None else file.dataset_name
         asked = f"{file.sha256} {provenance['model_sha256']}{which}"
         digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
-        target = Path(output) / f"{file.path.stem}-apply-{saved.method}-seed{saved.seed}-{digest}.csv"
+        tail = f"apply-{saved.method}-seed{saved.seed}-{digest}.csv"
+        target = Path(output) / named_after(file.path, tail)
         write_assignments(
             target, file.rows.ids[run.index], run.clusters, saved.classes, memberships=run.memberships
         )

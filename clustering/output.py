@@ -22,6 +22,7 @@ from clustering.options import ClusterOptions
 from clustering.report import ClusterRun
 from embedkit.files.group_tables import TREE
 from embedkit.files.identity import identity
+from embedkit.files.lengths import named_after
 from embedkit.files.regular import resolved
 from embedkit.files.results import RESULTS_FILE, append_result
 from embedkit.files.selected_file import rows_and_options
@@ -41,7 +42,8 @@ def write_run(
     told = [file.sha256, run.result.params, *rows_and_options(file, options)]
     settings = json.dumps(told, sort_keys=True, default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    stem = f"{file.path.stem}-cluster-{options.method}-seed{options.seed}-{digest}"
+    tail = f"cluster-{options.method}-seed{options.seed}-{digest}"
+    stem = named_after(file.path, f"{tail}.model.h5").removesuffix(".model.h5")
     target = Path(save_model or output or ".")
     if save_model is None or target.is_dir() or str(save_model).endswith("/"):
         target = target / f"{stem}.model.h5"

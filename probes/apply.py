@@ -12,6 +12,7 @@ import numpy as np
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.feature_set import opened
 from embedkit.files.identity import check_alike
+from embedkit.files.lengths import MOST, cut, named_after
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.applied import Applied, Known, judge
 from probes.model_file import FORMAT, SavedProbe, load_probe
@@ -53,7 +54,8 @@ def apply(
     if target.suffix != ".csv":
         # Predictions of some rows don't take the place of those of all.
         which = "" if file.selection is None else hashlib.sha256(file.dataset_name.encode()).hexdigest()[:8]
-        target = target / f"{file.path.stem}-by-{Path(model).stem}{'-' * bool(which)}{which}.csv"
+        tail = f"by-{cut(Path(model).stem, MOST // 2)}{'-' * bool(which)}{which}.csv"
+        target = target / named_after(file.path, tail)
     applied.write(target)
     return replace(applied, predictions_path=target)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import identity
+from embedkit.files.lengths import named_after
 from embedkit.files.predictions import write_predictions
 from embedkit.files.results import RESULTS_FILE, Result, append_result, result_provenance
 from embedkit.files.selected_file import rows_and_options
@@ -193,4 +194,4 @@ def predictions_path(file: FeatureFile, options: ProbeOptions, output: Path, *mo
     """Name the predictions of a file under these options, and whatever else they depend on."""
     settings = json.dumps([file.sha256, *rows_and_options(file, options), *more], sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return output / f"{file.path.stem}-probe-{options.kind}-{digest}.csv"
+    return output / named_after(file.path, f"probe-{options.kind}-{digest}.csv")

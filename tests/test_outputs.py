@@ -341,3 +341,38 @@ def test_a_folder_that_is_emptied_holds_nothing_that_is_read(tmp_path):
 def test_places_of_options_that_name_none():
     assert list(places_of(BackboneSpec("pixels:4"))) != []
     assert all(one.how is READS for one in places_of(BackboneSpec("pixels:4")))
+
+
+def test_what_is_made_of_a_file_with_a_long_name_has_a_name_that_fits(tmp_path):
+    """255 bytes of a name are what file systems have; names that are cut are told apart by their digest."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(["a", "b"], 20)
+    np.savez(tmp_path / "x.npz", features=random.normal(size=(40, 6)).astype(np.float32), labels=labels)
+    names = [f"{'ä' * 120}{end}.h5" for end in "12"]
+    written = set()
+    for name in names:
+        embedkit.import_features(tmp_path / "x.npz", output=tmp_path / name[60:])
+        (tmp_path / name[60:]).rename(tmp_path / name)
+        one = tmp_path / name
+        found = embedkit.cluster(one, output=tmp_path / "runs")
+        model = tmp_path / f"{'m' * 240}.h5"
+        probe = embedkit.probe(
+            one, kind="nearest-centroid", output=tmp_path / "runs", save_model=tmp_path / "m"
+        )
+        (tmp_path / "m").rename(model)
+        written |= {
+            found.assignments_path,
+            embedkit.cluster(one, apply=found.model_path, output=tmp_path / "runs").assignments_path,
+            probe.predictions_path,
+            embedkit.probe(one, apply=model, output=tmp_path / "runs").predictions_path,
+            embedkit.label(one, output=tmp_path / "runs").path,
+        }
+    assert len(written) == 10
+    assert all(path.is_file() for path in written)
+
+
+@pytest.mark.parametrize("name", ["x" * 240 + ".csv", "ü" * 120 + ".csv", "y" * 256 + "/x.csv"])
+def test_an_output_whose_name_is_too_long_is_refused_before_any_work(name, made, monkeypatch, capsys):
+    monkeypatch.chdir(made)
+    assert main(["outliers", "features.h5", "-o", name]) == 2
+    assert "bytes, and there is room for" in capsys.readouterr().err

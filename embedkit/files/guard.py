@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from embedkit.errors import UsageError
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.kinds import EMPTY, FEATURE_SET, KINDS, TEXT, kind_of
+from embedkit.files.lengths import too_long
 from embedkit.files.regular import other_kind, resolved
 from embedkit.files.remote import Address, is_address
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
@@ -192,6 +193,8 @@ def _check_way(output: Place, every: Iterable[Place]) -> None:
     """Refuse an output that no file or folder can be made at."""
     path, how = output.path, output.how
     assert isinstance(how, Writes)
+    if not isinstance(path, Address) and (said := too_long(path)) is not None:
+        raise UsageError(f"{output}: {said}")
     kind = other_kind(path)
     if how.folder:
         if _exists(path) and kind != "a folder":

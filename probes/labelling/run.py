@@ -18,6 +18,7 @@ from embedkit.console import progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.guard import guarded
 from embedkit.files.identity import identity
+from embedkit.files.lengths import named_after
 from embedkit.files.results import RESULTS_FILE, Metric, Result, append_result, result_provenance
 from embedkit.files.selected_file import rows_and_options
 from embedkit.files.store import FeatureFile
@@ -304,7 +305,7 @@ def _write(file: FeatureFile, found: Labelled, options: LabelOptions, output: Pa
     # The name of a file with other labels or rows has the digest of these.
     about = json.dumps([file.sha256, *rows_and_options(file, options)], sort_keys=True)
     digest = hashlib.sha256(about.encode()).hexdigest()[:8]
-    path = output / f"{file.path.stem}-label-{options.probe.kind}-{digest}.csv"
+    path = output / named_after(file.path, f"label-{options.probe.kind}-{digest}.csv")
     write_table(path, LABELLED, found.columns())
     result = found.result
     if result is not None:
