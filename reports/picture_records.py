@@ -16,8 +16,9 @@ from embedkit.images.png_text import text_in
 from embedkit.strict_json import UndeclaredError, declared
 
 MOST_BYTES = 40_000_000
-# The signature, the header, and the text, which stands before the pixels.
-HEAD = 100_000
+# The signature, the header, and the text, which stands before the pixels: ids, names of classes and captions
+# of many rows, whose letters may take six characters of JSON.
+HEAD = 1_000_000
 
 
 @dataclass(frozen=True)

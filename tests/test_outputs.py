@@ -319,6 +319,7 @@ def test_a_wrong_output_is_refused_before_anything_is_imported(made):
         (b"kind,id,other\n", "pairs of copies"),
         (b"id,cluster,distance\na,0,1\n", "cluster assignments"),
         (b"file,label\na.png,x\n", "a text"),
+        (b"id,x,y,label,predicted:linear\na,0,1,b,b\n", "an exported map"),
         ("Übersicht".encode(), "a text"),
         ("é".encode() * 2**15 + b"x", "a text"),
         (bytes(100), "a file of no known kind"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedkit.console import note
 from embedkit.datasets.class_labels import class_labels
 from embedkit.errors import EmbedkitError, UsageError, listed
-from embedkit.files.rows import MOST_CHARACTERS, Rows, text_array
+from embedkit.files.rows import MOST_CHARACTERS, Rows, in_file, text_array
 from embedkit.files.vote_tree import check_votes, tree_of
 from embedkit.files.words import NOTHING
 
@@ -177,18 +177,19 @@ def make_rows(
         labels, names = None, ()
     if targets is not None:
         target_names = target_names or tuple(f"target_{t}" for t in range(targets.shape[1]))
-    rows = Rows(
-        ids=_ids(found["ids"].reshape(n, -1)[:, 0], where)
-        if "ids" in found
-        else np.arange(n).astype(np.str_),
-        labels=labels,
-        class_names=names if labels is not None else (),
-        targets=targets,  # type: ignore[arg-type]  # Rows looks whether float32 holds them
-        target_names=target_names if targets is not None else (),
-        split=_per_row(found, "split", where),
-        group=groups(_per_row(found, "group", where)),
-        coordinates=_coordinates(found, where),
-    )
+    with in_file(where):
+        rows = Rows(
+            ids=_ids(found["ids"].reshape(n, -1)[:, 0], where)
+            if "ids" in found
+            else np.arange(n).astype(np.str_),
+            labels=labels,
+            class_names=names if labels is not None else (),
+            targets=targets,  # type: ignore[arg-type]  # Rows looks whether float32 holds them
+            target_names=target_names if targets is not None else (),
+            split=_per_row(found, "split", where),
+            group=groups(_per_row(found, "group", where)),
+            coordinates=_coordinates(found, where),
+        )
     check_targets(rows, where)
     return rows
 

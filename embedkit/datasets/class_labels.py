@@ -159,8 +159,8 @@ def _of_numbers(
     known_numbers = np.unique(numbers[numbers >= 0])
     if len(known_numbers) == 1 and (numbers < 0).any():
         note(
-            f"{where}: label -1 stands for no label, so {int((numbers < 0).sum()):,} images have none and "
-            f"all others are {known_numbers[0]}. If -1 is a class, store 0 and 1."
+            f"{where}: {int((numbers < 0).sum()):,} images have no label (-1, or none stored) and all others "
+            f"are {known_numbers[0]}. If -1 is a class, store 0 and 1."
         )
     labels = np.where(numbers >= 0, np.searchsorted(known_numbers, numbers), -1)
     return labels, tuple(str(label) for label in known_numbers)

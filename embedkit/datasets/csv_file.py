@@ -23,7 +23,7 @@ from embedkit.datasets.vote_counts import asked_of, count_columns
 from embedkit.errors import EmbedkitError, UsageError, listed
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.regular import resolved
-from embedkit.files.rows import Rows
+from embedkit.files.rows import Rows, in_file
 from embedkit.files.vote_tree import tree_of
 from embedkit.files.words import label_words
 
@@ -74,20 +74,21 @@ def load_csv(
     taken = (of_files, split_column, group_column, id_column, *target_names)
     labels, class_names, marks = _labels(table, label_column, taken)
     tree = tree_of(target_names)
-    rows = Rows(
-        ids=np.array(written, dtype=np.str_)
-        if id_column is None
-        else check_ids(np.array(table.column(id_column, "--id-column"), dtype=np.str_), str(path)),
-        labels=labels,
-        class_names=class_names,
-        # Rows looks whether float32 holds them.
-        targets=targets,
-        target_names=tuple(target_names),
-        split=_optional(table, split_column, "split"),
-        group=groups(_optional(table, group_column, "group")),
-        coordinates=_coordinates(table),
-        asked=None if targets is None or tree is None else asked_of(table, tree, targets),
-    )
+    with in_file(str(path)):
+        rows = Rows(
+            ids=np.array(written, dtype=np.str_)
+            if id_column is None
+            else check_ids(np.array(table.column(id_column, "--id-column"), dtype=np.str_), str(path)),
+            labels=labels,
+            class_names=class_names,
+            # Rows looks whether float32 holds them.
+            targets=targets,
+            target_names=tuple(target_names),
+            split=_optional(table, split_column, "split"),
+            group=groups(_optional(table, group_column, "group")),
+            coordinates=_coordinates(table),
+            asked=None if targets is None or tree is None else asked_of(table, tree, targets),
+        )
     check_targets(rows, str(path))
     used = (*taken, label_column, *marks, *(() if tree is None else count_columns(table, tree)))
     _note_unused(table, {name for name in used if name}, labelled=labels is not None)

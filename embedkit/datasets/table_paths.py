@@ -42,6 +42,13 @@ def found_names(table: Path, folder: Path, names: Sequence[str]) -> list[str]:
     return out
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
     """Say why a file is probably not found, and what to do."""
     local = _URL.match(name)
@@ -55,22 +62,22 @@ def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
     absolute = path.startswith("/") or bool(_DRIVE.match(name))
     for start in range(1 if absolute else 0, len(parts)):
         rest = "/".join(parts[start:])
-        if start and (folder / rest).is_file():
+        if start and _is_file(folder / rest):
             return (
                 f"They are paths of another place, and {rest!r} lies in {folder}: cut what is before it "
                 "from the column."
             )
         for below in _below(folder):
-            if (below / rest).is_file():
+            if _is_file(below / rest):
                 cut = " and cut what is before it from the column" if start else ""
                 return f"They seem to lie in {below}: give --root {below}{cut}."
     if absolute:
         return "They are paths of another place: make them relative to a folder, and give that with --root."
     stem, ending = posixpath.splitext(path)
     for other in sorted(IMAGE_ENDINGS):
-        if (folder / f"{path}{other}").is_file():
+        if _is_file(folder / f"{path}{other}"):
             return f"The names lack their ending {other!r}: add it to the column."
-        if ending and (folder / f"{stem}{other}").is_file():
+        if ending and _is_file(folder / f"{stem}{other}"):
             return f"The files end in {other!r} and the names in {ending!r}: correct the column."
     if all_missing:
         return "Give the folder that the names are relative to with --root."

@@ -11,6 +11,7 @@ HEAD = 2**16  # bytes; HDF5 keeps the attributes of the root group near the begi
 UNKNOWN = "a file of no known kind"
 EMPTY = "an empty file"
 TEXT = "a text"
+MAP_TABLE = "an exported map"
 FEATURE_SET = "a folder of feature files"
 # What our own HDF5 files say of themselves; the first of them in a file counts.
 _MARKS = {
@@ -48,6 +49,7 @@ KINDS = (
     "an SVG picture",
     "an HTML page",
     FEATURE_SET,
+    MAP_TABLE,
     TEXT,
     EMPTY,
     UNKNOWN,
@@ -98,6 +100,8 @@ def _of_text(path: Path, text: str) -> str:
         return "an HTML page"
     if start.startswith("{") and re.search(r'"format":\s*"embedkit-splits"', start[:200]):
         return "a split"
+    if re.match(r"id,x,y(,|\s*$)", line):  # whose further columns may be those of a table of ours
+        return MAP_TABLE
     return _of_columns(line) or ("a leaderboard" if _is_leaderboard(start) else TEXT)
 
 

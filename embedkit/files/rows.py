@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -18,6 +19,17 @@ from embedkit.files.words import SPLITS, label_words, split_word
 MOST_CHARACTERS = 4096
 # And one of 4,096 among a million rows would take 16 GiB, where all others fill a thousandth of it.
 MOST_EMPTY_BYTES, MOST_EMPTY = 2**32, 16
+
+
+@contextmanager
+def in_file(where: str) -> Iterator[None]:
+    """Have an error about rows name the file that they were read from."""
+    try:
+        yield
+    except EmbedkitError as error:
+        if f"{error}".startswith(where):
+            raise
+        raise type(error)(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.files.aside import aside
 from embedkit.files.columns import INTEGER, NUMBER, TEXT, Column, TableKind
 from embedkit.files.group_tables import GROUPS, NAMED, TREE
-from embedkit.files.regular import read_bytes
+from embedkit.files.regular import check_input, read_bytes
 
 MOST_BYTES = 2**32
 _DTYPES: dict[str, type[np.generic]] = {TEXT: np.str_, INTEGER: np.int64, NUMBER: np.float64}
@@ -310,11 +310,17 @@ def read_table(path: str | os.PathLike[str], *kinds: TableKind) -> Table:
         type, or one row twice: the message names file, line and fix.
     """
     path, again = Path(path), f"Restore the file, or run `{kinds[0].command}` again."
+    check_input(path, "Name a file, such as one in it." if path.is_dir() else again)
     if not path.is_file():
         raise EmbedkitError(f"{path}: no such file. {again}")
     numbers: list[int] = []
     lines: list[list[str]] = []
     for number, line in _lines(path, again):
+        if not lines and len(line) == 1 and (other := re.search(r"[;\t|]", line[0])):
+            raise EmbedkitError(
+                f"{path}: its columns are divided by {other[0]!r}. Save it with commas between them, and "
+                "with points in its numbers."
+            )
         if lines and len(line) != len(lines[0]):
             raise EmbedkitError(
                 f"{path}:{number}: {len(line)} cells, where the header has {len(lines[0])}. {again}"

@@ -43,17 +43,18 @@ class FittedStep:
             return within_radius(rows, self.settings["radius"])
         return rows if self.matrix is None else rows @ self.matrix
 
-    def sentence(self) -> str:
-        """Say what the step does."""
+    def sentence(self, *, scaled: bool = False) -> str:
+        """Say what the step does; `scaled` where rows were of length 1 before, which is no advice then."""
         s = self.settings
         if s["step"] == "pca":
             kept = f"{s['n_components']} of {s['d']} dimensions keep {100 * s['kept_variance']:.1f} %"
             said = f"PCA: {kept} of the variance{', each scaled to unit variance' * s['whiten']}."
             first = s.get("first_variance", 0.0)
             if first >= DOMINANT and not s["whiten"] and s["d"] > 1:
+                other = "" if scaled else ": try --prep l2+pca95, or auto on a file with views"
                 said += (
                     f" The first of them alone holds {100 * first:.0f} %, so distances are little more "
-                    "than one number: try --prep l2+pca95, or auto on a file with views."
+                    f"than one number{other}."
                 )
             return said
         if s["step"] == "view-whiten":
@@ -90,5 +91,5 @@ def within_radius(x: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
 
 
 def _short(value: float) -> str:
-    """Three digits, and those before the point: 2.63, 1,030."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """Three digits, and those before the point: 2.63, 1,030, 1.2e+15."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"

@@ -74,7 +74,8 @@ class Prepared:
 
     def describe(self) -> str:
         """Say in words what is done; empty for none."""
-        said = [step.sentence() for step in self.steps]
+        scaled = self.steps[:1] and self.steps[0].settings["step"] == "l2"
+        said = [step.sentence(scaled=bool(scaled)) for step in self.steps]
         if self.preparation.turns_about_mean:
             said.append(
                 "Scaled after they were centred, rows keep their direction from the mean, not their own."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.errors import UsageError
+from embedkit.files.kinds import MAP_TABLE
 from embedkit.options import RUNS, Writes, as_in, check, option, output_option
 from reports.report_options import ReportPlaces
 
@@ -19,7 +20,7 @@ CONFIG, METADATA, VECTORS, MAP, SPRITE = (
 )
 PROJECTOR = (CONFIG, METADATA, VECTORS, MAP, SPRITE)
 TABLE_FILE = Writes(("a Parquet table",))
-CSV_FILE = Writes(("a text",))
+CSV_FILE = Writes((MAP_TABLE,))
 FOLDER = Writes(folder=True, makes=PROJECTOR)
 
 

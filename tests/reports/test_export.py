@@ -391,6 +391,12 @@ def read_csv(path):
 def test_csv_says_the_same_as_parquet_to_the_last_digit(world, table, tmp_path):
     done = export(world.features, output=tmp_path / "o.csv", runs=world.runs, vectors=True, **QUICK)
     assert done.open_with == ()
+    again = export(world.features, output=done.path, runs=world.runs, vectors=True, **QUICK)
+    assert again.path.read_bytes() == done.path.read_bytes()
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,label\na,b\n")
+    with pytest.raises(UsageError, match="a text is there, and would be replaced by"):
+        export(world.features, output=labels, runs=world.runs, **QUICK)
     found, other = read_csv(done.path), table[1]
     assert tuple(found[0]) == done.columns
     for name in ("id", "label", "cluster:kmeans", "path"):

@@ -420,3 +420,16 @@ def test_a_galaxy10_file_by_path_is_said_how_to_be_read_with_its_names(tmp_path,
     (advised,) = re.findall(r"`embedkit extract (.*?)`", " ".join(capsys.readouterr().err.split()))
     assert main(["datasets", *shlex.split(advised)]) == 0
     assert "Barred Spiral" in capsys.readouterr().out
+
+
+@both
+def test_an_error_about_ids_names_their_file(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"a{ending}", images=IMAGES, ids=["a"] * len(IMAGES))
+    with pytest.raises(EmbedkitError, match=rf"a\{ending}: 6 duplicate ids, such as 'a'"):
+        load_dataset(path)
+
+
+def test_a_label_that_nobody_stored_is_not_called_minus_one(tmp_path: Path, capsys) -> None:
+    load_dataset(write(tmp_path / "a.npz", images=IMAGES, labels=[1, np.nan, 1, 1, 1, 1, 1]))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 images have no label (-1, or none stored) and all others are 1." in said

@@ -266,3 +266,16 @@ def test_columns_that_may_be_something_else_are_no_labels(folder: Path, cells: s
 def test_an_address_of_this_machine_is_answered_with_its_path(folder: Path) -> None:
     with pytest.raises(EmbedkitError, match=f"what lies on this machine is named by its path: {folder}"):
         load_dataset(folder.as_uri())
+
+
+def test_a_name_that_is_too_long_is_a_file_that_is_not_there(folder: Path) -> None:
+    (folder / "t.csv").write_text(f"file,label\n{'x' * 300}.png,a\n")
+    with pytest.raises(EmbedkitError, match=r"t\.csv: 1 of 1 files don't exist below .*\(line 2\)"):
+        load_dataset(folder / "t.csv")
+
+
+def test_an_error_about_ids_names_their_table(folder: Path) -> None:
+    names = sorted(path.name for path in folder.glob("*.png"))[:2]
+    (folder / "t.csv").write_text(f"file,id\n{names[0]},7\n{names[1]},7\n")
+    with pytest.raises(EmbedkitError, match=r"t\.csv: 1 duplicate ids, such as '7'"):
+        load_dataset(folder / "t.csv", id_column="id")

@@ -307,3 +307,18 @@ def test_the_page_says_what_is_declared():
         ]
         keys = re.search(r"^Once each: (.*)\.$", section, flags=re.M)[1]
         assert re.findall(r"`(\w+)`", keys) == list(kind.key)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_another_mark_between_columns_is_named(mark, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(mark.join(("id", "split", "fold", "true", "predicted")) + "\n" + mark.join("abcde"))
+    with pytest.raises(
+        EmbedkitError, match=re.escape(f"a.csv: its columns are divided by {mark!r}. Save it")
+    ):
+        read_table(path, CLASS_PREDICTIONS)
+
+
+def test_a_folder_is_not_called_missing(tmp_path):
+    with pytest.raises(EmbedkitError, match="a folder, not a regular file. Name a file, such as one in it"):
+        read_table(tmp_path, CLASS_PREDICTIONS)

@@ -146,3 +146,6 @@ def test_one_component_that_holds_nearly_all_is_said():
     x[:, 0] *= 100
     assert "The first of them alone holds 100 %" in prepare(x, "pca95").describe()
     assert "of them alone" not in prepare(x, "whiten4").describe()
+    # What was done already is no advice.
+    assert prepare(x, "l2+pca95").describe().endswith("so distances are little more than one number.")
+    assert "try --prep l2+pca95" in prepare(x, "pca95").describe()

@@ -180,3 +180,9 @@ def test_an_image_with_maps_is_pinned_by_its_button(tmp_path):
         assert visit.page.evaluate("embedkit.state.pins") == [7]
         assert visit.page.locator("#pins h3").inner_text() == ids[7]
         visit.close()
+
+
+def test_a_picture_that_says_much_is_found_all_the_same(tmp_path):
+    rows = [MappedImage("ü" * 300, "日" * 250, f"{'日' * 250}, {'本' * 250}") for _ in range(24)]
+    (tmp_path / "a.png").write_bytes(maps((20, 240), rows))
+    assert len(find_beside(tmp_path, (), pytest.fail).mapped) == 1
