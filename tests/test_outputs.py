@@ -377,3 +377,15 @@ def test_an_output_whose_name_is_too_long_is_refused_before_any_work(name, made,
     monkeypatch.chdir(made)
     assert main(["outliers", "features.h5", "-o", name]) == 2
     assert "bytes, and there is room for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["cluster x.h5 -k 2 -o {}", "label x.h5 -o {}/new", "outliers x.h5 -o {}/o.csv"]
+)
+def test_a_folder_for_reading_alone_is_refused_before_any_work(words, made, tmp_path, monkeypatch, capsys):
+    access = os.access  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    assert run(made, words.format(tmp_path))[0] == 1
+    assert f"{tmp_path}" in (said := " ".join(capsys.readouterr().err.split()))
+    assert "can't be written" in said
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from embedkit.errors import UsageError
 from embedkit.files.endings import IMAGE_ENDINGS
 from embedkit.files.kinds import EMPTY, FEATURE_SET, KINDS, TEXT, kind_of
 from embedkit.files.lengths import too_long
-from embedkit.files.regular import other_kind, resolved
+from embedkit.files.regular import check_folder, other_kind, resolved
 from embedkit.files.remote import Address, is_address
 from embedkit.options import READS, RESULTS, Declared, Reads, Writes, declared
 
@@ -211,7 +211,10 @@ def _check_way(output: Place, every: Iterable[Place]) -> None:
         if _exists(folder):
             if not folder.is_dir():
                 raise UsageError(f"{output}: {folder} is a file, not a folder. Name another place.")
-            return
+            break
+    # A feature file that is there already may be all that is asked for.
+    if not isinstance(path, Address) and not _is_feature_file(how):
+        check_folder(path if how.folder else resolved(path).parent)
 
 
 def _check_input(output: Place, other: Place) -> None:
@@ -279,6 +282,10 @@ def _check_kind(output: Place, inputs: Iterable[Place]) -> None:
         f"{output}: {article}{found} is there{read}, and would be replaced by {how.kinds[0]}. Name another "
         "file, or delete it first."
     )
+
+
+def _is_feature_file(how: Writes) -> bool:
+    return FEATURE_SET in how.kinds or "a feature file" in how.kinds
 
 
 def _is_feature_set(folder: Path) -> bool:
