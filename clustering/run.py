@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clustering.options import ALL, AUTO, FINE, SETTINGS, ClusterOptions, Settings
 from clustering.report import ClusterRun
-from embedkit.console import Advance, progress
+from embedkit.console import Advance, counted, progress
 from embedkit.console.foretelling import Foretold, say_long
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Metric, Result, result_provenance
@@ -348,7 +348,7 @@ def readable_rows(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int64
             f"none of its {file.n:,} rows has features. `embedkit verify {file.path}` lists the reasons."
         )
     if file.n > len(index):
-        notes.append(f"Left out {file.n - len(index):,} rows whose image could not be read.")
+        notes.append(f"Left out {counted(file.n - len(index), 'row')} whose image could not be read.")
     return index, np.full(len(index), -1) if file.rows.labels is None else file.rows.labels[index]
 
 

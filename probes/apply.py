@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedkit.console import counted
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.feature_set import opened
 from embedkit.files.identity import check_alike
@@ -68,7 +69,7 @@ def _apply(saved: SavedProbe, file: FeatureFile, model: str | os.PathLike[str]) 
     if not len(rows):
         raise DataError("none of its images could be read, so there is nothing to predict from.")
     if len(rows) < file.n:
-        notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
+        notes.append(f"Left out {counted(file.n - len(rows), 'row')} whose image could not be read.")
     if file.sha256 == saved.fitted_on["features_sha256"]:
         notes.append("The probe was fitted on rows of this very file: scores here are too good to be true.")
     with FORMAT.using(model):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.console import counted
 from embedkit.errors import DataError
 from embedkit.files.store import FeatureFile
 from embedkit.scoring.asked_split import Asked, draw_splits
@@ -200,7 +201,7 @@ def usable_labels(
         )
     left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & (rows.labels < 0)).sum())}
     if left_out["failed"]:
-        notes.append(f"Left out {left_out['failed']:,} rows whose image could not be read.")
+        notes.append(f"Left out {counted(left_out['failed'], 'row')} whose image could not be read.")
     if left_out["unlabelled"] and learnt:
         notes.append(f"{left_out['unlabelled']:,} rows without a label are learnt from as well.")
     elif left_out["unlabelled"]:
@@ -225,7 +226,7 @@ def usable_targets(file: FeatureFile, notes: list[str]) -> tuple[NDArray[np.int6
     known = np.isfinite(rows.targets).all(axis=1)
     left_out = {"failed": int((~ok).sum()), "unlabelled": int((ok & ~known).sum())}
     if left_out["failed"]:
-        notes.append(f"Left out {left_out['failed']:,} rows whose image could not be read.")
+        notes.append(f"Left out {counted(left_out['failed'], 'row')} whose image could not be read.")
     if left_out["unlabelled"]:
         notes.append(f"Left out {left_out['unlabelled']:,} rows without all targets.")
     use = np.flatnonzero(ok & known)

@@ -27,6 +27,11 @@ class Advance(Protocol):
     def __call__(self, n: int = 1) -> None: ...  # noqa: D102
 
 
+def counted(n: int, word: str) -> str:
+    """Say how many there are: "1 row", "2,000 rows"."""
+    return f"{n:,} {word}{'s' * (n != 1)}"
+
+
 def note(message: str) -> None:
     """Say on stderr what was chosen or found; never part of a command's result.
 

@@ -163,9 +163,10 @@ def file_sizes(
     if missing:
         some = ", ".join(f"{names[row]!r} (line {table.lines[row]})" for row in missing[:3])
         more = ", ..." if len(missing) > 3 else ""
+        lost = [names[row] for row in missing]
         raise EmbedkitError(
             f"{table.path}: {len(missing):,} of {len(names):,} files don't exist below {folder}: "
-            f"{some}{more}. {fix or missing_hint(folder, names[missing[0]], len(missing) == len(names))}"
+            f"{some}{more}. {fix or missing_hint(folder, lost, len(lost) == len(names))}"
         )
     return sizes
 

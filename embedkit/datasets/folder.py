@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from embedkit.console import note
+from embedkit.console import counted, note
 from embedkit.datasets.class_labels import said_label_words
 from embedkit.datasets.dataset import Dataset, fingerprint, short_name
 from embedkit.errors import EmbedkitError, ImageError
@@ -204,7 +204,8 @@ def _say_left_out(root: Path, found: _Found, follow_links: bool) -> None:
         note(f"{root}: left out {found.irregular:,} that are pipes, sockets or devices.")
     if found.other:
         kinds = ", ".join(f"{count} {end}" for end, count in found.other.most_common(5))
-        note(f"{root}: left out {found.other.total():,} that are no images by their ending ({kinds}).")
+        files = counted(found.other.total(), "file")
+        note(f"{root}: left out {files}, no images by their ending ({kinds}).")
 
 
 def _is_followed(link: os.DirEntry[str], root: Path, follow_links: bool) -> bool:

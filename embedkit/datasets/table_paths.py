@@ -49,8 +49,9 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
-    """Say why a file is probably not found, and what to do."""
+def missing_hint(folder: Path, names: Sequence[str], all_missing: bool) -> str:
+    """Say why files are probably not found, and what to do."""
+    name = names[0]
     local = _URL.match(name)
     path = _slashes(name) if local is None else unquote(name[local.end() :])
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -69,6 +70,8 @@ def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
             )
         for below in _below(folder):
             if _is_file(below / rest):
+                if not start and (apart := _apart(folder, below, name, names)):
+                    return apart
                 cut = " and cut what is before it from the column" if start else ""
                 return f"They seem to lie in {below}: give --root {below}{cut}."
     if absolute:
@@ -86,6 +89,21 @@ def missing_hint(folder: Path, name: str, all_missing: bool) -> str:
 
 def _slashes(name: str) -> str:
     return _DRIVE.sub("", name, count=1).replace("\\", "/") if "\\" in name or _DRIVE.match(name) else name
+
+
+def _apart(folder: Path, below: Path, name: str, names: Sequence[str]) -> str:
+    """Say that names lie in several folders, of which none can be the root; empty where one could."""
+    lost = next((one for one in names if not _is_file(below / one)), None)
+    if lost is None:
+        return ""
+    here, plain = f"{below.name}/{name}", posixpath.basename(lost)
+    elsewhere = next((Path(place, plain) for place, _, files in os.walk(folder) if plain in files), None)
+    if elsewhere is None:
+        return f"{name!r} lies in {below}, and {lost!r} doesn't: write {here!r}, and restore the others."
+    return (
+        f"They lie in several folders, {name!r} in {below} and {lost!r} in {elsewhere.parent}: write the "
+        f"folders in the column, such as {here!r} and {elsewhere.relative_to(folder).as_posix()!r}."
+    )
 
 
 def _below(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from embedkit import console
 from embedkit.backbones.options import BackboneSpec
+from embedkit.console import counted
 from embedkit.datasets.options import DatasetOptions, add_dataset_flags
 from embedkit.extraction.options import ExtractCall, ExtractPlaces
 from embedkit.files.showing import text
@@ -62,7 +63,7 @@ def _print_done(done: Extraction) -> None:
     bound = f", {done.bound.words}" if done.bound else ""
     long = done.beginning is not None and done.beginning > _WORTH_SAYING
     rate += f" behind {done.beginning:.0f} s to begin" if long else ""
-    failed = f", {done.n_failed} images skipped (reasons in the file)" if done.n_failed else ""
+    failed = f", {counted(done.n_failed, 'image')} skipped (reasons in the file)" if done.n_failed else ""
     if done.done != "waiting":
         line = (
             f"{done.path}: {done.n} x {done.d} features {done.done} in {done.precision}{rate}{failed}{bound}."

@@ -78,14 +78,21 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+_ROUND = (0.2, 0.5, 1, 2, 5, 10)
+
+
 def steps(low: float, high: float, n: int = 5) -> list[Tick]:
     """Return about n ticks at round values within the limits."""
     if not high > low:
         return [(low, short(low))]
     raw = (high - low) / n
     power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(one for one in (1, 2, 5, 10) if raw <= one * power * 1.0000001)
-    places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    at = next(at for at, one in enumerate(_ROUND) if at >= 2 and raw <= one * power * 1.0000001)
+    places: range = range(0)
+    while len(places) < 2:  # one tick alone tells no scale; two steps finer always give two
+        step = power * _ROUND[at]
+        places = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        at -= 1
     # Adding 0 makes of -0, which rounding up gives, a plain one.
     return [(place * step, short(round(place * step, 12) + 0.0)) for place in places]
 

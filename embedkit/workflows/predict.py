@@ -10,6 +10,7 @@ import numpy as np
 
 from embedkit.backbones.saved_network import read_network
 from embedkit.computing.device import choose_device
+from embedkit.console import counted
 from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
@@ -73,7 +74,7 @@ def predict(
     about = saved.about
     notes = [f"{about.kind}, trained on {about.dataset}: nothing is trained here."]
     if not found.ok.all():
-        notes.append(f"Left out {int((~found.ok).sum()):,} images that could not be read.")
+        notes.append(f"Left out {counted(int((~found.ok).sum()), 'image')} that could not be read.")
     if about.trained.get("fingerprint") == images.fingerprint:
         notes.append("It was trained on images of this very dataset: scores here are too good to be true.")
     outputs = found.outputs[found.ok]

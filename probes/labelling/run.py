@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.console import progress
+from embedkit.console import counted, progress
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.guard import guarded
 from embedkit.files.identity import identity
@@ -161,7 +161,7 @@ def _given(file: FeatureFile, options: LabelOptions, notes: list[str]) -> _Given
             f"{file.path}` lists the reasons."
         )
     if len(rows) < file.n:
-        notes.append(f"Left out {file.n - len(rows):,} rows whose image could not be read.")
+        notes.append(f"Left out {counted(file.n - len(rows), 'row')} whose image could not be read.")
     found = settled(options, file, rows)
     stored = file.rows.labels if file.rows.labels is not None else np.full(file.n, -1)
     lost = int((stored[~file.ok] >= 0).sum())

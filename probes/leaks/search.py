@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedkit.console import progress
+from embedkit.console import counted, progress
 from embedkit.datasets.source_images import SourceImages
 from embedkit.errors import DataError, EmbedkitError
 from embedkit.files.store import FeatureFile
@@ -34,7 +34,7 @@ def find(file: FeatureFile, notes: list[str]) -> Leaks:
         not_checked["exact"] = not_checked["near"] = str(error)
     else:
         if n_lost:
-            notes.append(f"{n_lost:,} images could not be read, and are not compared.")
+            notes.append(f"{counted(n_lost, 'image')} could not be read, and not compared.")
         pairs["exact"] = exact_copies(prints.digests)
         # One of each suffices: a hundred copies would make thousands of near pairs.
         thumbnails = prints.thumbnails.copy()

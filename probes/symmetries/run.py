@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embedkit import console
 from embedkit.backbones.options import BackboneSpec
+from embedkit.console import counted
 from embedkit.datasets.dataset import Dataset
 from embedkit.datasets.load import open_dataset
 from embedkit.datasets.options import DatasetOptions
@@ -184,7 +185,9 @@ def symmetries(
     x, ok = looked.features, ~looked.unreadable
     notes = []
     if not ok.all():
-        notes.append(f"Left out {int((~ok).sum()):,} images that could not be read, such as {looked.reason}")
+        notes.append(
+            f"Left out {counted(int((~ok).sum()), 'image')} that could not be read, such as {looked.reason}"
+        )
     _enough(images.name, int(ok.sum()), f" that can be read ({looked.reason})" if looked.reason else "")
     if looked.blank == ok.sum():
         raise EmbedkitError(

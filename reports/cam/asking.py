@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from embedkit.backbones.saved_network import SavedNetwork
 from embedkit.computing.device import choose_device
+from embedkit.console import counted
 from embedkit.datasets.dataset import Dataset, spread_rows
 from embedkit.errors import EmbedkitError
 from embedkit.extraction.answering import ask
@@ -97,7 +98,7 @@ def _asked(
         skip=options.on_error == "skip",
     )
     if not found.ok.all():
-        notes.append(f"Left out {int((~found.ok).sum()):,} images that could not be read.")
+        notes.append(f"Left out {counted(int((~found.ok).sum()), 'image')} that could not be read.")
     chosen = chosen[found.ok]
     if not len(chosen):
         raise EmbedkitError(f"{images.name}: none of its images could be read.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embedkit.console import counted
 from embedkit.errors import EmbedkitError
 from embedkit.files.results import Result
 from embedkit.scoring.outcomes import Outcomes, compare_outcomes
@@ -93,14 +94,14 @@ def significance(rows: Sequence[Sequence[Result]], read: Read) -> Significance:
     ranks = tuple((int(low), int(high)) for low, high in rank_ranges(better))
     notes = [_family(pairs)] if pairs else []
     if n_some:
-        notes.append(f"{_counted(n_some, 'pair')} tested over the seeds that both have.")
+        notes.append(f"{counted(n_some, 'pair')} tested over the seeds that both have.")
     if n_other:
         notes.append(
-            f"Not tested: {_counted(n_other, 'pair')} with other test rows or folds. Give the same --split "
+            f"Not tested: {counted(n_other, 'pair')} with other test rows or folds. Give the same --split "
             "and --seed."
         )
     for reason, count in reasons.items():
-        notes.append(f"Not tested: {_counted(count, 'row')}, because {reason}.")
+        notes.append(f"Not tested: {counted(count, 'row')}, because {reason}.")
     return Significance(ranks, pairs, tuple(notes))
 
 
@@ -139,10 +140,6 @@ def _family(pairs: Sequence[Pair]) -> str:
         text if len(count) == 1 else f"{text} ({count[name]})" for name, text in words.items() if count[name]
     )
     return (
-        f"Ranks: {how} on the same images, Holm-corrected over {_counted(len(pairs), 'pair')}; rows whose "
+        f"Ranks: {how} on the same images, Holm-corrected over {counted(len(pairs), 'pair')}; rows whose "
         "ranks overlap are not all told apart at 5 %."
     )
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n} {word}{'s' * (n != 1)}"

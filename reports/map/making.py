@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.console import note
+from embedkit.console import counted, note
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.results import Result
 from embedkit.files.rows import Rows
@@ -174,7 +174,13 @@ def _evidence(
     evidence = joined([*known, *of_several])
     call.say(*evidence.notes)
     if call.options.color is not None:
-        _check_color(call.options.color, _known_columns(rows, evidence), names, str(files[0].path))
+        columns = _known_columns(rows, evidence)
+        _check_color(call.options.color, columns, names, str(files[0].path))
+        keys = [column.key for column in columns]
+        several = [] if call.options.color in keys else _begun(keys, call.options.color)
+        if len(several) > 1:
+            more = ", ".join(repr(key) for key in several[1:])
+            call.say(f"--color {call.options.color} is {several[0]!r} here; there is {more} too.")
     return known, evidence
 
 
@@ -314,7 +320,7 @@ def _points(
     points = np.flatnonzero(ok if shared is None else shared)
     if len(points) <= options.max_points:
         n_bad = 0 if shared is not None else int((~ok).sum())  # of several files that is said already
-        return points, f"{n_bad} images that could not be read are left out." if n_bad else ""
+        return points, f"{counted(n_bad, 'image')} that could not be read left out." if n_bad else ""
     chosen = np.random.default_rng(options.seed).choice(points, options.max_points, replace=False)
     return np.sort(chosen), (
         f"The map shows {options.max_points:,} of {len(points):,} images, drawn at random with seed "
@@ -416,15 +422,18 @@ def _with_unique_keys(columns: list[Column]) -> list[Column]:
     return unique
 
 
+def _begun(keys: Sequence[str], wanted: str) -> list[str]:
+    """Columns that `cluster`, or `cluster:kmeans` where several runs of k-means are there, begins."""
+    return [key for key in keys if key.startswith("cluster:" if wanted == "cluster" else f"{wanted} ")]
+
+
 def _first_color(keys: list[str], wanted: str | None, where: str) -> str:
     if wanted is None:
         return next((key for key in keys if key == "label" or key.startswith("cluster:")), keys[0])
     if wanted in keys:
         return wanted
-    if wanted == "cluster":
-        found = [key for key in keys if key.startswith("cluster:")]
-        if found:
-            return found[0]
+    if found := _begun(keys, wanted):
+        return found[0]
     raise UsageError(
         f"--color {wanted}: {where} and its results have no such column. There are: {', '.join(keys)}."
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.console import counted
 from embedkit.errors import DataError, EmbedkitError, UsageError
 from embedkit.files.identity import check_alike, identity
 from embedkit.files.rows import Rows
@@ -76,7 +77,7 @@ def newcomers(
     if not len(points):
         raise EmbedkitError(f"{new.path}: no row could be read when it was extracted: nothing to place.")
     if n_bad := new.n - len(points):
-        say(f"{flag}: {n_bad} images that could not be read are left out.")
+        say(f"{flag}: {counted(n_bad, 'image')} that could not be read left out.")
     if len(points) > options.max_points:
         say(
             f"{flag}: {options.max_points:,} of {len(points):,} images are placed, drawn at random with seed "

@@ -117,7 +117,7 @@ def test_an_image_that_one_file_could_not_read_is_left_out(tmp_path):
     run = embedkit.cluster([a, b])
     assert 7 not in run.index
     assert run.result.n == 59
-    assert "Left out 1 rows whose image could not be read." in run.notes
+    assert "Left out 1 row whose image could not be read." in run.notes
 
 
 def test_files_of_other_images_are_refused(tmp_path, capsys):

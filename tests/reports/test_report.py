@@ -290,7 +290,7 @@ def test_failed_rows_are_left_out(world, tmp_path):
     written = report(path, output=tmp_path / "o.html", thumbnails=False)
     assert written.n_points == 58
     assert lost not in page_data(written.path)["ids"]
-    assert "2 images that could not be read are left out." in page_data(written.path)["notes"]
+    assert "2 images that could not be read left out." in page_data(written.path)["notes"]
 
 
 def test_limit_draws_with_the_seed(world, tmp_path):
@@ -426,6 +426,16 @@ def test_clusterings_are_told_apart_by_what_differs(world, tmp_path):
         "cluster:kmeans k=5",
     ]
     assert page_data(written.path)["color"] == "cluster:kmeans k=3"
+
+
+def test_a_column_that_further_runs_gave_a_longer_name_is_still_called_by_its_own(world, tmp_path):
+    with FeatureFile(world.features) as file:
+        for k in (3, 5):
+            write_clustering(tmp_path, file, f"{k}.csv", file.rows.labels, k=k, prep="pca95")
+    written = report(world.features, runs=tmp_path, thumbnails=False, color="cluster:kmeans")
+    assert page_data(written.path)["color"] == "cluster:kmeans k=3"
+    said = "--color cluster:kmeans is 'cluster:kmeans k=3' here; there is 'cluster:kmeans k=5' too."
+    assert said in page_data(written.path)["notes"]
 
 
 def test_predictions_of_a_probe(world, tmp_path):

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
+from embedkit.console import counted
 from embedkit.files.results import computed_on, joined_from
 from embedkit.pages.sections import folded, made, prose, table
 from embedkit.scoring.metrics import LOWER, measure, ranking_metric
@@ -32,7 +33,7 @@ def section(page: Page) -> Section | None:
         part = f'<h3 class="group-title">{heading}</h3>{_group(page, (dataset, task), entries, said)}'
         (few if _of_few(entries) else whole).append(part)
     if few and whole:
-        whole.append(folded(f"few labels: {_counted(len(few), 'table')}", "".join(few)))
+        whole.append(folded(f"few labels: {counted(len(few), 'table')}", "".join(few)))
     full = shlex.join(["embedkit", "leaderboard", str(page.runs), "--html", "leaderboard.html"])
     body = "".join(whole or few) + (
         f'<p class="hint">All results of the folder, to sort and to filter: <code>{escape(full)}</code></p>'
@@ -105,14 +106,10 @@ def _chart(
     )
     command = shlex.join(["embedkit", "leaderboard", str(page.runs), "--dataset", key[0]])
     seeds = sorted({run.seed for entry in entries for run in entry.runs})
-    says = f"{key[0]}, {_counted(len(drawn), 'result')}, seed {', '.join(map(str, seeds))}; 95 % intervals"
+    says = f"{key[0]}, {counted(len(drawn), 'result')}, seed {', '.join(map(str, seeds))}; 95 % intervals"
     says += "; before each name its rank" if any(ranks) else ""
     if len(drawn) < len(entries):
         says += f"; {len(entries) - len(drawn)} more below"
     if faded:
         says += "; grey rows are significantly worse than the best"
     return f'<div class="panel">{made(says, command)}{chart}</div>'
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n} {word}{'s' * (n != 1)}"

@@ -100,7 +100,7 @@ def test_other_and_hidden_files_are_left_out(classes: Path, capsys: pytest.Captu
     (classes / ".hidden.png").write_bytes(b"x")
     write_image(classes / ".thumbs" / "a.png")
     assert len(load_dataset(str(classes))) == 4
-    assert "left out 1 that are no images by their ending (1 .txt)" in capsys.readouterr().err
+    assert "left out 1 file, no images by their ending (1 .txt)" in capsys.readouterr().err
 
 
 def test_links_out_of_the_folder_are_not_followed(

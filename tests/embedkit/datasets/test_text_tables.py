@@ -205,6 +205,19 @@ def test_the_hint_names_the_true_cause(folder: Path, written: str, hint: str) ->
         load_dataset(str(folder / "t.csv"))
 
 
+def test_names_without_the_several_folders_that_they_lie_in_get_no_root_to_give(folder: Path) -> None:
+    for below, name in (("north/deep", "a[1].png"), ("south", "b.png")):
+        (folder / below).mkdir(parents=True)
+        shutil.copy(folder / "0.png", folder / below / name)
+    (folder / "t.csv").write_text("file\nb.png\na[1].png\n")
+    said = r"'b.png' in .*south and 'a\[1\].png' in .*deep: .* 'south/b.png' and 'north/deep/a\[1\].png'"
+    with pytest.raises(EmbedkitError, match=said):
+        load_dataset(str(folder / "t.csv"))
+    (folder / "t.csv").write_text("file\nb.png\ngone.png\n")
+    with pytest.raises(EmbedkitError, match=r"'gone.png' doesn't: write 'south/b.png'"):
+        load_dataset(str(folder / "t.csv"))
+
+
 def test_a_folder_named_as_an_image(folder: Path) -> None:
     (folder / "d.png").mkdir()
     (folder / "t.csv").write_text("file\nd.png\n")

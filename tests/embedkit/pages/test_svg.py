@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from embedkit.pages.svg import BLUE, Frame, bar, dot, figure, line, picture, shifted, text
+from embedkit.pages.svg import BLUE, Frame, bar, dot, figure, line, picture, shifted, steps, text
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -46,3 +46,14 @@ def test_a_figure_has_no_white_of_its_own_and_says_what_it_shows():
     assert [filled.get(name) for name in ("x", "y", "width", "height")] == ["1.0", "2.0", "3.0", "4.0"]
     assert filled.findtext("title") == "<1> to 2"
     assert outlined.get("fill") == "none"
+
+
+def test_an_axis_has_two_ticks_at_least_at_round_values_within_it():
+    assert [words for _, words in steps(0.03, 0.9, 2)] == ["0.2", "0.4", "0.6", "0.8"]
+    for low in (0.0, 0.31, 0.499, 0.95, 99.0):
+        for wide in (0.001, 0.02, 0.49, 0.99, 3.7, 1234.5):
+            for n in (1, 2, 4, 5):
+                places = [place for place, _ in steps(low, low + wide, n)]
+                assert len(places) >= 2
+                assert low - 1e-9 <= places[0]
+                assert places[-1] <= low + wide + 1e-9

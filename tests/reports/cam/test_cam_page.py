@@ -240,7 +240,7 @@ def test_an_unreadable_image_ends_it_or_is_skipped(squares, tmp_path):
     (folder / "cyan" / "00.png").write_bytes(b"no image")
     refused(EmbedkitError, "00.png", squares.model, folder, output=tmp_path / "a.html")
     found = embedkit.cam(squares.model, folder, on_error="skip", output=tmp_path / "a.html", **FEW)
-    assert found.notes == ("Left out 1 images that could not be read.",)
+    assert found.notes == ("Left out 1 image that could not be read.",)
 
 
 @pytest.mark.browser
