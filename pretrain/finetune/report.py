@@ -178,6 +178,16 @@ def parameters_sentence(outcomes: dict[str, Any], inputs: int) -> str:
     )
 
 
+def unfinished_sentence(networks: Sequence[TrainedNetwork]) -> str:
+    """Say that more epochs may help, where the last one was the best of every network; else nothing."""
+    if not all(one.kept[-1] > 0 and one.kept[-1] == one.logs[-1][-1]["epoch"] for one in networks):
+        return ""
+    given = ",".join(f"{log[-1]['epoch']:.0f}" for log in networks[0].logs[:-1])
+    longer = f"{2 * networks[0].kept[-1]:.0f}"
+    flag = f"{given},{longer}" if given else longer
+    return f"The last epoch was the best, so more of them may be better still: --phase-epochs {flag}."
+
+
 def joined_logs(networks: Sequence[TrainedNetwork]) -> list[dict[str, float]]:
     """Return the log of the only network, or those of all folds with a column for the fold."""
     if len(networks) == 1:

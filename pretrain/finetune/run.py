@@ -44,7 +44,14 @@ from pretrain.finetune.phase_options import Phase
 from pretrain.finetune.phases import merge
 from pretrain.finetune.planned import first_size, rows_of
 from pretrain.finetune.recipe import Recipe
-from pretrain.finetune.report import FinetuneReport, Log, TrainedNetwork, joined_logs, parameters_sentence
+from pretrain.finetune.report import (
+    FinetuneReport,
+    Log,
+    TrainedNetwork,
+    joined_logs,
+    parameters_sentence,
+    unfinished_sentence,
+)
 from pretrain.finetune.sky_order import check_positions, spread_sentence
 from pretrain.finetune.training import Lesson, PhaseTask, record_of
 from pretrain.finetune.truth import Truth, read_truth
@@ -359,6 +366,8 @@ def _report(
         notes.append(critical.sentence())
     side, channels = material.backbone.preprocessing.image_size, material.backbone.preprocessing.channels
     notes.append(parameters_sentence(outcomes, side * side * channels * len(splits[0].train)))
+    if unfinished := unfinished_sentence(networks):
+        notes.append(unfinished)
     path = output / f"predictions-{material.name}.csv"
     write_predictions(path, scored.predictions, rows)
     write_log(output, log, kept=None)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from embedkit.files.results import read_results
 from embedkit.files.store import FeatureFile
 from embedkit.files.tables import APPLIED_CLASSES, CLASS_PREDICTIONS, read_table
 from embedkit.files.training import read_record
+from pretrain.finetune.report import unfinished_sentence
 
 RECIPE = """
 about = "head first, then all"
@@ -499,3 +501,19 @@ def test_a_checkpoint_of_another_log_is_damaged(images, recipe, tmp_path, capsys
         torch.save({**state, "log": log}, path)
         assert main(command(images, recipe, out, "--no-probe", "--phase-epochs", "1,1")) == 1
         assert "damaged, or no checkpoint of a training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kept", "lengths", "said"),
+    [
+        ([(2, 3)], (2, 3), "more of them may be better still: --phase-epochs 2,6."),
+        ([(3,)], (3,), "--phase-epochs 6."),
+        ([(2, 2)], (2, 3), ""),  # an earlier one was better
+        ([(3,), (2,)], (3,), ""),  # in one of the folds
+        ([(0,)], (0,), ""),
+    ],
+)
+def test_that_the_last_epoch_was_the_best_is_said(kept, lengths, said):
+    logs = tuple(tuple({"epoch": float(epoch)} for epoch in range(n + 1)) for n in lengths)
+    found = unfinished_sentence([SimpleNamespace(kept=one, logs=logs) for one in kept])
+    assert found.endswith(said) if said else found == ""
