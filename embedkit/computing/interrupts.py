@@ -13,7 +13,7 @@ from types import FrameType
 # Time for Python to come by and clean up; a library that computes in C may not let it for long.
 GRACE_S = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INTERRUPTED = "interrupted. What was finished is kept; the same command goes on from there."
+INTERRUPTED = "interrupted. What was finished is kept. Give the same command again for the rest."
 _received: list[int] = []
 _said: list[bool] = []
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.console import Advance, progress
+from embedkit.console.foretelling import Foretold
 from embedkit.scoring.paired import Difference, paired_difference
 
 F32 = NDArray[np.float32]
@@ -21,6 +22,7 @@ Mapping = Callable[[U8, I64], F32]
 Telling = Callable[[U8], F64]
 
 CELLS = 16  # squares a side that are removed as one
+FEWER = "--n-sanity examines fewer."
 STEPS = 10
 OWN, UNTRAINED, CENTRE = "own", "untrained", "centre"
 RANDOM, SCATTERED = "random", "scattered"
@@ -105,9 +107,11 @@ def examine(
     centre = np.broadcast_to(-(middle[:, None] + middle[None, :]), (n, s, s))
     random = np.random.default_rng(seed)
     orders = {**maps, CENTRE: centre, RANDOM: moved(maps[OWN], random), SCATTERED: random.random((n, s, s))}
-    with progress("remove pixels", len(orders) * (STEPS + 1), unit="steps") as advance:
+    n_steps = len(orders) * (STEPS + 1)
+    with progress("remove pixels", n_steps, unit="steps") as advance:
+        counted = Foretold(advance, n_steps, f"examining the maps of {n:,} images", FEWER)
         curves = {
-            name: deletion(tell, pixels, classes, hottest_first(heat, random), advance)
+            name: deletion(tell, pixels, classes, hottest_first(heat, random), counted)
             for name, heat in orders.items()
         }
     return Sanity(

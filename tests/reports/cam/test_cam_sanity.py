@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from embedkit.console import foretelling
 from reports.cam.sanity import (
     CELLS,
     CENTRE,
@@ -123,6 +124,14 @@ def test_maps_no_better_than_those_of_random_weights_are_not_what_was_learnt():
     found = examine(knows, knows, bright, objects(30), np.zeros(30, np.int64), seed=0)
     assert found.follows is False
     assert verdict(found).startswith("Don't take the maps for what the network has learnt")
+
+
+def test_how_long_the_examination_takes_is_said_where_that_is_long(monkeypatch, capsys):
+    monkeypatch.setattr(foretelling, "ENOUGH_SECONDS", 0.0)
+    monkeypatch.setattr(foretelling, "LONG_SECONDS", 0.0)
+    examine(knows, fixed, bright, objects(12), np.zeros(12, np.int64), seed=0)
+    said = capsys.readouterr().err
+    assert said.count("for examining the maps of 12 images. --n-sanity examines fewer.") == 1
 
 
 def test_few_images_settle_nothing():
