@@ -163,7 +163,14 @@ def test_a_decoder_that_dies_or_hangs_is_named_and_started_again(monkeypatch):
 
     data = written(fits.PrimaryHDU(), fits.CompImageHDU(np.ones((9, 9), np.int32) * 3))
     expected = decode(data, "x")
-    monkeypatch.setattr(unpack_fits, "SECONDS", 0.0)
+
+    class AtOnce:
+        """A timer that is there before the decoder can be."""
+
+        def __init__(self, _seconds, then):
+            self.start, self.cancel = then, lambda: None
+
+    monkeypatch.setattr(unpack_fits.threading, "Timer", AtOnce)
     with pytest.raises(ImageError, match="x: damaged .* compressed data end or stop the decoder"):
         decode(data, "x")
     monkeypatch.undo()
