@@ -257,7 +257,7 @@ def results_below(named: Path | None, folder: Path) -> list[tuple[Path, Result]]
     """
     if named is not None and not named.is_dir():
         raise UsageError(f"--runs {named}: no such folder.")
-    return locate_results(folder, missing_ok=True)
+    return locate_results(folder, missing_ok=True) if folder.is_dir() else []
 
 
 def _write(path: Path, text: str) -> int:

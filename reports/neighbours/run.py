@@ -172,7 +172,8 @@ def _strengths(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the strength of membership in the newest clustering that has any, if there is one."""
     folder = RUNS if places.runs is None else places.runs
-    for where, result in reversed(locate_results(folder, missing_ok=True)):
+    results = locate_results(folder, missing_ok=True) if folder.is_dir() else []
+    for where, result in reversed(results):
         name = result.provenance.get("assignments")
         if name is None or file.sha256 not in computed_on(result):
             continue

@@ -20,6 +20,7 @@ from embedkit.files.store import FeatureFile, write_features
 from reports.map.columns import Category
 from reports.map.evidence import Clustering, _unique_titles
 from reports.map.sections import clusters
+from reports.report import results_below
 from reports.report_options import ReportOptions
 
 
@@ -291,6 +292,11 @@ def test_failed_rows_are_left_out(world, tmp_path):
     assert written.n_points == 58
     assert lost not in page_data(written.path)["ids"]
     assert "2 images that could not be read left out." in page_data(written.path)["notes"]
+
+
+def test_a_file_where_results_would_lie_holds_none(tmp_path):
+    (tmp_path / "runs").write_text("not results\n")
+    assert results_below(None, tmp_path / "runs") == []
 
 
 def test_limit_draws_with_the_seed(world, tmp_path):
