@@ -13,6 +13,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
+from embedkit.computing import driver
+
 aten = torch.ops.aten
 # What takes tensors of two devices: copies, and a tensor of the card with an index from memory.
 COPIES = {aten._to_copy, aten.copy_}
@@ -135,6 +137,7 @@ def backward(loss, *given, **how):
 @contextlib.contextmanager
 def pretended(monkeypatch):
     """Have PyTorch see one card, in this thread and in those that begin inside."""
+    monkeypatch.setattr(driver, "has_cuda_driver", lambda: True)
     free = 80 * 2**30
     for name, value in {
         "_lazy_init": lambda: None,

@@ -1,6 +1,7 @@
 """The branches that a GPU takes, run where there is none: all tensors on one side, and a CPU's numbers."""
 
 import json
+from contextlib import contextmanager, nullcontext
 
 import h5py
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 
 from embedkit.backbones.options import BackboneSpec
 from embedkit.cli import main
-from embedkit.computing import driver
 from embedkit.extraction.extract import extract
 from embedkit.extraction.options import ExtractOptions
 from embedkit.files.store import FeatureFile
@@ -20,9 +20,15 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a re
 
 @pytest.fixture
 def card(monkeypatch):
-    monkeypatch.setattr(driver, "has_cuda_driver", lambda: True)
     with pretended(monkeypatch) as device:
         yield device
+
+
+@contextmanager
+def there_is(device):
+    """Have a card be there where it is asked for."""
+    with pytest.MonkeyPatch.context() as patch, pretended(patch) if device == "cuda" else nullcontext():
+        yield
 
 
 def test_a_pretended_card_refuses_what_a_real_one_refuses(card):
@@ -45,7 +51,7 @@ def test_a_pretended_card_refuses_what_a_real_one_refuses(card):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("views", ["1", "d4", "galaxy:3"])
-def test_features_are_those_of_a_cpu_that_prepares_as_a_card(tmp_path, monkeypatch, views, precision):
+def test_features_are_those_of_a_cpu_that_prepares_as_a_card(tmp_path, views, precision):
     pixels = np.random.default_rng(0).integers(0, 256, (21, 40, 48, 3), dtype=np.uint8)
     with h5py.File(tmp_path / "images.h5", "w") as file:
         file["images"] = pixels
@@ -55,14 +61,10 @@ def test_features_are_those_of_a_cpu_that_prepares_as_a_card(tmp_path, monkeypat
         options = ExtractOptions(
             views=views, precision=precision, batch_size=6, device=device, prepare_with="torch"
         )
-        with monkeypatch.context() as patch:
-            if device == "cuda":
-                patch.setattr(driver, "has_cuda_driver", lambda: True)
-                with pretended(patch):
-                    extract(str(tmp_path / "images.h5"), tmp_path / "cuda.h5", backbone=spec, options=options)
-            else:
-                extract(str(tmp_path / "images.h5"), tmp_path / "cpu.h5", backbone=spec, options=options)
-        with FeatureFile(tmp_path / f"{device}.h5") as file:
+        output = tmp_path / f"{device}.h5"
+        with there_is(device):
+            extract(str(tmp_path / "images.h5"), output, backbone=spec, options=options)
+        with FeatureFile(output) as file:
             assert not file.problems()
             assert file.provenance["device"].startswith(device)
             found.append((file.read(), None if file.views is None else file.views.mean))
@@ -98,18 +100,13 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_scores_are_those_of_a_cpu(rows, tmp_path, monkeypatch, name):
+def test_scores_are_those_of_a_cpu(rows, tmp_path, name):
     call, backend = CALLS[name]
     found = []
     for device in ("cpu", "cuda"):
         whole = [call[0], str(rows), *call[1:], "--device", device, "-o", str(tmp_path / device)]
-        with monkeypatch.context() as patch:
-            if device == "cuda":
-                patch.setattr(driver, "has_cuda_driver", lambda: True)
-                with pretended(patch):
-                    assert main(whole) == 0
-            else:
-                assert main(whole) == 0
+        with there_is(device):
+            assert main(whole) == 0
         lines = (tmp_path / device / "results.jsonl").read_text().splitlines()
         found.append([json.loads(line) for line in lines])
     assert {line["backend"] for line in found[1]} == {backend}

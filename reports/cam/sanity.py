@@ -109,9 +109,9 @@ def examine(
     orders = {**maps, CENTRE: centre, RANDOM: moved(maps[OWN], random), SCATTERED: random.random((n, s, s))}
     n_steps = len(orders) * (STEPS + 1)
     with progress("remove pixels", n_steps, unit="steps") as advance:
-        counted = Foretold(advance, n_steps, f"examining the maps of {n:,} images", FEWER)
+        timed = Foretold(advance, n_steps, f"examining the maps of {n:,} images", FEWER)
         curves = {
-            name: deletion(tell, pixels, classes, hottest_first(heat, random), counted)
+            name: deletion(tell, pixels, classes, hottest_first(heat, random), timed)
             for name, heat in orders.items()
         }
     return Sanity(
